@@ -1,0 +1,158 @@
+"""Spiking networks, layer by layer over time, and their non-spiking twins.
+
+Legend: E environment step, K simulation steps per observation, B batch, F features, N neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.scan import Reset
+from synrl_ray.snn.surrogate import Surrogate
+
+
+class SpikingMLP(nn.Module):
+    """Fully connected LIF layers, direct (constant current) encoding, leaky-integrator readout.
+
+    Each of the E observations is held for ``steps_per_observation`` simulation steps; the first layer's
+    matrix product runs once per observation. The output of an observation is the readout's membrane
+    after its last simulation step. The membranes of all layers, readout included, form the state,
+    one flat row per batch entry, so that it can be stored, masked and replayed as a single tensor.
+
+    Args:
+        in_features: F.
+        hidden_sizes: neurons per spiking layer, at least one layer.
+        out_features: readout neurons.
+        steps_per_observation: K >= 1.
+        beta, threshold, surrogate, reset, learn_beta, learn_threshold: of the LIF layers.
+        readout_beta: decay of the readout.
+        gain: scale of the input layer's initial weights.
+
+    Shape:
+        inputs ``[E, B, F]``, state ``[B, state_size]``, reset_mask ``[E, B]``
+        → outputs ``[E, B, out_features]``, state ``[B, state_size]``.
+
+    Example:
+        >>> net = SpikingMLP(4, (8,), 2, steps_per_observation=3)
+        >>> outputs, state = net(torch.zeros(5, 1, 4))
+        >>> tuple(outputs.shape), tuple(state.shape)
+        ((5, 1, 2), (1, 10))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_sizes: Sequence[int],
+        out_features: int,
+        *,
+        steps_per_observation: int = 4,
+        beta: float = 0.9,
+        threshold: float = 1.0,
+        surrogate: Surrogate | None = None,
+        reset: Reset = "subtract",
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        readout_beta: float = 0.9,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not hidden_sizes:
+            raise ValueError("hidden_sizes must name at least one spiking layer")
+        if steps_per_observation < 1:
+            raise ValueError(f"steps_per_observation must be at least 1, got {steps_per_observation}")
+        self.in_features = in_features
+        self.steps_per_observation = steps_per_observation
+        sizes = [in_features, *hidden_sizes, out_features]
+        self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes[:-1]))
+        self.neurons = nn.ModuleList(
+            LIF(
+                beta,
+                threshold,
+                learn_beta=learn_beta,
+                learn_threshold=learn_threshold,
+                surrogate=surrogate,
+                reset=reset,
+                hold=steps_per_observation if layer == 0 else 1,
+            )
+            for layer in range(len(hidden_sizes))
+        )
+        self.readout = LeakyReadout(
+            hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation
+        )
+        self.state_sizes = [*hidden_sizes, out_features]
+        self.state_size = sum(self.state_sizes)
+        with torch.no_grad():
+            self.linears[0].weight.mul_(gain)
+
+    def forward(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
+        outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
+        return outputs, state
+
+    def forward_with_spikes(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """As :meth:`forward`, and the spikes ``[E*K, B, N]`` of every spiking layer."""
+        if inputs.dim() != 3 or inputs.shape[2] != self.in_features:
+            raise ValueError(f"inputs must be [E, B, {self.in_features}], got {tuple(inputs.shape)}")
+        batch, k = inputs.shape[1], self.steps_per_observation
+        if state is None:
+            state = inputs.new_zeros(batch, self.state_size)
+        elif state.shape != (batch, self.state_size):
+            raise ValueError(f"state must be {(batch, self.state_size)}, got {tuple(state.shape)}")
+        inner_mask = None if reset_mask is None or k == 1 else _at_first_step(reset_mask, k)
+
+        signal, mask = inputs, reset_mask
+        spikes: list[Tensor] = []
+        final: list[Tensor] = []
+        *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
+        for linear, neuron, membrane in zip(self.linears, self.neurons, membranes, strict=True):
+            signal, membrane = neuron(linear(signal), membrane, mask)
+            spikes.append(signal)
+            final.append(membrane)
+            mask = reset_mask if k == 1 else inner_mask
+        outputs = self.readout(signal, readout_membrane, reset_mask)
+        return outputs, torch.cat((*final, outputs[-1]), dim=1), spikes
+
+
+class MLP(nn.Module):
+    """The non-spiking twin: same layers, a pointwise activation, no time and no state.
+
+    Shape:
+        inputs ``[E, B, F]`` → outputs ``[E, B, out_features]`` and an empty state ``[B, 0]``.
+    """
+
+    state_size = 0
+
+    def __init__(self, in_features: int, hidden_sizes: Sequence[int], out_features: int) -> None:
+        super().__init__()
+        if not hidden_sizes:
+            raise ValueError("hidden_sizes must name at least one layer")
+        self.in_features = in_features
+        sizes = [in_features, *hidden_sizes, out_features]
+        self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
+
+    def forward(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs; ``reset_mask`` has nothing to reset."""
+        if inputs.dim() != 3 or inputs.shape[2] != self.in_features:
+            raise ValueError(f"inputs must be [E, B, {self.in_features}], got {tuple(inputs.shape)}")
+        signal = inputs
+        for linear in self.linears[:-1]:
+            signal = torch.tanh(linear(signal))
+        return self.linears[-1](signal), inputs.new_zeros(inputs.shape[1], 0)
+
+
+def _at_first_step(reset_mask: Tensor, k: int) -> Tensor:
+    """``[E, B]`` → ``[E*K, B]``: a row starts from rest at its observation's first simulation step."""
+    mask = reset_mask.new_zeros(reset_mask.shape[0], k, reset_mask.shape[1])
+    mask[:, 0] = reset_mask
+    return mask.flatten(0, 1)
