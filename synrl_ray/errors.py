@@ -1,0 +1,37 @@
+"""Errors that a user can act on. The command line prints them as one line and exits with status 2."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something about the input is wrong.
+
+    Args:
+        message: names the thing that is wrong.
+        remedy: what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} — {self.remedy}" if self.remedy else self.message
+
+
+class NonFiniteError(UserError):
+    """A tensor holds NaN or infinity: training stops, the last good checkpoint stays."""
+
+    def __init__(self, tensor: str, where: str) -> None:
+        self.tensor = tensor
+        super().__init__(
+            f"{tensor} is not finite ({where})",
+            "the last good checkpoint is kept; try a smaller learning rate, or check the environment",
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        where = self.message.split("(", 1)[1].removesuffix(")")
+        return type(self), (self.tensor, where)

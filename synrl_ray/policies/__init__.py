@@ -1,0 +1,1 @@
+"""Policies on plain torch: their configuration, their network, acting, saving and loading."""

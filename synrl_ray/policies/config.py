@@ -1,0 +1,80 @@
+"""What a policy network looks like, as plain data (no torch import)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PolicyKind = Literal["spiking", "ann"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingPolicy:
+    """An actor and a critic of leaky integrate-and-fire layers.
+
+    Two ways to see time. With ``carry_state=False`` every observation is simulated for
+    ``steps_per_observation`` steps from rest. With ``carry_state=True`` the membranes live on from one environment
+    step to the next, are zeroed where an episode starts, and are trained by backpropagation through time.
+    """
+
+    kind: Literal["spiking"] = "spiking"
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Neurons per spiking layer."""
+    steps_per_observation: int = 4
+    """Simulation steps for each observation."""
+    carry_state: bool = False
+    """Carry the membranes across environment steps."""
+    max_seq_len: int = 32
+    """Environment steps of backpropagation through time; used where the state is carried."""
+    share_layers: bool = False
+    """One body for actor and critic instead of one each."""
+    beta: float = 0.9
+    """Membrane decay per simulation step, in [0, 1]."""
+    threshold: float = 1.0
+    """Firing threshold."""
+    learn_beta: bool = False
+    learn_threshold: bool = False
+    reset: Literal["subtract", "zero", "none"] = "subtract"
+    """What a spike does to the membrane."""
+    surrogate: Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"] = "fast_sigmoid"
+    surrogate_slope: float | None = None
+    """Sharpness of the surrogate gradient; the surrogate's default where not given."""
+    readout_beta: float = 0.9
+    """Decay of the leaky-integrator readout."""
+    input_gain: float = 1.0
+    """Scale of the first layer's initial weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnPolicy:
+    """The non-spiking twin: tanh layers of the same sizes."""
+
+    kind: Literal["ann"] = "ann"
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Units per layer."""
+    share_layers: bool = False
+    """One body for actor and critic instead of one each."""
+
+
+PolicyConfig = SpikingPolicy | AnnPolicy
+
+
+def policy_config(settings: dict[str, object]) -> PolicyConfig:
+    """Build the configuration from a dictionary, as it comes back from JSON or RLlib's ``model_config``.
+
+    Keys that are no field are refused, ``kind`` chooses the class and is ``"spiking"`` where missing.
+
+    Raises:
+        ValueError: for an unknown kind or key.
+    """
+    kind = settings.get("kind", "spiking")
+    classes: dict[object, type] = {"spiking": SpikingPolicy, "ann": AnnPolicy}
+    if kind not in classes:
+        raise ValueError(f"unknown policy kind {kind!r}: choose spiking or ann")
+    cls = classes[kind]
+    unknown = sorted(set(settings) - set(cls.__dataclass_fields__))
+    if unknown:
+        raise ValueError(f"unknown {kind} policy setting {unknown[0]!r}: choose from {', '.join(cls.__dataclass_fields__)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    config: PolicyConfig = cls(**values)
+    return config

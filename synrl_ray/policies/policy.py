@@ -1,0 +1,156 @@
+"""A trained policy that acts without Ray, and its files: safetensors for weights, JSON for the rest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.files import write_atomically
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.config import PolicyConfig, policy_config
+from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
+
+WEIGHTS_FILE = "policy.safetensors"
+DESCRIPTION_FILE = "policy.json"
+_FORMAT = 1
+
+
+class Policy:
+    """Acts on numpy observations, one or a batch.
+
+    Args:
+        network: the trained network.
+        observation_space, action_space: of a single environment.
+
+    Example:
+        >>> env = gym.make("CartPole-v1")
+        >>> network = ActorCritic(env.observation_space, env.action_space, policy_config({"kind": "ann"}))
+        >>> policy = Policy(network, env.observation_space, env.action_space)
+        >>> observation, _ = env.reset(seed=0)
+        >>> action, state = policy.act(observation)
+        >>> int(action) in (0, 1), state.shape
+        (True, (0,))
+    """
+
+    def __init__(self, network: ActorCritic, observation_space: gym.Space, action_space: gym.Space) -> None:
+        self.network = network.eval()
+        self.observation_space = observation_space
+        self.action_space = action_space
+
+    @property
+    def config(self) -> PolicyConfig:
+        """The network's configuration."""
+        return self.network.config
+
+    def initial_state(self, batch: int | None = None) -> np.ndarray:
+        """The state at an episode's start: zeros ``[S]``, or ``[batch, S]``."""
+        shape = (self.network.state_size,) if batch is None else (batch, self.network.state_size)
+        return np.zeros(shape, dtype=np.float32)
+
+    def act(
+        self,
+        observation: np.ndarray,
+        state: np.ndarray | None = None,
+        *,
+        deterministic: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choose actions.
+
+        Args:
+            observation: ``[*obs]`` or ``[N, *obs]``.
+            state: what the previous call returned, ``None`` at an episode's start.
+            deterministic: the most likely action, or a sample.
+            generator: source of randomness of the sample.
+
+        Returns:
+            The action as the environment takes it, and the state for the next call; batched as the observation.
+
+        Raises:
+            ValueError: if observation or state do not have the right shape.
+            NonFiniteError: if the observation holds NaN or infinity.
+        """
+        observation = np.asarray(observation)
+        rank = len(self.observation_space.shape or ())
+        single = observation.ndim == rank
+        if observation.ndim not in (rank, rank + 1) or observation.shape[observation.ndim - rank :] != tuple(
+            self.observation_space.shape or ()
+        ):
+            raise ValueError(f"observation must be {self.observation_space.shape}, got {observation.shape}")
+        if not np.isfinite(observation).all():
+            raise NonFiniteError("the observation", "given to the policy")
+        batch = observation[None] if single else observation
+        if state is None:
+            state = self.initial_state(len(batch))
+        state_NS = np.asarray(state, dtype=np.float32)
+        if state_NS.size != len(batch) * self.network.state_size:
+            raise ValueError(f"state must be {(len(batch), self.network.state_size)}, got {state_NS.shape}")
+        state_NS = state_NS.reshape(len(batch), self.network.state_size)
+        with torch.no_grad():
+            inputs, _, next_state = self.network(torch.as_tensor(batch)[None], torch.from_numpy(state_NS))
+            actions = self._choose(inputs[0], deterministic, generator).numpy()
+        actions = to_environment(self.action_space, actions)
+        after = next_state.numpy()
+        return (actions[0], after[0]) if single else (actions, after)
+
+    def _choose(self, inputs: torch.Tensor, deterministic: bool, generator: torch.Generator | None) -> torch.Tensor:
+        if isinstance(self.action_space, spaces.Discrete):
+            if deterministic:
+                return inputs.argmax(-1)
+            return torch.multinomial(inputs.softmax(-1), 1, generator=generator).squeeze(-1)
+        mean, log_std = inputs.chunk(2, dim=-1)
+        return mean if deterministic else torch.normal(mean, log_std.exp(), generator=generator)
+
+    def save(self, folder: Path, **metadata: Any) -> None:
+        """Write ``policy.safetensors`` and ``policy.json`` (with ``metadata`` in it), each atomically."""
+        weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+        description = {
+            "format": _FORMAT,
+            "policy": asdict(self.config),
+            "observation_space": space_to_json(self.observation_space),
+            "action_space": space_to_json(self.action_space),
+            **metadata,
+        }
+        write_atomically(folder / WEIGHTS_FILE, save(weights))
+        write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
+
+
+def load_policy(folder: str | Path) -> Policy:
+    """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
+
+    Args:
+        folder: holds ``policy.safetensors`` and ``policy.json``.
+
+    Raises:
+        UserError: if the files are missing or damaged.
+    """
+    folder = Path(folder)
+    for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} holds no {name}", "name the folder of a run that has trained, or train it first")
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+        if description["format"] != _FORMAT:
+            raise ValueError(f"format {description['format']!r} is not known")
+        observation_space = space_from_json(description["observation_space"])
+        action_space = space_from_json(description["action_space"])
+        check_spaces(observation_space, action_space)
+        network = ActorCritic(observation_space, action_space, policy_config(description["policy"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / DESCRIPTION_FILE} is damaged ({error})", "restore it or train again") from error
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / WEIGHTS_FILE} is damaged ({reason})", "restore it or train again") from error
+    return Policy(network, observation_space, action_space)

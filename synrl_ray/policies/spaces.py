@@ -1,0 +1,113 @@
+"""Which observation and action spaces a policy can serve, and how tensors cross that border."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from synrl_ray.errors import UserError
+
+_REMEDY = "policies serve Box or Discrete observations, and Box or Discrete(n, start=0) actions; wrap the environment"
+
+
+def check_spaces(observation_space: gym.Space, action_space: gym.Space, name: str = "the environment") -> None:
+    """Raise :class:`UserError`, naming the space, if a policy cannot serve it."""
+    if not isinstance(observation_space, (spaces.Box, spaces.Discrete)):
+        raise UserError(f"{name} has the observation space {observation_space}", _REMEDY)
+    if isinstance(action_space, spaces.Box):
+        if not np.issubdtype(action_space.dtype, np.floating) or len(action_space.shape) != 1:
+            raise UserError(f"{name} has the action space {action_space}", "Box actions must be a vector of floats")
+    elif not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
+        raise UserError(f"{name} has the action space {action_space}", _REMEDY)
+
+
+class ObservationEncoder(nn.Module):
+    """Observations to features: Box is flattened to float, Discrete becomes one-hot.
+
+    Shape:
+        ``[*batch, *space.shape]`` → ``[*batch, num_features]``.
+    """
+
+    def __init__(self, space: gym.Space) -> None:
+        super().__init__()
+        self.discrete = isinstance(space, spaces.Discrete)
+        self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
+        self.rank = len(space.shape or ())
+        self.num_features = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Encode a batch."""
+        if self.discrete:
+            index = observations.long() - self.start
+            return nn.functional.one_hot(index, self.num_features).to(torch.get_default_dtype())
+        batch = observations.shape[: observations.dim() - self.rank]
+        return observations.reshape(*batch, self.num_features).to(torch.get_default_dtype())
+
+
+def num_distribution_inputs(action_space: gym.Space) -> int:
+    """Network outputs that parametrise the action: logits, or one mean per action dimension."""
+    return int(action_space.n) if isinstance(action_space, spaces.Discrete) else int(action_space.shape[0])  # type: ignore[index]
+
+
+def to_environment(action_space: gym.Space, actions: np.ndarray) -> np.ndarray:
+    """Policy outputs ``[N, ...]`` to environment actions: discrete indices, or [-1, 1] stretched to the Box.
+
+    Bounded dimensions are mapped linearly, as RLlib's ``normalize_actions`` does; unbounded ones pass through.
+    """
+    if isinstance(action_space, spaces.Discrete):
+        return actions
+    assert isinstance(action_space, spaces.Box)
+    low, high = action_space.low, action_space.high
+    bounded = np.isfinite(low) & np.isfinite(high)
+    with np.errstate(invalid="ignore"):
+        stretched = low + (actions + 1.0) * (high - low) / 2.0
+    return np.clip(np.where(bounded, stretched, actions), low, high).astype(action_space.dtype)
+
+
+def space_to_json(space: gym.Space) -> dict[str, Any]:
+    """Describe a Box or Discrete space in JSON values; uniform bounds are written once."""
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    assert isinstance(space, spaces.Box)
+    return {
+        "type": "Box",
+        "shape": list(space.shape),
+        "dtype": str(space.dtype),
+        "low": _bound_to_json(space.low),
+        "high": _bound_to_json(space.high),
+    }
+
+
+def space_from_json(data: dict[str, Any]) -> gym.Space:
+    """Inverse of :func:`space_to_json`.
+
+    Raises:
+        ValueError: if the description is not one that :func:`space_to_json` writes.
+    """
+    try:
+        if data["type"] == "Discrete":
+            return spaces.Discrete(int(data["n"]), start=int(data["start"]))
+        if data["type"] == "Box":
+            shape, dtype = tuple(int(size) for size in data["shape"]), np.dtype(data["dtype"])
+            low, high = (np.broadcast_to(np.array(data[key], float), shape).astype(dtype) for key in ("low", "high"))
+            return spaces.Box(low, high, shape, dtype.type)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a space description: {error}") from error
+    raise ValueError(f"unknown space type {data['type']!r}")
+
+
+def _bound_to_json(bound: np.ndarray) -> Any:
+    """Nested lists, or one value where all are equal; infinities as strings, since JSON has none."""
+    values = bound.astype(float)
+    if values.size and np.all(values == values.flat[0]):
+        return _number_to_json(values.flat[0])
+    return np.vectorize(_number_to_json, otypes=[object])(values).tolist()
+
+
+def _number_to_json(value: float) -> float | str:
+    return float(value) if np.isfinite(value) else str(value)

@@ -1,0 +1,90 @@
+"""RLlib's view of :class:`synrl_ray.policies.actor_critic.ActorCritic`.
+
+Legend: B batch of sequences, E environment steps of a sequence, D distribution inputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import ValueFunctionAPI
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor
+
+from synrl_ray.errors import NonFiniteError
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.config import SpikingPolicy, policy_config
+from synrl_ray.policies.spaces import check_spaces
+
+_STATE = "membranes"
+
+
+class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
+    """A spiking (or twin non-spiking) actor-critic for stock RLlib algorithms.
+
+    ``model_config`` is a :class:`~synrl_ray.policies.config.SpikingPolicy` or
+    :class:`~synrl_ray.policies.config.AnnPolicy`, or a dictionary of its fields::
+
+        PPOConfig().rl_module(rl_module_spec=RLModuleSpec(
+            module_class=ActorCriticModule, model_config=SpikingPolicy(hidden_sizes=(64, 64))))
+
+    With ``carry_state=True`` the module is stateful: RLlib hands it sequences ``[B, E, ...]`` with the
+    membranes at their start, and backpropagates through time within ``max_seq_len`` steps. Critic
+    membranes are part of the state, so the critic runs in the env runners too.
+
+    Raises:
+        UserError: if the spaces cannot be served.
+        NonFiniteError: if an observation holds NaN or infinity.
+    """
+
+    def setup(self) -> None:
+        """Build the network; RLlib calls this."""
+        check_spaces(self.observation_space, self.action_space)
+        # RLlib merges settings of its own default networks into model_config; they mean nothing here.
+        foreign = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
+        settings = {key: value for key, value in self.model_config.items() if key not in foreign}
+        config = policy_config(settings)
+        self.network = ActorCritic(self.observation_space, self.action_space, config)
+
+    def get_initial_state(self) -> dict[str, np.ndarray]:
+        """Membranes at rest, without batch axis; empty where no state is carried."""
+        size = self.network.state_size
+        return {_STATE: np.zeros(size, dtype=np.float32)} if size else {}
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        inputs, _, state = self._run(batch)
+        outputs: dict[str, Any] = {Columns.ACTION_DIST_INPUTS: inputs}
+        if self.network.carry_state:
+            outputs[Columns.STATE_OUT] = {_STATE: state}
+        return outputs
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        inputs, values, _ = self._run(batch)
+        # The values travel as the "embeddings" that RLlib hands back to compute_values: one pass serves both.
+        return {Columns.ACTION_DIST_INPUTS: inputs, Columns.EMBEDDINGS: values}
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Tensor | None = None) -> Tensor:
+        """State values ``[B]``, or ``[B, E]`` for sequences.
+
+        Without ``embeddings`` RLlib asks for targets, over the whole batch: no graph is kept.
+        """
+        if embeddings is not None:
+            return embeddings
+        with torch.no_grad():
+            return self._run(batch)[1]
+
+    def _run(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        observations = batch[Columns.OBS]
+        if not torch.isfinite(observations).all():
+            raise NonFiniteError("the observation", "batch['obs']")
+        if not self.network.carry_state:
+            inputs, values, state = self.network(observations.unsqueeze(0))
+            return inputs.squeeze(0), values.squeeze(0), state
+        # RLlib's sequences never cross an episode's start, so there is nothing to mask here.
+        time_major = observations.transpose(0, 1)
+        inputs, values, state = self.network(time_major, batch[Columns.STATE_IN][_STATE])
+        return inputs.transpose(0, 1), values.transpose(0, 1), state
