@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval, MinLen
 
 PolicyKind = Literal["spiking", "ann"]
+Sizes = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,30 +22,30 @@ class SpikingPolicy:
     """
 
     kind: Literal["spiking"] = "spiking"
-    hidden_sizes: tuple[int, ...] = (64, 64)
+    hidden_sizes: Sizes = (64, 64)
     """Neurons per spiking layer."""
-    steps_per_observation: int = 4
+    steps_per_observation: Annotated[int, Ge(1)] = 4
     """Simulation steps for each observation."""
     carry_state: bool = False
     """Carry the membranes across environment steps."""
-    max_seq_len: int = 32
+    max_seq_len: Annotated[int, Ge(1)] = 32
     """Environment steps of backpropagation through time; used where the state is carried."""
     share_layers: bool = False
     """One body for actor and critic instead of one each."""
-    beta: float = 0.9
+    beta: Fraction = 0.9
     """Membrane decay per simulation step, in [0, 1]."""
-    threshold: float = 1.0
+    threshold: Annotated[float, Gt(0)] = 1.0
     """Firing threshold."""
     learn_beta: bool = False
     learn_threshold: bool = False
     reset: Literal["subtract", "zero", "none"] = "subtract"
     """What a spike does to the membrane."""
     surrogate: Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"] = "fast_sigmoid"
-    surrogate_slope: float | None = None
+    surrogate_slope: Annotated[float, Gt(0)] | None = None
     """Sharpness of the surrogate gradient; the surrogate's default where not given."""
-    readout_beta: float = 0.9
+    readout_beta: Fraction = 0.9
     """Decay of the leaky-integrator readout."""
-    input_gain: float = 1.0
+    input_gain: Annotated[float, Gt(0)] = 1.0
     """Scale of the first layer's initial weights."""
 
 
@@ -50,7 +54,7 @@ class AnnPolicy:
     """The non-spiking twin: tanh layers of the same sizes."""
 
     kind: Literal["ann"] = "ann"
-    hidden_sizes: tuple[int, ...] = (64, 64)
+    hidden_sizes: Sizes = (64, 64)
     """Units per layer."""
     share_layers: bool = False
     """One body for actor and critic instead of one each."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.scan import Reset
+from synrl_ray.snn.stack import Layer, Plan, fits, spiking_stack
 from synrl_ray.snn.surrogate import Surrogate
 
 
@@ -93,20 +94,20 @@ class SpikingMLP(nn.Module):
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
+        self._check(inputs, state, reset_mask)
+        if fits(inputs, state, self.readout.linear.weight):
+            return self._fused(inputs, state, reset_mask)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
 
     def forward_with_spikes(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """As :meth:`forward`, and the spikes ``[E*K, B, N]`` of every spiking layer."""
-        if inputs.dim() != 3 or inputs.shape[2] != self.in_features:
-            raise ValueError(f"inputs must be [E, B, {self.in_features}], got {tuple(inputs.shape)}")
+        """As :meth:`forward`, layer by layer, and the spikes ``[E*K, B, N]`` of every spiking layer."""
+        self._check(inputs, state, reset_mask)
         batch, k = inputs.shape[1], self.steps_per_observation
         if state is None:
             state = inputs.new_zeros(batch, self.state_size)
-        elif state.shape != (batch, self.state_size):
-            raise ValueError(f"state must be {(batch, self.state_size)}, got {tuple(state.shape)}")
         inner_mask = None if reset_mask is None or k == 1 else _at_first_step(reset_mask, k)
 
         signal, mask = inputs, reset_mask
@@ -120,6 +121,35 @@ class SpikingMLP(nn.Module):
             mask = reset_mask if k == 1 else inner_mask
         outputs = self.readout(signal, readout_membrane, reset_mask)
         return outputs, torch.cat((*final, outputs[-1]), dim=1), spikes
+
+    def _fused(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        layers = [
+            Layer(linear.weight, linear.bias, neuron.decay, neuron.threshold)
+            for linear, neuron in zip(self.linears, self.neurons, strict=True)
+        ]
+        linear, integrator = self.readout.linear, self.readout.integrator
+        plan = Plan(
+            tuple(self.state_sizes),
+            self.steps_per_observation,
+            tuple(neuron.reset for neuron in self.neurons),
+            tuple(neuron.surrogate for neuron in self.neurons),
+            self.readout.weights,
+            self.readout.bias_gain,
+            integrator.beta,
+        )
+        return spiking_stack(plan, layers, linear.weight, linear.bias, inputs, state, reset_mask)
+
+    def _check(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> None:
+        if inputs.dim() != 3 or inputs.shape[2] != self.in_features or inputs.shape[0] < 1:
+            raise ValueError(f"inputs must be [E >= 1, B, {self.in_features}], got {tuple(inputs.shape)}")
+        expected = (inputs.shape[1], self.state_size)
+        if state is not None and state.shape != expected:
+            raise ValueError(f"state must be {expected}, got {tuple(state.shape)}")
+        if reset_mask is not None and (reset_mask.shape != inputs.shape[:2] or reset_mask.dtype != torch.bool):
+            raise ValueError(
+                f"reset_mask must be bool {tuple(inputs.shape[:2])}, "
+                f"got {reset_mask.dtype} {tuple(reset_mask.shape)}"
+            )
 
 
 class MLP(nn.Module):

@@ -86,6 +86,11 @@ class LIF(nn.Module):
         else:
             self.register_buffer(name, value)
 
+    @property
+    def decay(self) -> Tensor:
+        """``beta`` as it is used: clamped to [0, 1] where it is learned."""
+        return self.beta.clamp(0, 1) if isinstance(self.beta, nn.Parameter) else self.beta
+
     def forward(
         self, current: Tensor, membrane: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -100,11 +105,10 @@ class LIF(nn.Module):
         if membrane is None:
             membrane = current.new_zeros(current.shape[1:])
         self._check(current, membrane, reset_mask)
-        beta = self.beta.clamp(0, 1) if isinstance(self.beta, nn.Parameter) else self.beta
         return lif_scan(
             current,
             membrane,
-            beta=beta,
+            beta=self.decay,
             threshold=self.threshold,
             surrogate=self.surrogate,
             reset=self.reset,

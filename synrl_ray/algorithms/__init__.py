@@ -1,0 +1,1 @@
+"""Algorithms of the experiments, as RLlib algorithm configurations and learners."""

@@ -1,0 +1,235 @@
+"""Start and stop a Ray head of this user on this machine, bound to loopback and guarded by a token.
+
+Ray 2.60 asks for a token by default but leaves it to the user to give head and client the same one. Here both get it
+from one file in the state directory. Every port but the job server's is chosen free, so that heads with different
+state directories and job-server ports live side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from synrl_ray.cluster import processes
+from synrl_ray.cluster.auth_token import ensure_token
+from synrl_ray.cluster.job_server import DEFAULT_PORT, free_ports, is_loopback, port_is_free, probe
+from synrl_ray.errors import UserError
+from synrl_ray.files import write_atomically
+
+START_SECONDS = 60.0
+STARTED_LINE = "Ray runtime started"
+LOG_TAIL_LINES = 15
+# What belongs to another head, or to a client of one, must not reach a new head.
+FOREIGN_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR")
+
+
+@dataclass(frozen=True)
+class Head:
+    """A Ray head that this project started.
+
+    Args:
+        address: URL of the job server and dashboard.
+        gcs_address: what ``ray.init(address=...)`` takes.
+        pid: process that ends the whole head when it is ended.
+        processes: pid and start time (seconds since the epoch) of every process of the head when it was ready.
+        token_path: file with the token that clients need.
+        temp_dir: Ray's session directory, with its logs.
+        log_path: what the start printed.
+        ready_seconds: time from the start until the job server answered.
+    """
+
+    address: str
+    gcs_address: str
+    pid: int
+    token_path: str
+    temp_dir: str
+    log_path: str
+    ready_seconds: float = 0.0
+    processes: list[tuple[int, float]] = field(default_factory=list)
+
+
+def default_state_dir() -> Path:
+    """Return where the state of this user's head lies when no other place is named."""
+    return Path("~/.cache/synrl_ray/head").expanduser()
+
+
+def start_head(
+    *,
+    num_cpus: int | None = None,
+    dashboard_port: int = DEFAULT_PORT,
+    gcs_port: int | None = None,
+    host: str = "127.0.0.1",
+    state_dir: Path | None = None,
+    object_store_memory: int | None = None,
+    timeout_s: float = START_SECONDS,
+) -> Head:
+    """Start a Ray head and return when its job server takes jobs.
+
+    Args:
+        num_cpus: logical CPUs to offer; what the machine has by default.
+        dashboard_port: port of the job server and dashboard.
+        gcs_port: port that ``ray.init(address=...)`` connects to; a free one by default.
+        host: a loopback name; a job server runs commands for whoever reaches it.
+        state_dir: where address, pids and token are kept (mode 0700).
+        object_store_memory: bytes of shared memory; 30 % of the machine's by default.
+        timeout_s: how long to wait.
+
+    Raises:
+        UserError: if a head of this state directory runs already, a port is taken, or the head does not come up.
+    """
+    state_dir = (state_dir or default_state_dir()).expanduser().absolute()
+    if not is_loopback(host):
+        raise UserError(
+            f"the head would be reachable from other machines on {host}",
+            "leave it on 127.0.0.1 and forward the port: ssh -L 8265:127.0.0.1:8265 <machine>",
+        )
+    if (head := running_head(state_dir)) is not None:
+        raise UserError(
+            f"a Ray head of yours already runs at {head.address} (pid {head.pid})",
+            "submit to it, or end it first with `synrl head stop`",
+        )
+    for port in (dashboard_port, gcs_port):
+        if port is not None and not port_is_free(port, host):
+            raise UserError(f"port {port} is in use on {host}", "choose another one, or end the process that holds it")
+    token_path = state_dir / "token"
+    token = ensure_token(token_path)
+    state_dir.chmod(0o700)
+    # Ray's unix sockets lie below: a path in the home directory can exceed the kernel's limit of 107 characters.
+    short_root = "/tmp" if os.path.isdir("/tmp") else None
+    temp_dir = tempfile.mkdtemp(prefix="synrl-", dir=short_root)
+    free = free_ports(3, host)
+    gcs_port = gcs_port or free[0]
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
+        *(f"--port={gcs_port}", f"--dashboard-host={host}", f"--dashboard-port={dashboard_port}"),
+        *(f"--ray-client-server-port={free[1]}", f"--dashboard-agent-listen-port={free[2]}"),
+        *("--min-worker-port=0", "--max-worker-port=0", "--include-dashboard=true", f"--temp-dir={temp_dir}"),
+        *([f"--num-cpus={num_cpus}"] if num_cpus is not None else []),
+        *([f"--object-store-memory={object_store_memory}"] if object_store_memory is not None else []),
+    ]
+    log_path = state_dir / "head.log"
+    started = time.monotonic()
+    with log_path.open("wb") as log:
+        main = subprocess.Popen(
+            command,
+            env=_server_environment(token_path),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # outlives the terminal and does not hear its Ctrl-C
+        )
+    address = f"http://{host}:{dashboard_port}"
+    with _ended_on_failure(main.pid, temp_dir):
+        _wait_until_ready(main, address, token, log_path, timeout_s)
+        head = Head(
+            address=address,
+            gcs_address=f"{host}:{gcs_port}",
+            pid=main.pid,
+            token_path=str(token_path),
+            temp_dir=temp_dir,
+            log_path=str(log_path),
+            ready_seconds=round(time.monotonic() - started, 2),
+            processes=processes.tree(main.pid),
+        )
+        write_atomically(state_dir / "head.json", json.dumps(asdict(head), indent=2) + "\n")
+    return head
+
+
+def running_head(state_dir: Path | None = None) -> Head | None:
+    """Return the head of ``state_dir`` if its main process lives."""
+    head = _read_state(state_dir)
+    # The session directory's name is unique, so another process that was given the same pid is not taken for the head.
+    return head if head and head.temp_dir in processes.command_line(head.pid) else None
+
+
+def stop_head(state_dir: Path | None = None, *, timeout_s: float = 20.0) -> Head:
+    """End the processes of the head of ``state_dir``, and no others, and remove its session directory.
+
+    Raises:
+        UserError: if there is no such head.
+    """
+    state_dir = (state_dir or default_state_dir()).expanduser().absolute()
+    head = _read_state(state_dir)
+    if head is None:
+        raise UserError(f"no Ray head was started from {state_dir}", "start one with `synrl head start`")
+    was_running = head.temp_dir in processes.command_line(head.pid)
+    processes.end(head.pid if was_running else None, head.processes, timeout_s=timeout_s)
+    shutil.rmtree(head.temp_dir, ignore_errors=True)
+    (state_dir / "head.json").unlink(missing_ok=True)
+    return head
+
+
+def head_environment(state_dir: Path | None = None) -> dict[str, str]:
+    """Return the variables with which Ray's own clients (``ray job submit``, ``ray status``) reach the running head.
+
+    Raises:
+        UserError: if no head runs.
+    """
+    head = running_head(state_dir)
+    if head is None:
+        raise UserError("no Ray head of yours runs on this machine", "start one with `synrl head start`")
+    return {
+        "RAY_API_SERVER_ADDRESS": head.address,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": head.token_path,
+    }
+
+
+def _server_environment(token_path: Path) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
+    environment["RAY_AUTH_MODE"] = "token"
+    environment["RAY_AUTH_TOKEN_PATH"] = str(token_path)
+    # With "cluster" off, Ray takes 127.0.0.1 for the node's address on every system: no socket listens beyond loopback.
+    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    # Started under `uv run`, Ray would rebuild the environment of every worker, without Ray in it.
+    environment["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    # A job's `python` is the interpreter that started the head, with its packages.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    return environment
+
+
+def _wait_until_ready(main: subprocess.Popen[bytes], address: str, token: str, log_path: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    problem = f"the Ray head did not answer at {address} within {timeout_s:.0f} s"
+    while time.monotonic() < deadline:
+        if main.poll() is not None:
+            problem = f"the Ray head ended with status {main.returncode} while it started"
+            break
+        if STARTED_LINE in log_path.read_text(errors="replace"):
+            with contextlib.suppress(UserError):
+                probe(address, token, timeout_s=2.0)
+                return
+        time.sleep(0.1)
+    tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    raise UserError(problem, f"see the end of {log_path}:\n{tail}")
+
+
+@contextlib.contextmanager
+def _ended_on_failure(pid: int, temp_dir: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:  # Ctrl-C too: a half-started head must not stay behind
+        processes.end(pid, [], timeout_s=10.0)
+        shutil.rmtree(temp_dir, ignore_errors=True)
+        raise
+
+
+def _read_state(state_dir: Path | None) -> Head | None:
+    path = (state_dir or default_state_dir()).expanduser().absolute() / "head.json"
+    try:
+        state = json.loads(path.read_text())
+        state["processes"] = [(int(pid), float(started)) for pid, started in state["processes"]]
+        return Head(**state)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"cannot read the head's state in {path}", "delete that file and start the head again") from error

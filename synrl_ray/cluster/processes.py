@@ -1,0 +1,82 @@
+"""Look at a tree of processes and end exactly that one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def command_line(pid: int) -> str:
+    """Return the command line of a process, the empty string if it is gone or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        if Path("/proc/self").exists():
+            return ""
+    return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+
+
+def tree(pid: int) -> list[tuple[int, float]]:
+    """Return pid and start time (seconds since the epoch) of a process and all below it."""
+    psutil = _psutil()
+    try:
+        root = psutil.Process(pid)
+        members = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+    found = []
+    for each in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append((each.pid, each.create_time()))
+    return found
+
+
+def alive(members: Iterable[tuple[int, float]]) -> list[int]:
+    """Return the pids of those members that still run; a later process with a reused pid does not count."""
+    return [process.pid for process in _living(members)]
+
+
+def end(root: int | None, members: Iterable[tuple[int, float]], *, timeout_s: float) -> None:
+    """End the tree under ``root`` and the ``members``: first the root politely, then whatever is left by force.
+
+    Args:
+        root: process that ends its own children when it is told to; ``None`` if it is gone already.
+        members: pid and start time of processes that were once seen in the tree.
+        timeout_s: how long the polite end may take.
+    """
+    psutil = _psutil()
+    everyone = {**dict(members), **(dict(tree(root)) if root is not None else {})}
+    if root is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(root).terminate()
+    else:
+        for process in _living(everyone.items()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+    _, left = psutil.wait_procs(_living(everyone.items()), timeout=timeout_s)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=5.0)
+
+
+def _living(members: Iterable[tuple[int, float]]) -> list[Any]:
+    psutil = _psutil()
+    found = []
+    for pid, started in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - started) < 0.05 and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _psutil() -> Any:
+    """Return the psutil that Ray brings along."""
+    import ray  # noqa: F401  (puts it on the path)
+
+    return importlib.import_module("psutil")

@@ -1,0 +1,38 @@
+"""Make a Gymnasium environment from an experiment's description, with errors that name the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium as gym
+
+from synrl_ray.errors import UserError
+
+
+def make_environment(env_id: str, kwargs: Mapping[str, Any] | None = None, **extra: Any) -> gym.Env:
+    """``gymnasium.make`` with a :class:`UserError` instead of its many exceptions.
+
+    Args:
+        env_id: registered id, or ``module:Id``.
+        kwargs: keyword arguments of the experiment.
+        extra: further ones, such as ``render_mode``.
+
+    Raises:
+        UserError: for an unknown id (with the nearest ones), a missing package or a refused argument.
+    """
+    try:
+        return gym.make(env_id, **{**(kwargs or {}), **extra})
+    except (gym.error.NameNotFound, gym.error.NamespaceNotFound, gym.error.VersionNotFound) as error:
+        nearest = difflib.get_close_matches(env_id, list(gym.registry), n=3)
+        hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
+        raise UserError(f"unknown environment {env_id!r}", f"{hint}a custom one is written module:Id") from error
+    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"environment {env_id!r} cannot be made ({reason})", "check its package and arguments") from error
+
+
+def environment_factory(env_id: str, kwargs: Mapping[str, Any], **extra: Any) -> Callable[[], gym.Env]:
+    """A function that makes one more of these environments at each call."""
+    return lambda: make_environment(env_id, kwargs, **extra)

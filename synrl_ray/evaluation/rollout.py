@@ -1,0 +1,207 @@
+"""Greedy rollouts of a policy, one episode per environment and seed, so that no episode is favoured.
+
+Legend: N environments that act together, S state features. Arrays are in episode order.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from synrl_ray.errors import UserError
+from synrl_ray.evaluation.statistics import Summary, summarise
+
+MakeEnv = Callable[[], gymnasium.Env[Any, Any]]
+Progress = Callable[[int, int], None]
+"""``progress(episodes finished, episodes asked for)``."""
+
+
+class BatchPolicy(Protocol):
+    """A policy on numpy arrays whose state goes in and comes out; rows never influence each other."""
+
+    def initial_state(self, batch: int, /) -> NDArray[Any]:
+        """Return the state ``[N, S]`` with which an episode starts; S may be 0."""
+        ...
+
+    def act(
+        self, observations: NDArray[Any], state: NDArray[Any], /, *, deterministic: bool = True
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Map observations ``[N, ...]`` and state ``[N, S]`` to actions ``[N, ...]`` and the next state."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """What the episodes of one evaluation gave.
+
+    Attributes:
+        returns: undiscounted return of each episode, ``[episodes]``, reward units.
+        lengths: length of each episode, ``[episodes]``, environment steps.
+        env_steps: sum of the lengths.
+        seconds: wall time of the rollouts, without making the environments.
+        protocol: how it was done, ready for JSON: environment, time limit, episodes, seeds, statistics.
+    """
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    env_steps: int
+    seconds: float
+    protocol: dict[str, Any]
+
+    def summary(self) -> Summary:
+        """Summarise the returns as those of one seed."""
+        return summarise(self.returns)
+
+
+def evaluate_policy(
+    policy: BatchPolicy,
+    make_env: MakeEnv,
+    *,
+    episodes: int,
+    seed: int,
+    max_parallel: int = 32,
+    progress: Progress | None = None,
+) -> EvaluationResult:
+    """Roll a policy out greedily: episode ``i`` is the one and only episode of seed ``seed + i``.
+
+    Taking "the first n episodes to finish" from running environments would favour short ones. Here each wave
+    starts up to ``max_parallel`` environments together and ends with its longest episode. A finished environment
+    leaves the batch, so that neither it nor the policy computes steps that nobody counts. Environments are reused
+    from wave to wave through ``reset(seed=...)``.
+
+    Args:
+        policy: acts on all running environments at once, with ``deterministic=True``.
+        make_env: makes one environment; it must end by itself, through a terminal state or a time limit.
+        episodes: how many, at least 1.
+        seed: of the first episode, at least 0.
+        max_parallel: most environments in one wave.
+        progress: called whenever episodes have finished.
+    Returns:
+        Returns and lengths in episode order; the same for any ``max_parallel``.
+    Raises:
+        ValueError: if a setting is out of range or the policy returns the wrong number of rows.
+        UserError: if the environment gives a reward or observation that is not finite, or observations that are no
+            arrays.
+    """
+    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0), ("max_parallel", max_parallel, 1)):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    envs: list[gymnasium.Env[Any, Any]] = []
+    try:
+        for _ in range(min(episodes, max_parallel)):
+            envs.append(make_env())  # noqa: PERF401 (those already made are closed if a later one fails)
+        protocol = _protocol(envs[0], episodes, seed)
+        returns = np.zeros(episodes, dtype=np.float64)
+        lengths = np.zeros(episodes, dtype=np.int64)
+        started = time.perf_counter()
+        for first in range(0, episodes, max_parallel):
+            wave = slice(first, min(first + max_parallel, episodes))
+            _run_wave(policy, envs, seed, wave, returns, lengths, progress)
+        seconds = time.perf_counter() - started
+    finally:
+        for env in envs:
+            env.close()
+    return EvaluationResult(returns, lengths, int(lengths.sum()), seconds, protocol)
+
+
+def _run_wave(
+    policy: BatchPolicy,
+    envs: Sequence[gymnasium.Env[Any, Any]],
+    seed: int,
+    wave: slice,
+    returns: NDArray[np.float64],
+    lengths: NDArray[np.int64],
+    progress: Progress | None,
+) -> None:
+    """Run the episodes ``wave`` to their ends and write what they gave into ``returns`` and ``lengths``."""
+    num_episodes = len(returns)
+    num_before, num_in_wave = wave.start, wave.stop - wave.start
+    running = [(wave.start + i, envs[i]) for i in range(num_in_wave)]
+    observations = _stack([env.reset(seed=seed + episode)[0] for episode, env in running], running, seed, 0)
+    state = policy.initial_state(num_in_wave)
+    env_step = 0
+    while running:
+        actions, state = policy.act(observations, state, deterministic=True)
+        if len(actions) != len(running) or len(state) != len(running):
+            raise ValueError(
+                f"the policy was given {len(running)} observations and returned {len(actions)} actions "
+                f"and {len(state)} states"
+            )
+        env_step += 1
+        next_observations, ended = [], []
+        for row, (episode, env) in enumerate(running):
+            observation, reward, terminated, truncated, _ = env.step(actions[row])
+            reward = float(reward)
+            if not math.isfinite(reward):
+                raise _not_finite(f"reward = {reward}", env, episode, seed, env_step)
+            returns[episode] += reward
+            next_observations.append(observation)
+            ended.append(terminated or truncated)
+        observations = _stack(next_observations, running, seed, env_step)
+        if any(ended):
+            keep = ~np.asarray(ended, dtype=bool)
+            for (episode, _), has_ended in zip(running, ended, strict=True):
+                if has_ended:
+                    lengths[episode] = env_step
+            running = [slot for slot, has_ended in zip(running, ended, strict=True) if not has_ended]
+            observations, state = observations[keep], state[keep]
+            if progress is not None:
+                progress(num_before + num_in_wave - len(running), num_episodes)
+
+
+def _stack(
+    observations: list[Any], running: Sequence[tuple[int, gymnasium.Env[Any, Any]]], seed: int, env_step: int
+) -> NDArray[Any]:
+    """Stack observations to ``[N, ...]`` and refuse values a policy cannot use."""
+    stacked = np.stack(observations)
+    if stacked.dtype == object:
+        raise UserError(
+            f"{_name(running[0][1])} gives observations that are no arrays: {type(observations[0]).__name__}",
+            "wrap it in gymnasium.wrappers.FlattenObservation",
+        )
+    if stacked.dtype.kind == "f" and not np.isfinite(stacked).all():
+        row, *index = (int(i) for i in np.argwhere(~np.isfinite(stacked))[0])
+        episode, env = running[row]
+        raise _not_finite(f"observation{index} = {stacked[(row, *index)]}", env, episode, seed, env_step)
+    return stacked
+
+
+def _not_finite(what: str, env: gymnasium.Env[Any, Any], episode: int, seed: int, env_step: int) -> UserError:
+    return UserError(
+        f"{what} is not finite: {_name(env)}, episode {episode} (seed {seed + episode}), environment step {env_step}",
+        "check the environment, or the actions that it was given",
+    )
+
+
+def _name(env: gymnasium.Env[Any, Any]) -> str:
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+
+
+def _time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Return the time limit in environment steps, also of a ``TimeLimit`` around an unregistered environment."""
+    if env.spec is not None and env.spec.max_episode_steps is not None:
+        return int(env.spec.max_episode_steps)
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            return int(env._max_episode_steps)
+        env = env.env
+    return None
+
+
+def _protocol(env: gymnasium.Env[Any, Any], episodes: int, seed: int) -> dict[str, Any]:
+    return {
+        "environment": _name(env),
+        "time_limit": _time_limit(env),
+        "episodes": int(episodes),
+        "first_seed": int(seed),
+        "seeding": "episode i is reset with first_seed + i; one episode per environment and wave",
+        "greedy": True,
+        "statistics": ["mean", "std", "iqm", "ci95 (stratified bootstrap of the iqm)", "minimum", "maximum"],
+    }

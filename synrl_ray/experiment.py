@@ -1,0 +1,147 @@
+"""The typed description of an experiment: data only, so that reading it imports neither torch nor Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Interval
+
+from synrl_ray.policies.config import AnnPolicy, PolicyConfig, PolicyKind, SpikingPolicy
+
+__all__ = [
+    "PPO",
+    "AnnPolicy",
+    "Choice",
+    "Environment",
+    "Evaluation",
+    "Experiment",
+    "LogUniform",
+    "PolicyKind",
+    "SpikingPolicy",
+    "Stopping",
+    "Target",
+    "Uniform",
+]
+
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A Gymnasium environment."""
+
+    id: str
+    """Registered id, as ``gymnasium.make`` takes it (``module:Id`` imports the module first)."""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``gymnasium.make``."""
+    num_envs: Count = 8
+    """Environments stepped together by each env runner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPO:
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), run by RLlib."""
+
+    name: Literal["ppo"] = "ppo"
+    lr: Positive = 1e-3
+    """Learning rate of Adam at the start."""
+    lr_decay: bool = True
+    """Anneal the learning rate linearly to zero at the last step."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    gae_lambda: Fraction = 0.95
+    """Lambda of generalised advantage estimation."""
+    train_batch_size: Count = 2048
+    """Environment steps for each update, over all env runners."""
+    minibatch_size: Count = 128
+    num_epochs: Count = 8
+    """Passes over each train batch."""
+    clip_param: Positive = 0.2
+    entropy_coeff: Annotated[float, Ge(0)] = 0.0
+    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
+    grad_clip: Positive = 0.5
+    """Bound on the global norm of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """When training ends: at ``env_steps``, or earlier once a greedy evaluation reaches ``mean_return``."""
+
+    env_steps: Count
+    mean_return: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Greedy evaluation, on environment seeds that training never uses."""
+
+    episodes: Count = 100
+    """Episodes of the final evaluation."""
+    first_seed: Annotated[int, Ge(0)] = 1_000_000
+    """Seed of the first episode; the following ones count up."""
+    interval_steps: Count = 10_000
+    """Environment steps between the evaluations during training."""
+    interim_episodes: Count = 20
+    """Episodes of each evaluation during training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The figure to reach, and where it comes from."""
+
+    mean_return: float
+    source: str
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """A number between ``low`` and ``high``, uniform in its logarithm."""
+
+    low: float
+    high: float
+    kind: Literal["log_uniform"] = "log_uniform"
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A number between ``low`` and ``high``."""
+
+    low: float
+    high: float
+    kind: Literal["uniform"] = "uniform"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of ``options``."""
+
+    options: tuple[Any, ...]
+    kind: Literal["choice"] = "choice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What is trained, on what, how, until when, and how it is judged.
+
+    Scale is not part of it: workers and clusters change resources, never hyperparameters.
+    """
+
+    id: str
+    summary: str
+    environment: Environment
+    spiking: SpikingPolicy
+    ann: AnnPolicy
+    algorithm: PPO
+    stopping: Stopping
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    target: Target | None = None
+    search_space: Mapping[str, LogUniform | Uniform | Choice] = field(default_factory=dict)
+    """Setting path → range, for a hyperparameter search."""
+
+    def policy(self, kind: PolicyKind) -> PolicyConfig:
+        """The policy of that kind."""
+        return self.spiking if kind == "spiking" else self.ann

@@ -1,0 +1,118 @@
+"""``--set key=value`` on a typed experiment, and the experiment as JSON and back."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, cast, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import Experiment
+
+_NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind"}
+
+
+def apply_overrides(experiment: Experiment, assignments: Iterable[str]) -> Experiment:
+    """Return the experiment with settings replaced.
+
+    Args:
+        experiment: where to start from.
+        assignments: ``key=value`` each. A key is a path (``algorithm.lr``) or, where only one path ends in it,
+            its last name (``lr``); ``env`` stands for ``environment.id``. Values are read as JSON where they can
+            be (``true``, ``3e-4``, ``null``); a list is written ``64,64``.
+
+    Raises:
+        UserError: for an unknown or ambiguous key, or a value of the wrong type.
+    """
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator:
+            raise UserError(f"--set {assignment!r} is not key=value", "write for instance --set lr=3e-4")
+        path = _resolve(experiment, key.strip())
+        experiment = cast(Experiment, _replace(experiment, path, text.strip(), key.strip()))
+    return experiment
+
+
+def setting_paths(experiment: Experiment) -> list[str]:
+    """Every path that ``--set`` takes."""
+    return list(_leaves(experiment))
+
+
+def experiment_to_json(experiment: Experiment) -> dict[str, Any]:
+    """The experiment in JSON values."""
+    return cast(dict[str, Any], TypeAdapter(Experiment).dump_python(experiment, mode="json"))
+
+
+def experiment_from_json(data: dict[str, Any]) -> Experiment:
+    """Inverse of :func:`experiment_to_json`.
+
+    Raises:
+        ValueError: naming the first field that is wrong.
+    """
+    try:
+        return TypeAdapter(Experiment).validate_json(json.dumps(data), strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
+    for item in fields(node):
+        if item.name in _NOT_SETTABLE and not (prefix == "environment." and item.name == "id"):
+            continue
+        value = getattr(node, item.name)
+        if is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name
+
+
+def _resolve(experiment: Experiment, key: str) -> str:
+    paths = setting_paths(experiment)
+    if key == "env":
+        return "environment.id"
+    if key in paths:
+        return key
+    matches = [path for path in paths if path.endswith(f".{key}")]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UserError(f"setting {key!r} is ambiguous", f"write one of {', '.join(matches)}")
+    short = {path.rsplit(".", 1)[-1]: path for path in paths}
+    nearest = difflib.get_close_matches(key, [*paths, *short], n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
+    raise UserError(f"unknown setting {key!r}", f"{hint}valid are {', '.join(paths)}")
+
+
+def _replace(node: Any, path: str, text: str, key: str) -> Any:
+    name, _, rest = path.partition(".")
+    if rest:
+        return replace(node, **{name: _replace(getattr(node, name), rest, text, key)})
+    return replace(node, **{name: _coerce(get_type_hints(type(node), include_extras=True)[name], text, key)})
+
+
+def _coerce(annotation: Any, text: str, key: str) -> Any:
+    adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
+    problem = ""
+    for candidate in _readings(text):
+        try:
+            return adapter.validate_python(candidate)
+        except ValidationError as error:
+            problem = problem or error.errors()[0]["msg"]
+    raise UserError(f"setting {key!r} cannot be {text!r}", problem[:1].lower() + problem[1:])
+
+
+def _readings(text: str) -> Iterator[Any]:
+    """What the text may mean: a JSON value, a comma-separated list, or just text."""
+    try:
+        yield json.loads(text)
+    except ValueError:
+        pass
+    if "," in text:
+        yield [part.strip() for part in text.split(",") if part.strip()]
+    yield text
+    yield [text]

@@ -1,0 +1,73 @@
+"""Find the experiments: every file in an ``experiments`` folder that exports ``experiment``.
+
+Folders, first match of an id wins: those in ``SYNRL_EXPERIMENTS`` (separated like ``PATH``), ``./experiments``, and the
+ones that come with the project (beside the package in a checkout or a shipped working directory, inside it
+when installed).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+from pathlib import Path
+
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import Experiment
+
+_PACKAGE = Path(__file__).parent
+
+
+def experiment_folders() -> list[Path]:
+    """The folders that are searched, in order, without repetition."""
+    named = [Path(entry) for entry in os.environ.get("SYNRL_EXPERIMENTS", "").split(os.pathsep) if entry]
+    candidates = [*named, Path.cwd() / "experiments", _PACKAGE.parent / "experiments", _PACKAGE / "_experiments"]
+    unique: dict[Path, Path] = {}
+    for folder in candidates:
+        if folder.is_dir():
+            unique.setdefault(folder.resolve(), folder)
+    return list(unique.values())
+
+
+def all_experiments() -> dict[str, Experiment]:
+    """Every experiment by id, sorted.
+
+    Raises:
+        UserError: if a file that names ``synrl_ray`` cannot be loaded.
+    """
+    found: dict[str, Experiment] = {}
+    for folder in experiment_folders():
+        for path in sorted(folder.glob("*.py")):
+            experiment = _load(path)
+            if experiment is not None:
+                found.setdefault(experiment.id, experiment)
+    return dict(sorted(found.items()))
+
+
+def get_experiment(name: str) -> Experiment:
+    """The experiment with that id.
+
+    Raises:
+        UserError: if there is none, with the nearest ids.
+    """
+    experiments = all_experiments()
+    if name in experiments:
+        return experiments[name]
+    nearest = difflib.get_close_matches(name, experiments, n=3, cutoff=0.4) or list(experiments)
+    raise UserError(f"unknown experiment {name!r}", f"did you mean {', '.join(nearest)}? `synrl list` shows all")
+
+
+def _load(path: Path) -> Experiment | None:
+    """Run the file and return its ``experiment``; files that do not import this package are never run."""
+    if "synrl_ray" not in path.read_text(errors="replace"):
+        return None
+    spec = importlib.util.spec_from_file_location(f"synrl_experiments.{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} does not load ({type(error).__name__}: {error})", "mend or move the file") from error
+    experiment = getattr(module, "experiment", None)
+    return experiment if isinstance(experiment, Experiment) else None

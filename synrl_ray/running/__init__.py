@@ -1,0 +1,1 @@
+"""Running experiments: folders, training, resuming, evaluating, showing progress."""

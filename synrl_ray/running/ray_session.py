@@ -1,0 +1,84 @@
+"""Connect to a Ray cluster, or start a local one that is quiet and ends with the process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from synrl_ray.errors import UserError
+
+_CONNECT_SECONDS = 5.0
+
+
+def limit_threads() -> None:
+    """One thread for numerical libraries: small networks lose by threading. Call before torch is imported."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+@contextmanager
+def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
+    """A Ray session for the block.
+
+    Args:
+        address: ``host:port`` of a running cluster, ``"auto"`` for the one on this machine; ``None`` starts a local
+            one, unless ``RAY_ADDRESS`` names another (as it does inside a submitted job).
+        num_cpus: CPUs that a local Ray must at least offer.
+
+    Raises:
+        UserError: if nothing answers at the address.
+    """
+    _quiet()
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    if address is None or address == "local":
+        ray.init(
+            address="local",
+            num_cpus=max(num_cpus, os.cpu_count() or 1),
+            include_dashboard=False,
+            object_store_memory=256 * 1024**2,
+            **options,
+        )
+    else:
+        _require_listener(address)
+        try:
+            ray.init(address=address, **options)
+        except Exception as error:  # Ray raises many types here
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError(f"cannot join the Ray cluster at {address} ({reason})", "check the address") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Fail within seconds where Ray itself would wait for minutes."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        if address == "auto":
+            return
+        raise UserError(f"{address!r} is no Ray address", "write host:port, as `ray start --head` prints it")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"no Ray at {address}", "start one with `synrl head start`, or leave --address out") from error
+
+
+def _quiet() -> None:
+    """Keep Ray's and RLlib's log noise away from the progress display."""
+    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module="gymnasium")
+    for name in ("ray", "ray.rllib", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)

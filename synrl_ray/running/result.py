@@ -1,0 +1,134 @@
+"""From a trained policy to ``result.json`` and the learning curve; and the same for several seeds together."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from synrl_ray.envs.make import environment_factory
+from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
+from synrl_ray.evaluation.rollout import BatchPolicy, EvaluationResult, Progress, evaluate_policy
+from synrl_ray.evaluation.statistics import Summary, summarise
+from synrl_ray.experiment import Experiment
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.spec import RunSpec
+
+_PACKAGES = ("synrl-ray", "ray", "torch", "snntorch", "gymnasium", "numpy")
+
+
+def evaluate_run(
+    policy: BatchPolicy, spec: RunSpec, *, episodes: int, seed: int, progress: Progress | None = None
+) -> EvaluationResult:
+    """Greedy evaluation of a policy on its experiment's environment."""
+    environment = spec.experiment.environment
+    make = environment_factory(environment.id, environment.kwargs)
+    return evaluate_policy(policy, make, episodes=episodes, seed=seed, progress=progress)
+
+
+def finish_run(folder: RunFolder, spec: RunSpec, policy: BatchPolicy, position: Position) -> dict[str, Any]:
+    """Evaluate by the experiment's protocol, write ``result.json`` and ``learning_curve.png``."""
+    protocol = spec.experiment.evaluation
+    outcome = evaluate_run(policy, spec, episodes=protocol.episodes, seed=protocol.first_seed)
+    result = {
+        "experiment": spec.experiment.id,
+        "policy": spec.policy,
+        "seed": spec.seed,
+        "env_steps": position.env_steps,
+        "wall_seconds": round(position.wall_seconds, 2),
+        "env_steps_per_second": round(position.env_steps / max(position.wall_seconds, 1e-9), 1),
+        "episodes": position.episodes,
+        "env_steps_to_target": steps_to_target(folder, spec.experiment),
+        **describe(outcome.summary()),
+        "returns": outcome.returns.tolist(),
+        "protocol": outcome.protocol,
+        "num_workers": spec.num_workers,
+        "versions": versions(),
+    }
+    folder.write_result(result)
+    draw_curves([folder], spec.experiment, folder.path / "learning_curve.png")
+    return result
+
+
+def combine_seeds(results: Sequence[dict[str, Any]], target: float | None) -> dict[str, Any]:
+    """The result of several seeds: statistics over all their episodes, stratified by seed."""
+    first = results[0]
+    reached = [r for r in results if r["env_steps_to_target"] is not None]
+    combined = {
+        "experiment": first["experiment"],
+        "policy": first["policy"],
+        "seeds": [r["seed"] for r in results],
+        "env_steps": [r["env_steps"] for r in results],
+        "wall_seconds": [r["wall_seconds"] for r in results],
+        **describe(summarise([r["returns"] for r in results])),
+        "return_mean_per_seed": [r["return_mean"] for r in results],
+        "env_steps_to_target": [r["env_steps_to_target"] for r in results],
+        "protocol": first["protocol"],
+        "versions": first["versions"],
+    }
+    if target is not None:
+        combined["target"] = target
+        combined["seeds_that_reached_target"] = len(reached)
+        combined["seeds_that_end_at_target"] = sum(r["return_mean"] >= target for r in results)
+    return combined
+
+
+def describe(summary: Summary) -> dict[str, Any]:
+    """A summary under the names of ``result.json``."""
+    return {
+        "return_mean": summary.mean,
+        "return_std": summary.std,
+        "return_iqm": summary.iqm,
+        "return_ci95": list(summary.ci95),
+        "return_min": summary.minimum,
+        "return_max": summary.maximum,
+        "evaluation_episodes": summary.num_episodes,
+    }
+
+
+def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
+    """Environment steps at the first greedy evaluation that reached the target; ``None`` if none did."""
+    if experiment.target is None:
+        return None
+    for row in folder.metrics():
+        if (row.get("evaluation_return_mean") or float("-inf")) >= experiment.target.mean_return:
+            return int(row["env_steps"])
+    return None
+
+
+def draw_curves(folders: Sequence[RunFolder], experiment: Experiment, path: Path) -> None:
+    """Draw the learning curves of one or several seeds."""
+    curves = [_curve(folder) for folder in folders]
+    seeds = ", ".join(str(folder.spec().seed) for folder in folders)
+    plot_learning_curve(
+        curves,
+        path,
+        title=f"{experiment.id}: {folders[0].spec().policy} policy, seed{'s' * (len(folders) > 1)} {seeds}",
+        target=None if experiment.target is None else experiment.target.mean_return,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the result depends on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def _curve(folder: RunFolder) -> Curve:
+    rows = folder.metrics()
+    trained = [row for row in rows if row["return_mean"] is not None]
+    judged = [row for row in rows if row.get("evaluation_return_mean") is not None]
+    return Curve(
+        label=folder.spec().policy,
+        env_steps=[row["env_steps"] for row in trained],
+        returns=[row["return_mean"] for row in trained],
+        evaluations=Evaluations(
+            [row["env_steps"] for row in judged],
+            [row["evaluation_return_mean"] for row in judged],
+            [row["evaluation_return_low"] for row in judged],
+            [row["evaluation_return_high"] for row in judged],
+        )
+        if judged
+        else None,
+    )

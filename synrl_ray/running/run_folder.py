@@ -1,0 +1,149 @@
+"""One run's folder: every file is whole or absent, and the checkpoint is replaced only by a complete one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from synrl_ray.errors import UserError
+from synrl_ray.files import write_atomically
+from synrl_ray.running.spec import RunSpec
+
+_CONFIG, _METRICS, _RESULT, _CHECKPOINT = "config.json", "metrics.jsonl", "result.json", "checkpoint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a run has come, as its checkpoint knows it."""
+
+    iteration: int = 0
+    env_steps: int = 0
+    episodes: int = 0
+    wall_seconds: float = 0.0
+
+
+class RunFolder:
+    """Files of one run.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create(path: Path, spec: RunSpec) -> RunFolder:
+        """Start a new run.
+
+        Raises:
+            UserError: if the folder already holds something, or cannot be written.
+        """
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                if (path / _CONFIG).exists():
+                    raise UserError(
+                        f"run folder {path} exists",
+                        f"continue it with `synrl train --resume {path}`, or choose another --run-dir or --seed",
+                    )
+                raise UserError(f"{path} exists and is no run folder", "choose another --run-dir")
+            path.mkdir(parents=True, exist_ok=True)
+            write_atomically(path / _CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"run folder {path} cannot be written ({error.strerror})", "choose another --run-dir") from error
+        return RunFolder(path)
+
+    @staticmethod
+    def open(path: Path) -> RunFolder:
+        """Open an existing run.
+
+        Raises:
+            UserError: if the folder is not a run's.
+        """
+        if not (path / _CONFIG).is_file():
+            raise UserError(f"{path} is no run folder (no {_CONFIG})", "name a folder that `synrl train` has made")
+        return RunFolder(path)
+
+    def spec(self) -> RunSpec:
+        """What runs here.
+
+        Raises:
+            UserError: if ``config.json`` is damaged.
+        """
+        try:
+            return RunSpec.from_json(json.loads((self.path / _CONFIG).read_text()))
+        except (KeyError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self.path / _CONFIG} is damaged ({reason})", "restore it or start a new run") from error
+
+    # --- metrics ---------------------------------------------------------------------------------------------
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one iteration's row to ``metrics.jsonl``."""
+        with (self.path / _METRICS).open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All rows; a last line cut short by a crash is left out."""
+        rows: list[dict[str, Any]] = []
+        if not (self.path / _METRICS).exists():
+            return rows
+        for line in (self.path / _METRICS).read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def rewind_metrics(self, iteration: int) -> None:
+        """Drop the rows after ``iteration``, which will be trained again."""
+        rows = [row for row in self.metrics() if row["iteration"] <= iteration]
+        write_atomically(self.path / _METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+
+    # --- checkpoint ------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, write: Callable[[Path], None], position: Position) -> None:
+        """Replace the checkpoint. ``write(folder)`` fills a new one; until it is complete the old one stays."""
+        fresh, current, previous = (self.path / (_CHECKPOINT + end) for end in (".new", "", ".old"))
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        write(fresh / "algorithm")
+        write_atomically(fresh / "position.json", json.dumps(asdict(position)) + "\n")
+        shutil.rmtree(previous, ignore_errors=True)
+        if current.exists():
+            os.rename(current, previous)
+        os.rename(fresh, current)
+        shutil.rmtree(previous, ignore_errors=True)
+
+    def checkpoint(self) -> tuple[Path, Position] | None:
+        """The newest complete checkpoint and its position, or ``None`` before the first."""
+        for end in ("", ".old"):
+            folder = self.path / (_CHECKPOINT + end)
+            if (folder / "position.json").is_file():
+                try:
+                    return folder / "algorithm", Position(**json.loads((folder / "position.json").read_text()))
+                except (TypeError, ValueError) as error:
+                    raise UserError(f"{folder / 'position.json'} is damaged", "restore it or start a new run") from error
+        return None
+
+    # --- result ----------------------------------------------------------------------------------------------
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write ``result.json``."""
+        write_atomically(self.path / _RESULT, json.dumps(result, indent=2) + "\n")
+
+    def result(self) -> dict[str, Any] | None:
+        """What ``result.json`` holds, ``None`` if the run has not ended."""
+        path = self.path / _RESULT
+        if not path.exists():
+            return None
+        try:
+            data: dict[str, Any] = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"{path} is damaged", "run `synrl evaluate` or train again") from error
+        return data

@@ -1,0 +1,50 @@
+"""What one run is: an experiment, one of its policies, a seed, a scale. Written to ``config.json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from synrl_ray.experiment import Experiment, PolicyKind
+from synrl_ray.overrides import experiment_from_json, experiment_to_json
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One training run."""
+
+    experiment: Experiment
+    policy: PolicyKind
+    seed: int
+    num_workers: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "format": _FORMAT,
+            "policy": self.policy,
+            "seed": self.seed,
+            "num_workers": self.num_workers,
+            "experiment": experiment_to_json(self.experiment),
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> RunSpec:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: if the data are not a run's.
+        """
+        if data.get("format") != _FORMAT:
+            raise ValueError(f"format {data.get('format')!r} is not known")
+        policy = data["policy"]
+        if policy not in ("spiking", "ann"):
+            raise ValueError(f"policy {policy!r} is not known")
+        return RunSpec(
+            experiment=experiment_from_json(data["experiment"]),
+            policy=policy,
+            seed=int(data["seed"]),
+            num_workers=int(data["num_workers"]),
+        )
