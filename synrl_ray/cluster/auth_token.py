@@ -21,7 +21,9 @@ def ensure_token(path: Path) -> str:
         path.chmod(0o600)
         return token
     except OSError as error:
-        raise UserError(f"cannot write the token file {path}: {error.strerror}", "choose another state directory") from error
+        raise UserError(
+            f"cannot write the token file {path}: {error.strerror}", "choose another state directory"
+        ) from error
     with os.fdopen(handle, "w") as file:
         token = secrets.token_hex(32)
         file.write(token)

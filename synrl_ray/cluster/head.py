@@ -197,7 +197,9 @@ def _server_environment(token_path: Path) -> dict[str, str]:
     return environment
 
 
-def _wait_until_ready(main: subprocess.Popen[bytes], address: str, token: str, log_path: Path, timeout_s: float) -> None:
+def _wait_until_ready(
+    main: subprocess.Popen[bytes], address: str, token: str, log_path: Path, timeout_s: float
+) -> None:
     deadline = time.monotonic() + timeout_s
     problem = f"the Ray head did not answer at {address} within {timeout_s:.0f} s"
     while time.monotonic() < deadline:
@@ -232,4 +234,6 @@ def _read_state(state_dir: Path | None) -> Head | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"cannot read the head's state in {path}", "delete that file and start the head again") from error
+        raise UserError(
+            f"cannot read the head's state in {path}", "delete that file and start the head again"
+        ) from error

@@ -80,7 +80,8 @@ def probe(address: str, token: str | None, *, timeout_s: float = PROBE_SECONDS) 
                 "set RAY_AUTH_TOKEN_PATH to the token file of that cluster",
             ) from error
         raise UserError(
-            f"{address} is no Ray job server (it answered {error.code})", "check the address: the port is the dashboard's"
+            f"{address} is no Ray job server (it answered {error.code})",
+            "check the address: the port is the dashboard's",
         ) from error
     except (ValueError, KeyError, TypeError, http.client.HTTPException) as error:
         raise UserError(f"{address} is no Ray job server", "check the address: the port is the dashboard's") from error

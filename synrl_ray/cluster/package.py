@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ EXCLUDES = (
     "/tests",
     "/docs",
     "/benchmarks",
+    "/uv.lock",
     "__pycache__",
     "*.pyc",
 )
@@ -69,7 +71,7 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
     root = working_dir.absolute()
     if not any((root / mark).exists() for mark in _PROJECT_MARKS):
         raise UserError(
-            f"{root} is no project directory (it has neither {', '.join(_PROJECT_MARKS[:-1])} nor {_PROJECT_MARKS[-1]})",
+            f"{root} is no project directory (it has none of {', '.join(_PROJECT_MARKS)})",
             "change into your checkout, or name it as the working directory",
         )
     files: dict[str, int] = {}
@@ -83,7 +85,7 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
 
     excludes = [_get_excludes(root, [*get_runtime_env_default_excludes(), *EXCLUDES])]
     include_gitignore = os.environ.get(RAY_RUNTIME_ENV_IGNORE_GITIGNORE, "0") != "1"
-    _dir_travel(root, excludes, note, include_gitignore=include_gitignore)
+    _dir_travel(root, excludes, note, include_gitignore=include_gitignore, logger=logging.getLogger(__name__))
     size = _END_BYTES + sum(_ENTRY_BYTES + 2 * len(os.fsencode(name)) + size for name, size in files.items())
     package = Package(files, size)
     if size > size_limit:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Okabe & Ito's palette, told apart with any colour vision; yellow is left out, too faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "#444444"
+THIN_ALPHA = 0.35  # of each seed's line under a bold one
 NUM_GRID_POINTS = 100
 MAX_PLAIN_POINTS = 300  # a single seed with more points gets a bold line of bin means over its thin one
 SIZE_INCHES, DPI = (8.0, 5.0), 150  # 1200 x 750 pixels
@@ -167,7 +168,7 @@ def _draw_group(axes: Axes, seeds: Sequence[Curve], color: str, confidence: floa
     """Draw the seeds of one label."""
     for seed in seeds:
         single_point = "." if len(seed.env_steps) == 1 else ""
-        alpha = 0.35 if _has_bold_line(seeds) else 0.9
+        alpha = THIN_ALPHA if _has_bold_line(seeds) else 1.0
         axes.plot(seed.env_steps, seed.returns, color=color, linewidth=1.0, alpha=alpha, marker=single_point, zorder=2)
         if seed.evaluations is not None:
             steps, means, lows, highs = seed.evaluations
@@ -204,11 +205,13 @@ def _legend_handles(groups: dict[str, list[Curve]], target: float | None, confid
     handles: list[Any] = []
     if len(groups) > 1:
         handles += [Patch(color=PALETTE[i % len(PALETTE)], label=label) for i, label in enumerate(labels)]
+    has_bold_line = any(_has_bold_line(seeds) for seeds in groups.values())
     num_seeds = max(sum(bool(seed.env_steps) for seed in seeds) for seeds in groups.values())
     if num_seeds:
         name = "training" if num_seeds == 1 else "training, each seed"
-        handles.append(Line2D([], [], color=color, linewidth=1.0, alpha=0.6, label=prefix + name))
-    if any(_has_bold_line(seeds) for seeds in groups.values()):
+        alpha = 2 * THIN_ALPHA if has_bold_line else 1.0  # alone in the legend, a faint line would be lost
+        handles.append(Line2D([], [], color=color, linewidth=1.0, alpha=alpha, label=prefix + name))
+    if has_bold_line:
         name = f"IQM of {'up to ' if len(groups) > 1 else ''}{num_seeds} seeds" if num_seeds > 1 else "mean of bins"
         handles.append(Line2D([], [], color=color, linewidth=2.4, label=name))
     if num_seeds > 1:

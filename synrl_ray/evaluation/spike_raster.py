@@ -76,9 +76,8 @@ class SpikeRaster:
             raise ValueError(f"the raster was made for layers of {self._layer_sizes} neurons, got {sizes}")
         for index, (plot, spikes_KN) in enumerate(zip(self._plots, layers, strict=True)):
             height, width = plot.shape[:2]
-            columns = spikes_KN[:, _shown_neurons(spikes_KN.shape[1], height)].T.repeat(self._column_pixels, axis=1)[
-                :, -width:
-            ]
+            shown_HK = spikes_KN[:, _shown_neurons(spikes_KN.shape[1], height)].T
+            columns = shown_HK.repeat(self._column_pixels, axis=1)[:, -width:]
             num_columns = columns.shape[1]
             plot[:, : width - num_columns] = plot[:, num_columns:].copy()
             color = LAYER_COLORS[index % len(LAYER_COLORS)]

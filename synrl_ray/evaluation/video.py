@@ -55,8 +55,8 @@ def record_episode(
     """Play one greedy episode and write it as a film; the file appears whole or not at all.
 
     If ``policy.last_spikes`` is set after ``act`` (one array ``[K, N]`` per spiking layer, for the observation just
-    seen), a raster scrolls beside the frame: the newest column belongs to the observation the frame shows. Of a deep network, the first layers
-    are drawn, as many as fit.
+    seen), a raster scrolls beside the frame: the newest column belongs to the observation that the frame shows.
+    Of a deep network the first layers are drawn, as many as fit.
 
     Args:
         policy: acts with ``deterministic=True`` on a batch of one.

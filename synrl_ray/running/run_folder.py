@@ -38,21 +38,26 @@ class RunFolder:
         self.path = path
 
     @staticmethod
+    def require_free(path: Path) -> None:
+        """Raise :class:`UserError` if a new run cannot start in that folder because something is there."""
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
+        if (path / _CONFIG).exists():
+            raise UserError(
+                f"run folder {path} exists",
+                f"continue it with `synrl train --resume {path}`, or choose another --run-dir or --seed",
+            )
+        raise UserError(f"{path} exists and is no run folder", "choose another --run-dir")
+
+    @staticmethod
     def create(path: Path, spec: RunSpec) -> RunFolder:
         """Start a new run.
 
         Raises:
             UserError: if the folder already holds something, or cannot be written.
         """
+        RunFolder.require_free(path)
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                if (path / _CONFIG).exists():
-                    raise UserError(
-                        f"run folder {path} exists",
-                        f"continue it with `synrl train --resume {path}`, or choose another --run-dir or --seed",
-                    )
-                raise UserError(f"{path} exists and is no run folder", "choose another --run-dir")
-            path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / _CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
         except OSError as error:
             raise UserError(f"run folder {path} cannot be written ({error.strerror})", "choose another --run-dir") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -199,6 +200,7 @@ def _build(spec: RunSpec) -> Algorithm:
     from synrl_ray.algorithms.ppo import ppo_config
 
     torch.set_num_threads(1)
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)  # importing RLlib has set it to WARNING
     config = ppo_config(spec.experiment, spec.policy, seed=spec.seed, num_workers=spec.num_workers)
     algorithm: Algorithm = config.build_algo()
     return algorithm
@@ -209,7 +211,7 @@ def _train_once(algorithm: Algorithm) -> dict[str, Any]:
     try:
         result = algorithm.train()
     except Exception as error:
-        cause = _user_error_in(error)
+        cause = user_error_in(error)
         if cause is not None:
             raise cause from error
         raise
@@ -226,7 +228,7 @@ def _train_once(algorithm: Algorithm) -> dict[str, Any]:
     }
 
 
-def _user_error_in(error: BaseException | None) -> UserError | None:
+def user_error_in(error: BaseException | None) -> UserError | None:
     """The error meant for the user, which Ray wraps when it comes from another process."""
     seen = 0
     while error is not None and seen < 10:

@@ -1,0 +1,249 @@
+"""The ``synrl`` command. Heavy imports happen inside the commands, so that help and list are instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from synrl_ray import __version__
+from synrl_ray.errors import UserError
+from synrl_ray.running.ray_session import limit_threads
+
+if TYPE_CHECKING:
+    from synrl_ray.running.spec import RunSpec
+
+app = App(
+    name="synrl",
+    help="Train spiking, plastic and meta-learned agents on any Gymnasium environment, on a laptop or a Ray cluster.",
+    version=__version__,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+)
+head = App(name="head", help="A Ray head with a job server on this machine, bound to loopback.")
+app.command(head)
+
+Json = Annotated[bool, Parameter(name="--json")]
+
+
+@app.command(name="list")
+def list_experiments(*, as_json: Json = False) -> None:
+    """List the experiments.
+
+    Args:
+        as_json: print JSON instead of a table.
+    """
+    from synrl_ray.registry import all_experiments
+
+    experiments = all_experiments().values()
+    if as_json:
+        rows = [
+            {"id": e.id, "summary": e.summary, "environment": e.environment.id, "env_steps": e.stopping.env_steps}
+            for e in experiments
+        ]
+        print(json.dumps(rows, indent=2))
+        return
+    width = max((len(e.id) for e in experiments), default=0)
+    for e in experiments:
+        print(f"{e.id:<{width}}  {e.summary} ({e.stopping.env_steps:,} environment steps)")
+
+
+@app.command
+def train(
+    experiment: str | None = None,
+    /,
+    *,
+    policy: Literal["spiking", "ann"] = "spiking",
+    seed: int | None = None,
+    seeds: int | None = None,
+    num_workers: int = 0,
+    stop_steps: int | None = None,
+    settings: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
+    run_dir: Path | None = None,
+    address: str | None = None,
+    resume: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Train an experiment, or go on with a run that was stopped.
+
+    Args:
+        experiment: id, as `synrl list` shows it.
+        policy: the spiking policy or its non-spiking twin.
+        seed: seed of the run (0 where neither --seed nor --seeds is given).
+        seeds: train this many seeds, 0 to N-1, as many at a time as there are CPUs, and summarise them.
+        num_workers: env runners in processes of their own; 0 samples in the trainer's.
+        stop_steps: environment steps after which training ends.
+        settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
+        run_dir: the run's folder; runs/EXPERIMENT/POLICY-seedN where not given. With --seeds, the folder of the runs.
+        address: host:port of a Ray cluster; without it a local Ray is started.
+        resume: go on with the run in this folder instead of starting one.
+        as_json: print the result as JSON on standard output; progress goes to standard error.
+    """
+    from synrl_ray.running.display import watch_runs
+    from synrl_ray.running.seeds import resume_run, train_seeds
+
+    if resume is not None:
+        fixed = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds, "--stop-steps": stop_steps}
+        fixed |= {"--set": settings, "--run-dir": run_dir}
+        given = [name for name, value in fixed.items() if value is not None]
+        if given:
+            raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
+        with watch_runs(quiet=as_json) as watch:
+            outcome = resume_run(resume, address=address, watch=watch)
+    else:
+        specs = _specs(experiment, policy, seed, seeds, num_workers, stop_steps, settings or [])
+        with watch_runs(quiet=as_json) as watch:
+            outcome = train_seeds(specs, _folders(specs, run_dir, seeds), address=address, watch=watch)
+    if as_json:
+        print(json.dumps(outcome.result, indent=2))
+    else:
+        from synrl_ray.running.report import print_outcome
+
+        print_outcome(outcome)
+
+
+@app.command
+def evaluate(
+    run_dir: Path,
+    /,
+    *,
+    episodes: int | None = None,
+    seed: int | None = None,
+    video: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a run's policy greedily on fresh seeds. Ray is not needed.
+
+    Args:
+        run_dir: a run's folder, or one under experiments/results.
+        episodes: how many (default: the experiment's protocol).
+        seed: seed of the first episode's environment (default: the experiment's protocol).
+        video: write one episode to this .mp4 or .gif file.
+        as_json: print JSON instead of a table.
+    """
+    from synrl_ray.running.evaluating import evaluate_folder
+    from synrl_ray.running.report import print_evaluation
+
+    result = evaluate_folder(run_dir, episodes=episodes, seed=seed, video=video)
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_evaluation(result)
+
+
+@app.command
+def submit(
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    address: str | None = None,
+    detach: bool = False,
+) -> None:
+    """Run a synrl command as a job on a Ray cluster: `synrl submit -- train cartpole-ppo`.
+
+    Args:
+        arguments: the command and its arguments, after `--`.
+        address: of the job server, such as http://127.0.0.1:8265; the head of `synrl head start` where not given.
+        detach: return at once instead of following the job's log.
+    """
+    from synrl_ray.cluster.submit import submit_job
+
+    if not arguments:
+        raise UserError("nothing to submit", "write for instance `synrl submit -- train cartpole-ppo`")
+    outcome = submit_job(list(arguments), address=address, working_dir=Path.cwd(), follow=not detach)
+    if outcome.exit_status:
+        raise SystemExit(outcome.exit_status)
+
+
+@head.command(name="start")
+def head_start(*, port: int = 8265, num_cpus: int | None = None) -> None:
+    """Start it, and show how to use it.
+
+    Args:
+        port: of the job server.
+        num_cpus: CPUs to offer; all where not given.
+    """
+    from synrl_ray.cluster.head import start_head
+
+    started = start_head(dashboard_port=port, num_cpus=num_cpus)
+    print(f"Ray head at {started.address}; submit with `synrl submit -- train cartpole-ppo`, end it with `synrl head stop`")
+
+
+@head.command(name="stop")
+def head_stop() -> None:
+    """Stop it."""
+    from synrl_ray.cluster.head import stop_head
+
+    stop_head()
+
+
+@head.command(name="env")
+def head_env() -> None:
+    """Print the environment that Ray's own clients need: `eval "$(synrl head env)"`."""
+    import shlex
+
+    from synrl_ray.cluster.head import head_environment
+
+    for name, value in head_environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def _specs(
+    name: str | None,
+    policy: Literal["spiking", "ann"],
+    seed: int | None,
+    seeds: int | None,
+    num_workers: int,
+    stop_steps: int | None,
+    settings: Sequence[str],
+) -> list[RunSpec]:
+    from synrl_ray.overrides import apply_overrides
+    from synrl_ray.registry import get_experiment
+    from synrl_ray.running.spec import RunSpec
+
+    if name is None:
+        raise UserError("no experiment is named", "`synrl list` shows all; or --resume RUN_DIR")
+    if seed is not None and seeds is not None:
+        raise UserError("--seed and --seeds exclude each other", "--seeds N trains the seeds 0 to N-1")
+    for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), ("--num-workers", num_workers, 0)):
+        if value is not None and value < least:
+            raise UserError(f"{option} {value} is too small", f"it is at least {least}")
+    extra = [f"stopping.env_steps={stop_steps}"] if stop_steps is not None else []
+    experiment = apply_overrides(get_experiment(name), [*settings, *extra])
+    return [
+        RunSpec(experiment=experiment, policy=policy, seed=s, num_workers=num_workers)
+        for s in (range(seeds) if seeds is not None else [seed or 0])
+    ]
+
+
+def _folders(specs: Sequence[RunSpec], run_dir: Path | None, seeds: int | None) -> list[Path]:
+    if run_dir is not None and seeds is None:
+        return [run_dir]
+    base = run_dir or Path("runs") / specs[0].experiment.id
+    return [base / f"{spec.policy}-seed{spec.seed}" for spec in specs]
+
+
+def main(argv: Sequence[str] | None = None) -> Any:
+    """Entry point: one line and status 2 for what the user can mend."""
+    limit_threads()
+    try:
+        app(argv, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        _fail(f"{' '.join(str(error).split())} — `synrl --help` shows the options")
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt as interrupt:
+        print(": ".join(["synrl: stopped", *map(str, interrupt.args)]), file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _fail(message: str) -> None:
+    print(f"synrl: {message}", file=sys.stderr)
+    sys.exit(UserError.exit_code)

@@ -1,0 +1,87 @@
+"""The live view of running trainings: one bar for each run on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from synrl_ray.running.progress import Progress, Watcher
+
+_LINE_SECONDS = 5.0
+
+
+@contextmanager
+def watch_runs(*, quiet: bool = False) -> Iterator[Watcher]:
+    """A watcher that shows progress on standard error.
+
+    Args:
+        quiet: show plain lines even on a terminal, as suits machine-read output.
+    """
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal and not quiet:
+        with Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("steps  {task.fields[status]}"),
+            console=console,
+            refresh_per_second=4,
+        ) as bars:
+            yield _BarWatcher(bars)
+    else:
+        yield _LineWatcher(console)
+
+
+class _BarWatcher:
+    def __init__(self, bars: Bars) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        status = _status(progress)
+        task = self.tasks.get(progress.label)
+        if task is None:
+            task = self.tasks[progress.label] = self.bars.add_task(progress.label, total=None, status="")
+        self.bars.update(
+            task, total=progress.total_steps, completed=min(progress.env_steps, progress.total_steps), status=status
+        )
+
+
+class _LineWatcher:
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.printed: dict[str, tuple[float, str]] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        last, phase = self.printed.get(progress.label, (0.0, ""))
+        now = time.monotonic()
+        milestone = progress.phase in ("starting", "done") and progress.phase != phase
+        if milestone or now - last >= _LINE_SECONDS:
+            self.printed[progress.label] = (now, progress.phase)
+            steps = f"{progress.env_steps:>9,} / {progress.total_steps:,} steps"
+            self.console.print(f"{progress.label}: {steps}  {_status(progress)}", soft_wrap=True)
+
+
+def _status(progress: Progress) -> str:
+    if progress.phase == "starting":
+        return "starting Ray and the environments"
+    parts = []
+    if progress.return_mean is not None:
+        parts.append(f"return {progress.return_mean:.1f}")
+    if progress.evaluation_mean is not None:
+        parts.append(f"greedy {progress.evaluation_mean:.1f}")
+    if progress.phase == "done":
+        return "  ".join([*parts, "done"])
+    if progress.steps_per_second:
+        parts.append(f"{progress.steps_per_second:,.0f} steps/s")
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts.append(f"{minutes}:{seconds:02} left")
+    if progress.phase == "evaluating":
+        parts.append("evaluating")
+    return "  ".join(parts)

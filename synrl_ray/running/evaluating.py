@@ -1,0 +1,67 @@
+"""``synrl evaluate``: judge the policy of a run folder again, without Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from synrl_ray.envs.make import environment_factory
+from synrl_ray.errors import UserError
+from synrl_ray.evaluation.rollout import evaluate_policy
+from synrl_ray.experiment import Evaluation
+from synrl_ray.policies.policy import DESCRIPTION_FILE, load_policy
+from synrl_ray.running.result import describe
+
+
+def evaluate_folder(
+    path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None
+) -> dict[str, Any]:
+    """Greedy evaluation on the environment named in ``policy.json``; the folder is not changed.
+
+    Args:
+        path: a folder with ``policy.safetensors`` and ``policy.json``.
+        episodes: how many; the run's protocol, or 100, where not given.
+        seed: of the first episode's environment.
+        video: where to write a video of the first episode.
+
+    Raises:
+        UserError: for a damaged folder, an environment that cannot be made, or a refused video format.
+    """
+    for option, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0)):
+        if value is not None and value < least:
+            raise UserError(f"{option} {value} is too small", f"it is at least {least}")
+    policy = load_policy(path)
+    description = json.loads((path / DESCRIPTION_FILE).read_text())
+    try:
+        env_id, kwargs = description["environment"]["id"], description["environment"]["kwargs"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path / DESCRIPTION_FILE} names no environment", "restore it or train again") from error
+    protocol = _protocol(path)
+    first_seed = protocol.first_seed if seed is None else seed
+    if video is not None:
+        from synrl_ray.evaluation.video import record_episode
+
+        record_episode(policy, environment_factory(env_id, kwargs, render_mode="rgb_array"), video, seed=first_seed)
+    outcome = evaluate_policy(
+        policy, environment_factory(env_id, kwargs), episodes=episodes or protocol.episodes, seed=first_seed
+    )
+    return {
+        "experiment": description.get("experiment"),
+        "policy": policy.config.kind,
+        "run": str(path),
+        **describe(outcome.summary()),
+        "env_steps": outcome.env_steps,
+        "env_steps_per_second": round(outcome.env_steps / max(outcome.seconds, 1e-9), 1),
+        "protocol": outcome.protocol,
+        **({"video": str(video)} if video else {}),
+    }
+
+
+def _protocol(path: Path) -> Evaluation:
+    """The protocol of the run, if its ``config.json`` is there."""
+    from synrl_ray.running.run_folder import RunFolder
+
+    if not (path / "config.json").exists():
+        return Evaluation()
+    return RunFolder.open(path).spec().experiment.evaluation

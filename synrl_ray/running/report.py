@@ -1,0 +1,77 @@
+"""What the commands print at their end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from synrl_ray.running.seeds import Outcome
+
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Score, where the files are, and what to try next."""
+    result, several = outcome.result, len(outcome.runs) > 1
+    if several:
+        _print_seeds(result)
+    else:
+        steps, seconds = result["env_steps"], result["wall_seconds"]
+        _console.print(
+            f"\n{result['experiment']} ({result['policy']}, seed {result['seed']}): "
+            f"{steps:,} environment steps in {seconds:.0f} s, {result['env_steps_per_second']:,.0f} steps/s"
+        )
+    print_score(result)
+    _console.print(f"\nFiles         {outcome.folder}/  (result.json, learning_curve.png" + (")" if several else ", policy)"))
+    run = outcome.runs[0]
+    _console.print(f"Look at it    synrl evaluate {run} --video {run}/episode.mp4")
+    if not several:
+        twin = "ann" if result["policy"] == "spiking" else "spiking"
+        _console.print(f"Compare       synrl train {result['experiment']} --policy {twin}")
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """The score of ``synrl evaluate``."""
+    _console.print(f"{result['run']}: {result['policy']} policy on {result['protocol']['environment']}")
+    print_score(result)
+    if "video" in result:
+        _console.print(f"Video         {result['video']}")
+
+
+def print_score(result: dict[str, Any]) -> None:
+    """Return with its interval, and the protocol."""
+    low, high = result["return_ci95"]
+    protocol = result["protocol"]
+    _console.print(f"Return IQM    {result['return_iqm']:.1f}  (95 % interval {low:.1f} to {high:.1f})")
+    _console.print(
+        f"Return mean   {result['return_mean']:.1f} ± {result['return_std']:.1f}  "
+        f"(lowest {result['return_min']:.1f}, highest {result['return_max']:.1f})"
+    )
+    limit = f", at most {protocol['time_limit']} steps each" if protocol.get("time_limit") else ""
+    _console.print(
+        f"Protocol      {result['evaluation_episodes']} greedy episodes of {protocol['environment']}{limit}, "
+        f"environment seeds from {protocol['first_seed']}; interval: stratified bootstrap of the IQM"
+    )
+
+
+def _print_seeds(result: dict[str, Any]) -> None:
+    _console.print(f"\n{result['experiment']} ({result['policy']}), seeds {', '.join(map(str, result['seeds']))}")
+    _console.print("seed   steps     seconds   greedy return   steps to target")
+    rows = zip(
+        result["seeds"],
+        result["env_steps"],
+        result["wall_seconds"],
+        result["return_mean_per_seed"],
+        result["env_steps_to_target"],
+        strict=True,
+    )
+    for seed, steps, seconds, score, reached in rows:
+        target = "-" if reached is None else f"{reached:,}"
+        _console.print(f"{seed:<6} {steps:<9,} {seconds:<9.1f} {score:<15.1f} {target}")
+    if "target" in result:
+        count = len(result["seeds"])
+        _console.print(
+            f"\n{result['seeds_that_reached_target']} of {count} seeds reached {result['target']:g}, "
+            f"{result['seeds_that_end_at_target']} of {count} end there"
+        )

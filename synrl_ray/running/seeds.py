@@ -1,0 +1,131 @@
+"""Run one training in this process, or several seeds at a time as Ray tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synrl_ray.errors import UserError
+from synrl_ray.files import write_atomically
+from synrl_ray.running.interrupt import StopRequest
+from synrl_ray.running.progress import Progress, Watcher
+from synrl_ray.running.ray_session import ray_session
+from synrl_ray.running.result import combine_seeds, draw_curves
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.training import Interrupted, check_run, train_run, user_error_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a command has produced."""
+
+    result: dict[str, Any]
+    folder: Path
+    """Where result and learning curve are."""
+    runs: tuple[Path, ...]
+    """The folders of the runs."""
+
+
+def train_seeds(specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str | None, watch: Watcher) -> Outcome:
+    """Train the runs, each into its folder; with several, as many at a time as there are CPUs.
+
+    Raises:
+        UserError: before anything is written, if a folder is taken or the environment does not fit.
+    """
+    for path in paths:
+        RunFolder.require_free(path)
+    check_run(specs[0])
+    with ray_session(address, num_cpus=1 + specs[0].num_workers):
+        folders = [RunFolder.create(path, spec) for path, spec in zip(paths, specs, strict=True)]
+        if len(specs) == 1:
+            result = _train_here(folders[0], specs[0], watch)
+            return Outcome(result=result, folder=paths[0], runs=tuple(paths))
+        _train_as_tasks(folders, specs, watch)
+    return _summarise(folders, specs)
+
+
+def resume_run(path: Path, *, address: str | None, watch: Watcher) -> Outcome:
+    """Go on with a run from its checkpoint; a run that has ended is left as it is."""
+    folder = RunFolder.open(path)
+    spec, result = folder.spec(), folder.result()
+    if result is None:
+        check_run(spec)
+        with ray_session(address, num_cpus=1 + spec.num_workers):
+            result = _train_here(folder, spec, watch)
+    return Outcome(result=result, folder=path, runs=(path,))
+
+
+def _train_here(folder: RunFolder, spec: RunSpec, watch: Watcher) -> dict[str, Any]:
+    try:
+        return train_run(folder, spec, watch)
+    except Interrupted:
+        raise KeyboardInterrupt(f"continue with `synrl train --resume {folder.path}`") from None
+
+
+def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watch: Watcher) -> None:
+    import ray
+    from ray.util.queue import Empty, Queue
+
+    cpus_each = 1 + specs[0].num_workers
+    at_a_time = max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_each)
+    mailbox = Queue(actor_options={"num_cpus": 0})
+    task = ray.remote(num_cpus=1, max_retries=0)(_train_remotely)
+    waiting = list(zip(folders, specs, strict=True))
+    running: list[Any] = []
+    first_error: UserError | None = None
+    with StopRequest() as stop:
+        while waiting or running:
+            while waiting and len(running) < at_a_time and not stop.requested:
+                folder, spec = waiting.pop(0)
+                running.append(task.remote(str(folder.path.absolute()), spec.to_json(), mailbox))
+            finished, running = ray.wait(running, timeout=0.5) if running else ([], [])
+            first_error = first_error or _error_of(finished)
+            try:
+                while True:
+                    watch(mailbox.get_nowait())
+            except Empty:
+                pass
+            if stop.requested:
+                for reference in running:
+                    ray.cancel(reference)  # arrives there as Ctrl-C: the run ends with a checkpoint
+                ray.wait(running, num_returns=len(running), timeout=60) if running else None
+                raise KeyboardInterrupt("continue each run with `synrl train --resume RUN_DIR`")
+    if first_error is not None:
+        raise first_error
+
+
+def _train_remotely(path: str, spec: dict[str, Any], mailbox: Any) -> None:
+    def tell(progress: Progress) -> None:
+        mailbox.put_nowait(progress)
+
+    train_run(RunFolder(Path(path)), RunSpec.from_json(spec), tell)
+
+
+def _error_of(finished: Sequence[Any]) -> UserError | None:
+    import ray
+
+    for reference in finished:
+        try:
+            ray.get(reference)
+        except Exception as error:
+            known = user_error_in(error)
+            if known is None:
+                raise
+            return known
+    return None
+
+
+def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec]) -> Outcome:
+    """Statistics and picture of all seeds, beside the runs."""
+    experiment = specs[0].experiment
+    results = [result for folder in folders if (result := folder.result()) is not None]
+    combined = combine_seeds(results, experiment.target.mean_return if experiment.target else None)
+    summary = folders[0].path.parent / f"{specs[0].policy}-{len(specs)}seeds"
+    summary.mkdir(exist_ok=True)
+    write_atomically(summary / "result.json", json.dumps(combined, indent=2) + "\n")
+    draw_curves(folders, experiment, summary / "learning_curve.png")
+    return Outcome(result=combined, folder=summary, runs=tuple(folder.path for folder in folders))
