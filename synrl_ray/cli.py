@@ -24,6 +24,7 @@ app = App(
     help="Train spiking, plastic and meta-learned agents on any Gymnasium environment, on a laptop or a Ray cluster.",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
 head = App(name="head", help="A Ray head with a job server on this machine, bound to loopback.")

@@ -10,6 +10,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from synrl_ray.algorithms.learner import FinitePPOLearner
 from synrl_ray.experiment import Experiment, PolicyKind
 from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.sampling.candid import CandidEnvRunner
 
 _NO_CLIP = 1e9  # RLlib clips the squared value error; PPO's paper does not
 
@@ -30,6 +31,7 @@ def ppo_config(experiment: Experiment, policy: PolicyKind, *, seed: int, num_wor
         PPOConfig()
         .environment(environment.id, env_config=dict(environment.kwargs))
         .env_runners(
+            env_runner_cls=CandidEnvRunner,
             num_env_runners=num_workers,
             num_envs_per_env_runner=environment.num_envs,
         )

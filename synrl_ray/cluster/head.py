@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from synrl_ray.cluster import processes
@@ -40,7 +40,7 @@ class Head:
         address: URL of the job server and dashboard.
         gcs_address: what ``ray.init(address=...)`` takes.
         pid: process that ends the whole head when it is ended.
-        processes: pid and start time (seconds since the epoch) of every process of the head when it was ready.
+        processes: pid and start time (seconds since the epoch) of every process of the head, as last looked at.
         token_path: file with the token that clients need.
         temp_dir: Ray's session directory, with its logs.
         log_path: what the start printed.
@@ -127,21 +127,19 @@ def start_head(
             stderr=subprocess.STDOUT,
             start_new_session=True,  # outlives the terminal and does not hear its Ctrl-C
         )
-    address = f"http://{host}:{dashboard_port}"
-    with _ended_on_failure(main.pid, temp_dir):
-        _wait_until_ready(main, address, token, log_path, timeout_s)
-        head = Head(
-            address=address,
-            gcs_address=f"{host}:{gcs_port}",
-            pid=main.pid,
-            token_path=str(token_path),
-            temp_dir=temp_dir,
-            log_path=str(log_path),
-            ready_seconds=round(time.monotonic() - started, 2),
-            processes=processes.tree(main.pid),
-        )
-        write_atomically(state_dir / "head.json", json.dumps(asdict(head), indent=2) + "\n")
-    return head
+    head = Head(
+        address=f"http://{host}:{dashboard_port}",
+        gcs_address=f"{host}:{gcs_port}",
+        pid=main.pid,
+        token_path=str(token_path),
+        temp_dir=temp_dir,
+        log_path=str(log_path),
+    )
+    with _ended_on_failure(head, state_dir):
+        # Noted before it is ready: were this process killed now, `stop_head` would still find what it started.
+        head = _write_state(head, state_dir)
+        _wait_until_ready(main, head.address, token, log_path, timeout_s)
+        return _write_state(replace(head, ready_seconds=round(time.monotonic() - started, 2)), state_dir)
 
 
 def running_head(state_dir: Path | None = None) -> Head | None:
@@ -163,8 +161,7 @@ def stop_head(state_dir: Path | None = None, *, timeout_s: float = 20.0) -> Head
         raise UserError(f"no Ray head was started from {state_dir}", "start one with `synrl head start`")
     was_running = head.temp_dir in processes.command_line(head.pid)
     processes.end(head.pid if was_running else None, head.processes, timeout_s=timeout_s)
-    shutil.rmtree(head.temp_dir, ignore_errors=True)
-    (state_dir / "head.json").unlink(missing_ok=True)
+    _forget(head, state_dir)
     return head
 
 
@@ -192,6 +189,8 @@ def _server_environment(token_path: Path) -> dict[str, str]:
     environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     # Started under `uv run`, Ray would rebuild the environment of every worker, without Ray in it.
     environment["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    # Told to end, Ray would wait up to 30 s for running jobs.
+    environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"
     # A job's `python` is the interpreter that started the head, with its packages.
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     return environment
@@ -216,13 +215,24 @@ def _wait_until_ready(
 
 
 @contextlib.contextmanager
-def _ended_on_failure(pid: int, temp_dir: str) -> Iterator[None]:
+def _ended_on_failure(head: Head, state_dir: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:  # Ctrl-C too: a half-started head must not stay behind
-        processes.end(pid, [], timeout_s=10.0)
-        shutil.rmtree(temp_dir, ignore_errors=True)
+        processes.end(head.pid, [], timeout_s=10.0)
+        _forget(head, state_dir)
         raise
+
+
+def _forget(head: Head, state_dir: Path) -> None:
+    shutil.rmtree(head.temp_dir, ignore_errors=True)
+    (state_dir / "head.json").unlink(missing_ok=True)
+
+
+def _write_state(head: Head, state_dir: Path) -> Head:
+    head = replace(head, processes=processes.tree(head.pid))
+    write_atomically(state_dir / "head.json", json.dumps(asdict(head), indent=2) + "\n")
+    return head
 
 
 def _read_state(state_dir: Path | None) -> Head | None:

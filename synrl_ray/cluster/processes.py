@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+ORPHAN_SECONDS = 3.0
+
 
 def command_line(pid: int) -> str:
     """Return the command line of a process, the empty string if it is gone or a zombie."""
@@ -41,27 +43,26 @@ def alive(members: Iterable[tuple[int, float]]) -> list[int]:
 
 
 def end(root: int | None, members: Iterable[tuple[int, float]], *, timeout_s: float) -> None:
-    """End the tree under ``root`` and the ``members``: first the root politely, then whatever is left by force.
+    """End the tree under ``root`` and the ``members``: the root first, then politely and by force what it left.
 
     Args:
         root: process that ends its own children when it is told to; ``None`` if it is gone already.
         members: pid and start time of processes that were once seen in the tree.
-        timeout_s: how long the polite end may take.
+        timeout_s: how long the root may take to end its children and itself.
     """
     psutil = _psutil()
     everyone = {**dict(members), **(dict(tree(root)) if root is not None else {})}
     if root is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            psutil.Process(root).terminate()
-    else:
-        for process in _living(everyone.items()):
+            process = psutil.Process(root)
+            process.terminate()
+            psutil.wait_procs([process], timeout=timeout_s)
+    for action in ("terminate", "kill"):
+        left = _living(everyone.items())
+        for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
-    _, left = psutil.wait_procs(_living(everyone.items()), timeout=timeout_s)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(left, timeout=5.0)
+                getattr(process, action)()
+        psutil.wait_procs(left, timeout=ORPHAN_SECONDS)
 
 
 def _living(members: Iterable[tuple[int, float]]) -> list[Any]:

@@ -40,6 +40,7 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
     if address is None or address == "local":
         ray.init(
             address="local",
+            _node_ip_address="127.0.0.1",  # reachable from this machine only
             num_cpus=max(num_cpus, os.cpu_count() or 1),
             include_dashboard=False,
             object_store_memory=256 * 1024**2,

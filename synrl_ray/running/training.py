@@ -200,7 +200,7 @@ def _build(spec: RunSpec) -> Algorithm:
     from synrl_ray.algorithms.ppo import ppo_config
 
     torch.set_num_threads(1)
-    logging.getLogger("ray.rllib").setLevel(logging.ERROR)  # importing RLlib has set it to WARNING
+    logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # what goes wrong arrives as an exception
     config = ppo_config(spec.experiment, spec.policy, seed=spec.seed, num_workers=spec.num_workers)
     algorithm: Algorithm = config.build_algo()
     return algorithm
@@ -230,12 +230,13 @@ def _train_once(algorithm: Algorithm) -> dict[str, Any]:
 
 def user_error_in(error: BaseException | None) -> UserError | None:
     """The error meant for the user, which Ray wraps when it comes from another process."""
-    seen = 0
-    while error is not None and seen < 10:
-        if isinstance(error, UserError):
+    for _ in range(10):
+        if error is None:
+            return None
+        wrapped = getattr(error, "cause", None)  # Ray's wrapper is itself an instance of what it wraps
+        if isinstance(error, UserError) and wrapped is None:
             return error
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
-        seen += 1
+        error = wrapped or error.__cause__ or error.__context__
     return None
 
 

@@ -1,0 +1,81 @@
+# make run and make test do everything on a fresh machine: Python 3.11+, make and a C compiler are enough.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+# uv does not read pip's settings: hand on where this machine keeps wheels, its index and its certificates.
+comma := ,
+empty :=
+space := $(empty) $(empty)
+export UV_FIND_LINKS ?= $(subst $(space),$(comma),$(strip $(PIP_FIND_LINKS)))
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+export SSL_CERT_FILE ?= $(PIP_CERT)
+ifeq ($(UV_FIND_LINKS),)
+unexport UV_FIND_LINKS
+endif
+ifeq ($(UV_DEFAULT_INDEX),)
+unexport UV_DEFAULT_INDEX
+endif
+ifeq ($(SSL_CERT_FILE),)
+unexport SSL_CERT_FILE
+endif
+# Ray would otherwise re-create uv environments in its workers.
+export RAY_ENABLE_UV_RUN_RUNTIME_ENV = 0
+
+RUNS := runs/make-run
+# The torch that is pinned: one for which CPU wheels are at hand.
+TORCH ?= 2.13.0
+
+.PHONY: help setup run test test-slow lint format bench bench-snn requirements clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## Install everything into .venv
+
+$(STAMP): pyproject.toml requirements.txt
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PY) -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --constraint requirements.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+run: $(STAMP)  ## Train a spiking PPO agent on CartPole, evaluate it, write curve and policy
+	@last=$$(ls -d $(RUNS)/* 2>/dev/null | tail -1); \
+	if [ -n "$$last" ] && [ ! -f "$$last/result.json" ]; then \
+	  echo "Going on with $$last"; $(VENV)/bin/synrl train --resume "$$last"; \
+	else \
+	  $(VENV)/bin/synrl train cartpole-ppo --policy spiking --seed 0 --run-dir "$(RUNS)/$$(date +%Y%m%d-%H%M%S)"; \
+	fi
+
+test: lint  ## Lint, types, import contracts and tests (no slow learning runs)
+	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) -m pytest
+
+test-slow: $(STAMP)  ## The slow learning runs
+	$(PY) -m pytest -m slow
+
+lint: $(STAMP)  ## Style, types, import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(STAMP)  ## Format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: bench-snn  ## All benchmarks
+
+bench-snn: $(STAMP)  ## Spiking layers against snntorch (and the peers extra, where installed)
+	$(PY) benchmarks/snn.py
+
+requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.txt
+	echo 'torch==$(TORCH)' | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --extra dev --constraint - pyproject.toml \
+	  | sed -E '/^nvidia-|^cuda-|^triton/d; s/\+cpu//' > requirements.txt.new
+	mv requirements.txt.new requirements.txt
+
+clean:  ## Remove what make has made (runs stay)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

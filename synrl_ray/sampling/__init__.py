@@ -1,0 +1,1 @@
+"""Env runners: what steps environments and policies together."""

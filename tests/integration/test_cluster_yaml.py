@@ -1,0 +1,71 @@
+"""``cluster.yaml`` against Ray's own loader and schema, and against what the project needs; no cloud is asked."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+TEXT = (REPOSITORY / "cluster.yaml").read_text()
+CLOUD_KEYS = ("max_workers", "provider", "auth", "docker", "head_node_type", "available_node_types")
+
+
+def prepared(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration as `ray up` would use it, or raise."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    full = prepare_config(config)
+    validate_config(full)
+    return full
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    return yaml.safe_load(TEXT)
+
+
+def test_ray_accepts_it(config: dict[str, Any]) -> None:
+    full = prepared(config)
+    worker = full["available_node_types"]["worker"]
+    assert (worker["min_workers"], worker["max_workers"]) == (0, 8)
+    assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert full["available_node_types"]["head"]["max_workers"] == 0
+
+
+def test_ray_rejects_a_misspelt_key(config: dict[str, Any]) -> None:
+    with pytest.raises(Exception, match="max_worker'"):
+        prepared({**config, "max_worker": 3})
+
+
+def test_on_premises_variant(config: dict[str, Any]) -> None:
+    match = re.search(r"^# --- on premises\n(.*?)^# --- end$", TEXT, re.MULTILINE | re.DOTALL)
+    assert match is not None
+    variant = yaml.safe_load(re.sub(r"^# ", "", match.group(1), flags=re.MULTILINE))
+    full = prepared({**{key: value for key, value in config.items() if key not in CLOUD_KEYS}, **variant})
+    assert full["provider"]["type"] == "local"
+    assert full["available_node_types"]["local.cluster.node"]["max_workers"] == 2
+
+
+def test_job_server_on_loopback_and_a_token_on_every_node(config: dict[str, Any]) -> None:
+    head, worker = config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]
+    assert "--dashboard-host=127.0.0.1" in head
+    assert all(command.startswith("RAY_AUTH_MODE=token ray start") for command in (head, worker))
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert "0.0.0.0" not in TEXT
+
+
+def test_nodes_install_the_project_as_make_setup_does(config: dict[str, Any]) -> None:
+    assert config["file_mounts"]["~/synrl_ray"] == "."
+    assert any(command.endswith("make setup") for command in config["setup_commands"])
+    assert re.search(r"^setup:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert f":{importlib.metadata.version('ray')}-" in config["docker"]["image"]
+
+
+def test_neither_runs_nor_environment_are_copied(config: dict[str, Any]) -> None:
+    assert {".git", ".venv", "/runs", "/experiments/results"} <= set(config["rsync_exclude"])
+    assert config["rsync_filter"] == [".gitignore"]

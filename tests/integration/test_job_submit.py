@@ -1,0 +1,131 @@
+"""A head on loopback from start to end: jobs through `ray job submit` and through this project's client."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from synrl_ray.cluster import Head, head_environment, running_head, start_head, stop_head, submit_job
+from synrl_ray.cluster.job_server import free_ports
+from synrl_ray.cluster.processes import alive, tree
+from synrl_ray.errors import UserError
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+REPOSITORY = Path(__file__).parents[2]
+MEGABYTE = 1_000_000
+TRAIN_STEPS = 2000
+
+
+@pytest.fixture(scope="module")
+def state_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="h-") as short:
+        yield Path(short) / "state"
+
+
+@pytest.fixture(scope="module")
+def head(state_dir: Path) -> Iterator[Head]:
+    started = start_head(
+        num_cpus=2, dashboard_port=free_ports(1)[0], state_dir=state_dir, object_store_memory=100_000_000
+    )
+    yield started
+    if running_head(state_dir):
+        stop_head(state_dir)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, with the things beside it that a working copy gathers and no job needs."""
+    copy = tmp_path_factory.mktemp("project")
+    no_caches = shutil.ignore_patterns("__pycache__", "results")
+    for name in ("synrl_ray", "experiments"):
+        shutil.copytree(REPOSITORY / name, copy / name, ignore=no_caches)
+    for name in ("pyproject.toml", ".gitignore", ".rayignore"):
+        shutil.copy(REPOSITORY / name, copy / name)
+    for decoy in (".venv/lib/torch.so", "runs/a/video.mp4", "tests/data.bin", "experiments/results/a.bin"):
+        (copy / decoy).parent.mkdir(parents=True, exist_ok=True)
+        (copy / decoy).write_bytes(b"x" * MEGABYTE)
+    return copy
+
+
+def shipped(head: Head) -> list[Path]:
+    """Return the directories that Ray unpacked for the jobs so far; the same content has the same name."""
+    return [path for path in Path(head.temp_dir).glob("session_2*/**/_ray_pkg_*") if path.is_dir()]
+
+
+def test_head_keeps_to_itself(head: Head, state_dir: Path) -> None:
+    assert running_head(state_dir) == head
+    assert Path(head.token_path).stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UserError, match="already runs"):
+        start_head(state_dir=state_dir)
+    if Path("/proc/net/tcp").exists():
+        import psutil
+
+        sockets = [
+            connection.laddr.ip
+            for pid, _ in tree(head.pid)
+            for connection in psutil.Process(pid).net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert sockets
+        assert {ip.removeprefix("::ffff:") for ip in sockets} == {"127.0.0.1"}
+
+
+def test_plain_ray_job_submit_ships_little(head: Head, state_dir: Path, project: Path) -> None:
+    code = "import sys, synrl_ray; print('code:', synrl_ray.__file__, 'interpreter:', sys.prefix)"
+    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--working-dir", "."]
+    finished = subprocess.run(
+        [*command, "--", "python", "-c", code],
+        cwd=project,
+        env={**os.environ, **head_environment(state_dir)},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    [directory] = shipped(head)
+    assert f"code: {directory}/synrl_ray/__init__.py interpreter: {sys.prefix}" in finished.stdout
+    assert sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) < MEGABYTE
+    top = {path.name for path in directory.iterdir() if any(path.iterdir() if path.is_dir() else [1])}
+    assert top - {"__pycache__"} == {"synrl_ray", "experiments", "pyproject.toml", ".gitignore", ".rayignore"}
+
+
+def test_failing_job(head: Head, state_dir: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = submit_job(["train", "cartpole-ppp"], working_dir=project, state_dir=state_dir)
+    out, err = capsys.readouterr()
+    assert (outcome.status, outcome.exit_status) == ("FAILED", 2)
+    [line] = [line for line in out.splitlines() if "cartpole-ppp" in line and "Running entrypoint" not in line]
+    assert line.startswith("synrl: unknown experiment 'cartpole-ppp' — did you mean cartpole-ppo")
+    assert "Traceback" not in out
+    assert f"job {outcome.job_id} failed with status 2" in err
+
+
+def test_train(head: Head, state_dir: Path, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = tmp_path / "run"
+    arguments = ["train", "cartpole-ppo", "--stop-steps", str(TRAIN_STEPS), "--run-dir", str(run_dir)]
+    outcome = submit_job(arguments, working_dir=project, state_dir=state_dir)
+    log = capsys.readouterr().out
+    assert outcome.exit_status == 0, log
+    assert outcome.package_size is not None
+    assert outcome.package_size < MEGABYTE
+    assert len(shipped(head)) == 1, "the project's client and Ray's own ship the same"
+    result = json.loads((run_dir / "result.json").read_text())
+    assert result["experiment"] == "cartpole-ppo"
+    assert result["env_steps"] >= TRAIN_STEPS
+
+
+def test_stop_leaves_nothing(head: Head, state_dir: Path) -> None:
+    members = tree(head.pid)
+    assert len(members) > 5
+    stop_head(state_dir)
+    assert alive([*members, *head.processes]) == []
+    assert running_head(state_dir) is None
+    assert not Path(head.temp_dir).exists()
+    with pytest.raises(UserError, match="no Ray head answers"):
+        submit_job(["list"], address=head.address, working_dir=REPOSITORY, state_dir=state_dir)

@@ -1,0 +1,147 @@
+"""Runs from the command line's point of view: ended, stopped, killed, resumed, poisoned."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synrl_ray import load_policy
+from synrl_ray.errors import NonFiniteError
+from synrl_ray.overrides import apply_overrides
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.training import train_run
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+
+SMALL = ["spiking.hidden_sizes=16,16", "interval_steps=2048", "interim_episodes=2", "evaluation.episodes=5", "num_epochs=2"]
+
+
+def _spec(*settings: str, num_workers: int = 0) -> RunSpec:
+    experiment = apply_overrides(get_experiment("cartpole-ppo"), [*SMALL, *settings])
+    return RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=num_workers)
+
+
+def _synrl(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "synrl_ray", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
+    )
+
+
+def _wait_for_checkpoint(folder: RunFolder, process: subprocess.Popen[str], beyond: int) -> int:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        found = folder.checkpoint() if folder.path.exists() else None
+        if found is not None and found[1].env_steps > beyond:
+            return found[1].env_steps
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint within 90 s")
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_leaves_every_file_and_a_policy_that_acts(tmp_path: Path) -> None:
+    spec = _spec("env_steps=4000")
+    folder = RunFolder.create(tmp_path / "run", spec)
+    result = train_run(folder, spec)
+    names = {path.name for path in folder.path.iterdir()}
+    assert names == {
+        "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "policy.json", "policy.safetensors",
+        "checkpoint", "tensorboard",
+    }  # fmt: skip
+    assert result == folder.result()
+    assert result["env_steps"] >= 4000
+    assert len(result["returns"]) == 5
+    assert folder.metrics()[-1]["env_steps"] == result["env_steps"]
+    action, _ = load_policy(folder.path).act([0.0, 0.0, 0.1, 0.0])
+    assert action in (0, 1)
+    assert any((folder.path / "tensorboard").iterdir())
+
+
+def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    settings = [item for setting in [*SMALL, "env_steps=16384"] for item in ("--set", setting)]
+
+    process = _synrl("train", "cartpole-ppo", "--run-dir", str(folder.path), *settings)
+    _wait_for_checkpoint(folder, process, beyond=2000)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"synrl train --resume {folder.path}" in errors.splitlines()[-1]
+    stopped_at = folder.checkpoint()[1].env_steps  # type: ignore[index]
+    assert folder.metrics()[-1]["env_steps"] == stopped_at, "Ctrl-C keeps every finished iteration"
+
+    process = _synrl("train", "--resume", str(folder.path))
+    _wait_for_checkpoint(folder, process, beyond=stopped_at)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert folder.result() is None
+
+    process = _synrl("train", "--resume", str(folder.path), "--json")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    result = json.loads(output)
+
+    rows = folder.metrics()
+    assert [row["iteration"] for row in rows] == list(range(1, 9))
+    steps = [row["env_steps"] for row in rows]
+    # RLlib's vectorised runner overshoots a batch of 2,048 by at most its 8 environments.
+    gains = [after - before for before, after in zip([0, *steps], steps, strict=False)]
+    assert all(2048 <= gain < 2056 for gain in gains), gains
+    assert result["env_steps"] == steps[-1]
+    assert [row["lr"] for row in rows] == sorted((row["lr"] for row in rows), reverse=True), "the schedule goes on"
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("num_workers", [0, 1], ids=["local", "remote-runner"])
+def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, num_workers: int) -> None:
+    spec = _spec("env=nan_env:NaNCartPole-v0", 'environment.kwargs={"nan_after": 600}', num_workers=num_workers)
+    folder = RunFolder.create(tmp_path / "run", spec)
+    with pytest.raises(NonFiniteError, match="observation"):
+        train_run(folder, spec)
+    assert folder.result() is None
+    checkpoint = folder.checkpoint()
+    assert checkpoint is not None
+    assert 2048 <= checkpoint[1].env_steps < 8 * 600
+    assert load_policy(folder.path).act([0.0, 0.0, 0.1, 0.0])[0] in (0, 1)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    from synrl_ray.errors import UserError
+
+    spec = _spec("env_steps=2048")
+    folder = RunFolder.create(tmp_path / "run", spec)
+    train_run(folder, spec)
+    path, _ = folder.checkpoint()  # type: ignore[misc]
+    for file in path.rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:10])
+    with pytest.raises(UserError, match="checkpoint .* is damaged"):
+        train_run(folder, _spec("env_steps=4096"))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_same_seed_gives_the_same_run(tmp_path: Path) -> None:
+    def losses(name: str, seed: int) -> list[Any]:
+        spec = RunSpec(experiment=_spec("env_steps=4096").experiment, policy="spiking", seed=seed, num_workers=0)
+        folder = RunFolder.create(tmp_path / name, spec)
+        train_run(folder, spec)
+        return [(row["env_steps"], row["return_mean"], row["policy_loss"]) for row in folder.metrics()]
+
+    first = losses("a", 7)
+    assert losses("b", 7) == first
+    assert losses("c", 8) != first

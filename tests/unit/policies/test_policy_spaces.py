@@ -1,0 +1,178 @@
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from synrl_ray.errors import UserError
+from synrl_ray.policies.spaces import (
+    ObservationEncoder,
+    check_spaces,
+    num_distribution_inputs,
+    space_from_json,
+    space_to_json,
+    to_environment,
+)
+
+INF = np.inf
+
+
+def box(low, high, dtype=np.float32):
+    return spaces.Box(np.array(low, dtype), np.array(high, dtype), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "action_space"),
+    [
+        (box([-1, -INF], [1, INF]), spaces.Discrete(2)),
+        (spaces.Box(0, 255, (4, 4, 3), np.uint8), spaces.Discrete(3)),
+        (spaces.Discrete(5, start=2), box([-1, -2], [1, 2])),
+        (spaces.Box(0, 1, (), np.float32), box([-INF], [INF])),
+    ],
+)
+def test_servable_spaces_pass(observation_space, action_space):
+    assert check_spaces(observation_space, action_space) is None
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Tuple((spaces.Discrete(2),)), spaces.Dict({"a": spaces.Discrete(2)}), spaces.MultiDiscrete([2, 3])]
+)
+def test_refused_observation_space_is_named(space):
+    with pytest.raises(UserError) as caught:
+        check_spaces(space, spaces.Discrete(2), "Odd-v0")
+    assert caught.value.message == f"Odd-v0 has the observation space {space}"
+    assert "wrap the environment" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("space", "remedy"),
+    [
+        (spaces.MultiDiscrete([2, 3]), "wrap the environment"),
+        (spaces.MultiBinary(3), "wrap the environment"),
+        (spaces.Discrete(3, start=1), "start=0"),
+        (spaces.Box(0, 9, (2,), np.int32), "vector of floats"),
+        (spaces.Box(-1, 1, (2, 2), np.float32), "vector of floats"),
+        (spaces.Box(-1, 1, (), np.float32), "vector of floats"),
+    ],
+)
+def test_refused_action_space_is_named(space, remedy):
+    with pytest.raises(UserError) as caught:
+        check_spaces(spaces.Discrete(4), space, "Odd-v0")
+    assert caught.value.message == f"Odd-v0 has the action space {space}"
+    assert remedy in caught.value.remedy
+
+
+def test_box_actions_are_stretched_to_the_bounds():
+    # low + (a + 1) (high - low) / 2: -2 + 1.5 * 4 / 2 = 1; 0 + 0.5 * 10 / 2 = 2.5
+    actions = to_environment(box([-2, 0], [2, 10]), np.array([[0.5, -0.5], [-1.0, 1.0]], np.float32))
+    np.testing.assert_array_equal(actions, np.array([[1.0, 2.5], [-2.0, 10.0]], np.float32))
+
+
+def test_box_actions_outside_one_are_clipped_to_the_bounds():
+    actions = to_environment(box([-2, 0], [2, 10]), np.array([[1.5, -7.0]], np.float32))
+    np.testing.assert_array_equal(actions, np.array([[2.0, 0.0]], np.float32))
+
+
+def test_unbounded_actions_pass_through_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        actions = to_environment(box([-INF, -INF], [INF, INF]), np.array([[3.5, -70.0]], np.float32))
+    np.testing.assert_array_equal(actions, np.array([[3.5, -70.0]], np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_box_actions_have_the_dtype_of_the_space(dtype):
+    assert to_environment(box([-2], [2], dtype), np.zeros((1, 1), np.float32)).dtype == dtype
+
+
+def test_discrete_actions_pass_unchanged():
+    np.testing.assert_array_equal(to_environment(spaces.Discrete(3), np.array([2, 0])), [2, 0])
+
+
+@pytest.mark.parametrize(
+    "space",
+    [box([-2, 0], [2, 10]), box([-INF], [INF]), box([0, -INF], [INF, 1]), box([0, 0], [10, INF])],
+    ids=["bounded", "unbounded", "half-bounded", "bounded and half-bounded"],
+)
+def test_evaluation_stretches_actions_inside_the_bounds_as_training_does(space):
+    from ray.rllib.utils.spaces.space_utils import unsquash_action
+
+    action = np.array([0.5, 0.75], np.float32)[: space.shape[0]]
+    np.testing.assert_array_equal(to_environment(space, action[None])[0], unsquash_action(action, space))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(5),
+        spaces.Discrete(5, start=-2),
+        box([-1, -1], [1, 1]),
+        box([-INF, 0.1], [INF, 0.7]),
+        box([0, -INF], [INF, 1]),
+        spaces.Box(-1, 1, (2, 3), np.float64),
+        spaces.Box(0, 255, (2, 2, 3), np.uint8),
+        spaces.Box(0, 1, (), np.float32),
+        spaces.Box(-np.finfo(np.float32).max, np.finfo(np.float32).max, (2,), np.float32),
+    ],
+    ids=str,
+)
+def test_space_survives_strict_json(space):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    text = json.dumps(space_to_json(space), allow_nan=False)
+    back = space_from_json(json.loads(text, parse_constant=refuse))
+    assert back == space
+    assert back.dtype == space.dtype
+
+
+def test_equal_bounds_are_written_once_and_infinities_as_text():
+    assert space_to_json(spaces.Box(-INF, INF, (1000,), np.float32)) == {
+        "type": "Box",
+        "shape": [1000],
+        "dtype": "float32",
+        "low": "-inf",
+        "high": "inf",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"type": "Dict"}, "unknown space type 'Dict'"),
+        ({"type": "Discrete", "n": 3}, "not a space description"),
+        ({"type": "Box", "shape": [2], "dtype": "float32", "low": 1, "high": 0}, "low values must be less"),
+        ({"type": "Box", "shape": [2], "dtype": "nonsense", "low": 0, "high": 1}, "'nonsense' not understood"),
+        ({"type": "Box", "shape": [2], "dtype": "float32", "low": [0, 0, 0], "high": 1}, "not a space description"),
+        (None, "not a space description"),
+        ({"type": "Discrete", "n": -3, "start": 0}, "positive"),
+    ],
+)
+def test_damaged_space_description_is_a_value_error(data, reason):
+    with pytest.raises(ValueError, match=reason):
+        space_from_json(data)
+
+
+def test_discrete_observation_becomes_one_hot_from_its_start():
+    encoder = ObservationEncoder(spaces.Discrete(3, start=5))
+    assert encoder.num_features == 3
+    assert encoder(torch.tensor([[5, 7]])).tolist() == [[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]]
+
+
+def test_box_observation_is_flattened_to_float_and_keeps_its_batch_axes():
+    encoder = ObservationEncoder(spaces.Box(0, 255, (2, 3), np.uint8))
+    features = encoder(torch.arange(24, dtype=torch.uint8).reshape(2, 2, 2, 3))
+    assert features.dtype == torch.float32
+    assert features.shape == (2, 2, 6)
+    assert features[1, 0].tolist() == [12.0, 13.0, 14.0, 15.0, 16.0, 17.0]
+
+
+def test_scalar_box_observation_is_one_feature():
+    assert ObservationEncoder(spaces.Box(0, 1, ()))(torch.zeros(4, 2)).shape == (4, 2, 1)
+
+
+@pytest.mark.parametrize(("space", "expected"), [(spaces.Discrete(7), 7), (box([0, 0, 0], [1, 1, 1]), 3)])
+def test_number_of_distribution_inputs(space, expected):
+    assert num_distribution_inputs(space) == expected

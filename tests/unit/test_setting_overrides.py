@@ -1,0 +1,207 @@
+import json
+from dataclasses import replace
+from functools import reduce
+
+import pytest
+
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import (
+    PPO,
+    AnnPolicy,
+    Choice,
+    Environment,
+    Experiment,
+    LogUniform,
+    SpikingPolicy,
+    Stopping,
+    Target,
+    Uniform,
+)
+from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json, setting_paths
+
+EXPERIMENT = Experiment(
+    id="some-id",
+    summary="something",
+    environment=Environment(id="Some-v0", kwargs={"size": [3, 4], "slippery": False}),
+    spiking=SpikingPolicy(),
+    ann=AnnPolicy(),
+    algorithm=PPO(),
+    stopping=Stopping(env_steps=1000),
+    target=Target(mean_return=-12.5, source="a paper"),
+    search_space={
+        "algorithm.lr": LogUniform(1e-4, 1e-2),
+        "spiking.beta": Uniform(0.5, 0.9),
+        "algorithm.minibatch_size": Choice((32, 64)),
+    },
+)
+
+
+def value_at(experiment, path):
+    return reduce(getattr, path.split("."), experiment)
+
+
+def error_of(assignment):
+    with pytest.raises(UserError) as caught:
+        apply_overrides(EXPERIMENT, [assignment])
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("assignment", "path", "expected"),
+    [
+        ("algorithm.lr=3e-4", "algorithm.lr", 3e-4),
+        ("lr=3e-4", "algorithm.lr", 3e-4),
+        ("lr=1", "algorithm.lr", 1.0),
+        (" lr = 0.5 ", "algorithm.lr", 0.5),
+        ("env=Other-v1", "environment.id", "Other-v1"),
+        ("environment.id=module:Other-v1", "environment.id", "module:Other-v1"),
+        ("env=3", "environment.id", "3"),
+        ("env=a=b", "environment.id", "a=b"),
+        ('env="Quoted-v0"', "environment.id", "Quoted-v0"),
+        ('environment.kwargs={"size": 9}', "environment.kwargs", {"size": 9}),
+        ("num_envs=16", "environment.num_envs", 16),
+        ("env_steps=1e5", "stopping.env_steps", 100_000),
+        ("mean_return=-3", "stopping.mean_return", -3.0),
+        ("stopping.mean_return=null", "stopping.mean_return", None),
+        ("lr_decay=false", "algorithm.lr_decay", False),
+        ("spiking.share_layers=true", "spiking.share_layers", True),
+        ("reset=zero", "spiking.reset", "zero"),
+        ("surrogate=atan", "spiking.surrogate", "atan"),
+        ("surrogate_slope=2", "spiking.surrogate_slope", 2.0),
+        ("surrogate_slope=null", "spiking.surrogate_slope", None),
+        ("ann.hidden_sizes=8", "ann.hidden_sizes", (8,)),
+        ("ann.hidden_sizes=8,9", "ann.hidden_sizes", (8, 9)),
+        ("ann.hidden_sizes=8, 9,10", "ann.hidden_sizes", (8, 9, 10)),
+        ("ann.hidden_sizes=[8, 9]", "ann.hidden_sizes", (8, 9)),
+        ("gamma=1", "algorithm.gamma", 1.0),
+        ("beta=0", "spiking.beta", 0.0),
+    ],
+)
+def test_assignment_sets_this_value_and_no_other(assignment, path, expected):
+    changed = apply_overrides(EXPERIMENT, [assignment])
+    assert value_at(changed, path) == expected
+    assert type(value_at(changed, path)) is type(expected)
+    others = [p for p in setting_paths(EXPERIMENT) if p != path and value_at(changed, p) != value_at(EXPERIMENT, p)]
+    assert others == []
+    assert (changed.id, changed.target, changed.search_space) == ("some-id", EXPERIMENT.target, EXPERIMENT.search_space)
+
+
+def test_no_assignment_changes_nothing():
+    assert apply_overrides(EXPERIMENT, []) == EXPERIMENT
+
+
+def test_later_assignment_of_the_same_setting_wins():
+    assert apply_overrides(EXPERIMENT, ["lr=0.1", "algorithm.lr=0.2"]).algorithm.lr == 0.2
+
+
+@pytest.mark.parametrize("assignment", ["lr", "", "lr:3"])
+def test_assignment_without_equals_sign_is_refused(assignment):
+    assert error_of(assignment).message == f"--set {assignment!r} is not key=value"
+
+
+@pytest.mark.parametrize(
+    ("key", "paths"),
+    [
+        ("hidden_sizes", "spiking.hidden_sizes, ann.hidden_sizes"),
+        ("share_layers", "spiking.share_layers, ann.share_layers"),
+    ],
+)
+def test_short_name_of_two_settings_is_ambiguous(key, paths):
+    error = error_of(f"{key}=8")
+    assert (error.message, error.remedy) == (f"setting {key!r} is ambiguous", f"write one of {paths}")
+
+
+@pytest.mark.parametrize(("key", "nearest"), [("algoritm.lr", "algorithm.lr"), ("gama", "gamma"), ("num_env", "num_envs")])
+def test_unknown_setting_comes_with_the_nearest_names(key, nearest):
+    error = error_of(f"{key}=8")
+    assert error.message == f"unknown setting {key!r}"
+    assert nearest in error.remedy.split("?")[0]
+
+
+def test_unknown_setting_comes_with_all_valid_paths():
+    assert error_of("zzzzzz=8").remedy == f"valid are {', '.join(setting_paths(EXPERIMENT))}"
+
+
+@pytest.mark.parametrize(
+    "key", ["summary", "target", "search_space", "algorithm.name", "spiking.kind", "algorithm", "lr.x", "", "target.source"]
+)
+def test_what_is_no_setting_cannot_be_set(key):
+    assert error_of(f"{key}=1").message == f"unknown setting {key!r}"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "reason"),
+    [
+        ("lr=fast", "valid number"),
+        ("lr=", "valid number"),
+        ("lr=0", "greater than 0"),
+        ("lr=nan", "finite"),
+        ("lr=inf", "finite"),
+        ("mean_return=1e999", "finite"),
+        ("gamma=1.1", "less than or equal to 1"),
+        ("beta=-0.1", "greater than or equal to 0"),
+        ("num_envs=0", "greater than or equal to 1"),
+        ("num_envs=1.5", "valid integer"),
+        ("num_envs=2,3", "valid integer"),
+        ("env_steps=null", "valid integer"),
+        ("first_seed=-1", "greater than or equal to 0"),
+        ("lr_decay=maybe", "valid boolean"),
+        ("reset=maybe", "'subtract', 'zero' or 'none'"),
+        ("ann.hidden_sizes=", "tuple"),
+        ("ann.hidden_sizes=[]", "at least 1 item"),
+        ("ann.hidden_sizes=8,0", "greater than or equal to 1"),
+        ("ann.hidden_sizes=8,x", "valid integer"),
+        ("environment.kwargs=3", "dictionary"),
+    ],
+)
+def test_value_of_a_wrong_type_or_range_is_refused_with_the_reason(assignment, reason):
+    key, _, text = assignment.partition("=")
+    error = error_of(assignment)
+    assert error.message == f"setting {key!r} cannot be {text!r}"
+    assert reason in error.remedy
+
+
+def test_setting_paths_lead_to_values_and_leave_out_what_is_no_setting():
+    paths = setting_paths(EXPERIMENT)
+    assert len(paths) == len(set(paths))
+    assert {"environment.id", "environment.kwargs", "spiking.hidden_sizes", "stopping.mean_return"} <= set(paths)
+    assert not {"id", "summary", "target", "algorithm.name", "spiking.kind", "ann.kind"} & set(paths)
+    for path in paths:
+        value_at(EXPERIMENT, path)
+
+
+def refuse_constant(constant):
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def test_experiment_survives_strict_json():
+    text = json.dumps(experiment_to_json(EXPERIMENT))
+    assert experiment_from_json(json.loads(text, parse_constant=refuse_constant)) == EXPERIMENT
+
+
+def test_search_space_keeps_its_kinds_and_choices_of_tuples():
+    space = {"spiking.hidden_sizes": Choice(((64, 64), (128,))), "algorithm.lr": Uniform(0.1, 0.2)}
+    experiment = replace(EXPERIMENT, search_space=space)
+    assert experiment_from_json(experiment_to_json(experiment)).search_space == space
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"algorithm": {"lr": -1}}, "algorithm.lr: Input should be greater than 0"),
+        ({"algorithm": {"name": "dqn"}}, "algorithm.name: Input should be 'ppo'"),
+        ({"stopping": {}}, "stopping.env_steps: Field required"),
+        ({"spiking": {"hidden_sizes": []}}, "spiking.hidden_sizes: "),
+        ({"id": 3}, "id: "),
+    ],
+)
+def test_damaged_experiment_names_its_first_wrong_field(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        experiment_from_json({**experiment_to_json(EXPERIMENT), **change})
+
+
+@pytest.mark.parametrize("data", [[], None, 3])
+def test_experiment_that_is_no_object_is_a_value_error(data):
+    with pytest.raises(ValueError, match="object"):
+        experiment_from_json(data)
