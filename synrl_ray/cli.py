@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 from synrl_ray import __version__
 from synrl_ray.errors import UserError
@@ -31,6 +31,14 @@ head = App(name="head", help="A Ray head with a job server on this machine, boun
 app.command(head)
 
 Json = Annotated[bool, Parameter(name="--json")]
+
+
+def _integer(kind: Any, tokens: Sequence[Token]) -> int:
+    """Whole numbers only, where the parser would round ``0.5``."""
+    return int(tokens[0].value)
+
+
+Integer = Annotated[int, Parameter(converter=_integer)]
 
 
 @app.command(name="list")
@@ -60,11 +68,11 @@ def train(
     experiment: str | None = None,
     /,
     *,
-    policy: Literal["spiking", "ann"] = "spiking",
-    seed: int | None = None,
-    seeds: int | None = None,
-    num_workers: int = 0,
-    stop_steps: int | None = None,
+    policy: Literal["spiking", "ann"] | None = None,
+    seed: Integer | None = None,
+    seeds: Integer | None = None,
+    num_workers: Integer | None = None,
+    stop_steps: Integer | None = None,
     settings: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
     run_dir: Path | None = None,
     address: str | None = None,
@@ -75,10 +83,10 @@ def train(
 
     Args:
         experiment: id, as `synrl list` shows it.
-        policy: the spiking policy or its non-spiking twin.
+        policy: the spiking policy (default) or its non-spiking twin.
         seed: seed of the run (0 where neither --seed nor --seeds is given).
         seeds: train this many seeds, 0 to N-1, as many at a time as there are CPUs, and summarise them.
-        num_workers: env runners in processes of their own; 0 samples in the trainer's.
+        num_workers: env runners in processes of their own; 0, the default, samples in the trainer's.
         stop_steps: environment steps after which training ends.
         settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
         run_dir: the run's folder; runs/EXPERIMENT/POLICY-seedN where not given. With --seeds, the folder of the runs.
@@ -90,15 +98,15 @@ def train(
     from synrl_ray.running.seeds import resume_run, train_seeds
 
     if resume is not None:
-        fixed = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds, "--stop-steps": stop_steps}
-        fixed |= {"--set": settings, "--run-dir": run_dir}
+        fixed: dict[str, Any] = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds, "--stop-steps": stop_steps}
+        fixed |= {"--set": settings, "--run-dir": run_dir, "--policy": policy, "--num-workers": num_workers}
         given = [name for name, value in fixed.items() if value is not None]
         if given:
             raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
         with watch_runs(quiet=as_json) as watch:
-            outcome = resume_run(resume, address=address, watch=watch)
+            outcome = resume_run(_located(resume), address=address, watch=watch)
     else:
-        specs = _specs(experiment, policy, seed, seeds, num_workers, stop_steps, settings or [])
+        specs = _specs(experiment, policy or "spiking", seed, seeds, num_workers or 0, stop_steps, settings)
         with watch_runs(quiet=as_json) as watch:
             outcome = train_seeds(specs, _folders(specs, run_dir, seeds), address=address, watch=watch)
     if as_json:
@@ -114,8 +122,8 @@ def evaluate(
     run_dir: Path,
     /,
     *,
-    episodes: int | None = None,
-    seed: int | None = None,
+    episodes: Integer | None = None,
+    seed: Integer | None = None,
     video: Path | None = None,
     as_json: Json = False,
 ) -> None:
@@ -131,7 +139,7 @@ def evaluate(
     from synrl_ray.running.evaluating import evaluate_folder
     from synrl_ray.running.report import print_evaluation
 
-    result = evaluate_folder(run_dir, episodes=episodes, seed=seed, video=video)
+    result = evaluate_folder(_located(run_dir), episodes=episodes, seed=seed, video=video)
     if as_json:
         print(json.dumps(result, indent=2))
     else:
@@ -161,7 +169,7 @@ def submit(
 
 
 @head.command(name="start")
-def head_start(*, port: int = 8265, num_cpus: int | None = None) -> None:
+def head_start(*, port: Integer = 8265, num_cpus: Integer | None = None) -> None:
     """Start it, and show how to use it.
 
     Args:
@@ -170,8 +178,13 @@ def head_start(*, port: int = 8265, num_cpus: int | None = None) -> None:
     """
     from synrl_ray.cluster.head import start_head
 
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port {port} is no port", "it lies between 1 and 65535")
+    if num_cpus is not None and num_cpus < 1:
+        raise UserError(f"--num-cpus {num_cpus} is too small", "it is at least 1")
     started = start_head(dashboard_port=port, num_cpus=num_cpus)
-    print(f"Ray head at {started.address}; submit with `synrl submit -- train cartpole-ppo`, end it with `synrl head stop`")
+    print(f"Ray head at {started.address}, for --address {started.gcs_address}")
+    print("Submit with `synrl submit -- train cartpole-ppo`, end it with `synrl head stop`")
 
 
 @head.command(name="stop")
@@ -193,6 +206,11 @@ def head_env() -> None:
         print(f"export {name}={shlex.quote(value)}")
 
 
+def _located(path: Path) -> Path:
+    """A relative path counts from ``SYNRL_RUN_ROOT`` inside a job, whose working directory Ray deletes."""
+    return Path(os.environ.get("SYNRL_RUN_ROOT", ".")).expanduser() / path
+
+
 def _specs(
     name: str | None,
     policy: Literal["spiking", "ann"],
@@ -200,12 +218,16 @@ def _specs(
     seeds: int | None,
     num_workers: int,
     stop_steps: int | None,
-    settings: Sequence[str],
+    settings: Sequence[str] | None,
 ) -> list[RunSpec]:
     from synrl_ray.overrides import apply_overrides
     from synrl_ray.registry import get_experiment
     from synrl_ray.running.spec import RunSpec
 
+    if settings == []:
+        raise UserError("--set names no setting", "write for instance --set lr=3e-4")
+    if name is None and any("=" not in item for item in settings or []):
+        raise UserError("--set has swallowed the experiment's name", "name the experiment before the options")
     if name is None:
         raise UserError("no experiment is named", "`synrl list` shows all; or --resume RUN_DIR")
     if seed is not None and seeds is not None:
@@ -214,7 +236,7 @@ def _specs(
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
     extra = [f"stopping.env_steps={stop_steps}"] if stop_steps is not None else []
-    experiment = apply_overrides(get_experiment(name), [*settings, *extra])
+    experiment = apply_overrides(get_experiment(name), [*(settings or []), *extra])
     return [
         RunSpec(experiment=experiment, policy=policy, seed=s, num_workers=num_workers)
         for s in (range(seeds) if seeds is not None else [seed or 0])
@@ -223,8 +245,8 @@ def _specs(
 
 def _folders(specs: Sequence[RunSpec], run_dir: Path | None, seeds: int | None) -> list[Path]:
     if run_dir is not None and seeds is None:
-        return [run_dir]
-    base = run_dir or Path("runs") / specs[0].experiment.id
+        return [_located(run_dir)]
+    base = _located(run_dir or Path("runs") / specs[0].experiment.id)
     return [base / f"{spec.policy}-seed{spec.seed}" for spec in specs]
 
 

@@ -26,12 +26,11 @@ class NonFiniteError(UserError):
     """A tensor holds NaN or infinity: training stops, the last good checkpoint stays."""
 
     def __init__(self, tensor: str, where: str) -> None:
-        self.tensor = tensor
+        self.tensor, self.where = tensor, where
         super().__init__(
             f"{tensor} is not finite ({where})",
             "the last good checkpoint is kept; try a smaller learning rate, or check the environment",
         )
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        where = self.message.split("(", 1)[1].removesuffix(")")
-        return type(self), (self.tensor, where)
+        return type(self), (self.tensor, self.where)

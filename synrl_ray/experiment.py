@@ -9,18 +9,27 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Interval
 
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, PolicyKind, SpikingPolicy
+from synrl_ray.supervised.config import AnnClassifier, ClassifierConfig, SpikingClassifier
 
 __all__ = [
     "PPO",
+    "AccuracyTarget",
+    "AnnClassifier",
     "AnnPolicy",
+    "AnyExperiment",
     "Choice",
+    "ClassificationExperiment",
     "Environment",
+    "Epochs",
     "Evaluation",
     "Experiment",
     "LogUniform",
+    "Mnist",
     "PolicyKind",
+    "SpikingClassifier",
     "SpikingPolicy",
     "Stopping",
+    "Supervised",
     "Target",
     "Uniform",
 ]
@@ -122,6 +131,11 @@ class Choice:
     options: tuple[Any, ...]
     kind: Literal["choice"] = "choice"
 
+    def __post_init__(self) -> None:
+        """Sizes come back from JSON as lists."""
+        options = tuple(tuple(option) if isinstance(option, list) else option for option in self.options)
+        object.__setattr__(self, "options", options)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -130,6 +144,7 @@ class Experiment:
     Scale is not part of it: workers and clusters change resources, never hyperparameters.
     """
 
+    task: Literal["control"] = "control"
     id: str
     summary: str
     environment: Environment
@@ -145,3 +160,67 @@ class Experiment:
     def policy(self, kind: PolicyKind) -> PolicyConfig:
         """The policy of that kind."""
         return self.spiking if kind == "spiking" else self.ann
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mnist:
+    """Handwritten digits (LeCun, Cortes, Burges), the official training and test sets."""
+
+    digits: tuple[int, ...] | Literal["all"] = "all"
+    """Which digits are told apart."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The digits as numbers."""
+        return tuple(range(10)) if self.digits == "all" else self.digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """Cross-entropy on the readout by Adam, with a cosine schedule."""
+
+    name: Literal["supervised"] = "supervised"
+    lr: Positive = 2e-3
+    """Learning rate at the start."""
+    batch_size: Count = 128
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    max_shift: Annotated[int, Interval(ge=0, le=8)] = 0
+    """Augmentation: training images are moved by up to this many pixels; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epochs:
+    """When training ends."""
+
+    epochs: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyTarget:
+    """The accuracy on the test set to reach, and where the figure comes from."""
+
+    accuracy: Fraction
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationExperiment:
+    """Images to classes."""
+
+    task: Literal["classification"] = "classification"
+    id: str
+    summary: str
+    data: Mnist
+    spiking: SpikingClassifier
+    ann: AnnClassifier
+    algorithm: Supervised
+    stopping: Epochs
+    target: AccuracyTarget | None = None
+    search_space: Mapping[str, LogUniform | Uniform | Choice] = field(default_factory=dict)
+
+    def policy(self, kind: PolicyKind) -> ClassifierConfig:
+        """The classifier of that kind."""
+        return self.spiking if kind == "spiking" else self.ann
+
+
+AnyExperiment = Experiment | ClassificationExperiment

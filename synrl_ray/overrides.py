@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast, get_type_hints
 
@@ -13,7 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Experiment
 
-_NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind"}
+_NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "task"}
 
 
 def apply_overrides(experiment: Experiment, assignments: Iterable[str]) -> Experiment:
@@ -108,10 +109,8 @@ def _coerce(annotation: Any, text: str, key: str) -> Any:
 
 def _readings(text: str) -> Iterator[Any]:
     """What the text may mean: a JSON value, a comma-separated list, or just text."""
-    try:
+    with suppress(ValueError):
         yield json.loads(text)
-    except ValueError:
-        pass
     if "," in text:
         yield [part.strip() for part in text.split(",") if part.strip()]
     yield text

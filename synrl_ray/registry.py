@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from synrl_ray.errors import UserError
@@ -59,15 +60,17 @@ def get_experiment(name: str) -> Experiment:
 
 def _load(path: Path) -> Experiment | None:
     """Run the file and return its ``experiment``; files that do not import this package are never run."""
-    if "synrl_ray" not in path.read_text(errors="replace"):
+    if not path.is_file() or "synrl_ray" not in path.read_text(errors="replace"):
         return None
     spec = importlib.util.spec_from_file_location(f"synrl_experiments.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path} does not load ({type(error).__name__}: {error})", "mend or move the file") from error
+    except (Exception, SystemExit) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{path} does not load ({type(error).__name__}: {reason})", "mend or move the file") from error
     experiment = getattr(module, "experiment", None)
     return experiment if isinstance(experiment, Experiment) else None

@@ -22,9 +22,7 @@ class FinitePPOLearner(PPOTorchLearner):
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
     ) -> Tensor:
         """The PPO loss, checked."""
-        loss: Tensor = super().compute_loss_for_module(
-            module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
-        )
+        loss: Tensor = super().compute_loss_for_module(module_id=module_id, config=config, batch=batch, fwd_out=fwd_out)
         if not torch.isfinite(loss):
             name = _first_not_finite({"batch": batch, "network output": fwd_out}) or "the total loss"
             raise NonFiniteError(name, f"module {module_id!r}")

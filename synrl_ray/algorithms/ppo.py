@@ -27,7 +27,7 @@ def ppo_config(experiment: Experiment, policy: PolicyKind, *, seed: int, num_wor
     """
     settings, environment = experiment.algorithm, experiment.environment
     schedule = [[0, settings.lr], [experiment.stopping.env_steps, 0.0]] if settings.lr_decay else settings.lr
-    config = (
+    return (
         PPOConfig()
         .environment(environment.id, env_config=dict(environment.kwargs))
         .env_runners(
@@ -53,12 +53,9 @@ def ppo_config(experiment: Experiment, policy: PolicyKind, *, seed: int, num_wor
             grad_clip_by="global_norm",
         )
         .rl_module(
-            rl_module_spec=RLModuleSpec(
-                module_class=ActorCriticModule, model_config=asdict(experiment.policy(policy))
-            )
+            rl_module_spec=RLModuleSpec(module_class=ActorCriticModule, model_config=asdict(experiment.policy(policy)))
         )
         .debugging(seed=seed, log_level="ERROR")
         # An error in an env runner is the user's to see, not RLlib's to retry without end.
         .fault_tolerance(restart_failed_env_runners=False)
     )
-    return config

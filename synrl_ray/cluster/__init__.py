@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synrl_ray.cluster.head import Head, head_environment, running_head, start_head, stop_head
+from synrl_ray.cluster.head import Head, environment_for, head_environment, running_head, start_head, stop_head
 from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT, Package, measure_package
 from synrl_ray.cluster.submit import JobOutcome, follow_job, stop_job, submit_job
 
@@ -11,6 +11,7 @@ __all__ = [
     "Head",
     "JobOutcome",
     "Package",
+    "environment_for",
     "follow_job",
     "head_environment",
     "measure_package",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from synrl_ray.cluster import processes
 from synrl_ray.cluster.auth_token import ensure_token
-from synrl_ray.cluster.job_server import DEFAULT_PORT, free_ports, is_loopback, port_is_free, probe
+from synrl_ray.cluster.job_server import DEFAULT_PORT, free_ports, is_loopback, port_is_free, probe, same_server
 from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
 
@@ -168,25 +168,38 @@ def stop_head(state_dir: Path | None = None, *, timeout_s: float = 20.0) -> Head
 def head_environment(state_dir: Path | None = None) -> dict[str, str]:
     """Return the variables with which Ray's own clients (``ray job submit``, ``ray status``) reach the running head.
 
+    A program that joins with ``ray.init(address=...)`` needs them before it imports Ray.
+
     Raises:
         UserError: if no head runs.
     """
     head = running_head(state_dir)
     if head is None:
         raise UserError("no Ray head of yours runs on this machine", "start one with `synrl head start`")
+    return {"RAY_API_SERVER_ADDRESS": head.address, **_ray_environment(Path(head.token_path))}
+
+
+def environment_for(gcs_address: str, state_dir: Path | None = None) -> dict[str, str]:
+    """Return what ``ray.init(address=gcs_address)`` needs in the environment: nothing where that is no head of ours."""
+    head = running_head(state_dir)
+    ours = head is not None and same_server(f"ray://{gcs_address.removeprefix('ray://')}", f"ray://{head.gcs_address}")
+    return _ray_environment(Path(head.token_path)) if head and ours else {}
+
+
+def _ray_environment(token_path: Path) -> dict[str, str]:
+    """Return what every process of a head and every client of it must agree on."""
     return {
-        "RAY_API_SERVER_ADDRESS": head.address,
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": head.token_path,
+        "RAY_AUTH_TOKEN_PATH": str(token_path),
+        # Without "clusters", Ray takes 127.0.0.1 for this machine's address on every system: no socket listens beyond
+        # loopback. A client without it would look for the head at the machine's outer address.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
 
 
 def _server_environment(token_path: Path) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
-    environment["RAY_AUTH_MODE"] = "token"
-    environment["RAY_AUTH_TOKEN_PATH"] = str(token_path)
-    # With "cluster" off, Ray takes 127.0.0.1 for the node's address on every system: no socket listens beyond loopback.
-    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    environment |= _ray_environment(token_path)
     # Started under `uv run`, Ray would rebuild the environment of every worker, without Ray in it.
     environment["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     # Told to end, Ray would wait up to 30 s for running jobs.

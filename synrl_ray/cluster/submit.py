@@ -190,7 +190,7 @@ def _client(address: str, token: str | None) -> Iterator[Any]:
         for name in _CHATTY_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         yield JobSubmissionClient(address, headers=authorization(token))
-    except UserError:
+    except (UserError, BrokenPipeError):  # the latter: whoever read stdout has gone
         raise
     except Exception as error:  # requests, aiohttp and Ray raise a dozen unrelated types here
         first_line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
@@ -246,6 +246,8 @@ def _stream_log(client: Any, job_id: str, check_server: Callable[[], object]) ->
         try:
             asyncio.run(tail())
             ended = True
+        except BrokenPipeError:
+            raise
         except (RuntimeError, OSError, aiohttp.ClientError):
             check_server()  # raises where the server is gone
             time.sleep(1.0)

@@ -28,9 +28,10 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any] | None = None, **ext
         nearest = difflib.get_close_matches(env_id, list(gym.registry), n=3)
         hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
         raise UserError(f"unknown environment {env_id!r}", f"{hint}a custom one is written module:Id") from error
-    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"environment {env_id!r} cannot be made ({reason})", "check its package and arguments") from error
+        problem = f"environment {env_id!r} cannot be made ({reason})"
+        raise UserError(problem, "check its package and arguments") from error
 
 
 def environment_factory(env_id: str, kwargs: Mapping[str, Any], **extra: Any) -> Callable[[], gym.Env]:

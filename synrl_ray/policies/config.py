@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, MinLen
@@ -72,13 +72,13 @@ def policy_config(settings: dict[str, object]) -> PolicyConfig:
         ValueError: for an unknown kind or key.
     """
     kind = settings.get("kind", "spiking")
-    classes: dict[object, type] = {"spiking": SpikingPolicy, "ann": AnnPolicy}
+    classes: dict[object, type[SpikingPolicy | AnnPolicy]] = {"spiking": SpikingPolicy, "ann": AnnPolicy}
     if kind not in classes:
         raise ValueError(f"unknown policy kind {kind!r}: choose spiking or ann")
     cls = classes[kind]
-    unknown = sorted(set(settings) - set(cls.__dataclass_fields__))
+    known = [field.name for field in fields(cls)]
+    unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise ValueError(f"unknown {kind} policy setting {unknown[0]!r}: choose from {', '.join(cls.__dataclass_fields__)}")
+        raise ValueError(f"unknown {kind} policy setting {unknown[0]!r}: choose from {', '.join(known)}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    config: PolicyConfig = cls(**values)
-    return config
+    return cls(**values)  # type: ignore[arg-type]

@@ -87,15 +87,21 @@ class Policy:
             self.observation_space.shape or ()
         ):
             raise ValueError(f"observation must be {self.observation_space.shape}, got {observation.shape}")
+        space = self.observation_space
+        if isinstance(space, spaces.Discrete) and not np.all(
+            (observation >= space.start) & (observation < space.start + space.n)
+        ):
+            raise ValueError(f"observation must be in {space}, got {observation}")
         if not np.isfinite(observation).all():
             raise NonFiniteError("the observation", "given to the policy")
         batch = observation[None] if single else observation
         if state is None:
             state = self.initial_state(len(batch))
         state_NS = np.asarray(state, dtype=np.float32)
-        if state_NS.size != len(batch) * self.network.state_size:
+        if single and state_NS.ndim == 1:
+            state_NS = state_NS[None]
+        if state_NS.shape != (len(batch), self.network.state_size):
             raise ValueError(f"state must be {(len(batch), self.network.state_size)}, got {state_NS.shape}")
-        state_NS = state_NS.reshape(len(batch), self.network.state_size)
         with torch.no_grad():
             inputs, _, next_state = self.network(torch.as_tensor(batch)[None], torch.from_numpy(state_NS))
             actions = self._choose(inputs[0], deterministic, generator).numpy()
@@ -146,11 +152,12 @@ def load_policy(folder: str | Path) -> Policy:
         action_space = space_from_json(description["action_space"])
         check_spaces(observation_space, action_space)
         network = ActorCritic(observation_space, action_space, policy_config(description["policy"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / DESCRIPTION_FILE} is damaged ({error})", "restore it or train again") from error
+    except (AttributeError, KeyError, RuntimeError, TypeError, UserError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{folder / DESCRIPTION_FILE} is damaged ({reason})", "restore it or train again") from error
     try:
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())
         raise UserError(f"{folder / WEIGHTS_FILE} is damaged ({reason})", "restore it or train again") from error
     return Policy(network, observation_space, action_space)

@@ -38,7 +38,7 @@ class ObservationEncoder(nn.Module):
         self.discrete = isinstance(space, spaces.Discrete)
         self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
         self.rank = len(space.shape or ())
-        self.num_features = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape))
+        self.num_features = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
 
     def forward(self, observations: Tensor) -> Tensor:
         """Encode a batch."""
@@ -57,16 +57,15 @@ def num_distribution_inputs(action_space: gym.Space) -> int:
 def to_environment(action_space: gym.Space, actions: np.ndarray) -> np.ndarray:
     """Policy outputs ``[N, ...]`` to environment actions: discrete indices, or [-1, 1] stretched to the Box.
 
-    Bounded dimensions are mapped linearly, as RLlib's ``normalize_actions`` does; unbounded ones pass through.
+    As RLlib's ``normalize_actions`` does it: linear where every dimension is bounded, else as they are.
     """
     if isinstance(action_space, spaces.Discrete):
         return actions
     assert isinstance(action_space, spaces.Box)
     low, high = action_space.low, action_space.high
-    bounded = np.isfinite(low) & np.isfinite(high)
-    with np.errstate(invalid="ignore"):
-        stretched = low + (actions + 1.0) * (high - low) / 2.0
-    return np.clip(np.where(bounded, stretched, actions), low, high).astype(action_space.dtype)
+    if not action_space.is_bounded():
+        return actions.astype(action_space.dtype)
+    return np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high).astype(action_space.dtype)
 
 
 def space_to_json(space: gym.Space) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def space_from_json(data: dict[str, Any]) -> gym.Space:
             shape, dtype = tuple(int(size) for size in data["shape"]), np.dtype(data["dtype"])
             low, high = (np.broadcast_to(np.array(data[key], float), shape).astype(dtype) for key in ("low", "high"))
             return spaces.Box(low, high, shape, dtype.type)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a space description: {error}") from error
     raise ValueError(f"unknown space type {data['type']!r}")
 

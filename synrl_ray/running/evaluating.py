@@ -6,17 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.envs.make import environment_factory
+from synrl_ray.envs.make import environment_factory, make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.experiment import Evaluation
-from synrl_ray.policies.policy import DESCRIPTION_FILE, load_policy
+from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, load_policy
 from synrl_ray.running.result import describe
 
 
-def evaluate_folder(
-    path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None
-) -> dict[str, Any]:
+def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None) -> dict[str, Any]:
     """Greedy evaluation on the environment named in ``policy.json``; the folder is not changed.
 
     Args:
@@ -37,6 +35,7 @@ def evaluate_folder(
         env_id, kwargs = description["environment"]["id"], description["environment"]["kwargs"]
     except (KeyError, TypeError) as error:
         raise UserError(f"{path / DESCRIPTION_FILE} names no environment", "restore it or train again") from error
+    _require_same_spaces(policy, env_id, kwargs)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
     if video is not None:
@@ -56,6 +55,20 @@ def evaluate_folder(
         "protocol": outcome.protocol,
         **({"video": str(video)} if video else {}),
     }
+
+
+def _require_same_spaces(policy: Policy, env_id: str, kwargs: dict[str, Any]) -> None:
+    env = make_environment(env_id, kwargs)
+    try:
+        for kind in ("observation_space", "action_space"):
+            trained, found = getattr(policy, kind), getattr(env, kind)
+            if trained != found:
+                raise UserError(
+                    f"environment {env_id!r} has the {kind.replace('_', ' ')} {found}, the policy's is {trained}",
+                    "evaluate it on the environment that it was trained on",
+                )
+    finally:
+        env.close()
 
 
 def _protocol(path: Path) -> Evaluation:

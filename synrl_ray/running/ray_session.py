@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from synrl_ray.cluster.head import environment_for
 from synrl_ray.errors import UserError
 
 _CONNECT_SECONDS = 5.0
@@ -32,10 +33,12 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
     Raises:
         UserError: if nothing answers at the address.
     """
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address:
+        os.environ.update(environment_for(address))  # the token of a head of ours
     _quiet()
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS") or None
     options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address is None or address == "local":
         ray.init(
@@ -62,13 +65,13 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
 def _require_listener(address: str) -> None:
     """Fail within seconds where Ray itself would wait for minutes."""
     host, separator, port = address.removeprefix("ray://").rpartition(":")
-    if not separator or not port.isdigit():
+    if not separator or not port.isdecimal():
         if address == "auto":
             return
         raise UserError(f"{address!r} is no Ray address", "write host:port, as `ray start --head` prints it")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
+    except (OSError, UnicodeError, OverflowError) as error:
         raise UserError(f"no Ray at {address}", "start one with `synrl head start`, or leave --address out") from error
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from synrl_ray.running.seeds import Outcome
 
-_console = Console(highlight=False, soft_wrap=True)
+_console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -23,7 +23,8 @@ def print_outcome(outcome: Outcome) -> None:
             f"{steps:,} environment steps in {seconds:.0f} s, {result['env_steps_per_second']:,.0f} steps/s"
         )
     print_score(result)
-    _console.print(f"\nFiles         {outcome.folder}/  (result.json, learning_curve.png" + (")" if several else ", policy)"))
+    files = "result.json, learning_curve.png" + ("" if several else ", policy")
+    _console.print(f"\nFiles         {outcome.folder}/  ({files})")
     run = outcome.runs[0]
     _console.print(f"Look at it    synrl evaluate {run} --video {run}/episode.mp4")
     if not several:

@@ -47,7 +47,7 @@ def finish_run(folder: RunFolder, spec: RunSpec, policy: BatchPolicy, position: 
         "num_workers": spec.num_workers,
         "versions": versions(),
     }
-    folder.write_result(result)
+    folder.write_result(result)  # before the drawing, which shows it
     draw_curves([folder], spec.experiment, folder.path / "learning_curve.png")
     return result
 
@@ -93,7 +93,8 @@ def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
     if experiment.target is None:
         return None
     for row in folder.metrics():
-        if (row.get("evaluation_return_mean") or float("-inf")) >= experiment.target.mean_return:
+        value = row.get("evaluation_return_mean")
+        if value is not None and value >= experiment.target.mean_return:
             return int(row["env_steps"])
     return None
 
@@ -118,17 +119,18 @@ def versions() -> dict[str, str]:
 def _curve(folder: RunFolder) -> Curve:
     rows = folder.metrics()
     trained = [row for row in rows if row["return_mean"] is not None]
-    judged = [row for row in rows if row.get("evaluation_return_mean") is not None]
+    judged = [
+        (row["env_steps"], *(row[f"evaluation_return_{name}"] for name in ("mean", "low", "high")))
+        for row in rows
+        if row.get("evaluation_return_mean") is not None
+    ]
+    final = folder.result()
+    if final is not None:
+        judged = [point for point in judged if point[0] != final["env_steps"]]
+        judged.append((final["env_steps"], final["return_mean"], *final["return_ci95"]))
     return Curve(
         label=folder.spec().policy,
         env_steps=[row["env_steps"] for row in trained],
         returns=[row["return_mean"] for row in trained],
-        evaluations=Evaluations(
-            [row["env_steps"] for row in judged],
-            [row["evaluation_return_mean"] for row in judged],
-            [row["evaluation_return_low"] for row in judged],
-            [row["evaluation_return_high"] for row in judged],
-        )
-        if judged
-        else None,
+        evaluations=Evaluations(*map(list, zip(*judged, strict=True))) if judged else None,
     )

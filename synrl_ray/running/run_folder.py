@@ -60,7 +60,8 @@ class RunFolder:
         try:
             write_atomically(path / _CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
         except OSError as error:
-            raise UserError(f"run folder {path} cannot be written ({error.strerror})", "choose another --run-dir") from error
+            problem = f"run folder {path} cannot be written ({error.strerror})"
+            raise UserError(problem, "choose another --run-dir") from error
         return RunFolder(path)
 
     @staticmethod
@@ -82,7 +83,7 @@ class RunFolder:
         """
         try:
             return RunSpec.from_json(json.loads((self.path / _CONFIG).read_text()))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.path / _CONFIG} is damaged ({reason})", "restore it or start a new run") from error
 
@@ -119,8 +120,8 @@ class RunFolder:
         fresh.mkdir()
         write(fresh / "algorithm")
         write_atomically(fresh / "position.json", json.dumps(asdict(position)) + "\n")
-        shutil.rmtree(previous, ignore_errors=True)
         if current.exists():
+            shutil.rmtree(previous, ignore_errors=True)
             os.rename(current, previous)
         os.rename(fresh, current)
         shutil.rmtree(previous, ignore_errors=True)
@@ -133,7 +134,8 @@ class RunFolder:
                 try:
                     return folder / "algorithm", Position(**json.loads((folder / "position.json").read_text()))
                 except (TypeError, ValueError) as error:
-                    raise UserError(f"{folder / 'position.json'} is damaged", "restore it or start a new run") from error
+                    problem = f"{folder / 'position.json'} is damaged"
+                    raise UserError(problem, "restore it or start a new run") from error
         return None
 
     # --- result ----------------------------------------------------------------------------------------------

@@ -35,6 +35,12 @@ def check_run(spec: RunSpec) -> None:
     env = make_environment(environment.id, environment.kwargs)
     check_spaces(env.observation_space, env.action_space, environment.id)
     env.close()
+    settings = spec.experiment.algorithm
+    if settings.minibatch_size > settings.train_batch_size:
+        raise UserError(
+            f"minibatch_size {settings.minibatch_size} is larger than train_batch_size {settings.train_batch_size}",
+            "make it smaller",
+        )
 
 
 def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict[str, Any]:
@@ -155,9 +161,11 @@ class _Run:
     def close(self) -> None:
         """Release actors and files."""
         self.board.close()
-        logdir = self.algorithm.logdir
+        self._release()
+
+    def _release(self) -> None:
         self.algorithm.stop()
-        shutil.rmtree(logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
+        shutil.rmtree(self.algorithm.logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
 
     def _restore(self) -> None:
         found = self.folder.checkpoint()
@@ -167,12 +175,12 @@ class _Run:
         try:
             self.algorithm.restore_from_path(path.absolute())
         except Exception as error:  # pickle, msgpack and Ray raise many types for damaged files
-            self.algorithm.stop()
+            self._release()
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(f"checkpoint {path.parent} is damaged ({reason})", "start a new run") from error
-        evaluations = [row for row in self.folder.metrics() if row.get("evaluation_return_mean") is not None]
-        if evaluations:
-            self.last_evaluation = evaluations[-1]["evaluation_return_mean"]
+        for row in self.folder.metrics():
+            if row["iteration"] <= self.position.iteration and row.get("evaluation_return_mean") is not None:
+                self.last_evaluation = row["evaluation_return_mean"]
 
     def _evaluation_is_due(self, steps_before: int) -> bool:
         interval = self.spec.experiment.evaluation.interval_steps
@@ -181,9 +189,9 @@ class _Run:
     def _evaluate(self) -> dict[str, float]:
         self.report("evaluating")
         protocol = self.spec.experiment.evaluation
-        # Seeds before those of the final evaluation, so that the two never share an episode.
+        # Seeds after those of the final evaluation, so that the two never share an episode.
         outcome = evaluate_run(
-            self.policy(), self.spec, episodes=protocol.interim_episodes, seed=protocol.first_seed // 2
+            self.policy(), self.spec, episodes=protocol.interim_episodes, seed=protocol.first_seed + protocol.episodes
         )
         summary = outcome.summary()
         self.last_evaluation = summary.mean

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from synrl_ray.cluster import Head, head_environment, running_head, start_head, stop_head, submit_job
+from synrl_ray.cluster import Head, environment_for, head_environment, running_head, start_head, stop_head, submit_job
 from synrl_ray.cluster.job_server import free_ports
 from synrl_ray.cluster.processes import alive, tree
 from synrl_ray.errors import UserError
@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 REPOSITORY = Path(__file__).parents[2]
 MEGABYTE = 1_000_000
 TRAIN_STEPS = 2000
+SMALL = ("spiking.hidden_sizes=16,16", "interval_steps=2048", "interim_episodes=2", "evaluation.episodes=5")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,13 @@ def test_plain_ray_job_submit_ships_little(head: Head, state_dir: Path, project:
     assert top - {"__pycache__"} == {"synrl_ray", "experiments", "pyproject.toml", ".gitignore", ".rayignore"}
 
 
+def test_a_program_joins_with_the_heads_environment(head: Head, state_dir: Path) -> None:
+    code = f"import ray; ray.init(address={head.gcs_address!r}); print('CPUs:', ray.cluster_resources()['CPU'])"
+    environment = {**os.environ, **environment_for(head.gcs_address, state_dir)}
+    finished = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert "CPUs: 2.0" in finished.stdout, finished.stderr
+
+
 def test_failing_job(head: Head, state_dir: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = submit_job(["train", "cartpole-ppp"], working_dir=project, state_dir=state_dir)
     out, err = capsys.readouterr()
@@ -108,7 +116,7 @@ def test_failing_job(head: Head, state_dir: Path, project: Path, capsys: pytest.
 
 def test_train(head: Head, state_dir: Path, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir = tmp_path / "run"
-    arguments = ["train", "cartpole-ppo", "--stop-steps", str(TRAIN_STEPS), "--run-dir", str(run_dir)]
+    arguments = ["train", "cartpole-ppo", "--stop-steps", str(TRAIN_STEPS), "--run-dir", str(run_dir), "--set", *SMALL]
     outcome = submit_job(arguments, working_dir=project, state_dir=state_dir)
     log = capsys.readouterr().out
     assert outcome.exit_status == 0, log

@@ -23,7 +23,13 @@ from synrl_ray.running.training import train_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
-SMALL = ["spiking.hidden_sizes=16,16", "interval_steps=2048", "interim_episodes=2", "evaluation.episodes=5", "num_epochs=2"]
+SMALL = [
+    "spiking.hidden_sizes=16,16",
+    "num_epochs=2",
+    "interval_steps=2048",
+    "interim_episodes=2",
+    "evaluation.episodes=5",
+]
 
 
 def _spec(*settings: str, num_workers: int = 0) -> RunSpec:
@@ -130,7 +136,7 @@ def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     for file in path.rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[:10])
-    with pytest.raises(UserError, match="checkpoint .* is damaged"):
+    with pytest.raises(UserError, match=r"checkpoint .* is damaged"):
         train_run(folder, _spec("env_steps=4096"))
 
 

@@ -42,7 +42,8 @@ def test_factory_makes_a_new_environment_at_each_call():
 
 
 @pytest.mark.parametrize(
-    ("env_id", "nearest"), [("CartPol-v1", "CartPole-v1"), ("CartPole-v9", "CartPole-v1"), ("cartpole-v1", "CartPole-v1")]
+    ("env_id", "nearest"),
+    [("CartPol-v1", "CartPole-v1"), ("CartPole-v9", "CartPole-v1"), ("cartpole-v1", "CartPole-v1")],
 )
 def test_unknown_environment_comes_with_the_nearest_names(env_id, nearest):
     error = error_of(env_id)

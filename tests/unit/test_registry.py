@@ -119,7 +119,9 @@ def test_file_that_fails_to_load_is_reported_in_one_line(tmp_path, extra, reason
 
 def test_experiment_file_may_define_dataclasses(tmp_path):
     path = write(tmp_path / "here/experiments/one.py", "one", extra="\nfrom dataclasses import dataclass\n")
-    path.write_text("from __future__ import annotations\n" + path.read_text() + "@dataclass\nclass Size:\n    width: int\n")
+    path.write_text(
+        "from __future__ import annotations\n" + path.read_text() + "@dataclass\nclass Size:\n    width: int\n"
+    )
     assert list(registry.all_experiments()) == ["one"]
 
 
@@ -131,7 +133,7 @@ def test_entries_that_are_no_files_are_passed_over(tmp_path):
 
 def test_unknown_experiment_comes_with_the_nearest(tmp_path):
     write(tmp_path / "here/experiments/a.py", "cartpole-ppo")
-    write(tmp_path / "here/experiments/b.py", "maze-stdp")
+    write(tmp_path / "here/experiments/b.py", "zzz")
     with pytest.raises(UserError) as caught:
         registry.get_experiment("cartpole-pp")
     assert caught.value.message == "unknown experiment 'cartpole-pp'"

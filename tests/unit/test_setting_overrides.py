@@ -112,7 +112,9 @@ def test_short_name_of_two_settings_is_ambiguous(key, paths):
     assert (error.message, error.remedy) == (f"setting {key!r} is ambiguous", f"write one of {paths}")
 
 
-@pytest.mark.parametrize(("key", "nearest"), [("algoritm.lr", "algorithm.lr"), ("gama", "gamma"), ("num_env", "num_envs")])
+@pytest.mark.parametrize(
+    ("key", "nearest"), [("algoritm.lr", "algorithm.lr"), ("gama", "gamma"), ("num_env", "num_envs")]
+)
 def test_unknown_setting_comes_with_the_nearest_names(key, nearest):
     error = error_of(f"{key}=8")
     assert error.message == f"unknown setting {key!r}"
@@ -124,7 +126,19 @@ def test_unknown_setting_comes_with_all_valid_paths():
 
 
 @pytest.mark.parametrize(
-    "key", ["summary", "target", "search_space", "algorithm.name", "spiking.kind", "algorithm", "lr.x", "", "target.source"]
+    "key",
+    [
+        "summary",
+        "task",
+        "target",
+        "search_space",
+        "algorithm.name",
+        "spiking.kind",
+        "algorithm",
+        "lr.x",
+        "",
+        "target.source",
+    ],
 )
 def test_what_is_no_setting_cannot_be_set(key):
     assert error_of(f"{key}=1").message == f"unknown setting {key!r}"
@@ -166,7 +180,7 @@ def test_setting_paths_lead_to_values_and_leave_out_what_is_no_setting():
     paths = setting_paths(EXPERIMENT)
     assert len(paths) == len(set(paths))
     assert {"environment.id", "environment.kwargs", "spiking.hidden_sizes", "stopping.mean_return"} <= set(paths)
-    assert not {"id", "summary", "target", "algorithm.name", "spiking.kind", "ann.kind"} & set(paths)
+    assert not {"id", "summary", "task", "target", "algorithm.name", "spiking.kind", "ann.kind"} & set(paths)
     for path in paths:
         value_at(EXPERIMENT, path)
 

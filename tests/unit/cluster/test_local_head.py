@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from synrl_ray.cluster import head as head_module
 from synrl_ray.cluster import processes
-from synrl_ray.cluster.head import Head, head_environment, running_head, start_head, stop_head
+from synrl_ray.cluster.head import Head, environment_for, head_environment, running_head, start_head, stop_head
 from synrl_ray.cluster.job_server import free_ports
 from synrl_ray.errors import UserError
 
@@ -72,7 +73,17 @@ def test_running_head_is_read_back(tmp_path: Path, stand_in: subprocess.Popen[by
         "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token"),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
+
+
+def test_only_our_own_head_changes_the_environment(tmp_path: Path, stand_in: subprocess.Popen[bytes]) -> None:
+    record(tmp_path, stand_in)
+    assert environment_for("localhost:8", tmp_path)["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
+    assert environment_for("10.0.0.5:8", tmp_path) == {}
+    assert environment_for("127.0.0.1:9", tmp_path) == {}
+    assert environment_for("auto", tmp_path) == {}
+    assert environment_for("127.0.0.1:8", tmp_path / "elsewhere") == {}
 
 
 def test_starting_twice_says_what_to_do(tmp_path: Path, stand_in: subprocess.Popen[bytes]) -> None:
@@ -144,6 +155,25 @@ def test_a_head_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(UserError, match=r"(?s)did not answer at http://127\.0\.0\.1:\d+ within 1 s.*warming up"):
         start_head(dashboard_port=free_ports(1)[0], state_dir=tmp_path / "state", timeout_s=1.0)
     assert processes.command_line(int((tmp_path / "pid").read_text())) == ""
+
+
+def test_a_start_that_was_cut_off_can_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state is on disk while the head is still starting: the starter may be killed without a chance to clean up."""
+    fake_ray(tmp_path, monkeypatch, "sleep 60 # $*")
+    state_dir, port = tmp_path / "state", free_ports(1)[0]
+
+    def start() -> None:
+        with pytest.raises(UserError, match="ended with status"):
+            start_head(dashboard_port=port, state_dir=state_dir)
+
+    starter = threading.Thread(target=start)
+    starter.start()
+    while (head := running_head(state_dir)) is None:
+        pass
+    stop_head(state_dir)
+    starter.join()
+    assert processes.alive(head.processes) == []
+    assert not Path(head.temp_dir).exists()
 
 
 def test_the_server_gets_token_and_interpreter_but_no_foreign_address(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,6 +120,12 @@ def test_a_server_that_is_gone_ends_the_following(fake: Any, monkeypatch: pytest
         follow_job("job-1")
 
 
+def test_a_reader_that_went_away_ends_the_following(fake: Any) -> None:
+    fake(FakeClient([["one\n", BrokenPipeError()], []]))
+    with pytest.raises(BrokenPipeError):
+        follow_job("job-1")
+
+
 def test_interrupt_leaves_the_job_running(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
     fake(FakeClient([["one\n", KeyboardInterrupt()]]))
     outcome = follow_job("job-1")
@@ -150,3 +158,8 @@ def test_unknown_job(fake: Any) -> None:
 def test_stopped_job() -> None:
     assert JobOutcome("job-1", ADDRESS, "STOPPED").exit_status == 130
     assert JobOutcome("job-1", ADDRESS, "STOPPED").summary == "job job-1 stopped"
+
+
+def test_importing_the_package_loads_neither_ray_nor_torch() -> None:
+    code = "import sys, synrl_ray.cluster; print(sorted({'ray', 'torch', 'psutil', 'asyncio'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

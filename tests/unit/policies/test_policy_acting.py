@@ -141,7 +141,7 @@ def test_state_of_a_wrong_shape_is_refused(shape):
 
 
 def test_state_for_a_policy_that_carries_none_is_refused():
-    with pytest.raises(ValueError, match=r"state must be \(1, 0\), got \(5,\)"):
+    with pytest.raises(ValueError, match=r"state must be \(1, 0\), got \(1, 5\)"):
         make_policy("spiking").act(observations(1)[0], np.zeros(5))
 
 

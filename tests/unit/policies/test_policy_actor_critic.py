@@ -1,11 +1,14 @@
 """Legend: E environment step, B batch, S state."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from gymnasium import spaces
 
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
+from synrl_ray.snn import Surrogate
 
 OBS = spaces.Box(-1, 1, (3,))
 DISCRETE, BOX = spaces.Discrete(4), spaces.Box(-1, 1, (2,))
@@ -111,7 +114,7 @@ def test_reset_mask_equals_separately_run_episodes(name):
     start = net(observations(4, 2, seed=3))[2]
     for row, bounds in ((0, (0, 3, 5, 7)), (1, (0, 2, 7))):
         state = start[row : row + 1]
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             episode_inputs, episode_values, state = net(obs[begin:end, row : row + 1], state if begin == 0 else None)
             torch.testing.assert_close(episode_inputs[:, 0], inputs[begin:end, row], rtol=0, atol=1e-6)
             torch.testing.assert_close(episode_values[:, 0], values[begin:end, row], rtol=0, atol=1e-6)
@@ -147,12 +150,23 @@ def test_separate_bodies_keep_the_critic_from_the_actor():
 
 
 def test_settings_reach_the_spiking_layers():
-    config = SpikingPolicy(hidden_sizes=(5,), steps_per_observation=2, beta=0.25, threshold=0.5, readout_beta=0.75)
+    config = SpikingPolicy(
+        hidden_sizes=(5,),
+        steps_per_observation=2,
+        beta=0.25,
+        threshold=0.5,
+        readout_beta=0.75,
+        reset="zero",
+        surrogate="atan",
+        surrogate_slope=3.0,
+    )
     [actor, critic] = ActorCritic(OBS, DISCRETE, config).bodies
     for body in (actor, critic):
         assert body.steps_per_observation == 2
         assert float(body.neurons[0].decay) == pytest.approx(0.25)
         assert float(body.neurons[0].threshold) == pytest.approx(0.5)
+        assert body.neurons[0].reset == "zero"
+        assert body.neurons[0].surrogate == Surrogate("atan", 3.0)
         assert float(body.readout.integrator.beta) == pytest.approx(0.5625)  # 0.75 for each of two simulation steps
 
 
@@ -160,4 +174,6 @@ def test_settings_reach_the_spiking_layers():
 def test_learned_neuron_settings_are_parameters(learn, grows):
     fixed = ActorCritic(OBS, DISCRETE, SpikingPolicy(hidden_sizes=(5,)))
     learned = ActorCritic(OBS, DISCRETE, SpikingPolicy(hidden_sizes=(5,), **{learn: True}))
-    assert len(list(learned.parameters())) == len(list(fixed.parameters())) + grows  # one in the actor, one in the critic
+    assert (
+        len(list(learned.parameters())) == len(list(fixed.parameters())) + grows
+    )  # one in the actor, one in the critic

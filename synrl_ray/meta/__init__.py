@@ -1,0 +1,1 @@
+"""Meta-learning: task distributions, MAML, its Tune trainable."""

@@ -1,0 +1,1 @@
+"""Image classification with spiking networks: model, Tune trainable, pictures."""

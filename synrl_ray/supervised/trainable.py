@@ -1,0 +1,132 @@
+"""Supervised training as a Tune trainable: one step is one epoch.
+
+Legend: B batch, C classes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray.tune import Trainable
+from torch import Tensor
+
+from synrl_ray.data.mnist import LabelledImages, load_mnist
+from synrl_ray.errors import NonFiniteError
+from synrl_ray.experiment import ClassificationExperiment, PolicyKind
+from synrl_ray.supervised.model import Classifier
+
+_VALIDATION_SHARE = 0.05
+_EVALUATION_BATCH = 500
+_CHECKPOINT = "classifier.pt"
+
+
+class ClassifierTrainable(Trainable):
+    """Trains one classifier of a :class:`ClassificationExperiment`.
+
+    ``config`` holds ``experiment``, ``policy`` and ``seed``. Each step reports ``loss``, ``train_accuracy`` and
+    ``validation_accuracy``, the latter on training images that are held out (a search may look at it; the test
+    set is for the end). Checkpoints are tensors and numbers, loaded with ``weights_only``.
+
+    Raises:
+        UserError: for missing or damaged data.
+        NonFiniteError: for a loss that is NaN or infinite.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Load the data and build the model; Tune calls this."""
+        torch.set_num_threads(1)
+        self.experiment: ClassificationExperiment = config["experiment"]
+        self.policy: PolicyKind = config["policy"]
+        classes = self.experiment.data.classes
+        training, self.test_set = load_mnist(classes)
+        self.training_set, self.validation_set = _hold_out(training)
+        self.generator = torch.Generator().manual_seed(config["seed"])
+        torch.manual_seed(config["seed"])
+        self.model = Classifier(self.experiment.policy(self.policy), classes)
+        settings = self.experiment.algorithm
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        batches = len(self.training_set) // settings.batch_size
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.optimizer, T_max=max(1, batches * self.experiment.stopping.epochs)
+        )
+        self.samples = 0
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch."""
+        settings = self.experiment.algorithm
+        images = torch.from_numpy(self.training_set.images)
+        labels = torch.from_numpy(self.training_set.labels)
+        order = torch.randperm(len(labels), generator=self.generator)
+        losses, correct = [], 0
+        self.model.train()
+        for rows in order.split(settings.batch_size)[: len(labels) // settings.batch_size or 1]:
+            batch = self._shift(images[rows], settings.max_shift)
+            logits = self.model(batch)
+            loss = torch.nn.functional.cross_entropy(logits, labels[rows])
+            if not torch.isfinite(loss):
+                raise NonFiniteError("the loss", f"after {self.samples} samples")
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.schedule.step()
+            losses.append(loss.item())
+            correct += int((logits.argmax(1) == labels[rows]).sum())
+            self.samples += len(rows)
+        return {
+            "samples": self.samples,
+            "loss": float(np.mean(losses)),
+            "train_accuracy": correct / (len(losses) * settings.batch_size),
+            "validation_accuracy": float((self.predict(self.validation_set) == self.validation_set.labels).mean()),
+        }
+
+    def predict(self, data: LabelledImages) -> NDArray[np.int64]:
+        """Predicted labels of all images."""
+        self.model.eval()
+        with torch.no_grad():
+            parts = [self.model(batch).argmax(1) for batch in torch.from_numpy(data.images).split(_EVALUATION_BATCH)]
+        return torch.cat(parts).numpy()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write everything that training needs to go on."""
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "generator": self.generator.get_state(),
+                "samples": self.samples,
+            },
+            os.path.join(checkpoint_dir, _CHECKPOINT),
+        )
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Go on from such a folder."""
+        state = torch.load(Path(str(checkpoint)) / _CHECKPOINT, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+        self.samples = state["samples"]
+
+    def _shift(self, images: Tensor, most: int) -> Tensor:
+        """Move the batch by up to ``most`` pixels, the same for all of it, over a black ground."""
+        if most == 0:
+            return images
+        down, right = (int(v) for v in torch.randint(-most, most + 1, (2,), generator=self.generator))
+        padded = torch.nn.functional.pad(images, (most,) * 4)
+        height, width = images.shape[-2:]
+        return padded[..., most + down : most + down + height, most + right : most + right + width]
+
+
+def _hold_out(data: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+    """Split off the last images for validation; the official order is shuffled already."""
+    first = len(data) - int(len(data) * _VALIDATION_SHARE)
+    return (
+        LabelledImages(data.images[:first], data.labels[:first]),
+        LabelledImages(data.images[first:], data.labels[first:]),
+    )

@@ -1,0 +1,112 @@
+"""Every registered experiment builds."""
+
+import subprocess
+import sys
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synrl_ray.envs.make import make_environment
+from synrl_ray.experiment import Choice, Experiment
+from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json, setting_paths
+from synrl_ray.registry import all_experiments
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+FILES = sorted(FOLDER.glob("*.py"))
+EXPERIMENTS = all_experiments()
+CONTROL = {name: experiment for name, experiment in EXPERIMENTS.items() if isinstance(experiment, Experiment)}
+every_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+every_control_experiment = pytest.mark.parametrize("experiment", CONTROL.values(), ids=CONTROL)
+both_policies = pytest.mark.parametrize("kind", ["spiking", "ann"])
+
+
+def test_every_file_is_a_registered_experiment():
+    assert len(FILES) == len(EXPERIMENTS) > 0
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_file_is_short_and_named_after_its_experiment(path):
+    assert len(path.read_text().splitlines()) <= 80
+    assert path.stem.replace("_", "-") in EXPERIMENTS
+
+
+def test_reading_every_file_imports_neither_torch_nor_ray():
+    code = (
+        "import sys\n"
+        "from synrl_ray.registry import all_experiments\n"
+        "print(len(all_experiments()), sorted({'torch', 'ray', 'gymnasium', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == f"{len(EXPERIMENTS)} []", done.stderr
+
+
+@every_control_experiment
+@both_policies
+def test_policy_builds_on_the_environment_and_acts(experiment, kind):
+    from synrl_ray.policies.actor_critic import ActorCritic
+    from synrl_ray.policies.policy import Policy
+    from synrl_ray.policies.spaces import check_spaces
+
+    env = make_environment(experiment.environment.id, experiment.environment.kwargs)
+    check_spaces(env.observation_space, env.action_space, experiment.environment.id)
+    config = experiment.policy(kind)
+    assert config.kind == kind
+    policy = Policy(
+        ActorCritic(env.observation_space, env.action_space, config), env.observation_space, env.action_space
+    )
+    observation, _ = env.reset(seed=0)
+    action, _ = policy.act(observation)
+    assert env.action_space.contains(action)
+    _, reward, *_ = env.step(action)
+    assert np.isfinite(reward)
+    env.close()
+
+
+@every_experiment
+def test_twins_have_the_same_layers(experiment):
+    assert experiment.spiking.hidden_sizes == experiment.ann.hidden_sizes
+    for name in ("share_layers", "architecture", "channels"):
+        assert getattr(experiment.spiking, name, None) == getattr(experiment.ann, name, None)
+
+
+@every_experiment
+def test_experiment_survives_json(experiment):
+    assert experiment_from_json(experiment_to_json(experiment)) == experiment
+
+
+@every_experiment
+def test_values_of_the_file_are_themselves_valid_overrides(experiment):
+    def text(value):
+        return ",".join(map(str, value)) if isinstance(value, tuple) else {None: "null"}.get(value, str(value))
+
+    paths = [path for path in setting_paths(experiment) if path != "environment.kwargs"]
+    values = {path: reduce(getattr, path.split("."), experiment) for path in paths}
+    assert apply_overrides(experiment, [f"{path}={text(value)}" for path, value in values.items()]) == experiment
+
+
+@every_experiment
+def test_search_space_names_settings_and_valid_values(experiment):
+    assert set(experiment.search_space) <= set(setting_paths(experiment))
+    for path, span in experiment.search_space.items():
+        ends = span.options if isinstance(span, Choice) else (span.low, span.high)
+        assert len(set(ends)) == len(ends) > 0
+        for value in ends:
+            changed = apply_overrides(experiment, [f"{path}={str(value).strip('()')}"])
+            assert reduce(getattr, path.split("."), changed) == value
+        if not isinstance(span, Choice):
+            assert span.low < span.high
+            assert span.kind == "uniform" or span.low > 0
+
+
+@every_control_experiment
+def test_minibatches_fit_into_the_train_batch_and_seeds_stay_apart(experiment):
+    assert experiment.algorithm.minibatch_size <= experiment.algorithm.train_batch_size
+    assert experiment.evaluation.first_seed >= 2 * experiment.evaluation.interim_episodes
+
+
+@every_experiment
+def test_target_has_a_source(experiment):
+    assert experiment.target is not None
+    assert len(experiment.target.source) > 10

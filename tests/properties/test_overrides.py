@@ -1,0 +1,92 @@
+"""Whatever can be set, survives the way through the command line and through JSON."""
+
+import json
+import math
+from functools import cache, reduce
+from typing import get_type_hints
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synrl_ray.errors import UserError
+from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json, setting_paths
+from synrl_ray.registry import all_experiments
+
+EXPERIMENTS = list(all_experiments().values())
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=5,
+)
+
+
+def value_at(experiment, path):
+    return reduce(getattr, filter(None, path.split(".")), experiment)
+
+
+def is_finite(value):
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+@cache
+def values_for(experiment_index, path):
+    """A strategy for the valid values of a setting, from its annotation."""
+    parent, _, name = path.rpartition(".")
+    annotation = get_type_hints(type(value_at(EXPERIMENTS[experiment_index], parent)), include_extras=True)[name]
+    if path == "environment.kwargs":
+        return st.dictionaries(st.text(), json_values, max_size=3)
+    return st.from_type(annotation).filter(is_finite)
+
+
+@st.composite
+def overrides(draw):
+    """An experiment, and valid values for some of its settings."""
+    index = draw(st.integers(0, len(EXPERIMENTS) - 1))
+    paths = draw(st.lists(st.sampled_from(setting_paths(EXPERIMENTS[index])), max_size=5, unique=True))
+    return EXPERIMENTS[index], {path: draw(values_for(index, path)) for path in paths}
+
+
+def refuse_constant(constant):
+    raise AssertionError(f"{constant} is not JSON")
+
+
+@settings(deadline=None, max_examples=60)
+@given(overrides())
+def test_valid_overrides_arrive_and_survive_json(case):
+    experiment, values = case
+    changed = apply_overrides(experiment, [f"{path}={json.dumps(value)}" for path, value in values.items()])
+    for path in setting_paths(experiment):
+        assert value_at(changed, path) == values.get(path, value_at(experiment, path))
+    text = json.dumps(experiment_to_json(changed))
+    assert experiment_from_json(json.loads(text, parse_constant=refuse_constant)) == changed
+
+
+@settings(deadline=None, max_examples=100)
+@given(path=st.sampled_from(setting_paths(EXPERIMENTS[0])), text=st.text(max_size=12))
+def test_any_text_is_taken_or_refused_in_one_line(path, text):
+    changed, error = None, None
+    try:
+        changed = apply_overrides(EXPERIMENTS[0], [f"{path}={text}"])
+    except UserError as refusal:
+        error = refusal
+    if changed is not None:
+        assert experiment_from_json(experiment_to_json(changed)) == changed
+    else:
+        assert len(str(error).splitlines()) == 1
+        assert error.message == f"setting {path!r} cannot be {text.strip()!r}"
+
+
+@settings(deadline=None, max_examples=60)
+@given(key=st.text(max_size=12).filter(lambda key: "=" not in key))
+def test_any_key_is_a_setting_or_refused(key):
+    paths = setting_paths(EXPERIMENTS[0])
+    known = key.strip() == "env" or any(p == key.strip() or p.endswith(f".{key.strip()}") for p in paths)
+    if known and key.strip():
+        return
+    with pytest.raises(UserError, match="unknown setting"):
+        apply_overrides(EXPERIMENTS[0], [f"{key}=1"])

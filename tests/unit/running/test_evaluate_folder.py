@@ -1,0 +1,122 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import gymnasium as gym
+import pytest
+
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import Evaluation
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.config import SpikingPolicy
+from synrl_ray.policies.policy import Policy
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.evaluating import evaluate_folder
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A folder with an untrained policy, as published under experiments/results."""
+    env = gym.make("CartPole-v1")
+    network = ActorCritic(env.observation_space, env.action_space, SpikingPolicy(hidden_sizes=(4,)))
+    policy = Policy(network, env.observation_space, env.action_space)
+    policy.save(tmp_path, experiment="some-id", environment={"id": "CartPole-v1", "kwargs": {}})
+    return tmp_path
+
+
+def edit_description(path, **changes):
+    file = path / "policy.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_evaluation_reports_score_protocol_and_where_from(path):
+    result = evaluate_folder(path, episodes=3, seed=7)
+    assert (result["experiment"], result["policy"], result["run"]) == ("some-id", "spiking", str(path))
+    assert (result["evaluation_episodes"], result["protocol"]["first_seed"]) == (3, 7)
+    assert result["env_steps"] == pytest.approx(3 * result["return_mean"])  # one point for each step
+    assert result["env_steps_per_second"] > 0
+    assert "video" not in result
+    json.dumps(result, allow_nan=False)
+
+
+def test_evaluation_repeats_exactly(path):
+    scores = [evaluate_folder(path, episodes=3, seed=7) for _ in range(2)]
+    assert scores[0]["return_mean"] == scores[1]["return_mean"]
+    assert scores[0]["return_ci95"] == scores[1]["return_ci95"]
+
+
+def test_evaluation_leaves_the_folder_as_it_is(path):
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    evaluate_folder(path, episodes=1, seed=0)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
+def add_config(path, **protocol):
+    experiment = replace(get_experiment("cartpole-ppo"), evaluation=Evaluation(**protocol))
+    spec = RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0)
+    (path / "config.json").write_text(json.dumps(spec.to_json()))
+    assert RunFolder.open(path).spec() == spec
+
+
+def test_protocol_of_the_run_holds_where_nothing_else_is_asked(path):
+    add_config(path, episodes=2, first_seed=123)
+    result = evaluate_folder(path, episodes=None, seed=None)
+    assert (result["evaluation_episodes"], result["protocol"]["first_seed"]) == (2, 123)
+    result = evaluate_folder(path, episodes=1, seed=0)
+    assert (result["evaluation_episodes"], result["protocol"]["first_seed"]) == (1, 0)
+
+
+def test_folder_without_a_config_takes_the_default_protocol(path):
+    result = evaluate_folder(path, episodes=1, seed=None)
+    assert result["protocol"]["first_seed"] == Evaluation().first_seed
+
+
+@pytest.mark.parametrize(("episodes", "seed", "option"), [(0, None, "--episodes 0"), (None, -1, "--seed -1")])
+def test_options_that_are_too_small_are_named(path, episodes, seed, option):
+    with pytest.raises(UserError, match=f"{option} is too small"):
+        evaluate_folder(path, episodes=episodes, seed=seed)
+
+
+@pytest.mark.parametrize("environment", [None, {}, "CartPole-v1", {"id": "CartPole-v1"}])
+def test_damaged_environment_is_a_user_error(path, environment):
+    edit_description(path, environment=environment)
+    with pytest.raises(UserError, match=r"policy\.json"):
+        evaluate_folder(path, episodes=1, seed=0)
+
+
+def test_environment_that_does_not_exist_is_named(path):
+    edit_description(path, environment={"id": "CartPol-v1", "kwargs": {}})
+    with pytest.raises(UserError, match="unknown environment 'CartPol-v1'"):
+        evaluate_folder(path, episodes=1, seed=0)
+
+
+def test_environment_of_other_spaces_is_named(path):
+    edit_description(path, environment={"id": "Acrobot-v1", "kwargs": {}})
+    with pytest.raises(UserError, match="Acrobot-v1"):
+        evaluate_folder(path, episodes=1, seed=0)
+
+
+def test_damaged_config_is_named(path):
+    (path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is damaged"):
+        evaluate_folder(path, episodes=1, seed=0)
+
+
+def test_refused_video_format_is_named_before_anything_is_evaluated(path):
+    with pytest.raises(UserError, match=r"episode\.txt"):
+        evaluate_folder(path, episodes=10_000_000, seed=0, video=path / "episode.txt")
+
+
+def test_evaluate_command_needs_no_ray(path):
+    code = (
+        "import sys\n"
+        "sys.modules['ray'] = None\n"
+        "from synrl_ray.cli import main\n"
+        "main(['evaluate', sys.argv[1], '--episodes', '2', '--seed', '0', '--json'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["evaluation_episodes"] == 2

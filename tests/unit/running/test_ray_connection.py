@@ -1,0 +1,107 @@
+"""Which Ray is asked for; Ray itself is replaced here."""
+
+import os
+import socket
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from synrl_ray.errors import UserError
+from synrl_ray.running import ray_session as module
+from synrl_ray.running.ray_session import limit_threads, ray_session
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What is asked of Ray, in order."""
+    log = []
+    fake = SimpleNamespace(
+        init=lambda **options: log.append(("init", options)), shutdown=lambda: log.append(("shutdown", {}))
+    )
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(module, "_quiet", lambda: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return log
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def use(address, num_cpus=1):
+    with ray_session(address, num_cpus=num_cpus):
+        pass
+
+
+@pytest.mark.parametrize("address", [None, "", "local"])
+def test_without_an_address_a_local_ray_is_started_and_ended(calls, address):
+    use(address, num_cpus=1000)
+    assert [name for name, _ in calls] == ["init", "shutdown"]
+    options = calls[0][1]
+    assert (options["address"], options["num_cpus"], options["include_dashboard"]) == ("local", 1000, False)
+
+
+def test_local_ray_offers_at_least_the_cpus_of_the_machine(calls):
+    use(None, num_cpus=1)
+    assert calls[0][1]["num_cpus"] == max(1, os.cpu_count() or 1)
+
+
+def test_address_of_a_cluster_is_joined_and_left(calls, listener):
+    use(listener)
+    assert [name for name, _ in calls] == ["init", "shutdown"]
+    assert calls[0][1]["address"] == listener
+    assert "num_cpus" not in calls[0][1]
+
+
+def test_address_in_the_environment_counts_as_given(calls, listener, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", listener)
+    use(None)
+    assert calls[0][1]["address"] == listener
+
+
+def test_address_that_is_given_goes_before_the_environment(calls, listener, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    use(listener)
+    assert calls[0][1]["address"] == listener
+
+
+def test_session_ends_with_an_error_in_its_block(calls):
+    with pytest.raises(ValueError, match="inside"), ray_session(None, num_cpus=1):
+        raise ValueError("inside")
+    assert [name for name, _ in calls] == ["init", "shutdown"]
+
+
+@pytest.mark.parametrize("address", ["nonsense", ":", "host:", "127.0.0.1", "host:port", "127.0.0.1:6.5"])
+def test_malformed_address_is_refused_at_once(calls, address):
+    with pytest.raises(UserError, match="is no Ray address") as caught:
+        use(address)
+    assert repr(address) in caught.value.message
+    assert calls == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999", "head..node:6379"])
+def test_address_where_nothing_listens_is_refused_at_once(calls, address):
+    with pytest.raises(UserError, match="Ray") as caught:
+        use(address)
+    assert address in caught.value.message
+    assert calls == []
+
+
+def test_cluster_that_refuses_is_reported_in_one_line(calls, listener, monkeypatch):
+    def refuse(**options):
+        raise RuntimeError("wrong version\nof everything")
+
+    monkeypatch.setattr(sys.modules["ray"], "init", refuse)
+    with pytest.raises(UserError) as caught:
+        use(listener)
+    assert caught.value.message == f"cannot join the Ray cluster at {listener} (wrong version)"
+
+
+def test_threads_are_limited_but_what_the_user_has_set_stays(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    limit_threads()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("7", "1")

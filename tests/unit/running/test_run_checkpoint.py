@@ -1,0 +1,155 @@
+"""The newest complete checkpoint is found again, wherever the process was killed."""
+
+import os
+import shutil
+from contextlib import suppress
+
+import pytest
+
+from synrl_ray.errors import UserError
+from synrl_ray.running.run_folder import Position, RunFolder
+
+FIRST = Position(iteration=1, env_steps=100, episodes=4, wall_seconds=1.25)
+SECOND = Position(iteration=2, env_steps=200, episodes=9, wall_seconds=2.5)
+THIRD = Position(iteration=3, env_steps=300, episodes=11, wall_seconds=4.0)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path)
+
+
+def writer(position):
+    """Writes a checkpoint that knows its own position."""
+
+    def write(path):
+        path.mkdir()
+        (path / "state").write_text(str(position.iteration))
+
+    return write
+
+
+def save(folder, position):
+    folder.save_checkpoint(writer(position), position)
+
+
+def found(folder):
+    """The position, checked against what the algorithm's part holds."""
+    checkpoint = folder.checkpoint()
+    if checkpoint is None:
+        return None
+    path, position = checkpoint
+    assert (path / "state").read_text() == str(position.iteration)
+    return position
+
+
+def kill_at(monkeypatch, module, name, call=1):
+    """Let the process die just before the ``call``-th use of a function."""
+    original, count = getattr(module, name), iter(range(1, 100))
+
+    def function(*arguments, **options):
+        if next(count) == call:
+            raise Killed
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(module, name, function)
+
+
+def save_and_die(folder, position, monkeypatch, module, name, call):
+    with monkeypatch.context() as patch:
+        kill_at(patch, module, name, call)
+        with pytest.raises(Killed):
+            save(folder, position)
+
+
+def test_there_is_no_checkpoint_at_the_start(folder):
+    assert folder.checkpoint() is None
+
+
+def test_saved_checkpoint_is_found_and_nothing_else_is_left(folder):
+    save(folder, FIRST)
+    assert found(folder) == FIRST
+    save(folder, SECOND)
+    assert found(folder) == SECOND
+    assert [path.name for path in folder.path.iterdir()] == ["checkpoint"]
+
+
+def test_failing_write_keeps_the_checkpoint(folder):
+    save(folder, FIRST)
+
+    def half(path):
+        path.mkdir()
+        (path / "state").write_text("")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        folder.save_checkpoint(half, SECOND)
+    assert found(folder) == FIRST
+    save(folder, THIRD)
+    assert found(folder) == THIRD
+    assert [path.name for path in folder.path.iterdir()] == ["checkpoint"]
+
+
+def test_failing_first_write_leaves_no_checkpoint(folder):
+    with pytest.raises(FileNotFoundError):
+        folder.save_checkpoint(lambda path: (path / "missing" / "file").write_text(""), FIRST)
+    assert folder.checkpoint() is None
+
+
+# save_checkpoint removes .new, removes .old, renames current to .old, renames .new to current, removes .old.
+DEATHS = [(shutil, "rmtree", 1), (shutil, "rmtree", 2), (os, "rename", 1), (os, "rename", 2), (shutil, "rmtree", 3)]
+
+
+@pytest.mark.parametrize(("module", "name", "call"), DEATHS)
+def test_death_at_any_step_keeps_a_checkpoint_and_the_next_save_works(folder, monkeypatch, module, name, call):
+    save(folder, FIRST)
+    save_and_die(folder, SECOND, monkeypatch, module, name, call)
+    assert found(folder) in (FIRST, SECOND)
+    save(folder, THIRD)
+    assert found(folder) == THIRD
+    assert [path.name for path in folder.path.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.parametrize("second_death", DEATHS)
+@pytest.mark.parametrize("first_death", DEATHS)
+def test_two_deaths_in_a_row_keep_a_checkpoint(folder, monkeypatch, first_death, second_death):
+    save(folder, FIRST)
+    save_and_die(folder, SECOND, monkeypatch, *first_death)
+    with monkeypatch.context() as patch, suppress(Killed):  # it survives where the save has fewer such steps
+        kill_at(patch, *second_death)
+        save(folder, THIRD)
+    assert found(folder) in (FIRST, SECOND, THIRD)
+
+
+def test_incomplete_new_checkpoint_is_not_taken(folder):
+    save(folder, FIRST)
+    (folder.path / "checkpoint.new" / "algorithm").mkdir(parents=True)
+    assert found(folder) == FIRST
+
+
+def test_old_checkpoint_is_taken_where_the_new_one_is_missing(folder):
+    save(folder, FIRST)
+    os.rename(folder.path / "checkpoint", folder.path / "checkpoint.old")
+    assert found(folder) == FIRST
+
+
+def test_current_checkpoint_goes_before_the_old_one(folder):
+    save(folder, FIRST)
+    os.rename(folder.path / "checkpoint", folder.path / "keep")
+    save(folder, SECOND)
+    os.rename(folder.path / "keep", folder.path / "checkpoint.old")
+    assert found(folder) == SECOND
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"null", b'{"bogus": 1}'])
+def test_damaged_position_is_named(folder, content):
+    save(folder, FIRST)
+    (folder.path / "checkpoint" / "position.json").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        folder.checkpoint()
+    assert str(caught.value).startswith(f"{folder.path / 'checkpoint' / 'position.json'} is damaged")
+    assert "\n" not in str(caught.value)

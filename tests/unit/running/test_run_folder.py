@@ -1,0 +1,167 @@
+import json
+import os
+from dataclasses import asdict
+
+import pytest
+
+from synrl_ray.errors import UserError
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+
+SPEC = RunSpec(experiment=get_experiment("cartpole-ppo"), policy="ann", seed=3, num_workers=1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder.create(tmp_path / "run", SPEC)
+
+
+def names(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def error_line(call, *arguments):
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- creating and opening ------------------------------------------------------------------------------------
+
+
+def test_new_folder_holds_its_specification_and_nothing_else(folder):
+    assert names(folder.path) == ["config.json"]
+    assert RunFolder.open(folder.path).spec() == SPEC
+
+
+def test_empty_folder_is_free(tmp_path):
+    assert RunFolder.require_free(tmp_path) is None
+    assert RunFolder.create(tmp_path, SPEC).spec() == SPEC
+
+
+def test_folder_of_a_run_is_not_free_and_says_how_to_go_on(folder):
+    line = error_line(RunFolder.require_free, folder.path)
+    assert line.startswith(f"run folder {folder.path} exists — continue it with `synrl train --resume {folder.path}`")
+    assert error_line(RunFolder.create, folder.path, SPEC) == line
+
+
+def test_folder_of_something_else_is_not_free(tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"")
+    assert error_line(RunFolder.create, tmp_path, SPEC).startswith(f"{tmp_path} exists and is no run folder")
+    assert names(tmp_path) == ["cat.png"]
+
+
+def test_file_in_the_place_of_the_folder_is_not_free(tmp_path):
+    (tmp_path / "run").write_text("")
+    assert error_line(RunFolder.create, tmp_path / "run", SPEC).startswith(
+        f"{tmp_path / 'run'} exists and is no run folder"
+    )
+
+
+def test_folder_that_cannot_be_written_is_named_with_the_reason(tmp_path):
+    (tmp_path / "file").write_text("")
+    line = error_line(RunFolder.create, tmp_path / "file" / "run", SPEC)
+    assert line.startswith(f"run folder {tmp_path / 'file' / 'run'} cannot be written (Not a directory)")
+
+
+def test_opening_what_is_no_run_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        assert error_line(RunFolder.open, path).startswith(f"{path} is no run folder (no config.json)")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"null", b"3", b"{}", b'{"format": 1}'])
+def test_damaged_specification_is_named(folder, content):
+    (folder.path / "config.json").write_bytes(content)
+    assert error_line(folder.spec).startswith(f"{folder.path / 'config.json'} is damaged (")
+
+
+def test_specification_with_a_wrong_field_names_it(folder):
+    data = SPEC.to_json()
+    data["experiment"]["algorithm"]["lr"] = -1
+    (folder.path / "config.json").write_text(json.dumps(data))
+    assert "algorithm.lr: Input should be greater than 0" in error_line(folder.spec)
+
+
+# --- metrics ---------------------------------------------------------------------------------------------
+
+
+def test_metrics_come_back_in_order(folder):
+    rows = [{"iteration": i, "return_mean": None if i == 1 else float(i)} for i in (1, 2, 3)]
+    for row in rows:
+        folder.append_metrics(row)
+    assert folder.metrics() == rows
+
+
+def test_run_without_metrics_has_no_rows(folder):
+    assert folder.metrics() == []
+
+
+@pytest.mark.parametrize("torn", ['{"iteration": 3, "ret', "{", '{"iteration": 3, "name": "\\u00'])
+def test_last_line_cut_short_is_left_out(folder, torn):
+    (folder.path / "metrics.jsonl").write_text('{"iteration": 1}\n{"iteration": 2}\n' + torn)
+    assert folder.metrics() == [{"iteration": 1}, {"iteration": 2}]
+
+
+def test_rewinding_drops_later_rows_and_the_torn_line_so_that_appending_works(folder):
+    (folder.path / "metrics.jsonl").write_text('{"iteration": 1}\n{"iteration": 2}\n{"iteration": 3}\n{"iter')
+    folder.rewind_metrics(2)
+    folder.append_metrics({"iteration": 3, "again": True})
+    assert folder.metrics() == [{"iteration": 1}, {"iteration": 2}, {"iteration": 3, "again": True}]
+
+
+def test_rewinding_to_the_start_leaves_no_rows(folder):
+    folder.append_metrics({"iteration": 1})
+    folder.rewind_metrics(0)
+    assert folder.metrics() == []
+
+
+def test_failed_rewinding_keeps_the_rows(folder, monkeypatch):
+    folder.append_metrics({"iteration": 1})
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        folder.rewind_metrics(0)
+    assert folder.metrics() == [{"iteration": 1}]
+
+
+# --- result ----------------------------------------------------------------------------------------------
+
+
+def test_result_is_none_before_the_end_and_comes_back_after(folder):
+    assert folder.result() is None
+    folder.write_result({"return_mean": 1.5, "returns": [1.0, 2.0]})
+    assert folder.result() == {"return_mean": 1.5, "returns": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+def test_damaged_result_is_named(folder, content):
+    (folder.path / "result.json").write_bytes(content)
+    assert error_line(folder.result).startswith(f"{folder.path / 'result.json'} is damaged")
+
+
+# --- specification ---------------------------------------------------------------------------------------
+
+
+def test_specification_survives_json():
+    assert RunSpec.from_json(json.loads(json.dumps(SPEC.to_json()))) == SPEC
+    assert asdict(SPEC)["num_workers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"format": 2}, "format 2 is not known"),
+        ({"policy": "lstm"}, "policy 'lstm' is not known"),
+        ({"seed": "one"}, "'one'"),
+        ({"experiment": []}, "object"),
+        ({"experiment": {"id": "x"}}, "Field required"),
+    ],
+)
+def test_damaged_specification_is_a_value_error(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        RunSpec.from_json({**SPEC.to_json(), **change})

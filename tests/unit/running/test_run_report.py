@@ -1,0 +1,117 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from synrl_ray.running import report
+from synrl_ray.running.seeds import Outcome
+
+SCORE = {
+    "return_mean": 487.26,
+    "return_std": 30.04,
+    "return_iqm": 500.0,
+    "return_ci95": [498.04, 500.0],
+    "return_min": 321.0,
+    "return_max": 500.0,
+    "evaluation_episodes": 100,
+    "protocol": {"environment": "CartPole-v1", "time_limit": 500, "first_seed": 1000000},
+}
+ONE = {
+    **SCORE,
+    "experiment": "cartpole-ppo",
+    "policy": "spiking",
+    "seed": 3,
+    "env_steps": 100352,
+    "wall_seconds": 61.4,
+    "env_steps_per_second": 1634.4,
+}
+SEVERAL = {
+    **SCORE,
+    "experiment": "cartpole-ppo",
+    "policy": "ann",
+    "seeds": [0, 1],
+    "env_steps": [100352, 98304],
+    "wall_seconds": [61.44, 60.0],
+    "return_mean_per_seed": [500.0, 474.52],
+    "env_steps_to_target": [20480, None],
+    "target": 475.0,
+    "seeds_that_reached_target": 1,
+    "seeds_that_end_at_target": 0,
+}
+
+
+def lines_of(capsys, function, *arguments):
+    function(*arguments)
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.splitlines()
+
+
+def outcome(result, folder="runs/x", runs=("runs/x",)):
+    return Outcome(result=result, folder=Path(folder), runs=tuple(map(Path, runs)))
+
+
+def test_score_has_interval_spread_and_protocol(capsys):
+    assert lines_of(capsys, report.print_score, SCORE) == [
+        "Return IQM    500.0  (95 % interval 498.0 to 500.0)",
+        "Return mean   487.3 ± 30.0  (lowest 321.0, highest 500.0)",
+        "Protocol      100 greedy episodes of CartPole-v1, at most 500 steps each, environment seeds from 1000000; "
+        "interval: stratified bootstrap of the IQM",
+    ]
+
+
+@pytest.mark.parametrize("protocol", [{"time_limit": None}, {}])
+def test_protocol_without_a_time_limit_mentions_none(capsys, protocol):
+    result = {**SCORE, "protocol": {"environment": "X-v0", "first_seed": 5, **protocol}}
+    assert "100 greedy episodes of X-v0, environment seeds from 5;" in lines_of(capsys, report.print_score, result)[-1]
+
+
+def test_one_run_is_reported_with_speed_files_and_what_to_try_next(capsys):
+    lines = lines_of(capsys, report.print_outcome, outcome(ONE))
+    assert lines[1] == "cartpole-ppo (spiking, seed 3): 100,352 environment steps in 61 s, 1,634 steps/s"
+    assert lines[-3:] == [
+        "Files         runs/x/  (result.json, learning_curve.png, policy)",
+        "Look at it    synrl evaluate runs/x --video runs/x/episode.mp4",
+        "Compare       synrl train cartpole-ppo --policy ann",
+    ]
+
+
+def test_ann_run_is_compared_with_the_spiking_one(capsys):
+    lines = lines_of(capsys, report.print_outcome, outcome({**ONE, "policy": "ann"}))
+    assert lines[-1] == "Compare       synrl train cartpole-ppo --policy spiking"
+
+
+def test_several_seeds_are_reported_as_a_table(capsys):
+    runs = ("runs/x/ann-seed0", "runs/x/ann-seed1")
+    lines = lines_of(capsys, report.print_outcome, outcome(SEVERAL, "runs/x/ann-2seeds", runs))
+    assert lines[1] == "cartpole-ppo (ann), seeds 0, 1"
+    assert [re.split(r"\s{2,}", line.strip()) for line in lines[2:5]] == [
+        ["seed", "steps", "seconds", "greedy return", "steps to target"],
+        ["0", "100,352", "61.4", "500.0", "20,480"],
+        ["1", "98,304", "60.0", "474.5", "-"],
+    ]
+    assert "1 of 2 seeds reached 475, 0 of 2 end there" in lines
+    assert lines[-2] == "Files         runs/x/ann-2seeds/  (result.json, learning_curve.png)"
+    assert lines[-1] == "Look at it    synrl evaluate runs/x/ann-seed0 --video runs/x/ann-seed0/episode.mp4"
+
+
+def test_several_seeds_without_a_target_do_not_mention_one(capsys):
+    result = {key: value for key, value in SEVERAL.items() if "target" not in key or key == "env_steps_to_target"}
+    lines = lines_of(capsys, report.print_outcome, outcome({**result, "env_steps_to_target": [None, None]}, runs="ab"))
+    assert not any("reached" in line for line in lines)
+
+
+def test_evaluation_names_run_policy_environment_and_video(capsys):
+    lines = lines_of(capsys, report.print_evaluation, {**SCORE, "run": "runs/x", "policy": "ann", "video": "a.mp4"})
+    assert lines[0] == "runs/x: ann policy on CartPole-v1"
+    assert lines[-1] == "Video         a.mp4"
+    lines = lines_of(capsys, report.print_evaluation, {**SCORE, "run": "runs/x", "policy": "ann"})
+    assert lines[-1].startswith("Protocol ")
+
+
+@pytest.mark.parametrize("name", ["runs/[red]x", "runs/x[1]", "runs/[/x]", "runs/:smile:"])
+def test_paths_are_printed_as_they_are(capsys, name):
+    lines = lines_of(capsys, report.print_evaluation, {**SCORE, "run": name, "policy": "ann"})
+    assert lines[0] == f"{name}: ann policy on CartPole-v1"
+    lines = lines_of(capsys, report.print_outcome, outcome(ONE, name, [name]))
+    assert f"Files         {name}/  (result.json, learning_curve.png, policy)" in lines

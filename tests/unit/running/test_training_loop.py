@@ -1,0 +1,269 @@
+"""The loop around RLlib, with a stand-in for the algorithm: 100 environment steps and 2 episodes an iteration."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from types import SimpleNamespace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.evaluation.rollout import EvaluationResult
+from synrl_ray.experiment import Evaluation, Stopping
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.config import AnnPolicy
+from synrl_ray.policies.policy import load_policy
+from synrl_ray.registry import get_experiment
+from synrl_ray.running import result, training
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.training import Interrupted, check_run, train_run, user_error_in
+
+CARTPOLE = get_experiment("cartpole-ppo")
+EVALUATION = Evaluation(episodes=3, interval_steps=250, interim_episodes=2)
+
+
+def spec_of(**changes):
+    changes = {"stopping": Stopping(env_steps=1000), "evaluation": EVALUATION, **changes}
+    return RunSpec(experiment=replace(CARTPOLE, **changes), policy="ann", seed=0, num_workers=0)
+
+
+class StandIn:
+    """Counts its environment steps; ``at`` maps an iteration to what happens at its end."""
+
+    def __init__(self, logdir, at):
+        self.logdir, self.at, self.steps, self.is_stopped = str(logdir), at, 0, False
+        env = gym.make("CartPole-v1")
+        network = ActorCritic(env.observation_space, env.action_space, AnnPolicy(hidden_sizes=(2,)))
+        self.module = SimpleNamespace(
+            network=network, observation_space=env.observation_space, action_space=env.action_space
+        )
+
+    def train(self):
+        self.steps += 100
+        self.at.pop(self.steps // 100, lambda: None)()
+        return {
+            "num_env_steps_sampled_lifetime": self.steps,
+            "env_runners": {
+                "num_episodes": 2,
+                "episode_return_mean": self.steps / 10,
+                "episode_len_mean": float("nan"),
+            },
+            "learners": {"default_policy": {"policy_loss": -0.5, "vf_loss": 2.0, "entropy": 0.7}},
+        }
+
+    def get_module(self):
+        return self.module
+
+    def save_to_path(self, path):
+        self.at.pop(f"save {self.steps}", lambda: None)()
+        path.mkdir()
+        (path / "steps").write_text(str(self.steps))
+
+    def restore_from_path(self, path):
+        self.steps = int((path / "steps").read_text())
+
+    def stop(self):
+        self.is_stopped = True
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """Runs a specification; keeps the stand-ins, what was told to the watcher and what was evaluated."""
+    lab = SimpleNamespace(algorithms=[], told=[], evaluated=[], at={}, score=lambda count: 5.0)
+
+    def build(spec):
+        lab.algorithms.append(StandIn(tmp_path / "logdir", lab.at))
+        return lab.algorithms[-1]
+
+    def evaluate(policy, spec, *, episodes, seed, progress=None):
+        lab.evaluated.append((seed, episodes))
+        returns = np.full(episodes, lab.score(len(lab.evaluated)))
+        protocol = {"environment": "CartPole-v1", "first_seed": seed}
+        return EvaluationResult(returns, np.ones(episodes, np.int64), episodes, 0.1, protocol)
+
+    def run(spec=None):
+        folder = RunFolder(tmp_path / "run")
+        if not folder.path.exists():
+            RunFolder.create(folder.path, spec)
+        lab.folder = folder
+        return train_run(folder, folder.spec(), lab.told.append)
+
+    monkeypatch.setattr(training, "_build", build)
+    monkeypatch.setattr(training, "evaluate_run", evaluate)
+    monkeypatch.setattr(result, "evaluate_run", evaluate)
+    lab.run = run
+    return lab
+
+
+def steps(lab):
+    return [row["env_steps"] for row in lab.folder.metrics()]
+
+
+def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
+    outcome = lab.run(spec_of())
+    assert steps(lab) == list(range(100, 1001, 100))
+    assert lab.folder.result() == outcome
+    assert (outcome["env_steps"], outcome["episodes"], outcome["return_mean"]) == (1000, 20, 5.0)
+    assert lab.folder.checkpoint()[1].env_steps == 1000
+    assert load_policy(lab.folder.path).config == AnnPolicy(hidden_sizes=(2,))
+    assert json.loads((lab.folder.path / "policy.json").read_text())["environment"] == {
+        "id": "CartPole-v1",
+        "kwargs": {},
+    }
+    names = {path.name for path in lab.folder.path.iterdir()}
+    assert names == {
+        *("config.json", "metrics.jsonl", "tensorboard", "checkpoint"),
+        *("policy.safetensors", "policy.json", "result.json", "learning_curve.png"),
+    }
+    assert lab.algorithms[0].is_stopped
+
+
+def test_last_iterations_are_in_the_checkpoint_even_without_an_evaluation(lab):
+    lab.run(spec_of(stopping=Stopping(env_steps=400)))  # the only evaluation is at 300
+    path, position = lab.folder.checkpoint()
+    assert (position.env_steps, (path / "steps").read_text()) == (400, "400")
+
+
+def test_rows_are_strict_json_with_null_for_what_is_not_known(lab):
+    lab.run(spec_of())
+    row = json.loads((lab.folder.path / "metrics.jsonl").read_text().splitlines()[0])
+    assert (row["iteration"], row["episodes"], row["return_mean"], row["policy_loss"]) == (1, 2, 10.0, -0.5)
+    assert (row["episode_length_mean"], row["lr"]) == (None, None)
+
+
+def test_evaluation_comes_whenever_an_interval_is_passed(lab):
+    lab.run(spec_of())
+    judged = [row["env_steps"] for row in lab.folder.metrics() if "evaluation_return_mean" in row]
+    assert judged == [300, 500, 800, 1000]  # the first iterations to reach 250, 500, 750 and 1000
+    assert lab.folder.metrics()[2]["evaluation_return_mean"] == 5.0
+
+
+@pytest.mark.parametrize("first_seed", [1_000_000, 10, 0])
+def test_evaluations_during_training_share_no_seed_with_the_final_one(lab, first_seed):
+    lab.run(spec_of(evaluation=replace(EVALUATION, episodes=50, interim_episodes=20, first_seed=first_seed)))
+    *interim, (last_seed, last_count) = lab.evaluated
+    assert (last_seed, last_count) == (first_seed, 50)
+    final = set(range(last_seed, last_seed + last_count))
+    assert all(final.isdisjoint(range(seed, seed + count)) for seed, count in interim)
+
+
+def test_run_ends_early_once_an_evaluation_reaches_the_mean_return(lab):
+    lab.score = lambda count: 100.0 * count
+    lab.run(spec_of(stopping=Stopping(env_steps=1000, mean_return=200.0)))
+    assert steps(lab)[-1] == 500  # the second evaluation
+
+
+def test_watcher_is_told_from_start_to_end(lab):
+    lab.run(spec_of(stopping=Stopping(env_steps=300)))
+    assert [p.phase for p in lab.told] == [
+        "starting",
+        *["training"] * 2,
+        *["evaluating", "training"],
+        "evaluating",
+        "done",
+    ]
+    assert [p.env_steps for p in lab.told] == [0, 100, 200, 300, 300, 300, 300]
+    assert {(p.label, p.total_steps) for p in lab.told} == {("ann seed 0", 300)}
+    assert lab.told[-1].evaluation_mean == 5.0
+
+
+def test_interrupt_ends_after_the_iteration_with_a_checkpoint_and_resuming_goes_on(lab):
+    lab.at[4] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted):
+        lab.run(spec_of())
+    position = lab.folder.checkpoint()[1]
+    assert (position.iteration, position.env_steps, position.episodes) == (4, 400, 8)
+    assert lab.folder.result() is None
+    assert lab.algorithms[0].is_stopped
+    lab.folder.save_checkpoint(lab.algorithms[0].save_to_path, replace(position, wall_seconds=5000.0))
+    outcome = lab.run()
+    assert steps(lab) == list(range(100, 1001, 100))
+    assert (outcome["env_steps"], outcome["episodes"]) == (1000, 20)
+    assert 5000 < outcome["wall_seconds"] < 5100
+
+
+def test_crash_between_checkpoints_is_resumed_from_the_last_one_without_double_rows(lab):
+    def crash():
+        raise RuntimeError("out of memory")
+
+    lab.at[5] = crash
+    with pytest.raises(RuntimeError, match="out of memory"):
+        lab.run(spec_of())
+    assert lab.algorithms[0].is_stopped
+    assert lab.folder.checkpoint()[1].env_steps == 300
+    assert steps(lab) == [100, 200, 300, 400]
+    lab.run()
+    assert steps(lab) == list(range(100, 1001, 100))
+    assert [row["iteration"] for row in lab.folder.metrics()] == list(range(1, 11))
+
+
+def test_resumed_run_remembers_its_last_evaluation(lab):
+    lab.score = lambda count: 300.0
+    lab.at[4] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted):
+        lab.run(spec_of())
+    lab.told.clear()
+    lab.run()
+    assert next(p for p in lab.told if p.phase == "training").evaluation_mean == 300.0
+
+
+def test_evaluation_that_came_after_the_checkpoint_does_not_end_the_resumed_run(lab):
+    def crash():
+        raise OSError("disk full")
+
+    lab.score = lambda count: 300.0 if count == 2 else 100.0
+    lab.at["save 500"] = crash  # the row of the second evaluation is written, its checkpoint is not
+    with pytest.raises(OSError, match="disk full"):
+        lab.run(spec_of(stopping=Stopping(env_steps=1000, mean_return=200.0)))
+    assert lab.folder.checkpoint()[1].env_steps == 300
+    assert lab.run()["env_steps"] == 1000
+
+
+def test_damaged_checkpoint_is_named_and_the_algorithm_is_stopped(lab):
+    lab.at[4] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted):
+        lab.run(spec_of())
+    (lab.folder.path / "checkpoint" / "algorithm" / "steps").write_text("")
+    with pytest.raises(UserError) as caught:
+        lab.run()
+    assert caught.value.message.startswith(f"checkpoint {lab.folder.path / 'checkpoint'} is damaged (")
+    assert lab.algorithms[-1].is_stopped
+    assert steps(lab) == [100, 200, 300, 400]
+
+
+def test_error_for_the_user_from_another_process_is_unwrapped_and_keeps_the_checkpoint(lab):
+    def fail():
+        wrapper = RuntimeError("task failed")
+        wrapper.cause = NonFiniteError("batch 'obs'", "module 'm'")
+        raise wrapper
+
+    lab.at[5] = fail
+    with pytest.raises(NonFiniteError, match="batch 'obs' is not finite"):
+        lab.run(spec_of())
+    assert lab.folder.checkpoint()[1].env_steps == 300
+
+
+def test_user_error_is_found_in_chains_and_nowhere_else():
+    known = UserError("known")
+    for link in ("cause", "__cause__", "__context__"):
+        outer = RuntimeError("outer")
+        setattr(outer, link, known)
+        assert user_error_in(outer) is known
+    assert user_error_in(known) is known
+    assert user_error_in(RuntimeError("other")) is None
+    assert user_error_in(None) is None
+    loop = RuntimeError("loop")
+    loop.cause = loop
+    assert user_error_in(loop) is None
+
+
+def test_check_passes_what_can_run_and_names_what_cannot():
+    assert check_run(spec_of()) is None
+    with pytest.raises(UserError, match="Blackjack-v1 has the observation space"):
+        check_run(spec_of(environment=replace(CARTPOLE.environment, id="Blackjack-v1")))
+    with pytest.raises(UserError, match="unknown environment 'Nonsense-v0'"):
+        check_run(spec_of(environment=replace(CARTPOLE.environment, id="Nonsense-v0")))

@@ -1,0 +1,158 @@
+"""What a user gets wrong is answered in one line, with status 2, before anything is written or Ray is started."""
+
+import json
+
+import pytest
+
+from synrl_ray.cli import main
+from synrl_ray.registry import get_experiment
+from synrl_ray.running import seeds
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+
+ID = "cartpole-ppo"
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    """An empty working and home directory, and no Ray."""
+
+    def refuse(*arguments, **options):
+        raise AssertionError("this would have started Ray")
+
+    monkeypatch.setattr(seeds, "ray_session", refuse)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SYNRL_EXPERIMENTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def error_line(capsys, argv):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2
+    assert out == ""
+    assert err.startswith("synrl: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err.removeprefix("synrl: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("nonsense", "Unknown command"),
+        ("--nonsense", "--nonsense"),
+        ("list extra", "extra"),
+        ("list --nonsense", "--nonsense"),
+        ("train", "no experiment is named"),
+        ("train no-such", "unknown experiment 'no-such'"),
+        (f"train {ID} extra", "extra"),
+        (f"train {ID} --nonsense", "--nonsense"),
+        (f"train {ID} --policy lstm", "--policy"),
+        (f"train {ID} --seed abc", "--seed"),
+        (f"train {ID} --seed", "--seed"),
+        (f"train {ID} --seed -1", "--seed -1 is too small"),
+        (f"train {ID} --seed 0.5", "--seed"),
+        (f"train {ID} --seeds 0", "--seeds 0 is too small"),
+        (f"train {ID} --seed 1 --seeds 2", "--seed and --seeds exclude each other"),
+        (f"train {ID} --num-workers -1", "--num-workers -1 is too small"),
+        (f"train {ID} --stop-steps 0", "'stopping.env_steps' cannot be '0'"),
+        (f"train {ID} --set lr", "--set 'lr' is not key=value"),
+        (f"train {ID} --set", "--set"),
+        (f"train {ID} --set lrr=1", "unknown setting 'lrr' — did you mean lr?"),
+        (f"train {ID} --set hidden_sizes=8", "setting 'hidden_sizes' is ambiguous"),
+        (f"train {ID} --set lr=-1", "setting 'lr' cannot be '-1'"),
+        (f"train {ID} --set gamma=0.9 lr=-1", "setting 'lr' cannot be '-1'"),
+        (f"train {ID} --set minibatch_size=4096", "minibatch_size"),
+        (f"train {ID} --set env=CartPol-v1", "unknown environment 'CartPol-v1' — did you mean CartPole-v1"),
+        (f"train {ID} --set env=nomodulehere:X-v0", "nomodulehere"),
+        (f"train {ID} --set env=Blackjack-v1", "Blackjack-v1 has the observation space Tuple("),
+        (f'train {ID} --set environment.kwargs={{"mars":1}}', "mars"),
+        ("train --resume nowhere", "nowhere is no run folder (no config.json)"),
+        ("train --resume", "--resume"),
+        (f"train {ID} --resume nowhere", "--resume does not go with EXPERIMENT"),
+        ("train --resume nowhere --set lr=1", "--resume does not go with --set"),
+        ("train --resume nowhere --seed 0", "--resume does not go with --seed"),
+        ("train --resume nowhere --seeds 2", "--resume does not go with --seeds"),
+        ("train --resume nowhere --run-dir x", "--resume does not go with --run-dir"),
+        ("train --resume nowhere --stop-steps 5", "--resume does not go with --stop-steps"),
+        ("train --resume nowhere --policy ann", "--resume does not go with --policy"),
+        ("train --resume nowhere --num-workers 2", "--resume does not go with --num-workers"),
+        ("evaluate", "RUN_DIR"),
+        ("evaluate nowhere", "nowhere holds no policy.json"),
+        ("evaluate nowhere --episodes 0", "--episodes 0 is too small"),
+        ("evaluate nowhere --episodes x", "--episodes"),
+        ("evaluate nowhere --seed -1", "--seed -1 is too small"),
+        ("submit", "nothing to submit"),
+        ("head nonsense", "Unknown command"),
+        ("head start --port abc", "--port"),
+        ("head start --port -5", "port"),
+        ("head start --port 99999", "port"),
+        ("head stop", "no Ray head was started"),
+        ("head env", "no Ray head of yours runs"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(capsys, tmp_path, command, expected):
+    assert expected in error_line(capsys, command.split(" "))
+    assert list(tmp_path.rglob("*")) == []
+
+
+def run_folder(path):
+    return RunFolder.create(path, RunSpec(experiment=get_experiment(ID), policy="ann", seed=0, num_workers=0))
+
+
+def test_taken_run_folder_says_how_to_go_on(capsys, tmp_path):
+    run_folder(tmp_path / "taken")
+    line = error_line(capsys, ["train", ID, "--run-dir", "taken"])
+    assert line.startswith("run folder taken exists — continue it with `synrl train --resume taken`")
+
+
+def test_one_taken_folder_of_several_seeds_stops_before_any_is_made(capsys, tmp_path):
+    run_folder(tmp_path / "runs" / ID / "ann-seed1")
+    line = error_line(capsys, ["train", ID, "--policy", "ann", "--seeds", "3"])
+    assert line.startswith(f"run folder runs/{ID}/ann-seed1 exists")
+    assert [path.name for path in (tmp_path / "runs" / ID).iterdir()] == ["ann-seed1"]
+
+
+def test_folder_of_something_else_is_left_alone(capsys, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"")
+    line = error_line(capsys, ["train", ID, "--run-dir", "photos"])
+    assert line.startswith("photos exists and is no run folder")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.png"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"format": 9}'])
+def test_damaged_run_folder_is_named(capsys, tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    assert error_line(capsys, ["train", "--resume", "."]).startswith("config.json is damaged (")
+
+
+def test_broken_experiment_file_is_named(capsys, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.py").write_text("import synrl_ray\n1 / 0\n")
+    line = error_line(capsys, ["list"])
+    assert line.startswith(
+        f"{tmp_path / 'experiments' / 'mine.py'} does not load (ZeroDivisionError: division by zero)"
+    )
+
+
+def test_run_folder_without_a_policy_yet_is_named(capsys, tmp_path):
+    run_folder(tmp_path / "new")
+    assert error_line(capsys, ["evaluate", "new"]).startswith("new holds no policy.json")
+
+
+@pytest.mark.parametrize("environment", [{}, {"environment": None}, {"environment": {"id": "CartPole-v1"}}])
+def test_policy_without_its_environment_is_named(capsys, tmp_path, environment):
+    from gymnasium import spaces
+
+    from synrl_ray.policies.actor_critic import ActorCritic
+    from synrl_ray.policies.config import AnnPolicy
+    from synrl_ray.policies.policy import Policy
+
+    observation_space, action_space = spaces.Box(-1, 1, (4,)), spaces.Discrete(2)
+    network = ActorCritic(observation_space, action_space, AnnPolicy(hidden_sizes=(2,)))
+    Policy(network, observation_space, action_space).save(tmp_path, **environment)
+    assert error_line(capsys, ["evaluate", "."]).startswith("policy.json names no environment")
+    assert json.loads((tmp_path / "policy.json").read_text())["format"] == 1
