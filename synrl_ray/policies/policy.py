@@ -88,9 +88,7 @@ class Policy:
         ):
             raise ValueError(f"observation must be {self.observation_space.shape}, got {observation.shape}")
         space = self.observation_space
-        if isinstance(space, spaces.Discrete) and not np.all(
-            (observation >= space.start) & (observation < space.start + space.n)
-        ):
+        if isinstance(space, spaces.Discrete) and not _all_within(observation, space):
             raise ValueError(f"observation must be in {space}, got {observation}")
         if not np.isfinite(observation).all():
             raise NonFiniteError("the observation", "given to the policy")
@@ -129,6 +127,11 @@ class Policy:
         }
         write_atomically(folder / WEIGHTS_FILE, save(weights))
         write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
+
+
+def _all_within(observations: np.ndarray, space: spaces.Discrete) -> bool:
+    low, size = int(space.start), int(space.n)
+    return bool(np.all((observations >= low) & (observations < low + size)))
 
 
 def load_policy(folder: str | Path) -> Policy:

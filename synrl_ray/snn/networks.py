@@ -5,15 +5,18 @@ Legend: E environment step, K simulation steps per observation, B batch, F featu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.neurons import LIF, LeakyReadout
-from synrl_ray.snn.scan import Reset
-from synrl_ray.snn.stack import Layer, Plan, fits, spiking_stack
+from synrl_ray.snn.scan import Kernel, Reset
+from synrl_ray.snn.stack import fits, spiking_stack
+from synrl_ray.snn.stack_plan import Plan
 from synrl_ray.snn.surrogate import Surrogate
 
 
@@ -33,6 +36,10 @@ class SpikingMLP(nn.Module):
         beta, threshold, surrogate, reset, learn_beta, learn_threshold: of the LIF layers.
         readout_beta: decay of the readout.
         gain: scale of the input layer's initial weights.
+        kernel: of all layers, see :func:`synrl_ray.snn.lif_scan`. ``"auto"`` runs the whole network fused on the CPU;
+            ``"functional"`` allows second derivatives.
+        neuron: makes the neurons of a spiking layer in place of :class:`synrl_ray.snn.LIF`, whose arguments then
+            play no role: ``Synaptic``, ``AdaptiveLIF``, or any neuron of snntorch in a ``SnnTorchLayer``.
 
     Shape:
         inputs ``[E, B, F]``, state ``[B, state_size]``, reset_mask ``[E, B]``
@@ -60,6 +67,8 @@ class SpikingMLP(nn.Module):
         learn_threshold: bool = False,
         readout_beta: float = 0.9,
         gain: float = 1.0,
+        kernel: Kernel = "auto",
+        neuron: Callable[[], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if not hidden_sizes:
@@ -68,10 +77,13 @@ class SpikingMLP(nn.Module):
             raise ValueError(f"steps_per_observation must be at least 1, got {steps_per_observation}")
         self.in_features = in_features
         self.steps_per_observation = steps_per_observation
+        self.kernel = kernel
         sizes = [in_features, *hidden_sizes, out_features]
         self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes[:-1]))
         self.neurons = nn.ModuleList(
-            LIF(
+            neuron()
+            if neuron is not None
+            else LIF(
                 beta,
                 threshold,
                 learn_beta=learn_beta,
@@ -79,23 +91,26 @@ class SpikingMLP(nn.Module):
                 surrogate=surrogate,
                 reset=reset,
                 hold=steps_per_observation if layer == 0 else 1,
+                kernel=kernel,
             )
             for layer in range(len(hidden_sizes))
         )
         self.readout = LeakyReadout(
-            hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation
+            hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
-        self.state_sizes = [*hidden_sizes, out_features]
+        self.is_plain_lif = neuron is None
+        per_neuron = [cast("LIF", layer).states_per_neuron for layer in self.neurons]
+        self.state_sizes = [n * size for n, size in zip(per_neuron, hidden_sizes, strict=True)] + [out_features]
         self.state_size = sum(self.state_sizes)
         with torch.no_grad():
-            self.linears[0].weight.mul_(gain)
+            cast("nn.Linear", self.linears[0]).weight.mul_(gain)
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
-        if fits(inputs, state, self.readout.linear.weight):
+        if self.is_plain_lif and self.kernel == "auto" and fits(inputs, state, self.readout.linear.weight):
             return self._fused(inputs, state, reset_mask)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
@@ -108,36 +123,52 @@ class SpikingMLP(nn.Module):
         batch, k = inputs.shape[1], self.steps_per_observation
         if state is None:
             state = inputs.new_zeros(batch, self.state_size)
-        inner_mask = None if reset_mask is None or k == 1 else _at_first_step(reset_mask, k)
-
+        inner_mask = at_first_step(reset_mask, k)
         signal, mask = inputs, reset_mask
         spikes: list[Tensor] = []
         final: list[Tensor] = []
         *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
-        for linear, neuron, membrane in zip(self.linears, self.neurons, membranes, strict=True):
-            signal, membrane = neuron(linear(signal), membrane, mask)
+        for (linear, neuron), membrane in zip(self._layers(), membranes, strict=True):
+            current = linear(signal)
+            if not self.is_plain_lif and not spikes:  # LIF layers hold their input themselves
+                current, mask = current.repeat_interleave(k, dim=0), inner_mask
+            signal, membrane = neuron(current, membrane, mask)
             spikes.append(signal)
             final.append(membrane)
-            mask = reset_mask if k == 1 else inner_mask
+            mask = inner_mask
         outputs = self.readout(signal, readout_membrane, reset_mask)
         return outputs, torch.cat((*final, outputs[-1]), dim=1), spikes
 
+    def layer_inputs(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> list[tuple[nn.Module, Tensor]]:
+        """Every layer with weights, and what it receives: the observations, then spikes of each simulation step."""
+        spikes = self.forward_with_spikes(inputs, state, reset_mask)[2]
+        return list(zip([*self.linears, self.readout.linear], [inputs, *spikes], strict=True))
+
     def _fused(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        layers = [
-            Layer(linear.weight, linear.bias, neuron.decay, neuron.threshold)
-            for linear, neuron in zip(self.linears, self.neurons, strict=True)
-        ]
-        linear, integrator = self.readout.linear, self.readout.integrator
+        """The whole network as one autograd node; same values."""
+        readout = self.readout
+        parameters: list[Tensor] = [readout.linear.weight, readout.linear.bias]
+        resets: list[str] = []
+        surrogates: list[Surrogate] = []
+        for linear, neuron in self._layers():
+            parameters += (linear.weight, linear.bias, neuron.decay, neuron.threshold)
+            resets.append(neuron.reset)
+            surrogates.append(neuron.surrogate)
         plan = Plan(
             tuple(self.state_sizes),
             self.steps_per_observation,
-            tuple(neuron.reset for neuron in self.neurons),
-            tuple(neuron.surrogate for neuron in self.neurons),
-            self.readout.weights,
-            self.readout.bias_gain,
-            integrator.beta,
+            tuple(resets),
+            tuple(surrogates),
+            readout.weights,
+            readout.bias_gain,
+            readout.integrator.beta,
         )
-        return spiking_stack(plan, layers, linear.weight, linear.bias, inputs, state, reset_mask)
+        return spiking_stack(plan, inputs, state, reset_mask, tuple(parameters))
+
+    def _layers(self) -> Iterable[tuple[nn.Linear, LIF]]:
+        return cast("Iterable[tuple[nn.Linear, LIF]]", zip(self.linears, self.neurons, strict=True))
 
     def _check(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> None:
         if inputs.dim() != 3 or inputs.shape[2] != self.in_features or inputs.shape[0] < 1:
@@ -147,8 +178,7 @@ class SpikingMLP(nn.Module):
             raise ValueError(f"state must be {expected}, got {tuple(state.shape)}")
         if reset_mask is not None and (reset_mask.shape != inputs.shape[:2] or reset_mask.dtype != torch.bool):
             raise ValueError(
-                f"reset_mask must be bool {tuple(inputs.shape[:2])}, "
-                f"got {reset_mask.dtype} {tuple(reset_mask.shape)}"
+                f"reset_mask must be bool {tuple(inputs.shape[:2])}, got {reset_mask.dtype} {tuple(reset_mask.shape)}"
             )
 
 
@@ -180,9 +210,11 @@ class MLP(nn.Module):
             signal = torch.tanh(linear(signal))
         return self.linears[-1](signal), inputs.new_zeros(inputs.shape[1], 0)
 
-
-def _at_first_step(reset_mask: Tensor, k: int) -> Tensor:
-    """``[E, B]`` → ``[E*K, B]``: a row starts from rest at its observation's first simulation step."""
-    mask = reset_mask.new_zeros(reset_mask.shape[0], k, reset_mask.shape[1])
-    mask[:, 0] = reset_mask
-    return mask.flatten(0, 1)
+    def layer_inputs(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> list[tuple[nn.Module, Tensor]]:
+        """Every layer with weights, and what it receives."""
+        signals = [inputs]
+        for linear in self.linears[:-1]:
+            signals.append(torch.tanh(linear(signals[-1])))
+        return list(zip(self.linears, signals, strict=True))

@@ -27,7 +27,7 @@ class LIF(nn.Module):
         reset: ``"subtract"``, ``"zero"`` or ``"none"``.
         graded: emit the surrogate's primitive instead of spikes (for gradient checks).
         hold: K, simulation steps for which each input current is held.
-        kernel: ``"auto"``, ``"torch"`` or ``"numba"``; see :func:`synrl_ray.snn.lif_scan`.
+        kernel: ``"auto"``, ``"torch"``, ``"numba"`` or ``"functional"``; see :func:`synrl_ray.snn.lif_scan`.
 
     Shape:
         current ``[E, B, N]``, membrane ``[B, N]``, reset_mask ``[E, B]``
@@ -41,6 +41,8 @@ class LIF(nn.Module):
         >>> spikes.flatten().tolist(), round(membrane.item(), 3)
         ([0.0, 0.0, 1.0], 1.05)
     """
+
+    states_per_neuron = 1
 
     beta: Tensor
     threshold: Tensor
@@ -125,14 +127,14 @@ class LIF(nn.Module):
             raise ValueError(f"membrane must be {tuple(current.shape[1:])}, got {tuple(membrane.shape)}")
         if reset_mask is not None and (reset_mask.shape != current.shape[:2] or reset_mask.dtype != torch.bool):
             raise ValueError(
-                f"reset_mask must be bool {tuple(current.shape[:2])}, "
-                f"got {reset_mask.dtype} {tuple(reset_mask.shape)}"
+                f"reset_mask must be bool {tuple(current.shape[:2])}, got {reset_mask.dtype} {tuple(reset_mask.shape)}"
             )
         for name, value in (("beta", self.beta), ("threshold", self.threshold)):
             if value.dim() == 1 and value.shape[0] != current.shape[2]:
                 raise ValueError(f"{name} is given for {value.shape[0]} neurons, current has {current.shape[2]}")
 
     def extra_repr(self) -> str:
+        """Shown when the module is printed."""
         return f"reset={self.reset!r}, surrogate={self.surrogate.name}({self.surrogate.k:g})"
 
 
@@ -148,6 +150,7 @@ class LeakyReadout(nn.Module):
         in_features, out_features: of the linear map ``W``.
         beta: decay per simulation step in [0, 1]; 1 sums the input.
         hold: K, simulation steps per observation.
+        kernel: of the integrator, see :func:`synrl_ray.snn.lif_scan`.
 
     Shape:
         spikes ``[E*K, B, in_features]``, membrane ``[B, out_features]``, reset_mask ``[E, B]``
@@ -156,12 +159,14 @@ class LeakyReadout(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, in_features: int, out_features: int, *, beta: float = 0.9, hold: int = 1) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, *, beta: float = 0.9, hold: int = 1, kernel: Kernel = "auto"
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.register_buffer("weights", float(beta) ** torch.arange(hold - 1, -1, -1.0), persistent=False)
         self.bias_gain = float(self.weights.sum())
-        self.integrator = LIF(beta**hold, reset="none")
+        self.integrator = LIF(beta**hold, reset="none", kernel=kernel)
 
     def forward(self, spikes: Tensor, membrane: Tensor, reset_mask: Tensor | None = None) -> Tensor:
         """Return the membrane after every observation."""
@@ -169,7 +174,7 @@ class LeakyReadout(nn.Module):
         if hold == 1:
             current = self.linear(spikes)
         else:
-            held = torch.matmul(self.weights, spikes.view(-1, hold, spikes[0].numel()))
+            held = torch.matmul(self.weights, spikes.reshape(-1, hold, spikes[0].numel()))
             summed = held.view(-1, *spikes.shape[1:])
             current = nn.functional.linear(summed, self.linear.weight, self.bias_gain * self.linear.bias)
         if current.shape[0] == 1 and reset_mask is None:

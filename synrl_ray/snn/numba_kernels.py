@@ -5,24 +5,36 @@ Same recurrence as the torch scan, which stays the reference; equations in :mod:
 time loop; the inner loops run over contiguous memory so that LLVM vectorises them. Compiled once per
 dtype, cached on disk by numba.
 
-Three things beyond the plain scan let a network run without copies: an *empty* array means "not there"
-(no mask, at rest, not wanted); ``pool`` sums the spikes of each observation with weights instead of
-emitting them; outputs may lie over inputs (membranes over the current, its gradient over the spikes').
+Arrays come flat and C-contiguous, their shapes are arguments. Three things beyond the plain scan let a network run
+without copies: an *empty* array means "not there" (no mask, at rest, not wanted); ``pool`` sums the spikes of each
+observation with weights instead of emitting them; outputs may lie over inputs (membranes over the current, its
+gradient over that of the spikes). ``state``, ``final`` and their gradients are ``[B, S]`` for a whole network; the
+layer's membranes start at column ``*_at``.
 
 Legend: T simulation steps, B batch, N neurons, M = B*N cells; E observations of K = ``period`` steps each. The
-current comes once per ``hold`` steps, 1 or K of them. ``reset``: see ``RESET_CODES``.
+current comes once per ``hold`` steps, 1 or K of them. ``reset`` and ``kind``: codes of
+:mod:`synrl_ray.snn.cell_kernels`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numba
 import numpy as np
 
-RESET_CODES = {"none": 0, "subtract": 1, "zero": 2}
-SURROGATE_CODES = {"fast_sigmoid": 0, "atan": 1, "sigmoid": 2, "straight_through": 3}
+from synrl_ray.snn.cell_kernels import (
+    add,
+    add_through_spike,
+    carry_back,
+    collect,
+    copy,
+    fire,
+    fire_and_keep,
+    integrate,
+    pool,
+    subtract,
+)
 
 _BLOCK = 1024
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -57,15 +69,40 @@ def _sum_to_neurons(values, first, out):
 
 
 @_jit
-def _copy(values, out):
-    for j in range(out.size):
-        out[j] = values[j]
+def _at(planes, t, num_cells, first, size):
+    """The block's cells in plane ``t``."""
+    start = t * num_cells + first
+    return planes[start : start + size]
 
 
 @_jit
-def _add(values, total):
-    for j in range(total.size):
-        total[j] += values[j]
+def _load(state, column, batch, first, num_neurons, out):
+    """The block's cells from rows that hold the neurons from ``column`` on."""
+    width = state.size // batch
+    row, start = first // num_neurons, first % num_neurons
+    done = 0
+    while done < out.size:
+        run = min(num_neurons - start, out.size - done)
+        origin = row * width + column + start
+        copy(state[origin : origin + run], out[done : done + run])
+        done += run
+        row += 1
+        start = 0
+
+
+@_jit
+def _store(values, state, column, batch, first, num_neurons):
+    """The inverse of ``_load``."""
+    width = state.size // batch
+    row, start = first // num_neurons, first % num_neurons
+    done = 0
+    while done < values.size:
+        run = min(num_neurons - start, values.size - done)
+        origin = row * width + column + start
+        copy(values[done : done + run], state[origin : origin + run])
+        done += run
+        row += 1
+        start = 0
 
 
 @_jit
@@ -79,152 +116,62 @@ def _rest(mask, e, first, num_neurons, values):
 
 
 @_jit
-def _fire(u, threshold, fired):
-    one, zero = u.dtype.type(1), u.dtype.type(0)
-    for j in range(u.size):
-        fired[j] = one if u[j] > threshold[j] else zero
-
-
-@_jit
-def _integrate(drive, fired, decay, theta, reset, u):
-    """One step of the membrane ``u`` in place."""
-    one = u.dtype.type(1)
-    if reset == 1:
-        for j in range(u.size):
-            u[j] = decay[j] * u[j] + drive[j] - fired[j] * theta[j]
-    elif reset == 2:
-        for j in range(u.size):
-            u[j] = decay[j] * (u[j] * (one - fired[j])) + drive[j]
-    else:
-        for j in range(u.size):
-            u[j] = decay[j] * u[j] + drive[j]
-
-
-@_jit
-def _pool(fired, weight, is_first, total):
-    if is_first:
-        for j in range(total.size):
-            total[j] = weight * fired[j]
-    else:
-        for j in range(total.size):
-            total[j] += weight * fired[j]
-
-
-@_jit
 def forward(
-    current_XBN, membrane_BN, beta, threshold, reset, mask_EB, hold, period, pool_K, num_steps,
-    membranes_TBN, spikes_XBN, final_BN,
+    current, bias, state, state_at, beta, threshold, reset, mask_EB, hold, period, pool_K, num_steps, batch,
+    num_neurons, membranes, spikes, final, final_at,
 ):  # fmt: skip
-    """Fill ``membranes``, ``spikes`` (``[T]`` steps, or ``[E]`` pooled sums) and the ``final`` membrane.
+    """Fill ``membranes``, ``spikes`` (every step's, or their pooled sums) and the ``final`` membrane.
 
-    May be empty: ``membrane``, ``mask``, ``pool``, ``membranes``. All arrays are C-contiguous.
+    May be empty: ``bias``, ``state``, ``mask``, ``pool``, ``membranes``, ``spikes``.
     """
-    batch, num_neurons = final_BN.shape
     num_cells = batch * num_neurons
-    current, membrane = current_XBN.reshape(-1, num_cells), membrane_BN.reshape(-1)
-    membranes, spikes = membranes_TBN.reshape(-1, num_cells), spikes_XBN.reshape(-1, num_cells)
-    final = final_BN.reshape(-1)
-    scratch = np.empty((5, min(_BLOCK, num_cells)), final.dtype)
+    scratch = np.empty((4, min(_BLOCK, num_cells)), final.dtype)
     for first in range(0, num_cells, _BLOCK):
-        last = min(first + _BLOCK, num_cells)
-        size = last - first
-        decay, theta, drive = scratch[0, :size], scratch[1, :size], scratch[2, :size]
-        u, fired = scratch[3, :size], scratch[4, :size]
+        size = min(_BLOCK, num_cells - first)
+        decay, theta, shift, u = scratch[0, :size], scratch[1, :size], scratch[2, :size], scratch[3, :size]
         _tile(beta, first, decay)
         _tile(threshold, first, theta)
-        if membrane.size > 0:
-            _copy(membrane[first:last], u)
-            _fire(u, theta, fired)
-        else:
-            u[:] = 0
-            fired[:] = 0
+        shift[:] = 0
+        if bias.size > 0:
+            _tile(bias, first, shift)
+        u[:] = 0
+        if state.size > 0:
+            _load(state, state_at, batch, first, num_neurons, u)
         for t in range(num_steps):
-            if t % hold == 0:
-                _copy(current[t // hold, first:last], drive)
             if mask_EB.size > 0 and t % period == 0:
                 _rest(mask_EB, t // period, first, num_neurons, u)
-                _rest(mask_EB, t // period, first, num_neurons, fired)
-            _integrate(drive, fired, decay, theta, reset, u)
-            _fire(u, theta, fired)
-            if membranes.size > 0:
-                _copy(u, membranes[t, first:last])
+            integrate(_at(current, t // hold, num_cells, first, size), shift, decay, theta, reset, u)
             if pool_K.size > 0:
-                _pool(fired, pool_K[t % period], t % period == 0, spikes[t // period, first:last])
-            else:
-                _copy(fired, spikes[t, first:last])
-        _copy(u, final[first:last])
-
-
-@_jit
-def _through_spike(grad, scale, u, threshold, kind, k, out):
-    """``out = scale * dL/ds * sigma'(u - theta)``."""
-    one, half, half_pi = u.dtype.type(1), u.dtype.type(0.5), u.dtype.type(math.pi / 2)
-    if kind == 0:
-        for j in range(u.size):
-            d = one + k * abs(u[j] - threshold[j])
-            out[j] = scale * grad[j] / (d * d)
-    elif kind == 1:
-        for j in range(u.size):
-            d = half_pi * k * (u[j] - threshold[j])
-            out[j] = scale * grad[j] * half * k / (one + d * d)
-    elif kind == 2:
-        for j in range(u.size):
-            y = one / (one + math.exp(-k * (u[j] - threshold[j])))
-            out[j] = scale * grad[j] * k * y * (one - y)
-    else:
-        for j in range(u.size):
-            out[j] = scale * grad[j] * k
-
-
-@_jit
-def _carry_back(fired, decay, reset, g):
-    """Carry ``g`` over one step, in place."""
-    one = g.dtype.type(1)
-    if reset == 2:
-        for j in range(g.size):
-            g[j] *= decay[j] * (one - fired[j])
-    else:
-        for j in range(g.size):
-            g[j] *= decay[j]
-
-
-@_jit
-def _collect(g, before, fired, reset, beta_sum, theta_sum):
-    """What ``beta`` and ``threshold`` receive from one step."""
-    one = g.dtype.type(1)
-    if reset == 2:
-        for j in range(g.size):
-            beta_sum[j] += g[j] * before[j] * (one - fired[j])
-    else:
-        for j in range(g.size):
-            beta_sum[j] += g[j] * before[j]
-    if reset == 1:
-        for j in range(g.size):
-            theta_sum[j] -= g[j] * fired[j]
+                total = _at(spikes, t // period, num_cells, first, size)
+                pool(u, theta, pool_K[t % period], t % period == 0, total)
+            elif spikes.size > 0 and membranes.size > 0:
+                kept = _at(membranes, t, num_cells, first, size)
+                fire_and_keep(u, theta, kept, _at(spikes, t, num_cells, first, size))
+            elif spikes.size > 0:
+                fire(u, theta, _at(spikes, t, num_cells, first, size))
+            if membranes.size > 0 and (pool_K.size > 0 or spikes.size == 0):
+                copy(u, _at(membranes, t, num_cells, first, size))
+        _store(u, final, final_at, batch, first, num_neurons)
 
 
 @_jit
 def backward(
-    grad_spikes_XBN, grad_membranes_TBN, grad_final_BN, membranes_TBN, membrane_BN, beta, threshold, reset, mask_EB,
-    hold, period, pool_K, kind, slope, grad_current_XBN, grad_membrane_BN, grad_beta, grad_threshold,
+    grad_spikes, grad_membranes, grad_final, final_at, membranes, state, state_at, beta, threshold, reset, mask_EB,
+    hold, period, pool_K, num_steps, batch, num_neurons, kind, slope, grad_current, grad_state, grad_beta,
+    grad_threshold,
 ):  # fmt: skip
-    """Fill ``grad_current`` and ``grad_membrane``, add to ``grad_beta`` and ``grad_threshold [N]``.
+    """Fill ``grad_current`` and ``grad_state``, add to ``grad_beta`` and ``grad_threshold [N]``.
 
-    May be empty: every incoming gradient, ``membrane``, ``mask``, ``pool``, ``grad_membrane``, and
-    ``grad_beta`` with ``grad_threshold`` where the parameters are not learned.
+    May be empty: every incoming gradient, ``state``, ``mask``, ``pool``, ``grad_state``; ``grad_beta`` with
+    ``grad_threshold`` where the parameters are not learned; ``membranes`` where no gradient arrives by spikes
+    and none of these is wanted and ``reset`` does not need them.
     """
-    num_steps, batch, num_neurons = membranes_TBN.shape
     num_cells = batch * num_neurons
-    membrane, membranes = membrane_BN.reshape(-1), membranes_TBN.reshape(num_steps, num_cells)
-    through_spikes, direct = grad_spikes_XBN.reshape(-1, num_cells), grad_membranes_TBN.reshape(-1, num_cells)
-    grad_final, grad_membrane = grad_final_BN.reshape(-1), grad_membrane_BN.reshape(-1)
-    grad_current = grad_current_XBN.reshape(-1, num_cells)
     learned = grad_beta.size > 0
-    k = membranes.dtype.type(slope)
-    scratch = np.empty((8, min(_BLOCK, num_cells)), membranes.dtype)
+    k = grad_current.dtype.type(slope)
+    scratch = np.empty((8, min(_BLOCK, num_cells)), grad_current.dtype)
     for first in range(0, num_cells, _BLOCK):
-        last = min(first + _BLOCK, num_cells)
-        size = last - first
+        size = min(_BLOCK, num_cells - first)
         decay, theta, g, product = scratch[0, :size], scratch[1, :size], scratch[2, :size], scratch[3, :size]
         before, fired = scratch[4, :size], scratch[5, :size]
         beta_sum, theta_sum = scratch[6, :size], scratch[7, :size]
@@ -232,43 +179,45 @@ def backward(
         _tile(threshold, first, theta)
         beta_sum[:] = 0
         theta_sum[:] = 0
+        g[:] = 0
         if grad_final.size > 0:
-            _copy(grad_final[first:last], g)
-        else:
-            g[:] = 0
+            _load(grad_final, final_at, batch, first, num_neurons, g)
         for t in range(num_steps - 1, -1, -1):
-            if direct.size > 0:
-                _add(direct[t, first:last], g)
-            if through_spikes.size > 0:
-                scale = pool_K[t % period] if pool_K.size > 0 else k / k
-                row = t // period if pool_K.size > 0 else t
-                u = membranes[t, first:last]
-                _through_spike(through_spikes[row, first:last], scale, u, theta, kind, k, product)
-                _add(product, g)
+            if grad_membranes.size > 0:
+                add(_at(grad_membranes, t, num_cells, first, size), g)
+            if grad_spikes.size > 0:
+                pooled = pool_K.size > 0
+                scale = pool_K[t % period] if pooled else k / k
+                through = _at(grad_spikes, t // period if pooled else t, num_cells, first, size)
+                u = _at(membranes, t, num_cells, first, size)
                 if learned:
-                    for j in range(size):
-                        theta_sum[j] -= product[j]
-            if t % hold == hold - 1:
-                _copy(g, grad_current[t // hold, first:last])
-            else:
-                _add(g, grad_current[t // hold, first:last])
-            if learned or reset == 2:
-                if t > 0:
-                    _copy(membranes[t - 1, first:last], before)
-                elif membrane.size > 0:
-                    _copy(membrane[first:last], before)
+                    product[:] = 0
+                    add_through_spike(through, scale, u, theta, kind, k, product)
+                    add(product, g)
+                    subtract(product, theta_sum)
                 else:
-                    before[:] = 0
-                if mask_EB.size > 0 and t % period == 0:
+                    add_through_spike(through, scale, u, theta, kind, k, g)
+            if t % hold == hold - 1:
+                copy(g, _at(grad_current, t // hold, num_cells, first, size))
+            else:
+                add(g, _at(grad_current, t // hold, num_cells, first, size))
+            starts = mask_EB.size > 0 and t % period == 0
+            if learned or reset == 2:
+                before[:] = 0
+                if t > 0:
+                    copy(_at(membranes, t - 1, num_cells, first, size), before)
+                elif state.size > 0:
+                    _load(state, state_at, batch, first, num_neurons, before)
+                if starts:
                     _rest(mask_EB, t // period, first, num_neurons, before)
-                _fire(before, theta, fired)
+                fire(before, theta, fired)
             if learned:
-                _collect(g, before, fired, reset, beta_sum, theta_sum)
-            _carry_back(fired, decay, reset, g)
-            if mask_EB.size > 0 and t % period == 0:
+                collect(g, before, fired, reset, beta_sum, theta_sum)
+            carry_back(fired, decay, reset, g)
+            if starts:
                 _rest(mask_EB, t // period, first, num_neurons, g)
-        if grad_membrane.size > 0:
-            _copy(g, grad_membrane[first:last])
+        if grad_state.size > 0:
+            _store(g, grad_state, state_at, batch, first, num_neurons)
         if learned:
             _sum_to_neurons(beta_sum, first, grad_beta)
             _sum_to_neurons(theta_sum, first, grad_threshold)

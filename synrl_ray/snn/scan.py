@@ -29,19 +29,26 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn import torch_kernel
+from synrl_ray.snn.functional import lif_scan_functional
 from synrl_ray.snn.surrogate import Surrogate
 
 Reset = Literal["subtract", "zero", "none"]
 RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
-Kernel = Literal["auto", "torch", "numba"]
+Kernel = Literal["auto", "torch", "numba", "functional"]
 
 
 class ScanKernel(Protocol):
     """What a kernel offers: both directions of the scan, on detached tensors."""
 
     def forward(
-        self, current: Tensor, membrane: Tensor, beta: Tensor, threshold: Tensor, reset: str, mask: Tensor | None,
-        hold: int
+        self,
+        current: Tensor,
+        membrane: Tensor,
+        beta: Tensor,
+        threshold: Tensor,
+        reset: str,
+        mask: Tensor | None,
+        hold: int,
     ) -> tuple[Tensor, Tensor]:
         """Return membranes and spikes ``[T, B, N]``."""
 
@@ -88,11 +95,14 @@ def lif_scan(
         hold: K, simulation steps for which each input current is held.
         graded: emit the surrogate's primitive instead of a binary spike. The surrogate is then the
             true derivative, which is what gradient checks need.
-        kernel: ``"torch"`` runs anywhere; ``"numba"`` on CPU only; ``"auto"`` takes numba on CPU.
+        kernel: ``"torch"`` runs anywhere; ``"numba"`` on CPU only; ``"functional"`` can be differentiated to any order
+            and transformed by ``torch.func``. ``"auto"`` takes the last inside such transforms, else numba on the CPU.
 
     Returns:
         Spikes ``[T, B, N]`` and membranes ``[T, B, N]`` (the last one is the state to carry on).
     """
+    if kernel == "functional" or (kernel == "auto" and torch._C._are_functorch_transforms_active()):
+        return lif_scan_functional(current, membrane, beta, threshold, surrogate, reset, reset_mask, hold, graded)
     chosen = _choose(kernel, current)
     spikes, membranes = _LIFScan.apply(
         current, membrane, beta, threshold, surrogate, reset, reset_mask, hold, graded, chosen
@@ -136,7 +146,7 @@ class _LIFScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor | None, grad_membranes: Tensor | None) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_spikes: Tensor | None, grad_membranes: Tensor | None) -> Any:
         membranes, membrane, beta, threshold, mask = ctx.saved_tensors
         _, _, need_beta, need_threshold = ctx.needs_input_grad[:4]
         grads: list[Tensor | None] = [None] * 4

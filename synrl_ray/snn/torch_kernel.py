@@ -24,8 +24,9 @@ def forward(
     inputs = (i_e for i_e in current.unbind(0) for _ in range(hold))
     steps = zip(inputs, membranes.unbind(0), spikes.unbind(0), strict=True)
     for t, (i_t, u_t, s_t) in enumerate(steps):
-        if keep is not None:
-            u, fired = u * keep[t], fired * keep[t]
+        if keep is not None and t % hold == 0:
+            u = u * keep[t]
+            fired = (u > threshold).to(current.dtype)
         if reset == "zero":
             u = torch.addcmul(u, u, fired, value=-1)
         torch.addcmul(i_t, u, beta, out=u_t)

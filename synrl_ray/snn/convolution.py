@@ -1,0 +1,244 @@
+"""Convolutional spiking networks for images, and their non-spiking twins.
+
+Legend: E environment step, K simulation steps per observation, B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from synrl_ray.snn.masks import at_first_step
+from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.scan import Kernel, Reset
+from synrl_ray.snn.surrogate import Surrogate
+
+ConvLayer = tuple[int, int, int]  # channels, kernel size, stride
+Shape = Literal["nature", "small"]
+SHAPES: dict[str, tuple[tuple[ConvLayer, ...], int]] = {
+    # Mnih et al. (2015), "Human-level control through deep reinforcement learning", doi:10.1038/nature14236
+    "nature": (((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512),
+    "small": (((16, 8, 4), (32, 4, 2)), 256),
+}
+
+
+class SpikingCNN(nn.Module):
+    """LIF layers behind convolutions, one fully connected LIF layer, leaky-integrator readout.
+
+    As :class:`synrl_ray.snn.SpikingMLP`: direct encoding, the first convolution runs once per observation, every other on all
+    ``K*E*B`` frames at once, and the membranes form one flat state row per batch entry. Frames of ``uint8`` are scaled
+    to [0, 1].
+
+    Args:
+        in_shape: C, H, W of an observation.
+        out_features: readout neurons.
+        shape: ``"nature"``, ``"small"``, or the convolutions as (channels, kernel size, stride).
+        hidden_size: neurons of the fully connected layer; ``None`` takes the shape's own, 256 for a custom one.
+        steps_per_observation, beta, threshold, surrogate, reset, readout_beta, gain, kernel: as in ``SpikingMLP``.
+
+    Shape:
+        inputs ``[E, B, C, H, W]``, state ``[B, state_size]``, reset_mask ``[E, B]``
+        → outputs ``[E, B, out_features]``, state ``[B, state_size]``.
+
+    Raises:
+        ValueError: for convolutions that do not fit the image, or tensors that do not fit the network.
+
+    Example:
+        >>> net = SpikingCNN((1, 12, 12), 3, shape=((4, 4, 2),), hidden_size=8, steps_per_observation=2)
+        >>> outputs, state = net(torch.zeros(1, 5, 1, 12, 12))
+        >>> tuple(outputs.shape), tuple(state.shape)  # 4 * 5 * 5 + 8 + 3 membranes
+        ((1, 5, 3), (5, 111))
+    """
+
+    def __init__(
+        self,
+        in_shape: tuple[int, int, int],
+        out_features: int,
+        *,
+        shape: Shape | Sequence[ConvLayer] = "nature",
+        hidden_size: int | None = None,
+        steps_per_observation: int = 4,
+        beta: float = 0.9,
+        threshold: float = 1.0,
+        surrogate: Surrogate | None = None,
+        reset: Reset = "subtract",
+        readout_beta: float = 0.9,
+        gain: float = 1.0,
+        kernel: Kernel = "auto",
+    ) -> None:
+        super().__init__()
+        if steps_per_observation < 1:
+            raise ValueError(f"steps_per_observation must be at least 1, got {steps_per_observation}")
+        layers, hidden_size = _resolve(shape, hidden_size)
+        self.in_shape = in_shape
+        self.steps_per_observation = steps_per_observation
+        self.map_shapes = _map_shapes(in_shape, layers)
+        flat = [c * h * w for c, h, w in self.map_shapes[1:]]
+        self.convolutions = _convolutions(in_shape[0], layers)
+        self.linear = nn.Linear(flat[-1], hidden_size)
+        self.neurons = nn.ModuleList(
+            LIF(
+                beta,
+                threshold,
+                surrogate=surrogate,
+                reset=reset,
+                hold=steps_per_observation if layer == 0 else 1,
+                kernel=kernel,
+            )
+            for layer in range(len(layers) + 1)
+        )
+        self.readout = LeakyReadout(
+            hidden_size, out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
+        )
+        self.state_sizes = [*flat, hidden_size, out_features]
+        self.state_size = sum(self.state_sizes)
+        with torch.no_grad():
+            cast("nn.Conv2d", self.convolutions[0]).weight.mul_(gain)
+
+    def forward(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
+        outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
+        return outputs, state
+
+    def forward_with_spikes(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """As :meth:`forward`, and the spikes ``[E*K, B, neurons]`` of every spiking layer."""
+        self._check(inputs, state, reset_mask)
+        num_observations, batch = inputs.shape[:2]
+        frames = _frames(inputs, self.readout.linear.weight.dtype)
+        if state is None:
+            state = frames.new_zeros(batch, self.state_size)
+        inner_mask = at_first_step(reset_mask, self.steps_per_observation)
+        *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
+        signal, mask, steps = frames, reset_mask, num_observations
+        spikes: list[Tensor] = []
+        final: list[Tensor] = []
+        for layer, (weights, neuron) in enumerate(self._layers()):
+            current = weights(signal).reshape(steps, batch, -1)
+            out, membrane = neuron(current, membranes[layer], mask)
+            spikes.append(out)
+            final.append(membrane)
+            mask, steps = inner_mask, num_observations * self.steps_per_observation
+            is_map = layer + 1 < len(self.convolutions)
+            signal = out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out.flatten(0, 1)
+        outputs = self.readout(spikes[-1], readout_membrane, reset_mask)
+        return outputs, torch.cat((*final, outputs[-1]), dim=1), spikes
+
+    def layer_inputs(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> list[tuple[nn.Module, Tensor]]:
+        """Every layer with weights, and what it receives: the observations, then spikes of each simulation step."""
+        spikes = self.forward_with_spikes(inputs, state, reset_mask)[2]
+        signals = [_frames(inputs, self.readout.linear.weight.dtype)]
+        for layer, out in enumerate(spikes):
+            is_map = layer + 1 < len(self.convolutions)
+            signals.append(out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out)
+        return list(zip([*self.convolutions, self.linear, self.readout.linear], signals, strict=True))
+
+    def _layers(self) -> Iterable[tuple[nn.Module, nn.Module]]:
+        return zip([*self.convolutions, self.linear], self.neurons, strict=True)
+
+    def _check(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> None:
+        _check_frames(inputs, self.in_shape)
+        expected = (inputs.shape[1], self.state_size)
+        if state is not None and state.shape != expected:
+            raise ValueError(f"state must be {expected}, got {tuple(state.shape)}")
+        if reset_mask is not None and (reset_mask.shape != inputs.shape[:2] or reset_mask.dtype != torch.bool):
+            raise ValueError(
+                f"reset_mask must be bool {tuple(inputs.shape[:2])}, got {reset_mask.dtype} {tuple(reset_mask.shape)}"
+            )
+
+
+class CNN(nn.Module):
+    """The non-spiking twin: same layers with rectifiers, no time and no state.
+
+    Shape:
+        inputs ``[E, B, C, H, W]`` → outputs ``[E, B, out_features]`` and an empty state ``[B, 0]``.
+    """
+
+    state_size = 0
+
+    def __init__(
+        self,
+        in_shape: tuple[int, int, int],
+        out_features: int,
+        *,
+        shape: Shape | Sequence[ConvLayer] = "nature",
+        hidden_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        layers, hidden_size = _resolve(shape, hidden_size)
+        self.in_shape = in_shape
+        channels, height, width = _map_shapes(in_shape, layers)[-1]
+        self.convolutions = _convolutions(in_shape[0], layers)
+        self.linear = nn.Linear(channels * height * width, hidden_size)
+        self.readout = nn.Linear(hidden_size, out_features)
+
+    def forward(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs; ``reset_mask`` has nothing to reset."""
+        readout, signal = self.layer_inputs(inputs)[-1]
+        outputs = readout(signal).view(*inputs.shape[:2], -1)
+        return outputs, outputs.new_zeros(inputs.shape[1], 0)
+
+    def layer_inputs(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> list[tuple[nn.Module, Tensor]]:
+        """Every layer with weights, and what it receives."""
+        _check_frames(inputs, self.in_shape)
+        signal = _frames(inputs, self.readout.weight.dtype)
+        received: list[tuple[nn.Module, Tensor]] = []
+        for convolution in self.convolutions:
+            received.append((convolution, signal))
+            signal = torch.relu(convolution(signal))
+        received.append((self.linear, signal.flatten(1)))
+        received.append((self.readout, torch.relu(self.linear(signal.flatten(1)))))
+        return received
+
+
+def _resolve(shape: Shape | Sequence[ConvLayer], hidden_size: int | None) -> tuple[Sequence[ConvLayer], int]:
+    if isinstance(shape, str):
+        if shape not in SHAPES:
+            raise ValueError(f"unknown shape {shape!r}: choose one of {', '.join(SHAPES)} or list the convolutions")
+        layers, own = SHAPES[shape]
+        return layers, hidden_size or own
+    if not shape:
+        raise ValueError("a convolutional network needs at least one convolution")
+    return shape, hidden_size or 256
+
+
+def _map_shapes(in_shape: tuple[int, int, int], layers: Sequence[ConvLayer]) -> list[tuple[int, int, int]]:
+    """C, H, W of the image and behind every convolution."""
+    shapes = [in_shape]
+    for channels, size, stride in layers:
+        _, height, width = shapes[-1]
+        if min(height, width) < size:
+            raise ValueError(f"a {size} x {size} convolution does not fit a {height} x {width} map of {in_shape}")
+        shapes.append((channels, (height - size) // stride + 1, (width - size) // stride + 1))
+    return shapes
+
+
+def _convolutions(in_channels: int, layers: Sequence[ConvLayer]) -> nn.ModuleList:
+    channels = [in_channels, *(layer[0] for layer in layers)]
+    return nn.ModuleList(
+        nn.Conv2d(i, o, size, stride) for (i, o), (_, size, stride) in zip(pairwise(channels), layers, strict=True)
+    )
+
+
+def _check_frames(inputs: Tensor, in_shape: tuple[int, int, int]) -> None:
+    if inputs.dim() != 5 or inputs.shape[0] < 1 or tuple(inputs.shape[2:]) != tuple(in_shape):
+        raise ValueError(f"inputs must be [E >= 1, B, {', '.join(map(str, in_shape))}], got {tuple(inputs.shape)}")
+
+
+def _frames(inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """``[E*B, C, H, W]`` in the network's type."""
+    frames = inputs.flatten(0, 1)
+    return frames.to(dtype) / 255 if inputs.dtype == torch.uint8 else frames

@@ -1,0 +1,123 @@
+"""Compiled matrix products for layers of some tens of neurons: dense, and event-driven where one side is spikes.
+
+``index`` holds which neurons fired, ``count`` how many they are; ``rows`` is a matrix, row by row.
+"""
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+_jit_fused: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_jit_reordered: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+
+
+@_jit_reordered
+def dot(a, b, row, num):
+    """Inner product of ``a`` and a row of ``b``, in any order."""
+    total = a.dtype.type(0)
+    for j in range(num):
+        total += a[j] * b[row, j]
+    return total
+
+
+@_jit
+def events(u, theta, num, index):
+    """Write which of the first ``num`` neurons fire; return how many they are. Free of branches."""
+    count = 0
+    for i in range(num):
+        index[count] = i
+        count += u[i] > theta[i]
+    return count
+
+
+@_jit
+def add_rows(index, count, rows, num, out):
+    """Add the rows that ``index`` names to ``out``, four at a time."""
+    j = 0
+    while j + 4 <= count:
+        a, b, c, d = index[j], index[j + 1], index[j + 2], index[j + 3]
+        for n in range(num):
+            out[n] += (rows[a, n] + rows[b, n]) + (rows[c, n] + rows[d, n])
+        j += 4
+    while j < count:
+        a = index[j]
+        for n in range(num):
+            out[n] += rows[a, n]
+        j += 1
+
+
+@_jit
+def add_to_rows(index, count, values, num, rows):
+    """Add ``values`` to the rows that ``index`` names."""
+    for j in range(count):
+        a = index[j]
+        for n in range(num):
+            rows[a, n] += values[n]
+
+
+@_jit_fused
+def combine(coefficients, num_rows, rows, num, out):
+    """``out = sum_r coefficients[r] * rows[r]``, four rows at a time."""
+    for i in range(num):
+        out[i] = 0
+    r = 0
+    while r + 4 <= num_rows:
+        c0, c1, c2, c3 = coefficients[r], coefficients[r + 1], coefficients[r + 2], coefficients[r + 3]
+        for i in range(num):
+            out[i] += (c0 * rows[r, i] + c1 * rows[r + 1, i]) + (c2 * rows[r + 2, i] + c3 * rows[r + 3, i])
+        r += 4
+    while r < num_rows:
+        c = coefficients[r]
+        for i in range(num):
+            out[i] += c * rows[r, i]
+        r += 1
+
+
+@_jit_fused
+def combine_four(values, num_rows, rows, num, out):
+    """:func:`combine` for four rows of coefficients at once: each of ``rows`` is loaded a fourth as often."""
+    out[:4, :num] = 0
+    r = 0
+    while r + 4 <= num_rows:
+        a0, a1, a2, a3 = values[0, r], values[0, r + 1], values[0, r + 2], values[0, r + 3]
+        b0, b1, b2, b3 = values[1, r], values[1, r + 1], values[1, r + 2], values[1, r + 3]
+        c0, c1, c2, c3 = values[2, r], values[2, r + 1], values[2, r + 2], values[2, r + 3]
+        d0, d1, d2, d3 = values[3, r], values[3, r + 1], values[3, r + 2], values[3, r + 3]
+        for i in range(num):
+            w0, w1, w2, w3 = rows[r, i], rows[r + 1, i], rows[r + 2, i], rows[r + 3, i]
+            out[0, i] += (a0 * w0 + a1 * w1) + (a2 * w2 + a3 * w3)
+            out[1, i] += (b0 * w0 + b1 * w1) + (b2 * w2 + b3 * w3)
+            out[2, i] += (c0 * w0 + c1 * w1) + (c2 * w2 + c3 * w3)
+            out[3, i] += (d0 * w0 + d1 * w1) + (d2 * w2 + d3 * w3)
+        r += 4
+    while r < num_rows:
+        for b in range(4):
+            c = values[b, r]
+            for i in range(num):
+                out[b, i] += c * rows[r, i]
+        r += 1
+
+
+@_jit
+def matmul(values, num_rows, rows, num, out):
+    """``out[b] = sum_r values[b, r] * rows[r]`` for every row b."""
+    b = 0
+    while b + 4 <= values.shape[0]:
+        combine_four(values[b : b + 4], num_rows, rows, num, out[b : b + 4])
+        b += 4
+    while b < values.shape[0]:
+        combine(values[b], num_rows, rows, num, out[b])
+        b += 1
+
+
+@_jit
+def add_outer(values, num_rows, row, num, rows):
+    """``rows[r] += values[r] * row``."""
+    for r in range(num_rows):
+        c = values[r]
+        for n in range(num):
+            rows[r, n] += c * row[n]

@@ -1,0 +1,137 @@
+"""The two passes of :mod:`synrl_ray.snn.stack`: matrix products by torch, time loops by the compiled kernels.
+
+Legend: E observations of K simulation steps, T = E*K, B batch, N neurons, O readout neurons, S state size.
+Between layers everything is ``[rows, N]`` with rows = E*B or T*B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synrl_ray.snn.cell_kernels import RESET_CODES, SURROGATE_CODES
+from synrl_ray.snn.numba_kernel import EMPTY, flat, mask_array, parameter_gradients, to_parameter
+from synrl_ray.snn.numba_kernels import backward as scan_back
+from synrl_ray.snn.numba_kernels import forward as scan
+from synrl_ray.snn.stack_plan import Plan, layout
+
+_NO_RESET = RESET_CODES["none"]
+
+
+def forward_pass(
+    plan: Plan,
+    inputs: Tensor,
+    state: Tensor | None,
+    mask: Tensor | None,
+    parameters: Sequence[Tensor],
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return outputs, final state, and the memory that holds membranes and signals (its membranes only if ``keep``)."""
+    num_observations, batch, _ = inputs.shape
+    period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
+    rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.resets)
+    at = layout(plan.sizes, period, num_observations, batch)
+    empty = EMPTY[dtype]
+    slab, final = torch.empty(at.size, dtype=dtype), torch.empty(batch, at.width, dtype=dtype)
+    memory, final_memory = slab.numpy(), flat(final)
+    before = empty if state is None else flat(state)
+    reset_rows = mask_array(mask)
+
+    signal = inputs.reshape(rows, -1)
+    for i in range(depth):
+        n = plan.sizes[i]
+        weight, bias, beta, threshold = parameters[2 + 4 * i : 6 + 4 * i]
+        first, last = at.membranes[i]
+        hold = period if i == 0 else 1
+        current = torch.empty(rows, n, dtype=dtype) if hold > 1 else slab[first:last].view(-1, n)
+        torch.mm(signal, weight.t(), out=current)
+        start, end = at.signals[i]
+        scan(
+            flat(current), flat(bias), before, at.columns[i], flat(beta), flat(threshold),
+            RESET_CODES[plan.resets[i]], reset_rows, hold, period, flat(plan.pool) if i == depth - 1 else empty,
+            num_steps, batch, n, memory[first:last] if keep else empty, memory[start:end], final_memory, at.columns[i],
+        )  # fmt: skip
+        signal = slab[start:end].view(-1, n)
+
+    outputs = torch.addmm(parameters[1], signal, parameters[0].t(), beta=plan.bias_gain)
+    values, decay = flat(outputs), flat(plan.readout_decay)
+    scan(
+        values, empty, before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1, empty, num_observations,
+        batch, out_features, values, empty, final_memory, at.columns[-1],
+    )  # fmt: skip
+    return outputs.view(num_observations, batch, out_features), final, slab
+
+
+def backward_pass(
+    plan: Plan,
+    saved: Sequence[Any],
+    grad_outputs: Tensor | None,
+    grad_final: Tensor | None,
+    needs: Sequence[bool],
+) -> tuple[Any, ...]:
+    """Return a gradient for every argument of the node: plan, inputs, state, mask, ``*parameters``."""
+    inputs, state, mask, slab, *parameters = saved
+    num_observations, batch, _ = inputs.shape
+    period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
+    rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.resets)
+    at = layout(plan.sizes, period, num_observations, batch)
+    empty = EMPTY[dtype]
+    memory = slab.numpy()
+    before = empty if state is None else flat(state)
+    after = empty if grad_final is None else flat(grad_final)
+    reset_rows = mask_array(mask)
+    grads: list[Tensor | None] = [None] * len(needs)
+    grad_state = empty
+    if needs[2]:
+        grads[2] = whole = torch.empty(batch, at.width, dtype=dtype)
+        grad_state = flat(whole)
+
+    g = torch.empty(rows, out_features, dtype=dtype)
+    decay = flat(plan.readout_decay)
+    scan_back(
+        empty, empty if grad_outputs is None else flat(grad_outputs), after, at.columns[-1], empty, before,
+        at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1, empty, num_observations, batch, out_features, 0, 1.0,
+        flat(g), grad_state, empty, empty,
+    )  # fmt: skip
+    signal = _signal(slab, at.signals[-1], plan.sizes[-2])
+    if needs[4]:
+        grads[4] = torch.mm(g.t(), signal)
+    if needs[5]:
+        grads[5] = g.sum(0).mul_(plan.bias_gain)
+    through = torch.mm(g, parameters[0])
+
+    for i in range(depth - 1, -1, -1):
+        n, own = plan.sizes[i], 6 + 4 * i
+        weight, _, beta, threshold = parameters[2 + 4 * i : 6 + 4 * i]
+        first, last = at.membranes[i]
+        hold, is_last = period if i == 0 else 1, i == depth - 1
+        learned = needs[own + 2] or needs[own + 3]
+        in_place = hold == 1 and not is_last
+        grad_current = through if in_place else torch.empty(num_steps // hold * batch, n, dtype=dtype)
+        grad_beta, grad_threshold = parameter_gradients(n, learned, dtype)
+        surrogate = plan.surrogates[i]
+        scan_back(
+            flat(through), empty, after, at.columns[i], memory[first:last], before, at.columns[i], flat(beta),
+            flat(threshold), RESET_CODES[plan.resets[i]], reset_rows, hold, period,
+            flat(plan.pool) if is_last else empty, num_steps, batch, n, SURROGATE_CODES[surrogate.name], surrogate.k,
+            flat(grad_current), grad_state, grad_beta, grad_threshold,
+        )  # fmt: skip
+        if needs[own]:
+            signal = inputs.reshape(rows, -1) if i == 0 else _signal(slab, at.signals[i - 1], plan.sizes[i - 1])
+            grads[own] = torch.mm(grad_current.t(), signal)
+        if needs[own + 1]:
+            grads[own + 1] = grad_current.sum(0)
+        if learned:
+            grads[own + 2], grads[own + 3] = to_parameter(grad_beta, beta), to_parameter(grad_threshold, threshold)
+        if i > 0:
+            through = torch.mm(grad_current, weight)
+        elif needs[1]:
+            grads[1] = torch.mm(grad_current, weight).view(inputs.shape)
+    return tuple(grads)
+
+
+def _signal(slab: Tensor, span: tuple[int, int], num_neurons: int) -> Tensor:
+    return slab[span[0] : span[1]].view(-1, num_neurons)
