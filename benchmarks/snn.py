@@ -7,8 +7,9 @@ Run:
 
 Every contender gets the same weights, the same surrogate gradient and the same input, held for T steps; before the
 clock runs, its outputs must equal ours to 1e-5. A training step is zero_grad, forward, a squared loss, backward. Blocks
-of a few calls alternate between ours and theirs, and medians over blocks are reported, so that a busy
-machine slows both. ``products`` is the time of the matrix products of a training step alone.
+of a few calls, each after one that is not timed, alternate between ours and theirs, and medians over blocks are
+reported, so that a busy machine slows both. The C library is told to keep freed memory, which otherwise makes the
+large cells of both a lottery of page faults. ``products`` is the time of the matrix products of a training step alone.
 
 Snntorch resets by subtraction one step after the spike. SpikingJelly and Norse reset at once, which is the same
 recurrence only for a reset to zero: against them ours resets to zero, too. Their readout sums the spikes
@@ -18,8 +19,10 @@ with the powers of its decay, as ours does.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.util
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -136,6 +139,15 @@ def products(sizes: Sequence[int], num_steps: int, batch: int) -> Callable[[], N
     return run
 
 
+def keep_freed_memory() -> None:
+    """Let glibc hold on to freed memory, where there is a glibc."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(mmap_threshold, 1 << 30)
+
+
 def alternate(functions: Sequence[Callable[[], None]], seconds: float) -> list[float]:
     """Median milliseconds per call of each, measured in alternating blocks."""
     counts = []
@@ -149,6 +161,7 @@ def alternate(functions: Sequence[Callable[[], None]], seconds: float) -> list[f
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 5:
         for function, count, blocks in zip(functions, counts, times, strict=True):
+            function()
             start = time.perf_counter()
             for _ in range(count):
                 function()
@@ -200,6 +213,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="measuring time per training cell")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     sizes = [int(n) for n in args.sizes.split("-")]
     print(f"network {args.sizes}, torch {torch.__version__}, one thread, milliseconds")
     print(f"{'':21} |{'training step':^34} |{'inference':^26}")

@@ -48,19 +48,21 @@ def list_experiments(*, as_json: Json = False) -> None:
     Args:
         as_json: print JSON instead of a table.
     """
+    from dataclasses import asdict
+
+    from synrl_ray.experiment import Epochs
     from synrl_ray.registry import all_experiments
 
     experiments = all_experiments().values()
     if as_json:
-        rows = [
-            {"id": e.id, "summary": e.summary, "environment": e.environment.id, "env_steps": e.stopping.env_steps}
-            for e in experiments
-        ]
+        rows = [{"id": e.id, "summary": e.summary, "task": e.task, **asdict(e.stopping)} for e in experiments]
         print(json.dumps(rows, indent=2))
         return
     width = max((len(e.id) for e in experiments), default=0)
     for e in experiments:
-        print(f"{e.id:<{width}}  {e.summary} ({e.stopping.env_steps:,} environment steps)")
+        length = e.stopping
+        amount = f"{length.epochs} epochs" if isinstance(length, Epochs) else f"{length.env_steps:,} environment steps"
+        print(f"{e.id:<{width}}  {e.summary} ({amount})")
 
 
 @app.command
@@ -220,6 +222,7 @@ def _specs(
     stop_steps: int | None,
     settings: Sequence[str] | None,
 ) -> list[RunSpec]:
+    from synrl_ray.experiment import Experiment
     from synrl_ray.overrides import apply_overrides
     from synrl_ray.registry import get_experiment
     from synrl_ray.running.spec import RunSpec
@@ -235,8 +238,11 @@ def _specs(
     for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), ("--num-workers", num_workers, 0)):
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
-    extra = [f"stopping.env_steps={stop_steps}"] if stop_steps is not None else []
-    experiment = apply_overrides(get_experiment(name), [*(settings or []), *extra])
+    experiment = apply_overrides(get_experiment(name), settings or [])
+    if stop_steps is not None:
+        if not isinstance(experiment, Experiment):
+            raise UserError(f"{name} does not count environment steps", "write --set epochs=N instead of --stop-steps")
+        experiment = apply_overrides(experiment, [f"stopping.env_steps={stop_steps}"])
     return [
         RunSpec(experiment=experiment, policy=policy, seed=s, num_workers=num_workers)
         for s in (range(seeds) if seeds is not None else [seed or 0])

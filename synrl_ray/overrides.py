@@ -12,12 +12,12 @@ from typing import Any, cast, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import Experiment
+from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment
 
 _NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "task"}
 
 
-def apply_overrides(experiment: Experiment, assignments: Iterable[str]) -> Experiment:
+def apply_overrides(experiment: AnyExperiment, assignments: Iterable[str]) -> AnyExperiment:
     """Return the experiment with settings replaced.
 
     Args:
@@ -34,28 +34,30 @@ def apply_overrides(experiment: Experiment, assignments: Iterable[str]) -> Exper
         if not separator:
             raise UserError(f"--set {assignment!r} is not key=value", "write for instance --set lr=3e-4")
         path = _resolve(experiment, key.strip())
-        experiment = cast(Experiment, _replace(experiment, path, text.strip(), key.strip()))
+        experiment = cast(AnyExperiment, _replace(experiment, path, text.strip(), key.strip()))
     return experiment
 
 
-def setting_paths(experiment: Experiment) -> list[str]:
+def setting_paths(experiment: AnyExperiment) -> list[str]:
     """Every path that ``--set`` takes."""
     return list(_leaves(experiment))
 
 
-def experiment_to_json(experiment: Experiment) -> dict[str, Any]:
+def experiment_to_json(experiment: AnyExperiment) -> dict[str, Any]:
     """The experiment in JSON values."""
-    return cast(dict[str, Any], TypeAdapter(Experiment).dump_python(experiment, mode="json"))
+    return cast(dict[str, Any], TypeAdapter(type(experiment)).dump_python(experiment, mode="json"))
 
 
-def experiment_from_json(data: dict[str, Any]) -> Experiment:
+def experiment_from_json(data: dict[str, Any]) -> AnyExperiment:
     """Inverse of :func:`experiment_to_json`.
 
     Raises:
         ValueError: naming the first field that is wrong.
     """
+    is_classification = isinstance(data, dict) and data.get("task") == "classification"
+    kind: Any = ClassificationExperiment if is_classification else Experiment
     try:
-        return TypeAdapter(Experiment).validate_json(json.dumps(data), strict=False)
+        return cast(AnyExperiment, TypeAdapter(kind).validate_json(json.dumps(data), strict=False))
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -72,9 +74,9 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
             yield prefix + item.name
 
 
-def _resolve(experiment: Experiment, key: str) -> str:
+def _resolve(experiment: AnyExperiment, key: str) -> str:
     paths = setting_paths(experiment)
-    if key == "env":
+    if key == "env" and isinstance(experiment, Experiment):
         return "environment.id"
     if key in paths:
         return key

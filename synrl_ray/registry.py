@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import Experiment
+from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment
 
 _PACKAGE = Path(__file__).parent
 
@@ -30,13 +30,13 @@ def experiment_folders() -> list[Path]:
     return list(unique.values())
 
 
-def all_experiments() -> dict[str, Experiment]:
+def all_experiments() -> dict[str, AnyExperiment]:
     """Every experiment by id, sorted.
 
     Raises:
         UserError: if a file that names ``synrl_ray`` cannot be loaded.
     """
-    found: dict[str, Experiment] = {}
+    found: dict[str, AnyExperiment] = {}
     for folder in experiment_folders():
         for path in sorted(folder.glob("*.py")):
             experiment = _load(path)
@@ -45,7 +45,7 @@ def all_experiments() -> dict[str, Experiment]:
     return dict(sorted(found.items()))
 
 
-def get_experiment(name: str) -> Experiment:
+def get_experiment(name: str) -> AnyExperiment:
     """The experiment with that id.
 
     Raises:
@@ -58,7 +58,7 @@ def get_experiment(name: str) -> Experiment:
     raise UserError(f"unknown experiment {name!r}", f"did you mean {', '.join(nearest)}? `synrl list` shows all")
 
 
-def _load(path: Path) -> Experiment | None:
+def _load(path: Path) -> AnyExperiment | None:
     """Run the file and return its ``experiment``; files that do not import this package are never run."""
     if not path.is_file() or "synrl_ray" not in path.read_text(errors="replace"):
         return None
@@ -73,4 +73,4 @@ def _load(path: Path) -> Experiment | None:
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(f"{path} does not load ({type(error).__name__}: {reason})", "mend or move the file") from error
     experiment = getattr(module, "experiment", None)
-    return experiment if isinstance(experiment, Experiment) else None
+    return experiment if isinstance(experiment, (Experiment, ClassificationExperiment)) else None

@@ -62,6 +62,7 @@ def plot_learning_curve(
     *,
     title: str,
     target: float | None,
+    xlabel: str = "environment steps",
     ylabel: str = "episode return",
     yunit: str = "reward units",
     confidence: float = 0.95,
@@ -77,6 +78,7 @@ def plot_learning_curve(
         path: its suffix names the format (``.png``, ``.pdf``, ``.svg``).
         title: above the axis.
         target: return that counts as solved, drawn dashed; None for no line.
+        xlabel: name of the horizontal axis.
         ylabel: name of the vertical axis.
         yunit: its unit, appended in brackets; "" for none.
         confidence: of the interval over seeds, in (0, 1).
@@ -99,7 +101,7 @@ def plot_learning_curve(
     if target is not None:
         axes.axhline(target, color=GREY, linestyle=(0, (5, 4)), linewidth=1.2, zorder=1)
 
-    axes.set_xlabel("environment steps")
+    axes.set_xlabel(xlabel)
     axes.set_ylabel(f"{ylabel} ({yunit})" if yunit else ylabel)
     axes.set_xlim(left=0)
     axes.margins(y=0.06)

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from synrl_ray.running.progress import Progress, Watcher
 
 _LINE_SECONDS = 5.0
+_NAMES = {"env_steps": "steps", "samples": "images"}
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def watch_runs(*, quiet: bool = False) -> Iterator[Watcher]:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("steps  {task.fields[status]}"),
+            TextColumn("{task.fields[status]}"),
             console=console,
             refresh_per_second=4,
         ) as bars:
@@ -48,7 +49,7 @@ class _BarWatcher:
         if task is None:
             task = self.tasks[progress.label] = self.bars.add_task(progress.label, total=None, status="")
         self.bars.update(
-            task, total=progress.total_steps, completed=min(progress.env_steps, progress.total_steps), status=status
+            task, total=progress.total or None, completed=min(progress.steps, progress.total), status=status
         )
 
 
@@ -63,22 +64,23 @@ class _LineWatcher:
         milestone = progress.phase in ("starting", "done") and progress.phase != phase
         if milestone or now - last >= _LINE_SECONDS:
             self.printed[progress.label] = (now, progress.phase)
-            steps = f"{progress.env_steps:>9,} / {progress.total_steps:,} steps"
-            self.console.print(f"{progress.label}: {steps}  {_status(progress)}", soft_wrap=True)
+            self.console.print(f"{progress.label}: {_position(progress)}{_status(progress)}", soft_wrap=True)
+
+
+def _position(progress: Progress) -> str:
+    if progress.phase == "starting":
+        return ""
+    return f"{progress.steps:>9,} / {progress.total:,} {_NAMES[progress.unit]}  "
 
 
 def _status(progress: Progress) -> str:
     if progress.phase == "starting":
         return "starting Ray and the environments"
-    parts = []
-    if progress.return_mean is not None:
-        parts.append(f"return {progress.return_mean:.1f}")
-    if progress.evaluation_mean is not None:
-        parts.append(f"greedy {progress.evaluation_mean:.1f}")
+    parts = [f"{name} {value:.1f}" if abs(value) >= 1 else f"{name} {value:.4f}" for name, value in progress.figures]
     if progress.phase == "done":
         return "  ".join([*parts, "done"])
     if progress.steps_per_second:
-        parts.append(f"{progress.steps_per_second:,.0f} steps/s")
+        parts.append(f"{progress.steps_per_second:,.0f} {_NAMES[progress.unit]}/s")
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(f"{minutes}:{seconds:02} left")

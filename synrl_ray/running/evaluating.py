@@ -9,7 +9,7 @@ from typing import Any
 from synrl_ray.envs.make import environment_factory, make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import evaluate_policy
-from synrl_ray.experiment import Evaluation
+from synrl_ray.experiment import Evaluation, Experiment
 from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, load_policy
 from synrl_ray.running.result import describe
 
@@ -29,6 +29,11 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
     for option, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0)):
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
+    if _describes_classifier(path):
+        given = [o for o, v in {"--episodes": episodes, "--seed": seed, "--video": video}.items() if v is not None]
+        if given:
+            raise UserError(f"{given[0]} means nothing for a classifier", "leave it out")
+        return evaluate_classifier(path)
     policy = load_policy(path)
     description = json.loads((path / DESCRIPTION_FILE).read_text())
     try:
@@ -57,6 +62,37 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
     }
 
 
+def evaluate_classifier(path: Path) -> dict[str, Any]:
+    """Accuracy on the official test set."""
+    import torch
+
+    from synrl_ray.data.mnist import load_mnist
+    from synrl_ray.evaluation.proportion import wilson_interval
+    from synrl_ray.supervised.files import load_classifier
+
+    model = load_classifier(path)
+    _, test = load_mnist(model.classes)
+    with torch.no_grad():
+        predicted = torch.cat([model(part).argmax(1) for part in torch.from_numpy(test.images).split(500)])
+    num_correct = int((predicted.numpy() == test.labels).sum())
+    return {
+        "policy": model.config.kind,
+        "run": str(path),
+        "accuracy": num_correct / len(test),
+        "accuracy_ci95": list(wilson_interval(num_correct, len(test))),
+        "errors": len(test) - num_correct,
+        "protocol": {"data": "MNIST, official test set", "classes": list(model.classes), "test_images": len(test)},
+    }
+
+
+def _describes_classifier(path: Path) -> bool:
+    try:
+        description = json.loads((path / DESCRIPTION_FILE).read_text())
+    except (OSError, ValueError):
+        return False  # loading it will say what is wrong
+    return isinstance(description, dict) and str(description.get("format", "")).startswith("classifier")
+
+
 def _require_same_spaces(policy: Policy, env_id: str, kwargs: dict[str, Any]) -> None:
     env = make_environment(env_id, kwargs)
     try:
@@ -77,4 +113,5 @@ def _protocol(path: Path) -> Evaluation:
 
     if not (path / "config.json").exists():
         return Evaluation()
-    return RunFolder.open(path).spec().experiment.evaluation
+    experiment = RunFolder.open(path).spec().experiment
+    return experiment.evaluation if isinstance(experiment, Experiment) else Evaluation()

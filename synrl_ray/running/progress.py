@@ -14,12 +14,12 @@ class Progress:
     label: str
     """Which run: policy and seed."""
     phase: Literal["starting", "training", "evaluating", "done"]
-    env_steps: int = 0
-    total_steps: int = 0
-    return_mean: float | None = None
-    """Mean training return of the last episodes."""
-    evaluation_mean: float | None = None
-    """Mean return of the last greedy evaluation."""
+    unit: str = "env_steps"
+    """What is counted: environment steps or samples."""
+    steps: int = 0
+    total: int = 0
+    figures: tuple[tuple[str, float], ...] = ()
+    """Name and value of what is worth a look, newest values."""
     steps_per_second: float = 0.0
 
     @property
@@ -27,7 +27,7 @@ class Progress:
         """Estimated time to the last step; ``None`` before there is a rate."""
         if self.steps_per_second <= 0:
             return None
-        return max(self.total_steps - self.env_steps, 0) / self.steps_per_second
+        return max(self.total - self.steps, 0) / self.steps_per_second
 
 
 Watcher = Callable[[Progress], None]

@@ -14,6 +14,12 @@ _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 def print_outcome(outcome: Outcome) -> None:
     """Score, where the files are, and what to try next."""
     result, several = outcome.result, len(outcome.runs) > 1
+    if "accuracy" in result:
+        _print_accuracy(result)
+        run = outcome.runs[0]
+        _console.print(f"\nFiles         {outcome.folder}/  (result.json, pictures" + (")" if several else ", policy)"))
+        _console.print(f"Judge again   synrl evaluate {run}")
+        return
     if several:
         _print_seeds(result)
     else:
@@ -34,6 +40,10 @@ def print_outcome(outcome: Outcome) -> None:
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """The score of ``synrl evaluate``."""
+    if "accuracy" in result:
+        _console.print(f"{result['run']}: {result['policy']} classifier")
+        _print_accuracy(result)
+        return
     _console.print(f"{result['run']}: {result['policy']} policy on {result['protocol']['environment']}")
     print_score(result)
     if "video" in result:
@@ -54,6 +64,19 @@ def print_score(result: dict[str, Any]) -> None:
         f"Protocol      {result['evaluation_episodes']} greedy episodes of {protocol['environment']}{limit}, "
         f"environment seeds from {protocol['first_seed']}; interval: stratified bootstrap of the IQM"
     )
+
+
+def _print_accuracy(result: dict[str, Any]) -> None:
+    low, high = result["accuracy_ci95"]
+    protocol = result["protocol"]
+    if "wall_seconds" in result:
+        seconds = result["wall_seconds"] if isinstance(result["wall_seconds"], list) else [result["wall_seconds"]]
+        _console.print(f"\n{result['experiment']} ({result['policy']}), {', '.join(f'{s:.0f} s' for s in seconds)}")
+    for seed, accuracy in zip(result.get("seeds", ()), result.get("accuracy_per_seed", ()), strict=True):
+        _console.print(f"Seed {seed}        {accuracy:.2%}")
+    _console.print(f"Accuracy      {result['accuracy']:.2%}  (95 % interval {low:.2%} to {high:.2%})")
+    digits = ", ".join(map(str, protocol["classes"]))
+    _console.print(f"Protocol      {protocol['data']}, {protocol['test_images']:,} images of the digits {digits}")
 
 
 def _print_seeds(result: dict[str, Any]) -> None:

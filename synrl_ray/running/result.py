@@ -6,7 +6,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from synrl_ray.envs.make import environment_factory
 from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
@@ -23,24 +23,25 @@ def evaluate_run(
     policy: BatchPolicy, spec: RunSpec, *, episodes: int, seed: int, progress: Progress | None = None
 ) -> EvaluationResult:
     """Greedy evaluation of a policy on its experiment's environment."""
-    environment = spec.experiment.environment
+    environment = _experiment(spec).environment
     make = environment_factory(environment.id, environment.kwargs)
     return evaluate_policy(policy, make, episodes=episodes, seed=seed, progress=progress)
 
 
 def finish_run(folder: RunFolder, spec: RunSpec, policy: BatchPolicy, position: Position) -> dict[str, Any]:
     """Evaluate by the experiment's protocol, write ``result.json`` and ``learning_curve.png``."""
-    protocol = spec.experiment.evaluation
+    experiment = _experiment(spec)
+    protocol = experiment.evaluation
     outcome = evaluate_run(policy, spec, episodes=protocol.episodes, seed=protocol.first_seed)
     result = {
         "experiment": spec.experiment.id,
         "policy": spec.policy,
         "seed": spec.seed,
-        "env_steps": position.env_steps,
+        "env_steps": position.steps,
         "wall_seconds": round(position.wall_seconds, 2),
-        "env_steps_per_second": round(position.env_steps / max(position.wall_seconds, 1e-9), 1),
+        "env_steps_per_second": round(position.steps / max(position.wall_seconds, 1e-9), 1),
         "episodes": position.episodes,
-        "env_steps_to_target": steps_to_target(folder, spec.experiment),
+        "env_steps_to_target": steps_to_target(folder, experiment),
         **describe(outcome.summary()),
         "returns": outcome.returns.tolist(),
         "protocol": outcome.protocol,
@@ -48,7 +49,7 @@ def finish_run(folder: RunFolder, spec: RunSpec, policy: BatchPolicy, position: 
         "versions": versions(),
     }
     folder.write_result(result)  # before the drawing, which shows it
-    draw_curves([folder], spec.experiment, folder.path / "learning_curve.png")
+    draw_curves([folder], folder.path / "learning_curve.png")
     return result
 
 
@@ -99,8 +100,9 @@ def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
     return None
 
 
-def draw_curves(folders: Sequence[RunFolder], experiment: Experiment, path: Path) -> None:
-    """Draw the learning curves of one or several seeds."""
+def draw_curves(folders: Sequence[RunFolder], path: Path) -> None:
+    """Draw the learning curves of one or several seeds of an experiment."""
+    experiment = _experiment(folders[0].spec())
     curves = [_curve(folder) for folder in folders]
     seeds = ", ".join(str(folder.spec().seed) for folder in folders)
     plot_learning_curve(
@@ -114,6 +116,10 @@ def draw_curves(folders: Sequence[RunFolder], experiment: Experiment, path: Path
 def versions() -> dict[str, str]:
     """Versions of what the result depends on."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def _experiment(spec: RunSpec) -> Experiment:
+    return cast(Experiment, spec.experiment)
 
 
 def _curve(folder: RunFolder) -> Curve:

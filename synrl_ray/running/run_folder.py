@@ -22,7 +22,8 @@ class Position:
     """How far a run has come, as its checkpoint knows it."""
 
     iteration: int = 0
-    env_steps: int = 0
+    steps: int = 0
+    """Units trained: environment steps, or samples."""
     episodes: int = 0
     wall_seconds: float = 0.0
 

@@ -13,10 +13,10 @@ from synrl_ray.files import write_atomically
 from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.ray_session import ray_session
-from synrl_ray.running.result import combine_seeds, draw_curves
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.training import Interrupted, check_run, train_run, user_error_in
+from synrl_ray.running.task import task_kind, user_error_in
+from synrl_ray.running.training import Interrupted, train_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ def train_seeds(specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str
     """
     for path in paths:
         RunFolder.require_free(path)
-    check_run(specs[0])
+    task_kind(specs[0]).check(specs[0])
     with ray_session(address, num_cpus=1 + specs[0].num_workers):
         folders = [RunFolder.create(path, spec) for path, spec in zip(paths, specs, strict=True)]
         if len(specs) == 1:
@@ -53,7 +53,7 @@ def resume_run(path: Path, *, address: str | None, watch: Watcher) -> Outcome:
     folder = RunFolder.open(path)
     spec, result = folder.spec(), folder.result()
     if result is None:
-        check_run(spec)
+        task_kind(spec).check(spec)
         with ray_session(address, num_cpus=1 + spec.num_workers):
             result = _train_here(folder, spec, watch)
     return Outcome(result=result, folder=path, runs=(path,))
@@ -121,11 +121,11 @@ def _error_of(finished: Sequence[Any]) -> UserError | None:
 
 def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec]) -> Outcome:
     """Statistics and picture of all seeds, beside the runs."""
-    experiment = specs[0].experiment
+    kind = task_kind(specs[0])
     results = [result for folder in folders if (result := folder.result()) is not None]
-    combined = combine_seeds(results, experiment.target.mean_return if experiment.target else None)
+    combined = kind.combine(results, specs[0])
     summary = folders[0].path.parent / f"{specs[0].policy}-{len(specs)}seeds"
     summary.mkdir(exist_ok=True)
     write_atomically(summary / "result.json", json.dumps(combined, indent=2) + "\n")
-    draw_curves(folders, experiment, summary / "learning_curve.png")
+    kind.draw(folders, summary / "learning_curve.png")
     return Outcome(result=combined, folder=summary, runs=tuple(folder.path for folder in folders))

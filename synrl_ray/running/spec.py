@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from synrl_ray.experiment import Experiment, PolicyKind
+from synrl_ray.experiment import AnyExperiment, PolicyKind
 from synrl_ray.overrides import experiment_from_json, experiment_to_json
 
 _FORMAT = 1
@@ -15,7 +15,7 @@ _FORMAT = 1
 class RunSpec:
     """One training run."""
 
-    experiment: Experiment
+    experiment: AnyExperiment
     policy: PolicyKind
     seed: int
     num_workers: int

@@ -29,9 +29,9 @@ SHAPES: dict[str, tuple[tuple[ConvLayer, ...], int]] = {
 class SpikingCNN(nn.Module):
     """LIF layers behind convolutions, one fully connected LIF layer, leaky-integrator readout.
 
-    As :class:`synrl_ray.snn.SpikingMLP`: direct encoding, the first convolution runs once per observation, every other on all
-    ``K*E*B`` frames at once, and the membranes form one flat state row per batch entry. Frames of ``uint8`` are scaled
-    to [0, 1].
+    As :class:`synrl_ray.snn.SpikingMLP`: direct encoding, the first convolution runs once per observation, every
+    other on all ``K*E*B`` frames at once, and the membranes form one flat state row per batch entry. Frames of
+    ``uint8`` are scaled to [0, 1].
 
     Args:
         in_shape: C, H, W of an observation.

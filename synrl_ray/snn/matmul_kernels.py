@@ -16,47 +16,47 @@ _jit_reordered: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fa
 
 
 @_jit_reordered
-def dot(a, b, row, num):
-    """Inner product of ``a`` and a row of ``b``, in any order."""
-    total = a.dtype.type(0)
-    for j in range(num):
-        total += a[j] * b[row, j]
+def dot(left, i, right, j, num):
+    """Inner product of row ``i`` of ``left`` and row ``j`` of ``right``, in any order."""
+    total = left.dtype.type(0)
+    for n in range(num):
+        total += left[i, n] * right[j, n]
     return total
 
 
 @_jit
-def events(u, theta, num, index):
-    """Write which of the first ``num`` neurons fire; return how many they are. Free of branches."""
+def events(u, theta, b, num, index):
+    """Write which of the first ``num`` neurons of row ``b`` fire; return how many they are. Free of branches."""
     count = 0
     for i in range(num):
         index[count] = i
-        count += u[i] > theta[i]
+        count += u[b, i] > theta[b, i]
     return count
 
 
 @_jit
-def add_rows(index, count, rows, num, out):
-    """Add the rows that ``index`` names to ``out``, four at a time."""
+def add_rows(index, count, rows, num, out, b):
+    """Add the rows that ``index`` names to row ``b`` of ``out``, four at a time."""
     j = 0
     while j + 4 <= count:
-        a, b, c, d = index[j], index[j + 1], index[j + 2], index[j + 3]
+        r0, r1, r2, r3 = index[j], index[j + 1], index[j + 2], index[j + 3]
         for n in range(num):
-            out[n] += (rows[a, n] + rows[b, n]) + (rows[c, n] + rows[d, n])
+            out[b, n] += (rows[r0, n] + rows[r1, n]) + (rows[r2, n] + rows[r3, n])
         j += 4
     while j < count:
-        a = index[j]
+        r0 = index[j]
         for n in range(num):
-            out[n] += rows[a, n]
+            out[b, n] += rows[r0, n]
         j += 1
 
 
 @_jit
-def add_to_rows(index, count, values, num, rows):
-    """Add ``values`` to the rows that ``index`` names."""
+def add_to_rows(index, count, values, b, num, rows):
+    """Add row ``b`` of ``values`` to the rows that ``index`` names."""
     for j in range(count):
-        a = index[j]
+        r = index[j]
         for n in range(num):
-            rows[a, n] += values[n]
+            rows[r, n] += values[b, n]
 
 
 @_jit_fused
@@ -115,9 +115,9 @@ def matmul(values, num_rows, rows, num, out):
 
 
 @_jit
-def add_outer(values, num_rows, row, num, rows):
-    """``rows[r] += values[r] * row``."""
+def add_outer(values, num_rows, others, b, num, rows):
+    """``rows[r] += values[b, r] * others[b]``."""
     for r in range(num_rows):
-        c = values[r]
+        c = values[b, r]
         for n in range(num):
-            rows[r, n] += c * row[n]
+            rows[r, n] += c * others[b, n]

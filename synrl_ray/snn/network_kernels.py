@@ -32,10 +32,19 @@ from synrl_ray.snn.cell_kernels import (
     pool,
     subtract,
 )
-from synrl_ray.snn.matmul_kernels import add_outer, add_rows, add_to_rows, combine, dot, events, matmul
+from synrl_ray.snn.matmul_kernels import add_outer, add_rows, add_to_rows, dot, events, matmul
 
 _CELLS = 1024
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_jit
+def _tile(parameters, start, length, num, width, out):
+    """Repeat one value or ``num`` values of the parameters in every row of ``out``."""
+    for n in range(num):
+        out[n] = parameters[start + (n if length > 1 else 0)]
+    for b in range(1, out.size // width):
+        copy(out[:num], out[b * width : b * width + num])
 
 
 @_jit
@@ -55,11 +64,9 @@ def _unpack(parameters, where, sizes, width, rows):
             copy(parameters[start : start + num_in], weight[l, n, :num_in])
             for i in range(num_in):
                 transposed[l, i, n] = weight[l, n, i]
-        for b in range(rows):
-            for n in range(num_out):
-                bias[l, b * width + n] = parameters[where[l, 1] + n]
-                decay[l, b * width + n] = parameters[where[l, 2] + (n if where[l, 4] > 1 else 0)]
-                theta[l, b * width + n] = parameters[where[l, 3] + (n if where[l, 5] > 1 else 0)]
+        _tile(parameters, where[l, 1], num_out, num_out, width, bias[l])
+        _tile(parameters, where[l, 2], where[l, 4], num_out, width, decay[l])
+        _tile(parameters, where[l, 3], where[l, 5], num_out, width, theta[l])
     return weight, transposed, bias, decay, theta
 
 
@@ -105,9 +112,12 @@ def forward(
     pooled, out = np.empty(block * width, dtype), np.empty(block * out_features, dtype)
     index = np.empty(width + 1, np.uint8)
     gain, leak = dtype.type(bias_gain), dtype.type(readout_decay)
+    theta_rows = theta.reshape(num_layers, block, width)
     for first in range(0, batch, block):
         rows = min(block, batch - first)
         size = rows * width
+        drive_rows, held_rows = drive[:size].reshape(rows, width), held[:size].reshape(rows, width)
+        pooled_rows = pooled[:size].reshape(rows, width)
         u[:] = 0
         out[:] = 0
         if state_BS.size > 0:
@@ -121,16 +131,15 @@ def forward(
                 for l in range(num_layers):
                     _rest_rows(mask_EB, e, first, rows, width, u[l])
                 _rest_rows(mask_EB, e, first, rows, out_features, out)
-            observed = inputs_EBF[e, first : first + rows]
-            matmul(observed, num_features, transposed[0], width, held[:size].reshape(rows, width))
+            matmul(inputs_EBF[e, first : first + rows], num_features, transposed[0], width, held_rows)
             for k in range(period):
                 for l in range(num_layers):
                     if l > 0:
                         drive[:size] = 0
+                        u_in, theta_in, weights = u[l - 1, :size].reshape(rows, width), theta_rows[l - 1], transposed[l]
                         for b in range(rows):
-                            at = b * width
-                            count = events(u[l - 1, at:], theta[l - 1, at:], sizes[l], index)
-                            add_rows(index, count, transposed[l], sizes[l + 1], drive[at:])
+                            count = events(u_in, theta_in, b, sizes[l], index)
+                            add_rows(index, count, weights, sizes[l + 1], drive_rows, b)
                     integrate(
                         drive[:size] if l > 0 else held[:size], bias[l, :size], decay[l, :size], theta[l, :size],
                         resets[l], u[l, :size],
@@ -140,9 +149,9 @@ def forward(
                         copy(u[l, :size], membranes[start : start + size])
                 pool(u[num_layers - 1, :size], theta[num_layers - 1, :size], pool_K[k], k == 0, pooled[:size])
             for b in range(rows):
-                row = pooled[b * width : (b + 1) * width]
                 for o in range(out_features):
-                    value = leak * out[b * out_features + o] + dot(row, readout, o, num_last) + gain * readout_bias[o]
+                    value = leak * out[b * out_features + o] + gain * readout_bias[o]
+                    value += dot(pooled_rows, b, readout, o, num_last)
                     out[b * out_features + o] = value
                     outputs_EBO[e, first + b, o] = value
         column = 0
@@ -153,16 +162,18 @@ def forward(
 
 
 @_jit
-def _add_parameters(weight_T, bias_sum, beta_sum, theta_sum, where, l, num_in, num_out, width, out):
+def _add_sum(cells, start, length, num, width, out):
+    """Add the rows of ``cells``, one number a neuron or one for all; the inverse of ``_tile``."""
+    for b in range(cells.size // width):
+        for n in range(num):
+            out[start + (n if length > 1 else 0)] += cells[b * width + n]
+
+
+@_jit
+def _add_transposed(rows, start, num_in, num_out, out):
     for n in range(num_out):
         for i in range(num_in):
-            out[where[l, 0] + n * num_in + i] += weight_T[i, n]
-    for j in range(bias_sum.size):
-        n = j % width
-        if n < num_out:
-            out[where[l, 1] + n] += bias_sum[j]
-            out[where[l, 2] + (n if where[l, 4] > 1 else 0)] += beta_sum[j]
-            out[where[l, 3] + (n if where[l, 5] > 1 else 0)] += theta_sum[j]
+            out[start + n * num_in + i] += rows[i, n]
 
 
 @_jit
@@ -199,9 +210,13 @@ def backward(
     g_out = np.empty(block * out_features, dtype)
     index = np.empty(width + 1, np.uint8)
     gain, leak, one = dtype.type(bias_gain), dtype.type(readout_decay), dtype.type(1)
+    theta_rows = theta.reshape(num_layers, block, width)
     for first in range(0, batch, block):
         rows = min(block, batch - first)
         size = rows * width
+        through_rows, through_pool_rows = through[:size].reshape(rows, width), through_pool[:size].reshape(rows, width)
+        pooled_rows, held_rows = pooled[:size].reshape(rows, width), held[:size].reshape(rows, width)
+        g_out_rows = g_out[: rows * out_features].reshape(rows, out_features)
         carried[:] = 0
         g_out[:] = 0
         if grad_final_BS.size > 0:
@@ -212,12 +227,11 @@ def backward(
             _load(grad_final_BS, first, rows, column, out_features, out_features, g_out)
         for e in range(num_observations - 1, -1, -1):
             starts = mask_EB.size > 0
-            for b in range(rows):
-                if grad_outputs_EBO.size > 0:
+            if grad_outputs_EBO.size > 0:
+                for b in range(rows):
                     for o in range(out_features):
-                        g_out[b * out_features + o] += grad_outputs_EBO[e, first + b, o]
-                g_row = g_out[b * out_features : (b + 1) * out_features]
-                combine(g_row, out_features, readout, num_last, through_pool[b * width : (b + 1) * width])
+                        g_out_rows[b, o] += grad_outputs_EBO[e, first + b, o]
+            matmul(g_out_rows, out_features, readout, num_last, through_pool_rows)
             held[:] = 0
             for k in range(period - 1, -1, -1):
                 t = e * period + k
@@ -241,12 +255,12 @@ def backward(
                     else:
                         add(g, bias_sum[l, :size])
                         start_in = start - batch * width
+                        u_in = membranes[start_in : start_in + size].reshape(rows, width)
+                        g_rows, theta_in, grads = g.reshape(rows, width), theta_rows[l - 1], grad_weight[l]
                         for b in range(rows):
-                            at = b * width
-                            count = events(membranes[start_in + at :], theta[l - 1, at:], sizes[l], index)
-                            add_to_rows(index, count, g[at:], sizes[l + 1], grad_weight[l])
-                        g_rows = g.reshape(rows, width)
-                        matmul(g_rows, sizes[l + 1], weight[l], sizes[l], through[:size].reshape(rows, width))
+                            count = events(u_in, theta_in, b, sizes[l], index)
+                            add_to_rows(index, count, g_rows, b, sizes[l + 1], grads)
+                        matmul(g_rows, sizes[l + 1], weight[l], sizes[l], through_rows)
                     if learned[l] or resets[l] == 2:
                         before[:] = 0
                         if t > 0:
@@ -264,16 +278,15 @@ def backward(
                     if starts and k == 0:
                         _rest_rows(mask_EB, e, first, rows, width, g)
             add(held[:size], bias_sum[0, :size])
+            if grad_inputs_EBF.size > 0:
+                matmul(held_rows, sizes[1], weight[0], num_features, grad_inputs_EBF[e, first : first + rows])
+            observed, grads = inputs_EBF[e, first : first + rows], grad_weight[0]
             for b in range(rows):
-                row = held[b * width : (b + 1) * width]
-                add_outer(inputs_EBF[e, first + b], num_features, row, sizes[1], grad_weight[0])
-                if grad_inputs_EBF.size > 0:
-                    combine(row, sizes[1], weight[0], num_features, grad_inputs_EBF[e, first + b])
-                g_row = g_out[b * out_features : (b + 1) * out_features]
-                add_outer(g_row, out_features, pooled[b * width : (b + 1) * width], num_last, grad_readout)
+                add_outer(observed, num_features, held_rows, b, sizes[1], grads)
+                add_outer(g_out_rows, out_features, pooled_rows, b, num_last, grad_readout)
                 for o in range(out_features):
-                    grad_readout_bias[o] += gain * g_row[o]
-                    g_row[o] *= leak
+                    grad_readout_bias[o] += gain * g_out_rows[b, o]
+                    g_out_rows[b, o] *= leak
             if starts:
                 _rest_rows(mask_EB, e, first, rows, out_features, g_out)
         if grad_state_BS.size > 0:
@@ -283,7 +296,9 @@ def backward(
                 column += sizes[l + 1]
             _store(g_out, first, rows, column, out_features, out_features, grad_state_BS)
     for l in range(num_layers):
-        _add_parameters(
-            grad_weight[l], bias_sum[l], beta_sum[l], theta_sum[l], where, l, sizes[l], sizes[l + 1], width,
-            grad_parameters,
-        )  # fmt: skip
+        num = sizes[l + 1]
+        _add_transposed(grad_weight[l], where[l, 0], sizes[l], num, grad_parameters)
+        _add_sum(bias_sum[l], where[l, 1], num, num, width, grad_parameters)
+        if learned[l]:
+            _add_sum(beta_sum[l], where[l, 2], where[l, 4], num, width, grad_parameters)
+            _add_sum(theta_sum[l], where[l, 3], where[l, 5], num, width, grad_parameters)

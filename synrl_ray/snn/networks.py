@@ -203,17 +203,15 @@ class MLP(nn.Module):
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return outputs; ``reset_mask`` has nothing to reset."""
-        if inputs.dim() != 3 or inputs.shape[2] != self.in_features:
-            raise ValueError(f"inputs must be [E, B, {self.in_features}], got {tuple(inputs.shape)}")
-        signal = inputs
-        for linear in self.linears[:-1]:
-            signal = torch.tanh(linear(signal))
-        return self.linears[-1](signal), inputs.new_zeros(inputs.shape[1], 0)
+        linear, signal = self.layer_inputs(inputs)[-1]
+        return linear(signal), inputs.new_zeros(inputs.shape[1], 0)
 
     def layer_inputs(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives."""
+        if inputs.dim() != 3 or inputs.shape[2] != self.in_features:
+            raise ValueError(f"inputs must be [E, B, {self.in_features}], got {tuple(inputs.shape)}")
         signals = [inputs]
         for linear in self.linears[:-1]:
             signals.append(torch.tanh(linear(signals[-1])))

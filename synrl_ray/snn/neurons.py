@@ -164,6 +164,7 @@ class LeakyReadout(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
+        self.beta = float(beta)
         self.register_buffer("weights", float(beta) ** torch.arange(hold - 1, -1, -1.0), persistent=False)
         self.bias_gain = float(self.weights.sum())
         self.integrator = LIF(beta**hold, reset="none", kernel=kernel)

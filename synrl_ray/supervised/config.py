@@ -18,11 +18,11 @@ class SpikingClassifier:
 
     kind: Literal["spiking"] = "spiking"
     architecture: Architecture = "mlp"
-    """Fully connected, or convolutions with pooling before the fully connected layers."""
+    """Fully connected, or strided convolutions before a fully connected layer."""
     hidden_sizes: Sizes = (256,)
     """Neurons of the fully connected layers."""
-    channels: Sizes = (12, 64)
-    """Filters of the convolutions; used by ``conv``."""
+    channels: Sizes = (16, 32)
+    """Filters of the convolutions; used by ``conv``, with the last of ``hidden_sizes``."""
     steps_per_observation: Annotated[int, Ge(1)] = 8
     """Simulation steps for each image."""
     beta: Fraction = 0.9
@@ -43,7 +43,7 @@ class AnnClassifier:
     kind: Literal["ann"] = "ann"
     architecture: Architecture = "mlp"
     hidden_sizes: Sizes = (256,)
-    channels: Sizes = (12, 64)
+    channels: Sizes = (16, 32)
 
 
 ClassifierConfig = SpikingClassifier | AnnClassifier

@@ -1,4 +1,7 @@
-"""A classifier on raw images, and its files: safetensors for weights, JSON for the rest."""
+"""A classifier on raw images.
+
+Legend: B batch, C classes, K simulation steps, N neurons.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from synrl_ray.snn import MLP, SpikingMLP, Surrogate
+from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP, Surrogate
 from synrl_ray.supervised.config import ClassifierConfig, SpikingClassifier
 
 _IMAGE = (28, 28)
@@ -17,7 +20,7 @@ class Classifier(nn.Module):
     """Logits from images.
 
     Args:
-        config: spiking or ann.
+        config: spiking or ann, fully connected or convolutional.
         classes: what the outputs stand for.
 
     Shape:
@@ -39,16 +42,54 @@ class Classifier(nn.Module):
         return logits
 
     def features(self, images: Tensor) -> Tensor:
-        """``[B, 28, 28]`` → ``[1, B, 784]``: one observation for each image, brightness in [0, 1]."""
+        """One observation for each image, brightness in [0, 1]: ``[1, B, 784]``, or ``[1, B, 1, 28, 28]``."""
         if images.dim() != 3 or tuple(images.shape[1:]) != _IMAGE:
             raise ValueError(f"images must be [B, 28, 28], got {tuple(images.shape)}")
-        return images.flatten(1).to(torch.get_default_dtype()).div(255).unsqueeze(0)
+        brightness = images.to(torch.get_default_dtype()).div(255).unsqueeze(0)
+        return brightness.unsqueeze(2) if self.config.architecture == "conv" else brightness.flatten(2)
+
+    def activity(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What a spiking classifier does with images.
+
+        Returns:
+            Spikes ``[K, B, N]`` of every spiking layer, and the readout's membrane ``[K, B, C]`` at every step.
+
+        Raises:
+            ValueError: for a classifier that does not spike.
+        """
+        if not isinstance(self.network, (SpikingMLP, SpikingCNN)):
+            raise ValueError("this classifier does not spike")
+        spikes = self.network.forward_with_spikes(self.features(images))[2]
+        readout, beta = self.network.readout, self.config.readout_beta  # type: ignore[union-attr]
+        membrane, trace = torch.zeros(()), []
+        for current in readout.linear(spikes[-1]):
+            membrane = beta * membrane + current
+            trace.append(membrane)
+        return spikes, torch.stack(trace)
 
 
-def _network(config: ClassifierConfig, num_classes: int) -> SpikingMLP | MLP:
+def _network(config: ClassifierConfig, num_classes: int) -> SpikingMLP | SpikingCNN | MLP | CNN:
+    # Strides halve the maps, so that no pooling is needed: 28 -> 12 -> 5 for two layers.
+    convolutions = [(channels, 5 if layer == 0 else 3, 2) for layer, channels in enumerate(config.channels)]
     num_pixels = _IMAGE[0] * _IMAGE[1]
     if not isinstance(config, SpikingClassifier):
+        if config.architecture == "conv":
+            return CNN((1, *_IMAGE), num_classes, shape=convolutions, hidden_size=config.hidden_sizes[-1])
         return MLP(num_pixels, config.hidden_sizes, num_classes)
+    surrogate = Surrogate(config.surrogate, config.surrogate_slope)
+    if config.architecture == "conv":
+        return SpikingCNN(
+            (1, *_IMAGE),
+            num_classes,
+            shape=convolutions,
+            hidden_size=config.hidden_sizes[-1],
+            steps_per_observation=config.steps_per_observation,
+            beta=config.beta,
+            threshold=config.threshold,
+            surrogate=surrogate,
+            reset=config.reset,
+            readout_beta=config.readout_beta,
+        )
     return SpikingMLP(
         num_pixels,
         config.hidden_sizes,
@@ -56,7 +97,7 @@ def _network(config: ClassifierConfig, num_classes: int) -> SpikingMLP | MLP:
         steps_per_observation=config.steps_per_observation,
         beta=config.beta,
         threshold=config.threshold,
-        surrogate=Surrogate(config.surrogate, config.surrogate_slope),
+        surrogate=surrogate,
         reset=config.reset,
         learn_beta=config.learn_beta,
         learn_threshold=config.learn_threshold,

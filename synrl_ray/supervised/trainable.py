@@ -55,6 +55,7 @@ class ClassifierTrainable(Trainable):
             self.optimizer, T_max=max(1, batches * self.experiment.stopping.epochs)
         )
         self.samples = 0
+        self.samples_per_epoch = max(1, batches) * settings.batch_size
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""

@@ -52,8 +52,8 @@ def _wait_for_checkpoint(folder: RunFolder, process: subprocess.Popen[str], beyo
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         found = folder.checkpoint() if folder.path.exists() else None
-        if found is not None and found[1].env_steps > beyond:
-            return found[1].env_steps
+        if found is not None and found[1].steps > beyond:
+            return found[1].steps
         time.sleep(0.05)
     raise AssertionError("no checkpoint within 90 s")
 
@@ -87,7 +87,7 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"synrl train --resume {folder.path}" in errors.splitlines()[-1]
-    stopped_at = folder.checkpoint()[1].env_steps  # type: ignore[index]
+    stopped_at = folder.checkpoint()[1].steps  # type: ignore[index]
     assert folder.metrics()[-1]["env_steps"] == stopped_at, "Ctrl-C keeps every finished iteration"
 
     process = _synrl("train", "--resume", str(folder.path))
@@ -121,7 +121,7 @@ def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, 
     assert folder.result() is None
     checkpoint = folder.checkpoint()
     assert checkpoint is not None
-    assert 2048 <= checkpoint[1].env_steps < 8 * 600
+    assert 2048 <= checkpoint[1].steps < 8 * 600
     assert load_policy(folder.path).act([0.0, 0.0, 0.1, 0.0])[0] in (0, 1)
 
 

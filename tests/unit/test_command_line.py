@@ -43,8 +43,8 @@ def test_list_as_json_has_the_same_experiments(capsys):
         assert row == {
             "id": experiment.id,
             "summary": experiment.summary,
-            "environment": experiment.environment.id,
-            "env_steps": experiment.stopping.env_steps,
+            "task": experiment.task,
+            **vars(experiment.stopping),
         }
 
 

@@ -8,16 +8,16 @@ from synrl_ray.running.progress import Progress, ignore
 
 
 def progress(**values):
-    return Progress(**{"label": "ann seed 0", "phase": "training", "total_steps": 1000, **values})
+    return Progress(**{"label": "ann seed 0", "phase": "training", "total": 1000, **values})
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"env_steps": 400, "steps_per_second": 20.0}, 30.0),
-        ({"env_steps": 1000, "steps_per_second": 20.0}, 0.0),
-        ({"env_steps": 1100, "steps_per_second": 20.0}, 0.0),
-        ({"env_steps": 400}, None),
+        ({"steps": 400, "steps_per_second": 20.0}, 30.0),
+        ({"steps": 1000, "steps_per_second": 20.0}, 0.0),
+        ({"steps": 1100, "steps_per_second": 20.0}, 0.0),
+        ({"steps": 400}, None),
     ],
 )
 def test_time_left_is_the_steps_left_at_the_present_rate(values, expected):
@@ -46,33 +46,33 @@ def lines(monkeypatch):
 
 
 def test_first_line_says_that_ray_starts(lines):
-    assert lines(0, phase="starting") == "ann seed 0:         0 / 1,000 steps  starting Ray and the environments\n"
+    assert lines(0, phase="starting") == "ann seed 0: starting Ray and the environments\n"
 
 
 def test_line_shows_steps_returns_speed_and_time_left(lines):
-    line = lines(0, env_steps=400, return_mean=21.04, evaluation_mean=50.0, steps_per_second=8.0)
+    line = lines(0, steps=400, figures=(("return", 21.04), ("greedy", 50.0)), steps_per_second=8.0)
     assert line == "ann seed 0:       400 / 1,000 steps  return 21.0  greedy 50.0  8 steps/s  1:15 left\n"
 
 
 def test_line_says_that_it_evaluates(lines):
-    assert lines(0, phase="evaluating", env_steps=400).endswith("steps  evaluating\n")
+    assert lines(0, phase="evaluating", steps=400).endswith("steps  evaluating\n")
 
 
 def test_last_line_has_no_speed(lines):
-    line = lines(0, phase="done", env_steps=1000, evaluation_mean=500.0, steps_per_second=8.0)
+    line = lines(0, phase="done", steps=1000, figures=(("greedy", 500.0),), steps_per_second=8.0)
     assert line == "ann seed 0:     1,000 / 1,000 steps  greedy 500.0  done\n"
 
 
 def test_return_of_zero_is_shown(lines):
-    assert "return 0.0" in lines(0, return_mean=0.0)
+    assert "return 0.0" in lines(0, figures=(("return", 0.0),))
 
 
 def test_lines_come_every_five_seconds_and_at_milestones(lines):
     assert lines(0, phase="starting")
     assert not lines(1)
     assert not lines(4.9)
-    assert lines(5.0, env_steps=100)
-    assert not lines(9.9, env_steps=200)
+    assert lines(5.0, steps=100)
+    assert not lines(9.9, steps=200)
     assert lines(9.9, phase="done")
     assert not lines(9.95, phase="done")
 
@@ -97,7 +97,7 @@ def test_terminal_gets_one_bar_for_each_run(monkeypatch):
     terminal = Console(file=stream, force_terminal=True, width=120, highlight=False)
     monkeypatch.setattr(display, "Console", lambda **options: terminal)
     with display.watch_runs() as watch:
-        for values in ({"phase": "starting"}, {"env_steps": 400, "return_mean": 21.0}, {"env_steps": 1200}):
+        for values in ({"phase": "starting"}, {"steps": 400, "figures": (("return", 21.0),)}, {"steps": 1200}):
             watch(progress(**values))
             watch(progress(label="ann seed 1", **values))
         assert {task.description: (task.completed, task.total) for task in watch.bars.tasks} == {
@@ -113,4 +113,4 @@ def test_quiet_terminal_gets_plain_lines(monkeypatch):
     monkeypatch.setattr(display, "Console", lambda **options: terminal)
     with display.watch_runs(quiet=True) as watch:
         watch(progress(phase="starting"))
-    assert stream.getvalue() == "ann seed 0:         0 / 1,000 steps  starting Ray and the environments\n"
+    assert stream.getvalue() == "ann seed 0: starting Ray and the environments\n"

@@ -9,9 +9,9 @@ import pytest
 from synrl_ray.errors import UserError
 from synrl_ray.running.run_folder import Position, RunFolder
 
-FIRST = Position(iteration=1, env_steps=100, episodes=4, wall_seconds=1.25)
-SECOND = Position(iteration=2, env_steps=200, episodes=9, wall_seconds=2.5)
-THIRD = Position(iteration=3, env_steps=300, episodes=11, wall_seconds=4.0)
+FIRST = Position(iteration=1, steps=100, episodes=4, wall_seconds=1.25)
+SECOND = Position(iteration=2, steps=200, episodes=9, wall_seconds=2.5)
+THIRD = Position(iteration=3, steps=300, episodes=11, wall_seconds=4.0)
 
 
 class Killed(BaseException):

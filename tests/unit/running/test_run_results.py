@@ -128,7 +128,7 @@ def test_versions_are_those_of_the_installed_packages():
 
 def test_finished_run_has_result_and_learning_curve(folder):
     folder.append_metrics({"iteration": 1, "env_steps": 64, "return_mean": 9.0})
-    position = Position(iteration=1, env_steps=64, episodes=2, wall_seconds=0.5)
+    position = Position(iteration=1, steps=64, episodes=2, wall_seconds=0.5)
     result = finish_run(folder, SPEC, PushRight(), position)
     assert folder.result() == result
     assert (result["experiment"], result["policy"], result["seed"]) == ("cartpole-ppo", "ann", 3)
@@ -143,7 +143,7 @@ def test_finished_run_has_result_and_learning_curve(folder):
 
 def test_run_in_which_no_episode_has_ended_still_gets_its_result(folder):
     folder.append_metrics({"iteration": 1, "env_steps": 4, "return_mean": None})
-    finish_run(folder, SPEC, PushRight(), Position(iteration=1, env_steps=4, episodes=0, wall_seconds=0.5))
+    finish_run(folder, SPEC, PushRight(), Position(iteration=1, steps=4, episodes=0, wall_seconds=0.5))
     assert folder.result()["episodes"] == 0
 
 
@@ -156,5 +156,5 @@ def test_curves_of_several_seeds_are_drawn(tmp_path):
             bounds = {"evaluation_return_mean": 9.0, "evaluation_return_low": 8.0, "evaluation_return_high": 10.0}
             run.append_metrics(row | bounds if i == 2 else row)
         folders.append(run)
-    draw_curves(folders, EXPERIMENT, tmp_path / "curve.png")
+    draw_curves(folders, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

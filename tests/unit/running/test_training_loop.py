@@ -17,10 +17,12 @@ from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy
 from synrl_ray.policies.policy import load_policy
 from synrl_ray.registry import get_experiment
-from synrl_ray.running import result, training
+from synrl_ray.running import control, result
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.training import Interrupted, check_run, train_run, user_error_in
+from synrl_ray.running.control import ControlTask
+from synrl_ray.running.task import user_error_in
+from synrl_ray.running.training import Interrupted, train_run
 
 CARTPOLE = get_experiment("cartpole-ppo")
 EVALUATION = Evaluation(episodes=3, interval_steps=250, interim_episodes=2)
@@ -92,8 +94,8 @@ def lab(tmp_path, monkeypatch):
         lab.folder = folder
         return train_run(folder, folder.spec(), lab.told.append)
 
-    monkeypatch.setattr(training, "_build", build)
-    monkeypatch.setattr(training, "evaluate_run", evaluate)
+    monkeypatch.setattr(control, "_build", build)
+    monkeypatch.setattr(control, "evaluate_run", evaluate)
     monkeypatch.setattr(result, "evaluate_run", evaluate)
     lab.run = run
     return lab
@@ -108,7 +110,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
     assert steps(lab) == list(range(100, 1001, 100))
     assert lab.folder.result() == outcome
     assert (outcome["env_steps"], outcome["episodes"], outcome["return_mean"]) == (1000, 20, 5.0)
-    assert lab.folder.checkpoint()[1].env_steps == 1000
+    assert lab.folder.checkpoint()[1].steps == 1000
     assert load_policy(lab.folder.path).config == AnnPolicy(hidden_sizes=(2,))
     assert json.loads((lab.folder.path / "policy.json").read_text())["environment"] == {
         "id": "CartPole-v1",
@@ -125,7 +127,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
 def test_last_iterations_are_in_the_checkpoint_even_without_an_evaluation(lab):
     lab.run(spec_of(stopping=Stopping(env_steps=400)))  # the only evaluation is at 300
     path, position = lab.folder.checkpoint()
-    assert (position.env_steps, (path / "steps").read_text()) == (400, "400")
+    assert (position.steps, (path / "steps").read_text()) == (400, "400")
 
 
 def test_rows_are_strict_json_with_null_for_what_is_not_known(lab):
@@ -166,9 +168,9 @@ def test_watcher_is_told_from_start_to_end(lab):
         "evaluating",
         "done",
     ]
-    assert [p.env_steps for p in lab.told] == [0, 100, 200, 300, 300, 300, 300]
-    assert {(p.label, p.total_steps) for p in lab.told} == {("ann seed 0", 300)}
-    assert lab.told[-1].evaluation_mean == 5.0
+    assert [p.steps for p in lab.told] == [0, 100, 200, 300, 300, 300, 300]
+    assert {(p.label, p.total, p.unit) for p in lab.told[1:]} == {("ann seed 0", 300, "env_steps")}
+    assert dict(lab.told[-1].figures) == {"return": 30.0, "greedy": 5.0}
 
 
 def test_interrupt_ends_after_the_iteration_with_a_checkpoint_and_resuming_goes_on(lab):
@@ -176,7 +178,7 @@ def test_interrupt_ends_after_the_iteration_with_a_checkpoint_and_resuming_goes_
     with pytest.raises(Interrupted):
         lab.run(spec_of())
     position = lab.folder.checkpoint()[1]
-    assert (position.iteration, position.env_steps, position.episodes) == (4, 400, 8)
+    assert (position.iteration, position.steps, position.episodes) == (4, 400, 8)
     assert lab.folder.result() is None
     assert lab.algorithms[0].is_stopped
     lab.folder.save_checkpoint(lab.algorithms[0].save_to_path, replace(position, wall_seconds=5000.0))
@@ -194,7 +196,7 @@ def test_crash_between_checkpoints_is_resumed_from_the_last_one_without_double_r
     with pytest.raises(RuntimeError, match="out of memory"):
         lab.run(spec_of())
     assert lab.algorithms[0].is_stopped
-    assert lab.folder.checkpoint()[1].env_steps == 300
+    assert lab.folder.checkpoint()[1].steps == 300
     assert steps(lab) == [100, 200, 300, 400]
     lab.run()
     assert steps(lab) == list(range(100, 1001, 100))
@@ -208,7 +210,7 @@ def test_resumed_run_remembers_its_last_evaluation(lab):
         lab.run(spec_of())
     lab.told.clear()
     lab.run()
-    assert next(p for p in lab.told if p.phase == "training").evaluation_mean == 300.0
+    assert dict(next(p for p in lab.told if p.phase == "training").figures)["greedy"] == 300.0
 
 
 def test_evaluation_that_came_after_the_checkpoint_does_not_end_the_resumed_run(lab):
@@ -219,7 +221,7 @@ def test_evaluation_that_came_after_the_checkpoint_does_not_end_the_resumed_run(
     lab.at["save 500"] = crash  # the row of the second evaluation is written, its checkpoint is not
     with pytest.raises(OSError, match="disk full"):
         lab.run(spec_of(stopping=Stopping(env_steps=1000, mean_return=200.0)))
-    assert lab.folder.checkpoint()[1].env_steps == 300
+    assert lab.folder.checkpoint()[1].steps == 300
     assert lab.run()["env_steps"] == 1000
 
 
@@ -244,7 +246,7 @@ def test_error_for_the_user_from_another_process_is_unwrapped_and_keeps_the_chec
     lab.at[5] = fail
     with pytest.raises(NonFiniteError, match="batch 'obs' is not finite"):
         lab.run(spec_of())
-    assert lab.folder.checkpoint()[1].env_steps == 300
+    assert lab.folder.checkpoint()[1].steps == 300
 
 
 def test_user_error_is_found_in_chains_and_nowhere_else():
@@ -262,8 +264,8 @@ def test_user_error_is_found_in_chains_and_nowhere_else():
 
 
 def test_check_passes_what_can_run_and_names_what_cannot():
-    assert check_run(spec_of()) is None
+    assert ControlTask.check(spec_of()) is None
     with pytest.raises(UserError, match="Blackjack-v1 has the observation space"):
-        check_run(spec_of(environment=replace(CARTPOLE.environment, id="Blackjack-v1")))
+        ControlTask.check(spec_of(environment=replace(CARTPOLE.environment, id="Blackjack-v1")))
     with pytest.raises(UserError, match="unknown environment 'Nonsense-v0'"):
-        check_run(spec_of(environment=replace(CARTPOLE.environment, id="Nonsense-v0")))
+        ControlTask.check(spec_of(environment=replace(CARTPOLE.environment, id="Nonsense-v0")))

@@ -1,0 +1,84 @@
+"""Image classification as a run's task: a Tune trainable and the classifier that it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from synrl_ray.data.mnist import load_mnist
+from synrl_ray.experiment import ClassificationExperiment
+from synrl_ray.running.classification_result import combine_accuracies, draw_accuracy_curves, finish_classification
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.task import Measured
+
+
+class ClassificationTask:
+    """Trains a classifier; an iteration is an epoch, evaluated on the images held out for validation."""
+
+    unit = "samples"
+    interval = 1  # every epoch
+
+    def __init__(self, spec: RunSpec) -> None:
+        from synrl_ray.supervised.trainable import ClassifierTrainable
+
+        self.spec = spec
+        experiment = cast(ClassificationExperiment, spec.experiment)
+        self.trainable = ClassifierTrainable({"experiment": experiment, "policy": spec.policy, "seed": spec.seed})
+        self.total = self.trainable.samples_per_epoch * experiment.stopping.epochs
+        self.newest: dict[str, Any] = {}
+
+    @staticmethod
+    def check(spec: RunSpec) -> None:
+        """Raise :class:`UserError` if the data are missing or damaged."""
+        load_mnist(cast(ClassificationExperiment, spec.experiment).data.classes)
+
+    @staticmethod
+    def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
+        """Accuracy over seeds."""
+        return combine_accuracies(results)
+
+    @staticmethod
+    def draw(folders: Sequence[RunFolder], path: Path) -> None:
+        """Accuracy against images seen."""
+        draw_accuracy_curves(folders, path)
+
+    def train_once(self) -> Measured:
+        """One epoch."""
+        self.newest = self.trainable.train()
+        return Measured(
+            steps=self.newest["samples"],
+            episodes=0,
+            row={name: self.newest[name] for name in ("loss", "train_accuracy")},
+        )
+
+    def evaluate(self) -> dict[str, float]:
+        """Accuracy on held-out training images, which the epoch has measured."""
+        return {"evaluation_accuracy": self.newest["validation_accuracy"]}
+
+    def is_solved(self, row: dict[str, Any]) -> bool:
+        """A classifier trains all its epochs: the learning-rate schedule is made for them."""
+        return False
+
+    def save(self, path: Path) -> None:
+        """The trainable's checkpoint."""
+        path.mkdir()
+        self.trainable.save_checkpoint(str(path))
+
+    def restore(self, path: Path) -> None:
+        """From the trainable's checkpoint."""
+        self.trainable.load_checkpoint(path)
+
+    def export(self, folder: Path) -> None:
+        """The classifier's files."""
+        from synrl_ray.supervised.files import save_classifier
+
+        save_classifier(self.trainable.model, folder, experiment=self.spec.experiment.id)
+
+    def close(self) -> None:
+        """Nothing is held outside this process."""
+
+    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+        """Judge on the official test set, write result and pictures."""
+        return finish_classification(folder, self.spec, self.trainable, position)

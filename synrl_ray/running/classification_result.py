@@ -1,0 +1,103 @@
+"""From a trained classifier to ``result.json`` and its pictures; and the same for several seeds together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synrl_ray.evaluation.curves import Curve, plot_learning_curve
+from synrl_ray.evaluation.proportion import wilson_interval
+from synrl_ray.running.result import versions
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.spec import RunSpec
+
+if TYPE_CHECKING:
+    from synrl_ray.supervised.trainable import ClassifierTrainable
+
+
+def finish_classification(
+    folder: RunFolder, spec: RunSpec, trainable: ClassifierTrainable, position: Position
+) -> dict[str, Any]:
+    """Judge on the official test set; write ``result.json`` and the pictures."""
+    from synrl_ray.supervised.pictures import draw_activity, draw_confusion
+
+    test, classes = trainable.test_set, trainable.model.classes
+    predicted = trainable.predict(test)
+    confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(confusion, (test.labels, predicted), 1)
+    num_correct = int(np.trace(confusion))
+    result = {
+        "experiment": spec.experiment.id,
+        "policy": spec.policy,
+        "seed": spec.seed,
+        "samples": position.steps,
+        "epochs": position.iteration,
+        "wall_seconds": round(position.wall_seconds, 2),
+        "samples_per_second": round(position.steps / max(position.wall_seconds, 1e-9), 1),
+        "accuracy": num_correct / len(test),
+        "accuracy_ci95": list(wilson_interval(num_correct, len(test))),
+        "errors": len(test) - num_correct,
+        "confusion": confusion.tolist(),
+        "protocol": {
+            "data": "MNIST, official test set",
+            "classes": list(classes),
+            "test_images": len(test),
+            "training_images": len(trainable.training_set),
+            "validation_images": len(trainable.validation_set),
+            "interval": "Wilson score interval of the proportion",
+        },
+        "versions": versions(),
+    }
+    folder.write_result(result)
+    draw_accuracy_curves([folder], folder.path / "learning_curve.png")
+    draw_confusion(confusion, classes, folder.path / "confusion.png")
+    if spec.policy == "spiking":
+        first_of_each = [int(np.flatnonzero(test.labels == label)[0]) for label in range(min(len(classes), 3))]
+        draw_activity(trainable.model, test.images[first_of_each], folder.path / "activity.png")
+    return result
+
+
+def combine_accuracies(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Each seed's accuracy, and the pooled proportion over all seeds' test images."""
+    first = results[0]
+    total = sum(r["protocol"]["test_images"] for r in results)
+    num_correct = total - sum(r["errors"] for r in results)
+    return {
+        "experiment": first["experiment"],
+        "policy": first["policy"],
+        "seeds": [r["seed"] for r in results],
+        "wall_seconds": [r["wall_seconds"] for r in results],
+        "accuracy": num_correct / total,
+        "accuracy_ci95": list(wilson_interval(num_correct, total)),
+        "accuracy_per_seed": [r["accuracy"] for r in results],
+        "protocol": first["protocol"],
+        "versions": first["versions"],
+    }
+
+
+def draw_accuracy_curves(folders: Sequence[RunFolder], path: Path) -> None:
+    """Validation accuracy against images seen."""
+    spec = folders[0].spec()
+    curves = []
+    for folder in folders:
+        rows = folder.metrics()
+        curves.append(
+            Curve(
+                label=spec.policy,
+                env_steps=[row["samples"] for row in rows],
+                returns=[row["evaluation_accuracy"] for row in rows],
+            )
+        )
+    seeds = ", ".join(str(folder.spec().seed) for folder in folders)
+    plot_learning_curve(
+        curves,
+        path,
+        title=f"{spec.experiment.id}: {spec.policy} classifier, seed{'s' * (len(folders) > 1)} {seeds}",
+        target=None,
+        xlabel="training images seen",
+        ylabel="validation accuracy",
+        yunit="",
+    )

@@ -1,0 +1,154 @@
+"""Reinforcement learning as a run's task: an RLlib algorithm and a policy that it trains."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from synrl_ray.envs.make import make_environment
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import Experiment
+from synrl_ray.running.result import combine_seeds, draw_curves, evaluate_run, finish_run
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.task import Measured
+
+if TYPE_CHECKING:
+    from ray.rllib.algorithms import Algorithm
+
+    from synrl_ray.policies.policy import Policy
+
+
+class ControlTask:
+    """Trains a policy on an environment."""
+
+    unit = "env_steps"
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.experiment = control_experiment(spec)
+        self.total = self.experiment.stopping.env_steps
+        self.interval = self.experiment.evaluation.interval_steps
+        self.algorithm = _build(spec)
+
+    @staticmethod
+    def check(spec: RunSpec) -> None:
+        """Raise :class:`UserError` if the environment cannot be made or the policy cannot serve its spaces."""
+        from synrl_ray.policies.spaces import check_spaces
+
+        experiment = control_experiment(spec)
+        env = make_environment(experiment.environment.id, experiment.environment.kwargs)
+        check_spaces(env.observation_space, env.action_space, experiment.environment.id)
+        env.close()
+        settings = experiment.algorithm
+        if settings.minibatch_size > settings.train_batch_size:
+            raise UserError(
+                f"minibatch_size {settings.minibatch_size} is larger than train_batch_size {settings.train_batch_size}",
+                "make it smaller",
+            )
+
+    @staticmethod
+    def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
+        """Statistics over all seeds' episodes."""
+        target = control_experiment(spec).target
+        return combine_seeds(results, target.mean_return if target else None)
+
+    @staticmethod
+    def draw(folders: Sequence[RunFolder], path: Path) -> None:
+        """Return against environment steps."""
+        draw_curves(folders, path)
+
+    def train_once(self) -> Measured:
+        """One iteration of RLlib; only what a row needs of its nested result."""
+        result = self.algorithm.train()
+        runners, losses = result["env_runners"], result["learners"]["default_policy"]
+        return Measured(
+            steps=int(result["num_env_steps_sampled_lifetime"]),
+            episodes=int(runners.get("num_episodes", 0)),
+            row={
+                "return_mean": _finite(runners.get("episode_return_mean")),
+                "episode_length_mean": _finite(runners.get("episode_len_mean")),
+                "policy_loss": _finite(losses.get("policy_loss")),
+                "value_loss": _finite(losses.get("vf_loss")),
+                "entropy": _finite(losses.get("entropy")),
+                "lr": _finite(losses.get("default_optimizer_learning_rate")),
+            },
+        )
+
+    def evaluate(self) -> dict[str, float]:
+        """Greedy episodes, on seeds after those of the final evaluation, so that the two never share one."""
+        protocol = self.experiment.evaluation
+        outcome = evaluate_run(
+            self.policy(), self.spec, episodes=protocol.interim_episodes, seed=protocol.first_seed + protocol.episodes
+        )
+        summary = outcome.summary()
+        return {
+            "evaluation_return_mean": summary.mean,
+            "evaluation_return_low": summary.ci95[0],
+            "evaluation_return_high": summary.ci95[1],
+        }
+
+    def is_solved(self, row: dict[str, Any]) -> bool:
+        """Whether the greedy return allows training to end."""
+        wanted, reached = self.experiment.stopping.mean_return, row.get("evaluation_return_mean")
+        return wanted is not None and reached is not None and reached >= wanted
+
+    def policy(self) -> Policy:
+        """The policy as it is now."""
+        from synrl_ray.policies.policy import Policy
+
+        module = self.algorithm.get_module()
+        return Policy(module.network, module.observation_space, module.action_space)
+
+    def save(self, path: Path) -> None:
+        """RLlib's checkpoint."""
+        self.algorithm.save_to_path(path.absolute())
+
+    def restore(self, path: Path) -> None:
+        """From RLlib's checkpoint."""
+        self.algorithm.restore_from_path(path.absolute())
+
+    def export(self, folder: Path) -> None:
+        """The policy with the environment that it was trained on."""
+        environment = self.experiment.environment
+        self.policy().save(
+            folder,
+            experiment=self.experiment.id,
+            environment={"id": environment.id, "kwargs": dict(environment.kwargs)},
+        )
+
+    def close(self) -> None:
+        """Stop the actors."""
+        self.trained = self.policy()
+        self.algorithm.stop()
+        shutil.rmtree(self.algorithm.logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
+
+    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+        """Evaluate by the experiment's protocol."""
+        return finish_run(folder, self.spec, self.trained, position)
+
+
+def control_experiment(spec: RunSpec) -> Experiment:
+    """The run's experiment, known to be one of reinforcement learning."""
+    return cast(Experiment, spec.experiment)
+
+
+def _build(spec: RunSpec) -> Algorithm:
+    import torch
+
+    from synrl_ray.algorithms.ppo import ppo_config
+
+    torch.set_num_threads(1)
+    logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # what goes wrong arrives as an exception
+    config = ppo_config(control_experiment(spec), spec.policy, seed=spec.seed, num_workers=spec.num_workers)
+    return cast("Algorithm", config.build_algo())
+
+
+def _finite(value: Any) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)
