@@ -149,6 +149,27 @@ def evaluate(
 
 
 @app.command
+def export(run_dir: Path, /, *, out: Path, as_json: Json = False) -> None:
+    """Write a spiking policy's actor as a NIR graph, and check it spike by spike on 1,000 observations.
+
+    Args:
+        run_dir: a run's folder.
+        out: the .nir file to write.
+        as_json: print JSON instead of a line.
+    """
+    from synrl_ray.running.exporting import export_nir
+
+    outcome = export_nir(_located(run_dir), _located(out))
+    if as_json:
+        print(json.dumps(outcome))
+    else:
+        print(
+            f"{outcome['file']}: read back, {outcome['agreement']:.2f} of the spikes agree "
+            f"over {outcome['observations']:,} observations"
+        )
+
+
+@app.command
 def submit(
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
     address: str | None = None,

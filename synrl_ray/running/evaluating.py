@@ -10,8 +10,10 @@ from synrl_ray.envs.make import environment_factory, make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.experiment import Evaluation, Experiment
+from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, load_policy
-from synrl_ray.running.result import describe
+from synrl_ray.policies.recording import ObservationRecorder
+from synrl_ray.running.result import ENERGY_DECISIONS, describe
 
 
 def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None) -> dict[str, Any]:
@@ -47,8 +49,9 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         from synrl_ray.evaluation.video import record_episode
 
         record_episode(policy, environment_factory(env_id, kwargs, render_mode="rgb_array"), video, seed=first_seed)
+    recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
     outcome = evaluate_policy(
-        policy, environment_factory(env_id, kwargs), episodes=episodes or protocol.episodes, seed=first_seed
+        recorder, environment_factory(env_id, kwargs), episodes=episodes or protocol.episodes, seed=first_seed
     )
     return {
         "experiment": description.get("experiment"),
@@ -58,6 +61,7 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         "env_steps": outcome.env_steps,
         "env_steps_per_second": round(outcome.env_steps / max(outcome.seconds, 1e-9), 1),
         "protocol": outcome.protocol,
+        "energy": decision_energy(policy, recorder.observations, recorder.states),
         **({"video": str(video)} if video else {}),
     }
 

@@ -64,6 +64,17 @@ def print_score(result: dict[str, Any]) -> None:
         f"Protocol      {result['evaluation_episodes']} greedy episodes of {protocol['environment']}{limit}, "
         f"environment seeds from {protocol['first_seed']}; interval: stratified bootstrap of the IQM"
     )
+    if result.get("energy"):
+        _print_energy(result["energy"])
+
+
+def _print_energy(energy: dict[str, Any]) -> None:
+    own, twin = energy["policy"], energy["matched_ann"]
+    _console.print(
+        f"Energy        {own['energy_pj'] / 1000:.2f} nJ a decision ({own['effective_macs']:,.0f} MACs, "
+        f"{own['effective_acs']:,.0f} ACs, {own['activation_sparsity']:.0%} of activations zero); "
+        f"a non-spiking network of the same layers {twin['energy_pj'] / 1000:.2f} nJ"
+    )
 
 
 def _print_accuracy(result: dict[str, Any]) -> None:

@@ -13,9 +13,14 @@ from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
 from synrl_ray.evaluation.rollout import BatchPolicy, EvaluationResult, Progress, evaluate_policy
 from synrl_ray.evaluation.statistics import Summary, summarise
 from synrl_ray.experiment import Experiment
+from synrl_ray.policies.energy import decision_energy
+from synrl_ray.policies.policy import Policy
+from synrl_ray.policies.recording import ObservationRecorder
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
+ENERGY_DECISIONS = 1000
+"""Decisions of the evaluation whose operations are counted."""
 _PACKAGES = ("synrl-ray", "ray", "torch", "snntorch", "gymnasium", "numpy")
 
 
@@ -28,11 +33,12 @@ def evaluate_run(
     return evaluate_policy(policy, make, episodes=episodes, seed=seed, progress=progress)
 
 
-def finish_run(folder: RunFolder, spec: RunSpec, policy: BatchPolicy, position: Position) -> dict[str, Any]:
+def finish_run(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position) -> dict[str, Any]:
     """Evaluate by the experiment's protocol, write ``result.json`` and ``learning_curve.png``."""
     experiment = _experiment(spec)
     protocol = experiment.evaluation
-    outcome = evaluate_run(policy, spec, episodes=protocol.episodes, seed=protocol.first_seed)
+    recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
+    outcome = evaluate_run(recorder, spec, episodes=protocol.episodes, seed=protocol.first_seed)
     result = {
         "experiment": spec.experiment.id,
         "policy": spec.policy,
@@ -45,6 +51,7 @@ def finish_run(folder: RunFolder, spec: RunSpec, policy: BatchPolicy, position: 
         **describe(outcome.summary()),
         "returns": outcome.returns.tolist(),
         "protocol": outcome.protocol,
+        "energy": decision_energy(policy, recorder.observations, recorder.states),
         "num_workers": spec.num_workers,
         "versions": versions(),
     }
@@ -67,6 +74,7 @@ def combine_seeds(results: Sequence[dict[str, Any]], target: float | None) -> di
         "return_mean_per_seed": [r["return_mean"] for r in results],
         "env_steps_to_target": [r["env_steps_to_target"] for r in results],
         "protocol": first["protocol"],
+        "energy": first["energy"],
         "versions": first["versions"],
     }
     if target is not None:

@@ -149,7 +149,8 @@ class SpikingMLP(nn.Module):
     def _fused(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The whole network as one autograd node; same values."""
         readout = self.readout
-        parameters: list[Tensor] = [readout.linear.weight, readout.linear.bias]
+        readout_linear = readout.linear
+        parameters: list[Tensor] = [readout_linear.weight, readout_linear.bias]
         resets: list[str] = []
         surrogates: list[Surrogate] = []
         for linear, neuron in self._layers():

@@ -91,7 +91,8 @@ class LIF(nn.Module):
     @property
     def decay(self) -> Tensor:
         """``beta`` as it is used: clamped to [0, 1] where it is learned."""
-        return self.beta.clamp(0, 1) if isinstance(self.beta, nn.Parameter) else self.beta
+        beta = self.beta
+        return beta.clamp(0, 1) if isinstance(beta, nn.Parameter) else beta
 
     def forward(
         self, current: Tensor, membrane: Tensor | None = None, reset_mask: Tensor | None = None

@@ -36,7 +36,7 @@ from synrl_ray.snn.cell_kernels import (
     subtract,
 )
 
-_BLOCK = 1024
+_BLOCK = 2048
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 

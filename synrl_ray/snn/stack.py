@@ -29,11 +29,11 @@ def fits(inputs: Tensor, state: Tensor | None, weight: Tensor) -> bool:
     """Whether the fused path can take these tensors: plain, on the CPU, in one floating type."""
     dtype = inputs.dtype
     return (
-        not (inputs.is_cuda or weight.is_cuda)
-        and inputs.device.type == weight.device.type == "cpu"
+        inputs.is_cpu
+        and weight.is_cpu
         and (dtype is torch.float32 or dtype is torch.float64)
         and weight.dtype is dtype
-        and (state is None or (state.dtype is dtype and state.device.type == "cpu"))
+        and (state is None or (state.dtype is dtype and state.is_cpu))
         and inputs.numel() > 0
         and not torch._C._are_functorch_transforms_active()
         and not torch.is_autocast_enabled("cpu")

@@ -1,0 +1,43 @@
+"""What a policy's decision costs, beside a non-spiking network of the same layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from synrl_ray.policies.policy import Policy
+from synrl_ray.snn import MLP
+from synrl_ray.snn.energy import EnergyConstants, count_energy
+
+
+def decision_energy(
+    policy: Policy, observations: np.ndarray, states: np.ndarray, constants: EnergyConstants | None = None
+) -> dict[str, Any]:
+    """Count the operations of the actor (the critic does not take part in a decision).
+
+    Args:
+        policy: spiking or not.
+        observations: ``[n, *obs]``, as they were met.
+        states: ``[n, S]``, the policy's states before them.
+        constants: energy per operation.
+
+    Returns:
+        ``policy`` and ``matched_ann`` with the fields of :class:`synrl_ray.snn.energy.EnergyReport`, means per
+        decision; the energy's ratio; how many decisions were counted.
+    """
+    network = policy.network
+    actor, size = network.bodies[0], network.body_state_sizes[0]
+    inputs = network.encoder(torch.as_tensor(observations)).unsqueeze(0)
+    state = torch.as_tensor(states)[:, :size] if network.carry_state else None
+    own = count_energy(actor, inputs, state, constants=constants)  # type: ignore[arg-type]
+    num_outputs = network.num_inputs + (1 if policy.config.share_layers else 0)
+    twin = count_energy(MLP(actor.in_features, policy.config.hidden_sizes, num_outputs), inputs, constants=constants)  # type: ignore[arg-type]
+    return {
+        "policy": own.to_dict(),
+        "matched_ann": twin.to_dict(),
+        "energy_ratio": own.energy_pj / twin.energy_pj if twin.energy_pj else None,
+        "decisions": len(observations),
+        "constants_pj": {"mac": (constants or EnergyConstants()).mac_pj, "ac": (constants or EnergyConstants()).ac_pj},
+    }
