@@ -43,6 +43,7 @@ class ActorCritic(nn.Module):
             bodies = [_body(config, self.encoder.num_features, size) for size in (num_inputs, 1)]
         self.bodies = nn.ModuleList(bodies)
         self.num_inputs = num_inputs
+        self.num_distribution_inputs = num_inputs * (2 if isinstance(action_space, spaces.Box) else 1)
         self.log_std = nn.Parameter(torch.zeros(num_inputs)) if isinstance(action_space, spaces.Box) else None
         self.body_state_sizes = [body.state_size for body in bodies]
         self.state_size = sum(self.body_state_sizes) if self.carry_state else 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from synrl_ray.policies.policy import Policy
+from synrl_ray.snn import SpikingCNN, SpikingMLP
 
 
 class ObservationRecorder:
@@ -48,3 +50,29 @@ class ObservationRecorder:
     def states(self) -> Any:
         """``[n, S]``."""
         return np.concatenate(self._states)
+
+
+class SpikeWatcher:
+    """Acts as a spiking policy does, and shows the actor's spikes of the last observation, for videos."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.last_spikes: list[np.ndarray] | None = None
+        """Spikes ``[K, N]`` of every spiking layer, for the first row of the batch."""
+
+    def initial_state(self, batch: int, /) -> np.ndarray:
+        """As the policy."""
+        return self.policy.initial_state(batch)
+
+    def act(
+        self, observations: np.ndarray, state: np.ndarray, /, *, deterministic: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As the policy, on a batch."""
+        network = self.policy.network
+        actor = network.bodies[0]
+        if isinstance(actor, (SpikingMLP, SpikingCNN)):
+            with torch.no_grad():
+                inputs = network.encoder(torch.as_tensor(observations[:1])).unsqueeze(0)
+                before = torch.as_tensor(state[:1, : network.body_state_sizes[0]]) if network.carry_state else None
+                self.last_spikes = [layer[:, 0].numpy() for layer in actor.forward_with_spikes(inputs, before)[2]]
+        return self.policy.act(observations, state, deterministic=deterministic)

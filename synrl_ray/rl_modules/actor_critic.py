@@ -20,7 +20,10 @@ from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import SpikingPolicy, policy_config
 from synrl_ray.policies.spaces import check_spaces
 
-_STATE = "membranes"
+STATE = "membranes"
+"""Name of the carried state among RLlib's states."""
+EPISODE_STARTS = "episode_starts"
+"""Optional column ``[B, E]`` bool: the state is zeroed before these steps, inside the sequence."""
 
 
 class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
@@ -53,13 +56,13 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
     def get_initial_state(self) -> dict[str, np.ndarray]:
         """Membranes at rest, without batch axis; empty where no state is carried."""
         size = self.network.state_size
-        return {_STATE: np.zeros(size, dtype=np.float32)} if size else {}
+        return {STATE: np.zeros(size, dtype=np.float32)} if size else {}
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         inputs, _, state = self._run(batch)
         outputs: dict[str, Any] = {Columns.ACTION_DIST_INPUTS: inputs}
         if self.network.carry_state:
-            outputs[Columns.STATE_OUT] = {_STATE: state}
+            outputs[Columns.STATE_OUT] = {STATE: state}
         return outputs
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -84,7 +87,7 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
         if not self.network.carry_state:
             inputs, values, state = self.network(observations.unsqueeze(0))
             return inputs.squeeze(0), values.squeeze(0), state
-        # RLlib's sequences never cross an episode's start, so there is nothing to mask here.
-        time_major = observations.transpose(0, 1)
-        inputs, values, state = self.network(time_major, batch[Columns.STATE_IN][_STATE])
+        # RLlib's own sequences never cross an episode's start; those of the batched env runner do.
+        starts = batch[EPISODE_STARTS].transpose(0, 1) if EPISODE_STARTS in batch else None
+        inputs, values, state = self.network(observations.transpose(0, 1), batch[Columns.STATE_IN][STATE], starts)
         return inputs.transpose(0, 1), values.transpose(0, 1), state

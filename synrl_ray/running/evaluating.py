@@ -12,7 +12,7 @@ from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.experiment import Evaluation, Experiment
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, load_policy
-from synrl_ray.policies.recording import ObservationRecorder
+from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.result import ENERGY_DECISIONS, describe
 
 
@@ -48,7 +48,8 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
     if video is not None:
         from synrl_ray.evaluation.video import record_episode
 
-        record_episode(policy, environment_factory(env_id, kwargs, render_mode="rgb_array"), video, seed=first_seed)
+        filmed = environment_factory(env_id, kwargs, render_mode="rgb_array")
+        record_episode(SpikeWatcher(policy), filmed, video, seed=first_seed)
     recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
     outcome = evaluate_policy(
         recorder, environment_factory(env_id, kwargs), episodes=episodes or protocol.episodes, seed=first_seed

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from synrl_ray.snn.cell_kernels import SURROGATE_CODES, add_through_spike
+from synrl_ray.snn.compiled import jit
 from synrl_ray.snn.numba_kernel import mask_array, to_parameter
 from synrl_ray.snn.surrogate import Surrogate
 
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_jit
+@jit
 def _rest(mask, t, values):
     num_neurons = values.size // mask.shape[1]
     for b in range(mask.shape[1]):
@@ -29,7 +27,7 @@ def _rest(mask, t, values):
             values[b * num_neurons : (b + 1) * num_neurons] = 0
 
 
-@_jit
+@jit
 def _forward(current, u, a, parameters, mask, spikes, membranes, adaptations):
     """``u`` and ``a`` are overwritten."""
     beta, theta, rho, kappa = parameters[0], parameters[1], parameters[2], parameters[3]
@@ -53,7 +51,7 @@ def _forward(current, u, a, parameters, mask, spikes, membranes, adaptations):
         s_t[:] = s
 
 
-@_jit
+@jit
 def _backward(
     grad_spikes, grad_membranes, grad_adaptations, spikes, membranes, adaptations, membrane, adaptation, parameters,
     mask, kind, slope, grad_current, grad_u, grad_a, sums,

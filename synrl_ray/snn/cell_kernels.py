@@ -8,38 +8,35 @@ Equations: :mod:`synrl_ray.snn.scan`. All arguments are vectors of the block's l
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numba
+from synrl_ray.snn.compiled import jit
 
 RESET_CODES = {"none": 0, "subtract": 1, "zero": 2}
 SURROGATE_CODES = {"fast_sigmoid": 0, "atan": 1, "sigmoid": 2, "straight_through": 3}
 
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_jit
+@jit
 def copy(values, out):
     """``out = values``."""
     for j in range(out.size):
         out[j] = values[j]
 
 
-@_jit
+@jit
 def add(values, total):
     """``total += values``."""
     for j in range(total.size):
         total[j] += values[j]
 
 
-@_jit
+@jit
 def subtract(values, total):
     """``total -= values``."""
     for j in range(total.size):
         total[j] -= values[j]
 
 
-@_jit
+@jit
 def fire(u, theta, fired):
     """Spikes of the membranes ``u``, as ones and zeros."""
     one, zero = u.dtype.type(1), u.dtype.type(0)
@@ -47,7 +44,7 @@ def fire(u, theta, fired):
         fired[j] = one if u[j] > theta[j] else zero
 
 
-@_jit
+@jit
 def fire_and_keep(u, theta, membranes, fired):
     """:func:`fire`, and a copy of ``u`` on the way."""
     one, zero = u.dtype.type(1), u.dtype.type(0)
@@ -56,7 +53,7 @@ def fire_and_keep(u, theta, membranes, fired):
         fired[j] = one if u[j] > theta[j] else zero
 
 
-@_jit
+@jit
 def integrate(drive, bias, decay, theta, reset, u):
     """One step of the membrane ``u`` in place; whether it is reset follows from ``u`` itself."""
     zero = u.dtype.type(0)
@@ -71,7 +68,7 @@ def integrate(drive, bias, decay, theta, reset, u):
             u[j] = decay[j] * u[j] + (drive[j] + bias[j])
 
 
-@_jit
+@jit
 def pool(u, theta, weight, is_first, total):
     """``total += weight * spikes``, from nothing at the first step."""
     zero = u.dtype.type(0)
@@ -83,7 +80,7 @@ def pool(u, theta, weight, is_first, total):
             total[j] += weight if u[j] > theta[j] else zero
 
 
-@_jit
+@jit
 def add_through_spike(grad, scale, u, theta, kind, k, total):
     """``total += scale * dL/ds * sigma'(u - theta)``."""
     one, half, half_pi = u.dtype.type(1), u.dtype.type(0.5), u.dtype.type(math.pi / 2)
@@ -104,7 +101,7 @@ def add_through_spike(grad, scale, u, theta, kind, k, total):
             total[j] += scale * grad[j] * k
 
 
-@_jit
+@jit
 def carry_back(fired, decay, reset, g):
     """Carry ``g`` over one step, in place."""
     one = g.dtype.type(1)
@@ -116,7 +113,7 @@ def carry_back(fired, decay, reset, g):
             g[j] *= decay[j]
 
 
-@_jit
+@jit
 def collect(g, before, fired, reset, beta_sum, theta_sum):
     """What ``beta`` and ``threshold`` receive from one step."""
     one = g.dtype.type(1)

@@ -6,16 +6,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
-
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
-_jit_fused: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-_jit_reordered: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+from synrl_ray.snn.compiled import jit, jit_fused, jit_reordered
 
 
-@_jit_reordered
+@jit_reordered
 def dot(left, i, right, j, num):
     """Inner product of row ``i`` of ``left`` and row ``j`` of ``right``, in any order."""
     total = left.dtype.type(0)
@@ -24,7 +18,7 @@ def dot(left, i, right, j, num):
     return total
 
 
-@_jit
+@jit
 def events(u, theta, b, num, index):
     """Write which of the first ``num`` neurons of row ``b`` fire; return how many they are. Free of branches."""
     count = 0
@@ -34,7 +28,7 @@ def events(u, theta, b, num, index):
     return count
 
 
-@_jit
+@jit
 def add_rows(index, count, rows, num, out, b):
     """Add the rows that ``index`` names to row ``b`` of ``out``, four at a time."""
     j = 0
@@ -50,7 +44,7 @@ def add_rows(index, count, rows, num, out, b):
         j += 1
 
 
-@_jit
+@jit
 def add_to_rows(index, count, values, b, num, rows):
     """Add row ``b`` of ``values`` to the rows that ``index`` names."""
     for j in range(count):
@@ -59,7 +53,7 @@ def add_to_rows(index, count, values, b, num, rows):
             rows[r, n] += values[b, n]
 
 
-@_jit_fused
+@jit_fused
 def combine(coefficients, num_rows, rows, num, out):
     """``out = sum_r coefficients[r] * rows[r]``, four rows at a time."""
     for i in range(num):
@@ -77,7 +71,7 @@ def combine(coefficients, num_rows, rows, num, out):
         r += 1
 
 
-@_jit_fused
+@jit_fused
 def combine_four(values, num_rows, rows, num, out):
     """:func:`combine` for four rows of coefficients at once: each of ``rows`` is loaded a fourth as often."""
     out[:4, :num] = 0
@@ -102,7 +96,7 @@ def combine_four(values, num_rows, rows, num, out):
         r += 1
 
 
-@_jit
+@jit
 def matmul(values, num_rows, rows, num, out):
     """``out[b] = sum_r values[b, r] * rows[r]`` for every row b."""
     b = 0
@@ -114,7 +108,7 @@ def matmul(values, num_rows, rows, num, out):
         b += 1
 
 
-@_jit
+@jit
 def add_outer(values, num_rows, others, b, num, rows):
     """``rows[r] += values[b, r] * others[b]``."""
     for r in range(num_rows):

@@ -16,9 +16,6 @@ weight, bias, beta, threshold, and the lengths of the last two. The readout's we
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
 from synrl_ray.snn.cell_kernels import (
@@ -32,13 +29,13 @@ from synrl_ray.snn.cell_kernels import (
     pool,
     subtract,
 )
+from synrl_ray.snn.compiled import jit
 from synrl_ray.snn.matmul_kernels import add_outer, add_rows, add_to_rows, dot, events, matmul
 
 _CELLS = 1024
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-@_jit
+@jit
 def _tile(parameters, start, length, num, width, out):
     """Repeat one value or ``num`` values of the parameters in every row of ``out``."""
     for n in range(num):
@@ -47,7 +44,7 @@ def _tile(parameters, start, length, num, width, out):
         copy(out[:num], out[b * width : b * width + num])
 
 
-@_jit
+@jit
 def _unpack(parameters, where, sizes, width, rows):
     """Weights ``[L, M, M']`` as stored and transposed, and tiles ``[L, rows*M]`` of bias, decay, threshold."""
     num_layers = where.shape[0]
@@ -70,7 +67,7 @@ def _unpack(parameters, where, sizes, width, rows):
     return weight, transposed, bias, decay, theta
 
 
-@_jit
+@jit
 def _rest_rows(mask, e, first, rows, width, values):
     for b in range(rows):
         if mask[e, first + b]:
@@ -78,21 +75,21 @@ def _rest_rows(mask, e, first, rows, width, values):
                 values[j] = 0
 
 
-@_jit
+@jit
 def _load(state, first, rows, column, num, width, out):
     for b in range(rows):
         for n in range(num):
             out[b * width + n] = state[first + b, column + n]
 
 
-@_jit
+@jit
 def _store(values, first, rows, column, num, width, state):
     for b in range(rows):
         for n in range(num):
             state[first + b, column + n] = values[b * width + n]
 
 
-@_jit
+@jit
 def forward(
     inputs_EBF, state_BS, mask_EB, parameters, where, sizes, resets, pool_K, bias_gain, readout_decay,
     membranes, outputs_EBO, final_BS,
@@ -161,7 +158,7 @@ def forward(
         _store(out, first, rows, column, out_features, out_features, final_BS)
 
 
-@_jit
+@jit
 def _add_sum(cells, start, length, num, width, out):
     """Add the rows of ``cells``, one number a neuron or one for all; the inverse of ``_tile``."""
     for b in range(cells.size // width):
@@ -169,14 +166,14 @@ def _add_sum(cells, start, length, num, width, out):
             out[start + (n if length > 1 else 0)] += cells[b * width + n]
 
 
-@_jit
+@jit
 def _add_transposed(rows, start, num_in, num_out, out):
     for n in range(num_out):
         for i in range(num_in):
             out[start + n * num_in + i] += rows[i, n]
 
 
-@_jit
+@jit
 def backward(
     grad_outputs_EBO, grad_final_BS, inputs_EBF, state_BS, mask_EB, parameters, where, sizes, resets, kinds, slopes,
     pool_K, bias_gain, readout_decay, learned, membranes, grad_inputs_EBF, grad_state_BS, grad_parameters,

@@ -18,9 +18,6 @@ current comes once per ``hold`` steps, 1 or K of them. ``reset`` and ``kind``: c
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
 from synrl_ray.snn.cell_kernels import (
@@ -35,12 +32,12 @@ from synrl_ray.snn.cell_kernels import (
     pool,
     subtract,
 )
+from synrl_ray.snn.compiled import jit
 
 _BLOCK = 2048
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-@_jit
+@jit
 def _tile(values, first, out):
     """Per-cell copy of a scalar or per-neuron parameter for the cells that start at ``first``."""
     start = first % values.size
@@ -55,7 +52,7 @@ def _tile(values, first, out):
         start = 0
 
 
-@_jit
+@jit
 def _sum_to_neurons(values, first, out):
     """Add the cells that start at ``first`` to their neurons."""
     start = first % out.size
@@ -68,14 +65,14 @@ def _sum_to_neurons(values, first, out):
         start = 0
 
 
-@_jit
+@jit
 def _at(planes, t, num_cells, first, size):
     """The block's cells in plane ``t``."""
     start = t * num_cells + first
     return planes[start : start + size]
 
 
-@_jit
+@jit
 def _load(state, column, batch, first, num_neurons, out):
     """The block's cells from rows that hold the neurons from ``column`` on."""
     width = state.size // batch
@@ -90,7 +87,7 @@ def _load(state, column, batch, first, num_neurons, out):
         start = 0
 
 
-@_jit
+@jit
 def _store(values, state, column, batch, first, num_neurons):
     """The inverse of ``_load``."""
     width = state.size // batch
@@ -105,7 +102,7 @@ def _store(values, state, column, batch, first, num_neurons):
         start = 0
 
 
-@_jit
+@jit
 def _rest(mask, e, first, num_neurons, values):
     """Zero the cells of masked rows."""
     last = first + values.size
@@ -115,7 +112,7 @@ def _rest(mask, e, first, num_neurons, values):
                 values[j - first] = 0
 
 
-@_jit
+@jit
 def forward(
     current, bias, state, state_at, beta, threshold, reset, mask_EB, hold, period, pool_K, num_steps, batch,
     num_neurons, membranes, spikes, final, final_at,
@@ -154,7 +151,7 @@ def forward(
         _store(u, final, final_at, batch, first, num_neurons)
 
 
-@_jit
+@jit
 def backward(
     grad_spikes, grad_membranes, grad_final, final_at, membranes, state, state_at, beta, threshold, reset, mask_EB,
     hold, period, pool_K, num_steps, batch, num_neurons, kind, slope, grad_current, grad_state, grad_beta,

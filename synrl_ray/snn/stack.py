@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn.stack_plan import Plan
 
-SMALL_WIDTH, SMALL_ROWS = 128, 256  # up to both a network runs in one compiled call; above, torch's products win
+SMALL_WIDTH, SMALL_ROWS = 128, 512  # up to both a network runs in one compiled call; above, torch's products win
 
 
 def fits(inputs: Tensor, state: Tensor | None, weight: Tensor) -> bool:

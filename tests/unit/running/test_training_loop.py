@@ -18,9 +18,9 @@ from synrl_ray.policies.config import AnnPolicy
 from synrl_ray.policies.policy import load_policy
 from synrl_ray.registry import get_experiment
 from synrl_ray.running import control, result
+from synrl_ray.running.control import ControlTask
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.control import ControlTask
 from synrl_ray.running.task import user_error_in
 from synrl_ray.running.training import Interrupted, train_run
 

@@ -1,0 +1,90 @@
+"""From rollouts to the columns of RLlib's learner.
+
+Legend: T environment steps, N environments, M valid steps of all runners, B sequences of L steps, S state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from torch import Tensor
+
+from synrl_ray.rl_modules.actor_critic import EPISODE_STARTS, STATE
+from synrl_ray.sampling.rollout import Rollout, advantages
+
+Batch = dict[str, Any]
+
+
+def train_batch(rollouts: Sequence[Rollout], *, gamma: float, gae_lambda: float, standardise: bool) -> Batch:
+    """One batch with advantages and value targets.
+
+    Without state, the valid steps as rows ``[M, ...]``. With state, sequences ``[B, L, ...]`` with the state at their
+    start, the steps at which episodes start inside them, and a loss mask of the valid steps.
+
+    Args:
+        rollouts: of all env runners.
+        gamma, gae_lambda: of :func:`synrl_ray.sampling.rollout.advantages`.
+        standardise: bring the advantages to mean 0 and standard deviation 1 over the valid steps.
+    """
+    columns: list[dict[str, np.ndarray]] = []
+    for rollout in rollouts:
+        advantage = advantages(rollout, gamma, gae_lambda)
+        columns.append(
+            {
+                Columns.OBS: rollout.observations,
+                Columns.ACTIONS: rollout.actions,
+                Columns.ACTION_LOGP: rollout.logp,
+                Columns.ACTION_DIST_INPUTS: rollout.inputs,
+                Columns.ADVANTAGES: advantage,
+                Columns.VALUE_TARGETS: advantage + rollout.values[:-1],
+                Columns.LOSS_MASK: rollout.valid,
+                EPISODE_STARTS: rollout.starts,
+            }
+        )
+    if standardise:
+        _standardise([c[Columns.ADVANTAGES] for c in columns], [r.valid for r in rollouts])
+    carries_state = rollouts[0].states.shape[-1] > 0
+    arrange: Callable[[np.ndarray, Rollout], np.ndarray] = _sequences if carries_state else _valid_rows
+    batch: Batch = {
+        name: torch.from_numpy(np.concatenate([arrange(c[name], r) for c, r in zip(columns, rollouts, strict=True)]))
+        for name in columns[0]
+    }
+    if carries_state:
+        states = np.concatenate([r.states.reshape(-1, r.states.shape[-1]) for r in rollouts])
+        batch[Columns.STATE_IN] = {STATE: torch.from_numpy(states)}
+    else:
+        del batch[Columns.LOSS_MASK], batch[EPISODE_STARTS]
+    return batch
+
+
+def take_rows(batch: Batch, rows: Tensor) -> Batch:
+    """Choose rows of every column."""
+    return {name: take_rows(value, rows) if isinstance(value, dict) else value[rows] for name, value in batch.items()}
+
+
+def num_rows(batch: Batch) -> int:
+    """Rows of a batch: steps, or sequences."""
+    return len(batch[Columns.ADVANTAGES])
+
+
+def _standardise(parts: Sequence[np.ndarray], valid: Sequence[np.ndarray]) -> None:
+    every = np.concatenate([part[mask] for part, mask in zip(parts, valid, strict=True)])
+    mean, std = every.mean(), max(float(every.std()), 1e-4)
+    for part in parts:
+        part -= mean
+        part /= std
+
+
+def _valid_rows(array: np.ndarray, rollout: Rollout) -> np.ndarray:
+    return array[rollout.valid]
+
+
+def _sequences(array: np.ndarray, rollout: Rollout) -> np.ndarray:
+    """``[T, N, ...]`` → ``[T/L * N, L, ...]``, in the order of the states."""
+    num_sequences = rollout.states.shape[0]
+    split = array.reshape(num_sequences, -1, *array.shape[1:])
+    return np.ascontiguousarray(split.swapaxes(1, 2)).reshape(-1, split.shape[1], *array.shape[2:])

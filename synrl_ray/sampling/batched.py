@@ -1,0 +1,247 @@
+"""An RLlib env runner that steps a vector environment and writes arrays: no episode objects, no connectors.
+
+Legend: T environment steps of the fragment, N environments, S state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.rllib.core import (
+    COMPONENT_RL_MODULE,
+    DEFAULT_AGENT_ID,
+    DEFAULT_MODULE_ID,
+)
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.utils.checkpoints import Checkpointable
+from ray.rllib.utils.metrics import (
+    EPISODE_LEN_MEAN,
+    EPISODE_RETURN_MAX,
+    EPISODE_RETURN_MEAN,
+    EPISODE_RETURN_MIN,
+    NUM_AGENT_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_EPISODES,
+    NUM_MODULE_STEPS_SAMPLED,
+    WEIGHTS_SEQ_NO,
+)
+
+from synrl_ray.errors import NonFiniteError
+from synrl_ray.policies.spaces import to_environment
+from synrl_ray.sampling.choose import choose_actions
+from synrl_ray.sampling.rollout import Rollout
+from synrl_ray.sampling.vector import make_vector
+
+
+class BatchedEnvRunner(EnvRunner, Checkpointable):
+    """Collects :class:`~synrl_ray.sampling.rollout.Rollout` fragments with an
+    :class:`~synrl_ray.rl_modules.ActorCriticModule`.
+
+    Used through ``config.env_runners(env_runner_cls=BatchedEnvRunner)``, by algorithms that learn from rollouts.
+    Membrane state is kept for every environment and zeroed where an episode starts.
+
+    Raises:
+        NonFiniteError: for a reward or observation that is NaN or infinite.
+    """
+
+    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+        super().__init__(config=config, **kwargs)
+        torch.set_num_threads(1)
+        self.num_envs: int = self.config.num_envs_per_env_runner
+        self.make_env()
+        self.make_module()
+        self._weights_seq_no = 0
+        self._generator = torch.Generator().manual_seed(self._seed or 0)
+        self._restart(self._seed)
+
+    # --- sampling --------------------------------------------------------------------------------------------
+
+    def sample(self, **kwargs: Any) -> Rollout:
+        """Collect T steps of every environment, T from the configuration's fragment length."""
+        num_steps = self.config.get_rollout_fragment_length(self.worker_index)
+        rollout = self._allocate(num_steps)
+        seconds = {"environment": 0.0, "policy": 0.0}
+        for t in range(num_steps):
+            began = time.perf_counter()
+            self._act(rollout, t)
+            decided = time.perf_counter()
+            self._step(rollout, t)
+            seconds["policy"] += decided - began
+            seconds["environment"] += time.perf_counter() - decided
+        with torch.no_grad():
+            _, values, _ = self._forward()
+        rollout.values[num_steps] = values
+        for name, value in seconds.items():
+            self.metrics.log_value(("seconds", name), value, reduce="sum")
+        self._count_steps(rollout.num_steps)
+        return rollout
+
+    def _forward(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The network on the present observations, without moving on."""
+        inputs, values, state = self.module.network(
+            torch.as_tensor(self._observations).unsqueeze(0),
+            torch.from_numpy(self._state),
+            torch.from_numpy(self._starts).unsqueeze(0),
+        )
+        return inputs[0], values[0], state
+
+    def _act(self, rollout: Rollout, t: int) -> None:
+        period = rollout.observations.shape[0] // rollout.states.shape[0]
+        if t % period == 0:
+            rollout.states[t // period] = self._state
+        with torch.no_grad():
+            inputs, values, state = self._forward()
+            actions, logp = choose_actions(self.module.action_space, inputs, self._generator)
+        rollout.observations[t] = self._observations
+        rollout.starts[t] = self._starts
+        rollout.inputs[t], rollout.values[t], rollout.logp[t] = inputs, values, logp
+        rollout.actions[t] = actions
+        self._state = state.numpy()
+
+    def _step(self, rollout: Rollout, t: int) -> None:
+        actions = to_environment(self.module.action_space, rollout.actions[t])
+        observations, rewards, terminated, truncated, _ = self.env.step(actions)
+        rollout.valid[t] = ~self._ended
+        rollout.rewards[t] = rewards
+        rollout.terminated[t], rollout.truncated[t] = terminated, truncated
+        for name, values in (("the reward", rewards), ("the observation", observations)):
+            if not np.isfinite(values).all():
+                raise NonFiniteError(name, f"environment {int(np.argwhere(~np.isfinite(values))[0, 0])}")
+        self._observations = observations
+        self._starts = self._ended  # what has just been reset starts now
+        self._ended = terminated | truncated
+        self._returns += rewards
+        self._lengths += rollout.valid[t]
+        for n in np.flatnonzero(self._ended):
+            self._log_episode(self._lengths[n], self._returns[n])
+        self._returns[self._ended] = 0
+        self._lengths[self._ended] = 0
+
+    def _allocate(self, num_steps: int) -> Rollout:
+        shape, space, action_space = (num_steps, self.num_envs), self.module.observation_space, self.module.action_space
+        size = self.module.network.state_size
+        period = min(num_steps, self.module.network.config.max_seq_len) if size else num_steps
+        if num_steps % period:
+            raise ValueError(f"a fragment of {num_steps} steps does not divide into sequences of {period}")
+        is_discrete = not action_space.shape
+        return Rollout(
+            observations=np.empty((*shape, *space.shape), space.dtype),
+            actions=np.empty((*shape, *action_space.shape), np.int64 if is_discrete else np.float32),
+            inputs=np.empty((*shape, self.module.network.num_distribution_inputs), np.float32),
+            logp=np.empty(shape, np.float32),
+            values=np.empty((num_steps + 1, self.num_envs), np.float32),
+            rewards=np.empty(shape, np.float32),
+            terminated=np.empty(shape, np.bool_),
+            truncated=np.empty(shape, np.bool_),
+            valid=np.empty(shape, np.bool_),
+            starts=np.empty(shape, np.bool_),
+            states=np.empty((num_steps // period, self.num_envs, size), np.float32),
+        )
+
+    # --- metrics ---------------------------------------------------------------------------------------------
+
+    def _log_episode(self, length: float, episode_return: float) -> None:
+        window = max(1, -(-self.config.metrics_num_episodes_for_smoothing // (self.config.num_env_runners or 1)))
+        self.metrics.log_value(EPISODE_LEN_MEAN, float(length), window=window)
+        self.metrics.log_value(EPISODE_RETURN_MEAN, float(episode_return), window=window)
+        self.metrics.log_value(EPISODE_RETURN_MIN, float(episode_return), reduce="min", window=window)
+        self.metrics.log_value(EPISODE_RETURN_MAX, float(episode_return), reduce="max", window=window)
+        self.metrics.log_value(NUM_EPISODES, 1, reduce="sum")
+
+    def _count_steps(self, num_steps: int) -> None:
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, num_steps, reduce="sum")
+        self.metrics.log_value((NUM_AGENT_STEPS_SAMPLED, DEFAULT_AGENT_ID), num_steps, reduce="sum")
+        self.metrics.log_value((NUM_MODULE_STEPS_SAMPLED, DEFAULT_MODULE_ID), num_steps, reduce="sum")
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, num_steps, reduce="lifetime_sum", with_throughput=True)
+        self.num_env_steps_sampled_lifetime += num_steps
+
+    def get_metrics(self) -> Any:
+        """Metrics since the last call."""
+        return self.metrics.reduce()
+
+    # --- RLlib's interface -----------------------------------------------------------------------------------
+
+    def apply(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call ``func(self, ...)`` and let its exceptions through, so that the driver learns the cause."""
+        return func(self, *args, **kwargs)
+
+    def make_env(self) -> None:
+        """Make the vector environment."""
+        self.env = make_vector(self.config.env, dict(self.config.env_config), self.num_envs)
+
+    def make_module(self) -> None:
+        """Build the module."""
+        spec = self.config.get_rl_module_spec(env=self.env, spaces=self.get_spaces(), inference_only=False)
+        self.module = spec.build()
+
+    def get_spaces(self) -> dict[str, Any]:
+        """Spaces of the vector environment, of one environment, of the module."""
+        single = (self.env.single_observation_space, self.env.single_action_space)
+        return {
+            INPUT_ENV_SPACES: (self.env.observation_space, self.env.action_space),
+            INPUT_ENV_SINGLE_SPACES: single,
+            DEFAULT_MODULE_ID: single,
+        }
+
+    def assert_healthy(self) -> None:
+        """Raise if the runner is not complete."""
+        assert self.env is not None
+        assert self.module is not None
+
+    def stop(self) -> None:
+        """Close the environments."""
+        self.env.close()
+
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Weights and counters; a restored runner starts new episodes from the seed that is next."""
+        state: dict[str, Any] = {
+            NUM_ENV_STEPS_SAMPLED_LIFETIME: self.num_env_steps_sampled_lifetime,
+            "generator": self._generator.get_state().numpy(),
+        }
+        if self._check_component(COMPONENT_RL_MODULE, components, not_components):
+            state[COMPONENT_RL_MODULE] = self.module.get_state(**kwargs)
+            state[WEIGHTS_SEQ_NO] = self._weights_seq_no
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`get_state`; also how RLlib hands over new weights."""
+        if COMPONENT_RL_MODULE in state:
+            weights = state[COMPONENT_RL_MODULE]
+            if isinstance(weights, ray.ObjectRef):
+                weights = ray.get(weights)
+            self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
+            self._weights_seq_no = state.get(WEIGHTS_SEQ_NO, self._weights_seq_no)
+        if "generator" in state:
+            self._generator.set_state(torch.from_numpy(np.asarray(state["generator"])))
+            self.num_env_steps_sampled_lifetime = state[NUM_ENV_STEPS_SAMPLED_LIFETIME]
+            self._restart((self._seed or 0) + self.num_env_steps_sampled_lifetime)
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[()], dict[str, Any]]:
+        """How to make another one."""
+        return (), {"config": self.config}
+
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        """The module."""
+        return [(COMPONENT_RL_MODULE, self.module)]
+
+    def _restart(self, seed: int | None) -> None:
+        """New episodes everywhere."""
+        self._observations, _ = self.env.reset(seed=seed)
+        self._state = np.zeros((self.num_envs, self.module.network.state_size), np.float32)
+        self._starts = np.ones(self.num_envs, np.bool_)
+        self._ended = np.zeros(self.num_envs, np.bool_)
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs)

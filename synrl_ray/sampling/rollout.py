@@ -1,0 +1,74 @@
+"""What a batched env runner collects, and advantages over it.
+
+Legend: T environment steps of the fragment, N environments, D distribution inputs, S state, L sequence length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+@dataclass
+class Rollout:
+    """One fragment of N environments, time-major.
+
+    Gymnasium's vector environments reset on the step *after* an episode's end: that step ignores the action and is no
+    transition. It stays in the arrays as a row that is not ``valid``; its observation is the final one of the
+    episode, so that ``values[t + 1]`` is always the value of what followed step ``t``.
+    """
+
+    observations: NDArray[np.generic]
+    """``[T, N, *obs]`` in the environment's own dtype."""
+    actions: NDArray[np.generic]
+    """``[T, N, *act]``, as the policy chose them."""
+    inputs: Floats
+    """Distribution inputs ``[T, N, D]``."""
+    logp: Floats
+    """Log-probabilities of the actions ``[T, N]``."""
+    values: Floats
+    """``[T + 1, N]``, the last row for what follows the fragment."""
+    rewards: Floats
+    terminated: Bools
+    truncated: Bools
+    valid: Bools
+    """``[T, N]``; false where the step was an environment's reset."""
+    starts: Bools
+    """``[T, N]``; true where an episode starts: the state is zeroed before that observation."""
+    states: Floats
+    """``[T / L, N, S]``: the states before every L-th step; S is 0 where none is carried."""
+
+    @property
+    def num_steps(self) -> int:
+        """Environment steps, without resets."""
+        return int(self.valid.sum())
+
+
+def advantages(rollout: Rollout, gamma: float, gae_lambda: float) -> Floats:
+    r"""Generalised advantage estimates ``[T, N]``, all environments at once; 0 where a step is not valid.
+
+    .. math::
+        \delta_t &= r_t + \gamma (1 - d_t) V(x_{t+1}) - V(x_t) \\
+        A_t &= \delta_t + \gamma \lambda (1 - e_t) A_{t+1}
+
+    ``d`` is one after termination only, ``e`` after termination and truncation: a truncated episode is bootstrapped
+    from the value of its final observation, a terminated one is not.
+
+    References:
+        Schulman et al. (2016), "High-dimensional continuous control using generalized advantage estimation",
+        arXiv:1506.02438, eqs. 11 and 16.
+    """
+    goes_on = ~(rollout.terminated | rollout.truncated)
+    bootstrap = np.where(rollout.terminated, 0, rollout.values[1:])
+    deltas = rollout.rewards + gamma * bootstrap - rollout.values[:-1]
+    result = np.zeros_like(deltas)
+    running = np.zeros_like(deltas[0])
+    for t in range(len(deltas) - 1, -1, -1):
+        running = np.where(rollout.valid[t], deltas[t] + gamma * gae_lambda * goes_on[t] * running, 0)
+        result[t] = running
+    return result.astype(np.float32)
