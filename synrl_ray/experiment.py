@@ -12,6 +12,7 @@ from synrl_ray.policies.config import AnnPolicy, PolicyConfig, PolicyKind, Spiki
 from synrl_ray.supervised.config import AnnClassifier, ClassifierConfig, SpikingClassifier
 
 __all__ = [
+    "A2C",
     "PPO",
     "AccuracyTarget",
     "AnnClassifier",
@@ -26,6 +27,7 @@ __all__ = [
     "LogUniform",
     "Mnist",
     "PolicyKind",
+    "Reinforce",
     "SpikingClassifier",
     "SpikingPolicy",
     "Stopping",
@@ -53,7 +55,7 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class PPO:
-    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), run by RLlib."""
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), on batched rollouts."""
 
     name: Literal["ppo"] = "ppo"
     lr: Positive = 1e-3
@@ -74,6 +76,52 @@ class PPO:
     vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
     grad_clip: Positive = 0.5
     """Bound on the global norm of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class A2C:
+    """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
+
+    name: Literal["a2c"] = "a2c"
+    lr: Positive = 7e-4
+    """Learning rate of RMSprop at the start."""
+    lr_decay: bool = True
+    """Anneal the learning rate linearly to zero at the last step."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    gae_lambda: Fraction = 1.0
+    """Lambda of generalised advantage estimation; 1 gives n-step returns."""
+    num_steps: Count = 5
+    """Environment steps of a fragment, in each environment."""
+    entropy_coeff: Annotated[float, Ge(0)] = 0.0
+    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
+    rmsprop_alpha: Fraction = 0.99
+    rmsprop_eps: Positive = 1e-5
+    """Epsilon, inside the root as in TensorFlow."""
+    grad_clip: Positive = 0.5
+    """Bound on the global norm of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reinforce:
+    """REINFORCE (Williams 1992, doi:10.1007/BF00992696): whole episodes, one in each environment, reward-to-go."""
+
+    name: Literal["reinforce"] = "reinforce"
+    lr: Positive = 3e-3
+    """Learning rate of Adam at the start."""
+    lr_decay: bool = True
+    """Anneal the learning rate linearly to zero at the last step."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    use_baseline: bool = True
+    """Subtract the critic's values from the rewards to go."""
+    entropy_coeff: Annotated[float, Ge(0)] = 0.0
+    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
+    grad_clip: Positive = 0.5
+    """Bound on the global norm of the gradient."""
+
+
+ControlAlgorithm = PPO | A2C | Reinforce
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +198,7 @@ class Experiment:
     environment: Environment
     spiking: SpikingPolicy
     ann: AnnPolicy
-    algorithm: PPO
+    algorithm: ControlAlgorithm
     stopping: Stopping
     evaluation: Evaluation = field(default_factory=Evaluation)
     target: Target | None = None

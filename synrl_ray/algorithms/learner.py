@@ -1,35 +1,135 @@
-"""Stop at the first tensor that is not finite, before it reaches the weights."""
+"""The learner of the rollout algorithms: exact minibatches, one lean step each, and a stop at the first NaN."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from torch import Tensor
 
+from synrl_ray.algorithms.losses import Terms, policy_gradient_loss, ppo_loss
+from synrl_ray.algorithms.rmsprop import RMSpropTF
+from synrl_ray.algorithms.train_batch import num_rows, take_rows
 from synrl_ray.errors import NonFiniteError
+from synrl_ray.sampling.distributions import logp_and_entropy
 
 
-class FinitePPOLearner(PPOTorchLearner):
-    """PPO's learner, which raises :class:`NonFiniteError` instead of stepping on a NaN or infinite loss.
+class RolloutLearner(TorchLearner):
+    """Learns from the batches of :func:`synrl_ray.algorithms.train_batch.train_batch`.
 
-    RLlib averages losses in a way that skips NaN, so a driver cannot see them in the metrics.
+    Each epoch passes over every row exactly once, in a new order. The optimiser's step is RLlib's, without its
+    bookkeeping per minibatch.
+
+    Raises:
+        NonFiniteError: instead of stepping on a loss that is NaN or infinite.
     """
+
+    @abstractmethod
+    def loss(self, config: Any, columns: dict[str, Tensor]) -> Terms:
+        """The loss from ``logp, entropy, values`` and the batch's columns, each ``[M]``."""
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """RMSprop or Adam, as the configuration says."""
+        parameters = self.get_parameters(self._module[module_id])
+        if config.optimizer_name == "rmsprop":
+            optimizer: torch.optim.Optimizer = RMSpropTF(parameters, alpha=config.rmsprop_alpha, eps=config.rmsprop_eps)
+        else:
+            optimizer = torch.optim.Adam(parameters, fused=True)
+        self.register_optimizer(
+            module_id=module_id, optimizer=optimizer, params=parameters, lr_or_lr_schedule=config.lr
+        )
+
+    def _create_iterator_if_necessary(
+        self, *, training_data: Any, num_epochs: int = 1, minibatch_size: int | None = None, **kwargs: Any
+    ) -> Iterator[MultiAgentBatch]:
+        batch = dict(training_data.batch.policy_batches[DEFAULT_MODULE_ID])
+        rows, steps_each = num_rows(batch), batch[Columns.ADVANTAGES][0].numel()
+        size = rows if minibatch_size is None else max(1, minibatch_size // steps_each)
+        for _ in range(num_epochs):
+            for chosen in torch.randperm(rows).split(size):
+                yield MultiAgentBatch(
+                    {DEFAULT_MODULE_ID: SampleBatch(take_rows(batch, chosen))}, env_steps=len(chosen) * steps_each
+                )
+
+    def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
+        outputs = self.module.forward_train(batch)
+        loss = self.compute_loss_for_module(
+            module_id=DEFAULT_MODULE_ID,
+            config=self.config,
+            batch=batch[DEFAULT_MODULE_ID],
+            fwd_out=outputs[DEFAULT_MODULE_ID],
+        )
+        (optimizer,) = self._named_optimizers.values()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.grad_clip is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
+        optimizer.step()
+        return outputs, {DEFAULT_MODULE_ID: loss.detach()}, {}
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
     ) -> Tensor:
-        """The PPO loss, checked."""
-        loss: Tensor = super().compute_loss_for_module(module_id=module_id, config=config, batch=batch, fwd_out=fwd_out)
-        if not torch.isfinite(loss):
-            name = _first_not_finite({"batch": batch, "network output": fwd_out}) or "the total loss"
+        """The algorithm's loss over the valid steps, checked."""
+        module = self.module[module_id].unwrapped()
+        logp, entropy = logp_and_entropy(
+            module.action_space, fwd_out[Columns.ACTION_DIST_INPUTS], batch[Columns.ACTIONS]
+        )
+        columns = {
+            "logp": logp,
+            "entropy": entropy,
+            "values": fwd_out[Columns.EMBEDDINGS],
+            "old_logp": batch[Columns.ACTION_LOGP],
+            "advantages": batch[Columns.ADVANTAGES],
+            "value_targets": batch[Columns.VALUE_TARGETS],
+        }
+        if Columns.LOSS_MASK in batch:
+            columns = {name: column[batch[Columns.LOSS_MASK]] for name, column in columns.items()}
+        self._terms = self.loss(config, columns)
+        total = self._terms.total
+        if not torch.isfinite(total):
+            name = first_not_finite({"batch": batch, "network output": fwd_out}) or "the total loss"
             raise NonFiniteError(name, f"module {module_id!r}")
-        return loss
+        return total
+
+    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Log the last minibatch's terms."""
+        super().after_gradient_based_update(timesteps=timesteps)
+        terms = self._terms
+        values = {"policy_loss": terms.policy, "vf_loss": terms.value, "entropy": terms.entropy}
+        self.metrics.log_dict({name: value.detach() for name, value in values.items()}, key=DEFAULT_MODULE_ID, window=1)
 
 
-def _first_not_finite(groups: Mapping[str, Mapping[str, Any]]) -> str | None:
+class PPOLearner(RolloutLearner):
+    """The clipped surrogate objective."""
+
+    def loss(self, config: Any, columns: dict[str, Tensor]) -> Terms:
+        """See :func:`synrl_ray.algorithms.losses.ppo_loss`."""
+        return ppo_loss(
+            **columns,
+            clip_param=config.clip_param,
+            value_coeff=config.vf_loss_coeff,
+            entropy_coeff=config.entropy_coeff,
+        )
+
+
+class PolicyGradientLearner(RolloutLearner):
+    """The plain policy gradient of A2C and REINFORCE."""
+
+    def loss(self, config: Any, columns: dict[str, Tensor]) -> Terms:
+        """See :func:`synrl_ray.algorithms.losses.policy_gradient_loss`."""
+        del columns["old_logp"]
+        return policy_gradient_loss(**columns, value_coeff=config.vf_loss_coeff, entropy_coeff=config.entropy_coeff)
+
+
+def first_not_finite(groups: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Name the first floating tensor with a NaN or infinity, inputs before outputs."""
     for group, tensors in groups.items():
         for name, tensor in tensors.items():

@@ -6,6 +6,7 @@ Legend: T environment steps, N environments, M valid steps of all runners, B seq
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from synrl_ray.sampling.rollout import Rollout, advantages
 Batch = dict[str, Any]
 
 
-def train_batch(rollouts: Sequence[Rollout], *, gamma: float, gae_lambda: float, standardise: bool) -> Batch:
+def train_batch(
+    rollouts: Sequence[Rollout], *, gamma: float, gae_lambda: float, standardise: bool, use_baseline: bool = True
+) -> Batch:
     """One batch with advantages and value targets.
 
     Without state, the valid steps as rows ``[M, ...]``. With state, sequences ``[B, L, ...]`` with the state at their
@@ -29,9 +32,13 @@ def train_batch(rollouts: Sequence[Rollout], *, gamma: float, gae_lambda: float,
         rollouts: of all env runners.
         gamma, gae_lambda: of :func:`synrl_ray.sampling.rollout.advantages`.
         standardise: bring the advantages to mean 0 and standard deviation 1 over the valid steps.
+        use_baseline: subtract the critic's values; without it the advantages are the discounted rewards to go, and
+            the critic has nothing to learn.
     """
     columns: list[dict[str, np.ndarray]] = []
     for rollout in rollouts:
+        if not use_baseline:
+            rollout = replace(rollout, values=np.zeros_like(rollout.values))
         advantage = advantages(rollout, gamma, gae_lambda)
         columns.append(
             {

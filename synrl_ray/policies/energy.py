@@ -35,8 +35,8 @@ def decision_energy(
     num_outputs = network.num_inputs + (1 if policy.config.share_layers else 0)
     twin = count_energy(MLP(actor.in_features, policy.config.hidden_sizes, num_outputs), inputs, constants=constants)  # type: ignore[arg-type]
     return {
-        "policy": own.to_dict(),
-        "matched_ann": twin.to_dict(),
+        "policy": {**own.to_dict(), "spikes_per_layer": list(own.spikes_per_layer)},
+        "matched_ann": {**twin.to_dict(), "spikes_per_layer": []},
         "energy_ratio": own.energy_pj / twin.energy_pj if twin.energy_pj else None,
         "decisions": len(observations),
         "constants_pj": {"mac": (constants or EnergyConstants()).mac_pj, "ac": (constants or EnergyConstants()).ac_pj},

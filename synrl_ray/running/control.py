@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import Experiment
+from synrl_ray.experiment import PPO, Experiment
 from synrl_ray.running.result import combine_seeds, draw_curves, evaluate_run, finish_run
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -45,7 +45,7 @@ class ControlTask:
         check_spaces(env.observation_space, env.action_space, experiment.environment.id)
         env.close()
         settings = experiment.algorithm
-        if settings.minibatch_size > settings.train_batch_size:
+        if isinstance(settings, PPO) and settings.minibatch_size > settings.train_batch_size:
             raise UserError(
                 f"minibatch_size {settings.minibatch_size} is larger than train_batch_size {settings.train_batch_size}",
                 "make it smaller",
@@ -140,11 +140,11 @@ def control_experiment(spec: RunSpec) -> Experiment:
 def _build(spec: RunSpec) -> Algorithm:
     import torch
 
-    from synrl_ray.algorithms.ppo import ppo_config
+    from synrl_ray.algorithms.build import algorithm_config
 
     torch.set_num_threads(1)
     logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # what goes wrong arrives as an exception
-    config = ppo_config(control_experiment(spec), spec.policy, seed=spec.seed, num_workers=spec.num_workers)
+    config = algorithm_config(control_experiment(spec), spec.policy, seed=spec.seed, num_workers=spec.num_workers)
     return cast("Algorithm", config.build_algo())
 
 

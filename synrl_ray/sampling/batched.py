@@ -35,9 +35,11 @@ from ray.rllib.utils.metrics import (
 
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.spaces import to_environment
-from synrl_ray.sampling.choose import choose_actions
-from synrl_ray.sampling.rollout import Rollout
+from synrl_ray.sampling.distributions import choose_actions
+from synrl_ray.sampling.rollout import Rollout, join
 from synrl_ray.sampling.vector import make_vector
+
+_PIECE = 64  # steps that whole episodes are collected in
 
 
 class BatchedEnvRunner(EnvRunner, Checkpointable):
@@ -50,6 +52,15 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     Raises:
         NonFiniteError: for a reward or observation that is NaN or infinite.
     """
+
+    _observations: np.ndarray
+    _state: np.ndarray
+    _starts: np.ndarray
+    """Environments whose present observation starts an episode."""
+    _ended: np.ndarray
+    """Environments whose episode has ended: their next step is a reset."""
+    _returns: np.ndarray
+    _lengths: np.ndarray
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
@@ -64,8 +75,12 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     # --- sampling --------------------------------------------------------------------------------------------
 
     def sample(self, **kwargs: Any) -> Rollout:
-        """Collect T steps of every environment, T from the configuration's fragment length."""
-        num_steps = self.config.get_rollout_fragment_length(self.worker_index)
+        """Collect T steps of every environment, or one whole episode of each, as ``batch_mode`` says."""
+        if self.config.batch_mode == "complete_episodes":
+            return self._sample_episodes()
+        return self._sample_steps(self.config.get_rollout_fragment_length(self.worker_index))
+
+    def _sample_steps(self, num_steps: int) -> Rollout:
         rollout = self._allocate(num_steps)
         seconds = {"environment": 0.0, "policy": 0.0}
         for t in range(num_steps):
@@ -80,6 +95,26 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         rollout.values[num_steps] = values
         for name, value in seconds.items():
             self.metrics.log_value(("seconds", name), value, reduce="sum")
+        self._count_steps(rollout.num_steps)
+        return rollout
+
+    def _sample_episodes(self) -> Rollout:
+        """One episode of every environment, so that short ones are not favoured; steps after its end are not valid."""
+        self._restart(None)
+        pieces: list[Rollout] = []
+        running = np.ones(self.num_envs, np.bool_)
+        while running.any():
+            piece = self._allocate(self._sequence_length() if self.module.network.state_size else _PIECE)
+            pieces.append(piece)
+            for t in range(len(piece.valid)):
+                self._act(piece, t)
+                self._step(piece, t, counted=running)
+                running = running & ~self._ended
+                if not running.any():
+                    break
+            with torch.no_grad():
+                piece.values[t + 1] = self._forward()[1]
+        rollout = join(pieces)
         self._count_steps(rollout.num_steps)
         return rollout
 
@@ -105,10 +140,12 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         rollout.actions[t] = actions
         self._state = state.numpy()
 
-    def _step(self, rollout: Rollout, t: int) -> None:
+    def _step(self, rollout: Rollout, t: int, counted: np.ndarray | None = None) -> None:
+        """Step the environments; ``counted`` are those whose steps are kept, all that are not resetting if ``None``."""
         actions = to_environment(self.module.action_space, rollout.actions[t])
         observations, rewards, terminated, truncated, _ = self.env.step(actions)
-        rollout.valid[t] = ~self._ended
+        valid = ~self._ended if counted is None else counted
+        rollout.valid[t] = valid
         rollout.rewards[t] = rewards
         rollout.terminated[t], rollout.truncated[t] = terminated, truncated
         for name, values in (("the reward", rewards), ("the observation", observations)):
@@ -118,32 +155,35 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self._starts = self._ended  # what has just been reset starts now
         self._ended = terminated | truncated
         self._returns += rewards
-        self._lengths += rollout.valid[t]
-        for n in np.flatnonzero(self._ended):
+        self._lengths += valid
+        for n in np.flatnonzero(self._ended & valid):
             self._log_episode(self._lengths[n], self._returns[n])
         self._returns[self._ended] = 0
         self._lengths[self._ended] = 0
 
     def _allocate(self, num_steps: int) -> Rollout:
+        """An empty fragment: nothing in it is valid yet."""
         shape, space, action_space = (num_steps, self.num_envs), self.module.observation_space, self.module.action_space
         size = self.module.network.state_size
-        period = min(num_steps, self.module.network.config.max_seq_len) if size else num_steps
+        period = min(num_steps, self._sequence_length()) if size else num_steps
         if num_steps % period:
             raise ValueError(f"a fragment of {num_steps} steps does not divide into sequences of {period}")
-        is_discrete = not action_space.shape
         return Rollout(
-            observations=np.empty((*shape, *space.shape), space.dtype),
-            actions=np.empty((*shape, *action_space.shape), np.int64 if is_discrete else np.float32),
-            inputs=np.empty((*shape, self.module.network.num_distribution_inputs), np.float32),
-            logp=np.empty(shape, np.float32),
-            values=np.empty((num_steps + 1, self.num_envs), np.float32),
-            rewards=np.empty(shape, np.float32),
-            terminated=np.empty(shape, np.bool_),
-            truncated=np.empty(shape, np.bool_),
-            valid=np.empty(shape, np.bool_),
-            starts=np.empty(shape, np.bool_),
-            states=np.empty((num_steps // period, self.num_envs, size), np.float32),
+            observations=np.zeros((*shape, *space.shape), space.dtype),
+            actions=np.zeros((*shape, *action_space.shape), np.float32 if action_space.shape else np.int64),
+            inputs=np.zeros((*shape, self.module.network.num_distribution_inputs), np.float32),
+            logp=np.zeros(shape, np.float32),
+            values=np.zeros((num_steps + 1, self.num_envs), np.float32),
+            rewards=np.zeros(shape, np.float32),
+            terminated=np.zeros(shape, np.bool_),
+            truncated=np.zeros(shape, np.bool_),
+            valid=np.zeros(shape, np.bool_),
+            starts=np.zeros(shape, np.bool_),
+            states=np.zeros((num_steps // period, self.num_envs, size), np.float32),
         )
+
+    def _sequence_length(self) -> int:
+        return int(self.module.network.config.max_seq_len)
 
     # --- metrics ---------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ Legend: T environment steps of the fragment, N environments, D distribution inpu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,16 @@ class Rollout:
     def num_steps(self) -> int:
         """Environment steps, without resets."""
         return int(self.valid.sum())
+
+
+def join(pieces: Sequence[Rollout]) -> Rollout:
+    """Fragments that follow one another, as one."""
+    columns = {f.name: [getattr(piece, f.name) for piece in pieces] for f in fields(Rollout)}
+    values = columns.pop("values")
+    return Rollout(
+        values=np.concatenate([*(part[:-1] for part in values), values[-1][-1:]]),
+        **{name: np.concatenate(parts) for name, parts in columns.items()},
+    )
 
 
 def advantages(rollout: Rollout, gamma: float, gae_lambda: float) -> Floats:

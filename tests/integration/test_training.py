@@ -82,7 +82,7 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     settings = [item for setting in [*SMALL, "env_steps=16384"] for item in ("--set", setting)]
 
     process = _synrl("train", "cartpole-ppo", "--run-dir", str(folder.path), *settings)
-    _wait_for_checkpoint(folder, process, beyond=2000)
+    _wait_for_checkpoint(folder, process, beyond=1800)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -102,11 +102,11 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     result = json.loads(output)
 
     rows = folder.metrics()
-    assert [row["iteration"] for row in rows] == list(range(1, 9))
+    assert [row["iteration"] for row in rows] == list(range(1, 10))
     steps = [row["env_steps"] for row in rows]
-    # RLlib's vectorised runner overshoots a batch of 2,048 by at most its 8 environments.
+    # A fragment is 2,048 steps of the vector environment; resets among them are no environment steps.
     gains = [after - before for before, after in zip([0, *steps], steps, strict=False)]
-    assert all(2048 <= gain < 2056 for gain in gains), gains
+    assert all(1800 < gain <= 2048 for gain in gains), gains
     assert result["env_steps"] == steps[-1]
     assert [row["lr"] for row in rows] == sorted((row["lr"] for row in rows), reverse=True), "the schedule goes on"
 
@@ -121,7 +121,7 @@ def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, 
     assert folder.result() is None
     checkpoint = folder.checkpoint()
     assert checkpoint is not None
-    assert 2048 <= checkpoint[1].steps < 8 * 600
+    assert 1800 < checkpoint[1].steps < 8 * 600
     assert load_policy(folder.path).act([0.0, 0.0, 0.1, 0.0])[0] in (0, 1)
 
 
@@ -129,7 +129,7 @@ def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, 
 def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     from synrl_ray.errors import UserError
 
-    spec = _spec("env_steps=2048")
+    spec = _spec("env_steps=1500")
     folder = RunFolder.create(tmp_path / "run", spec)
     train_run(folder, spec)
     path, _ = folder.checkpoint()  # type: ignore[misc]

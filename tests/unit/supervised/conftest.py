@@ -23,8 +23,7 @@ def bars(num_images, num_classes):
 @pytest.fixture
 def make_trainable(tmp_path, monkeypatch):
     """Builds a trainable of the small experiment; settings as after ``--set``."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RAY_AIR_LOCAL_CACHE_DIR", str(tmp_path / "home"))
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "ray_results"))
     monkeypatch.setattr(
         trainable, "load_mnist", lambda digits: tuple(bars(n, len(digits)) for n in (NUM_TRAINING, NUM_TEST))
     )

@@ -85,20 +85,19 @@ def test_damaged_description_is_named(saved, content):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": "classifier-2"},
-        {"classes": [3, 8, 9]},
-        {"classes": ["three", 8]},
-        {"classes": None},
-        {"classifier": {"kind": "lstm"}},
-        {"classifier": {"kind": ["spiking"]}},
-        {"classifier": {"kind": "spiking", "hidden_sizes": [7]}},
-        {"classifier": {"kind": "spiking", "hidden_sizes": []}},
-        {"classifier": {**asdict(CONFIGS[0]), "beta": 1.5}},
-        {"classifier": {**asdict(CONFIGS[0]), "bta": 0.5}},
-        {"classifier": {"kind": "ann", "hidden_sizes": [6]}},
-        {"classifier": None},
+        pytest.param({"format": "classifier-2"}, id="later format"),
+        pytest.param({"classes": [3, 8, 9]}, id="more classes than outputs"),
+        pytest.param({"classes": ["three", 8]}, id="class that is no number"),
+        pytest.param({"classes": None}, id="no classes"),
+        pytest.param({"classifier": {"kind": "lstm"}}, id="unknown kind"),
+        pytest.param({"classifier": {"kind": ["spiking"]}}, id="kind that is no text"),
+        pytest.param({"classifier": {**asdict(CONFIGS[0]), "hidden_sizes": [7]}}, id="other sizes"),
+        pytest.param({"classifier": {**asdict(CONFIGS[0]), "hidden_sizes": []}}, id="no sizes"),
+        pytest.param({"classifier": {**asdict(CONFIGS[0]), "beta": 1.5}}, id="value out of range"),
+        pytest.param({"classifier": {**asdict(CONFIGS[0]), "bta": 0.5}}, id="unknown setting"),
+        pytest.param({"classifier": {"kind": "ann", "hidden_sizes": [6]}}, id="the twin"),
+        pytest.param({"classifier": None}, id="no classifier"),
     ],
-    ids=str,
 )
 def test_description_that_does_not_fit_is_refused(saved, changes):
     edit_description(saved, **changes)

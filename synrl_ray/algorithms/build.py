@@ -1,0 +1,83 @@
+"""From an experiment's settings to an RLlib configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from synrl_ray.algorithms.rollout import A2CConfig, PPOConfig, ReinforceConfig, RolloutConfig
+from synrl_ray.experiment import A2C, PPO, Experiment, PolicyKind, Reinforce
+from synrl_ray.policies.config import SpikingPolicy
+from synrl_ray.rl_modules import ActorCriticModule
+
+
+def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, num_workers: int) -> RolloutConfig:
+    """The configuration of one run.
+
+    Args:
+        experiment: what to train.
+        policy: which of its policies.
+        seed: of networks, environments and action sampling.
+        num_workers: env runners in processes of their own; 0 samples in the driver. The train batch is divided
+            among them: scale does not change the hyperparameters.
+
+    Raises:
+        ValueError: if the train batch does not divide into fragments.
+    """
+    environment, settings, network = experiment.environment, experiment.algorithm, experiment.policy(policy)
+    config = _own_settings(settings)
+    config.environment(environment.id, env_config=dict(environment.kwargs))
+    config.env_runners(num_env_runners=num_workers, num_envs_per_env_runner=environment.num_envs)
+    config.learners(num_learners=0)
+    decayed = [[0, settings.lr], [experiment.stopping.env_steps, 0.0]]
+    config.training(
+        lr=decayed if settings.lr_decay else settings.lr,
+        gamma=settings.gamma,
+        grad_clip=settings.grad_clip,
+        train_batch_size_per_learner=_train_batch_size(experiment, policy, num_workers),
+        minibatch_size=settings.minibatch_size if isinstance(settings, PPO) else None,
+    )
+    config.rl_module(rl_module_spec=RLModuleSpec(module_class=ActorCriticModule, model_config=asdict(network)))
+    config.debugging(seed=seed, log_level="ERROR")
+    # An error in an env runner is the user's to see, not RLlib's to retry without end.
+    config.fault_tolerance(restart_failed_env_runners=False)
+    return config
+
+
+def _own_settings(settings: PPO | A2C | Reinforce) -> RolloutConfig:
+    if isinstance(settings, PPO):
+        return PPOConfig().rollouts(
+            gae_lambda=settings.gae_lambda,
+            clip_param=settings.clip_param,
+            num_epochs=settings.num_epochs,
+            entropy_coeff=settings.entropy_coeff,
+            vf_loss_coeff=settings.vf_loss_coeff,
+        )
+    if isinstance(settings, A2C):
+        return A2CConfig().rollouts(
+            gae_lambda=settings.gae_lambda,
+            entropy_coeff=settings.entropy_coeff,
+            vf_loss_coeff=settings.vf_loss_coeff,
+            rmsprop_alpha=settings.rmsprop_alpha,
+            rmsprop_eps=settings.rmsprop_eps,
+        )
+    return ReinforceConfig().rollouts(
+        use_baseline=settings.use_baseline,
+        entropy_coeff=settings.entropy_coeff,
+        vf_loss_coeff=settings.vf_loss_coeff if settings.use_baseline else 0.0,
+    )
+
+
+def _train_batch_size(experiment: Experiment, policy: PolicyKind, num_workers: int) -> int:
+    """Steps of an iteration, rounded up to whole fragments (and those to whole sequences of a carried state)."""
+    settings, network = experiment.algorithm, experiment.policy(policy)
+    num_envs = experiment.environment.num_envs * max(1, num_workers)
+    if isinstance(settings, A2C):
+        return settings.num_steps * num_envs
+    if isinstance(settings, Reinforce):
+        return num_envs  # whole episodes: the runner does not count steps
+    fragment = -(-settings.train_batch_size // num_envs)
+    if isinstance(network, SpikingPolicy) and network.carry_state and fragment > network.max_seq_len:
+        fragment = -(-fragment // network.max_seq_len) * network.max_seq_len
+    return fragment * num_envs

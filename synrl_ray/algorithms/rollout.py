@@ -1,0 +1,149 @@
+"""Algorithms on the batched env runner: sample a fragment everywhere, learn from it, send the weights back."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+    TIMERS,
+)
+
+from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
+from synrl_ray.algorithms.train_batch import train_batch
+from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.sampling.batched import BatchedEnvRunner
+
+
+class RolloutConfig(AlgorithmConfig):
+    """Settings that all rollout algorithms share.
+
+    ``train_batch_size_per_learner`` steps are divided among the runners' environments; with
+    ``batch_mode="complete_episodes"`` every environment runs one whole episode instead.
+    """
+
+    learner: type
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class or RolloutAlgorithm)
+        self.exploration_config: dict[str, Any] = {}
+        self.env_runner_cls = BatchedEnvRunner
+        self.rollout_fragment_length = "auto"
+        self.gae_lambda = 1.0
+        self.standardise_advantages = False
+        self.use_baseline = True
+        self.vf_loss_coeff = 0.5
+        self.entropy_coeff = 0.0
+        self.num_epochs = 1
+        self.optimizer_name: Literal["adam", "rmsprop"] = "adam"
+
+    def rollouts(self, **settings: Any) -> RolloutConfig:
+        """Set the algorithm's own settings by name.
+
+        Raises:
+            ValueError: for a name that is no setting.
+        """
+        for name, value in settings.items():
+            if not hasattr(self, name):
+                raise ValueError(f"unknown setting {name!r} of {type(self).__name__}")
+            setattr(self, name, value)
+        return self
+
+    def get_default_learner_class(self) -> type:
+        """The algorithm's learner."""
+        return self.learner
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """A spiking actor-critic."""
+        return RLModuleSpec(module_class=ActorCriticModule)
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        return {}
+
+
+class PPOConfig(RolloutConfig):
+    """Proximal policy optimisation."""
+
+    learner = PPOLearner
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clip_param = 0.2
+        self.gae_lambda = 0.95
+        self.standardise_advantages = True
+
+
+class A2CConfig(RolloutConfig):
+    """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
+
+    learner = PolicyGradientLearner
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.optimizer_name = "rmsprop"
+        self.rmsprop_alpha = 0.99
+        self.rmsprop_eps = 1e-5
+
+
+class ReinforceConfig(A2CConfig):
+    """REINFORCE (Williams 1992, doi:10.1007/BF00992696): whole episodes, reward-to-go, with or without baseline."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch_mode = "complete_episodes"
+        self.optimizer_name = "adam"
+        self.standardise_advantages = True
+
+
+class RolloutAlgorithm(Algorithm):
+    """One iteration: every runner fills a fragment, the learner passes over all of it, weights go back."""
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        """The settings."""
+        return PPOConfig()
+
+    def training_step(self) -> None:
+        """Sample, learn, synchronise."""
+        config = self.config
+        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            results = self.env_runner_group.foreach_env_runner(
+                lambda runner: (runner.sample(), runner.get_metrics()),
+                local_env_runner=self.env_runner_group.num_remote_env_runners() == 0,
+            )
+            rollouts = [rollout for rollout, _ in results]
+            self.metrics.aggregate([metrics for _, metrics in results], key=ENV_RUNNER_RESULTS)
+        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+            batch = train_batch(
+                rollouts,
+                gamma=config.gamma,
+                gae_lambda=config.gae_lambda,
+                standardise=config.standardise_advantages,
+                use_baseline=config.use_baseline,
+            )
+            learned = self.learner_group.update(
+                batch=MultiAgentBatch(
+                    {DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=sum(rollout.num_steps for rollout in rollouts)
+                ),
+                timesteps={
+                    NUM_ENV_STEPS_SAMPLED_LIFETIME: self.metrics.peek(
+                        (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
+                    )
+                },
+                num_epochs=config.num_epochs,
+                minibatch_size=config.minibatch_size,
+            )
+            self.metrics.aggregate(learned, key=LEARNER_RESULTS)
+        with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+            self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)

@@ -1,0 +1,120 @@
+"""What several seeds amount to, and what is printed."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from synrl_ray.registry import get_experiment
+from synrl_ray.running import report
+from synrl_ray.running.classification import ClassificationTask
+from synrl_ray.running.classification_result import combine_accuracies
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.seeds import Outcome, _summarise
+from synrl_ray.running.spec import RunSpec
+
+PROTOCOL = {"data": "MNIST, official test set", "classes": [3, 8], "test_images": 1000}
+
+
+def result_of(seed, errors, **changes):
+    return {
+        "experiment": "mnist-binary",
+        "policy": "spiking",
+        "seed": seed,
+        "samples": 640,
+        "wall_seconds": 12.3 + seed,
+        "accuracy": 1 - errors / 1000,
+        "accuracy_ci95": [0.9, 1.0],
+        "errors": errors,
+        "protocol": PROTOCOL,
+        "versions": {"python": "3.11"},
+        **changes,
+    }
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two finished runs of two epochs each."""
+    specs = [
+        RunSpec(experiment=get_experiment("mnist-binary"), policy="spiking", seed=seed, num_workers=0)
+        for seed in (0, 1)
+    ]
+    folders = [RunFolder.create(tmp_path / f"spiking-seed{spec.seed}", spec) for spec in specs]
+    for folder, errors in zip(folders, (10, 30), strict=True):
+        for epoch in (1, 2):
+            folder.append_metrics({"iteration": epoch, "samples": 320 * epoch, "evaluation_accuracy": 0.4 + epoch / 4})
+        folder.write_result(result_of(folder.spec().seed, errors))
+    return folders, specs
+
+
+def test_accuracy_of_several_seeds_is_that_of_all_their_test_images():
+    """40 of 3000 wrong: p = 0.98667; the Wilson interval is scipy's."""
+    combined = combine_accuracies([result_of(seed, errors) for seed, errors in enumerate((10, 30, 0))])
+    assert combined["accuracy"] == pytest.approx(2960 / 3000)
+    assert combined["accuracy_ci95"] == pytest.approx([0.981896, 0.990193], abs=1e-6)
+    assert combined["accuracy_per_seed"] == [0.99, 0.97, 1.0]
+    assert (combined["seeds"], combined["wall_seconds"]) == ([0, 1, 2], [12.3, 13.3, 14.3])
+    assert (combined["experiment"], combined["policy"], combined["protocol"]) == ("mnist-binary", "spiking", PROTOCOL)
+
+
+def test_one_seed_keeps_its_accuracy():
+    combined = combine_accuracies([result_of(5, 10)])
+    assert (combined["accuracy"], combined["seeds"]) == (0.99, [5])
+
+
+def test_summary_of_several_seeds_lies_beside_the_runs(runs, tmp_path):
+    outcome = _summarise(*runs)
+    assert (outcome.folder, outcome.result["accuracy"]) == (tmp_path / "spiking-2seeds", 0.98)
+    assert json.loads((outcome.folder / "result.json").read_text()) == outcome.result
+    assert {path.name for path in outcome.folder.iterdir()} == {"result.json", "learning_curve.png"}
+
+
+def test_curves_are_drawn_for_one_seed_and_for_several(runs, tmp_path):
+    folders, _ = runs
+    for count in (1, 2):
+        ClassificationTask.draw(folders[:count], tmp_path / "curve.png")
+        content = (tmp_path / "curve.png").read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert struct.unpack(">II", content[16:24]) == (1200, 750)
+
+
+def printed(capsys, show, subject):
+    show(subject)
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.splitlines()
+
+
+def test_report_of_one_run_says_accuracy_protocol_and_where_the_files_are(capsys):
+    result = result_of(0, 10, accuracy_ci95=[0.98169, 0.99456])
+    outcome = Outcome(result=result, folder=Path("runs/a"), runs=(Path("runs/a"),))
+    assert printed(capsys, report.print_outcome, outcome) == [
+        "",
+        "mnist-binary (spiking), 12 s",
+        "Accuracy      99.00%  (95 % interval 98.17% to 99.46%)",
+        "Protocol      MNIST, official test set, 1,000 images of the digits 3, 8",
+        "",
+        "Files         runs/a/  (result.json, pictures, policy)",
+        "Judge again   synrl evaluate runs/a",
+    ]
+
+
+def test_report_of_several_seeds_says_each_ones_accuracy(capsys):
+    result = combine_accuracies([result_of(0, 10), result_of(1, 30)])
+    runs = (Path("runs/s0"), Path("runs/s1"))
+    lines = printed(capsys, report.print_outcome, Outcome(result=result, folder=Path("runs/both"), runs=runs))
+    assert lines[1] == "mnist-binary (spiking), 12 s, 13 s"
+    assert [line.split() for line in lines[2:4]] == [["Seed", "0", "99.00%"], ["Seed", "1", "97.00%"]]
+    assert lines[4].startswith("Accuracy      98.00%  (95 % interval 97.2")
+    assert lines[-2].startswith("Files         runs/both/  (result.json")
+    assert "policy" not in lines[-2]
+
+
+def test_evaluation_says_which_classifier_and_its_accuracy(capsys):
+    result = {"policy": "ann", "run": "runs/a", "accuracy": 0.995, "accuracy_ci95": [0.99, 0.998], "errors": 5}
+    assert printed(capsys, report.print_evaluation, {**result, "protocol": PROTOCOL}) == [
+        "runs/a: ann classifier",
+        "Accuracy      99.50%  (95 % interval 99.00% to 99.80%)",
+        "Protocol      MNIST, official test set, 1,000 images of the digits 3, 8",
+    ]
