@@ -25,12 +25,11 @@ class UserError(Exception):
 class NonFiniteError(UserError):
     """A tensor holds NaN or infinity: training stops, the last good checkpoint stays."""
 
-    def __init__(self, tensor: str, where: str) -> None:
+    def __init__(
+        self, tensor: str, where: str, remedy: str = "try a smaller learning rate, or check the environment"
+    ) -> None:
         self.tensor, self.where = tensor, where
-        super().__init__(
-            f"{tensor} is not finite ({where})",
-            "the last good checkpoint is kept; try a smaller learning rate, or check the environment",
-        )
+        super().__init__(f"{tensor} is not finite ({where})", remedy)
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.tensor, self.where)
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.tensor, self.where, self.remedy)

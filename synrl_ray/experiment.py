@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
+from pydantic import Field
 
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, PolicyKind, SpikingPolicy
 from synrl_ray.supervised.config import AnnClassifier, ClassifierConfig, SpikingClassifier
@@ -198,7 +199,7 @@ class Experiment:
     environment: Environment
     spiking: SpikingPolicy
     ann: AnnPolicy
-    algorithm: ControlAlgorithm
+    algorithm: Annotated[ControlAlgorithm, Field(discriminator="name")]
     stopping: Stopping
     evaluation: Evaluation = field(default_factory=Evaluation)
     target: Target | None = None

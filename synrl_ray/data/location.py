@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ _TIMEOUT_SECONDS = 20.0
 def data_folder() -> Path:
     """``SYNRL_DATA`` if set, else ``~/.cache/synrl_ray``."""
     named = os.environ.get("SYNRL_DATA")
-    return Path(named) if named else Path.home() / ".cache" / "synrl_ray"
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "synrl_ray"
 
 
 def md5(content: bytes) -> str:
@@ -38,7 +39,10 @@ def fetch(path: Path, urls: Iterable[str], is_intact: Callable[[bytes], bool]) -
         UserError: if the file at hand is damaged, or none is at hand and none can be fetched.
     """
     if path.exists():
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"data file {path} cannot be read ({error.strerror})", "mend or move it") from error
         if not is_intact(content):
             raise UserError(f"data file {path} is damaged (wrong checksum)", "delete it, so that it is fetched again")
         return content
@@ -47,11 +51,15 @@ def fetch(path: Path, urls: Iterable[str], is_intact: Callable[[bytes], bool]) -
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
                 content = response.read()
-        except (urllib.error.URLError, OSError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             reason = str(getattr(error, "reason", error))
             continue
         if is_intact(content):
-            write_atomically(path, content)
+            try:
+                write_atomically(path, content)
+            except OSError as error:
+                problem = f"data file {path} cannot be written ({error.strerror})"
+                raise UserError(problem, "set SYNRL_DATA to a folder that can be written") from error
             return content
         reason = f"{url} serves a damaged file"
     raise UserError(

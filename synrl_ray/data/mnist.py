@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def _read(folder: Path, name: str) -> NDArray[np.uint8]:
     def is_intact(content: bytes) -> bool:
         try:
             return md5(gzip.decompress(content)) == _FILES[name]
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             return False
 
     return _parse_idx(gzip.decompress(fetch(folder / f"{name}.gz", [f"{_URL}{name}.gz"], is_intact)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.errors import UserError
 
 
@@ -23,6 +24,7 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any] | None = None, **ext
         UserError: for an unknown id (with the nearest ones), a missing package or a refused argument.
     """
     try:
+        ensure_registered(env_id)
         return gym.make(env_id, **{**(kwargs or {}), **extra})
     except (gym.error.NameNotFound, gym.error.NamespaceNotFound, gym.error.VersionNotFound) as error:
         nearest = difflib.get_close_matches(env_id, list(gym.registry), n=3)

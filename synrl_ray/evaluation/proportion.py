@@ -26,4 +26,6 @@ def wilson_interval(num_successes: int, num_trials: int, confidence: float = 0.9
     p, n = num_successes / num_trials, num_trials
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
+    low = 0.0 if num_successes == 0 else (centre - half) / (1 + z * z / n)
+    high = 1.0 if num_successes == num_trials else (centre + half) / (1 + z * z / n)
+    return low, high

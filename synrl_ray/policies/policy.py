@@ -91,7 +91,7 @@ class Policy:
         if isinstance(space, spaces.Discrete) and not _all_within(observation, space):
             raise ValueError(f"observation must be in {space}, got {observation}")
         if not np.isfinite(observation).all():
-            raise NonFiniteError("the observation", "given to the policy")
+            raise NonFiniteError("the observation", "given to the policy", "check the environment")
         batch = observation[None] if single else observation
         if state is None:
             state = self.initial_state(len(batch))

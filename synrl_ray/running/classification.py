@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from synrl_ray.data.mnist import load_mnist
+from synrl_ray.errors import UserError
 from synrl_ray.experiment import ClassificationExperiment
 from synrl_ray.running.classification_result import combine_accuracies, draw_accuracy_curves, finish_classification
 from synrl_ray.running.run_folder import Position, RunFolder
@@ -31,8 +32,17 @@ class ClassificationTask:
 
     @staticmethod
     def check(spec: RunSpec) -> None:
-        """Raise :class:`UserError` if the data are missing or damaged."""
-        load_mnist(cast(ClassificationExperiment, spec.experiment).data.classes)
+        """Raise :class:`UserError` for missing data, or layers that do not fit the images."""
+        from synrl_ray.supervised.model import Classifier
+
+        experiment = cast(ClassificationExperiment, spec.experiment)
+        if spec.num_workers:
+            raise UserError("--num-workers means nothing for a classifier", "leave it out; --seeds uses all CPUs")
+        try:
+            Classifier(experiment.policy(spec.policy), experiment.data.classes)
+        except ValueError as error:
+            raise UserError(f"the {spec.policy} classifier cannot be built", str(error)) from error
+        load_mnist(experiment.data.classes)
 
     @staticmethod
     def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:

@@ -31,18 +31,15 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
     for option, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0)):
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
-    if _describes_classifier(path):
+    if describes_classifier(path):
         given = [o for o, v in {"--episodes": episodes, "--seed": seed, "--video": video}.items() if v is not None]
         if given:
             raise UserError(f"{given[0]} means nothing for a classifier", "leave it out")
         return evaluate_classifier(path)
     policy = load_policy(path)
     description = json.loads((path / DESCRIPTION_FILE).read_text())
-    try:
-        env_id, kwargs = description["environment"]["id"], description["environment"]["kwargs"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path / DESCRIPTION_FILE} names no environment", "restore it or train again") from error
-    _require_same_spaces(policy, env_id, kwargs)
+    env_id, kwargs = environment_of(path)
+    require_same_spaces(policy, env_id, kwargs)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
     if video is not None:
@@ -67,6 +64,19 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
     }
 
 
+def environment_of(path: Path) -> tuple[str, dict[str, Any]]:
+    """Id and keyword arguments of the environment that the folder's policy was trained on.
+
+    Raises:
+        UserError: if ``policy.json`` names none.
+    """
+    try:
+        environment = json.loads((path / DESCRIPTION_FILE).read_text())["environment"]
+        return str(environment["id"]), dict(environment["kwargs"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / DESCRIPTION_FILE} names no environment", "restore it or train again") from error
+
+
 def evaluate_classifier(path: Path) -> dict[str, Any]:
     """Accuracy on the official test set."""
     import torch
@@ -81,6 +91,7 @@ def evaluate_classifier(path: Path) -> dict[str, Any]:
         predicted = torch.cat([model(part).argmax(1) for part in torch.from_numpy(test.images).split(500)])
     num_correct = int((predicted.numpy() == test.labels).sum())
     return {
+        "experiment": json.loads((path / DESCRIPTION_FILE).read_text()).get("experiment"),
         "policy": model.config.kind,
         "run": str(path),
         "accuracy": num_correct / len(test),
@@ -90,7 +101,8 @@ def evaluate_classifier(path: Path) -> dict[str, Any]:
     }
 
 
-def _describes_classifier(path: Path) -> bool:
+def describes_classifier(path: Path) -> bool:
+    """Whether a folder holds a classifier rather than a policy."""
     try:
         description = json.loads((path / DESCRIPTION_FILE).read_text())
     except (OSError, ValueError):
@@ -98,7 +110,8 @@ def _describes_classifier(path: Path) -> bool:
     return isinstance(description, dict) and str(description.get("format", "")).startswith("classifier")
 
 
-def _require_same_spaces(policy: Policy, env_id: str, kwargs: dict[str, Any]) -> None:
+def require_same_spaces(policy: Policy, env_id: str, kwargs: dict[str, Any]) -> None:
+    """Raise :class:`UserError` if the environment has other spaces than the policy."""
     env = make_environment(env_id, kwargs)
     try:
         for kind in ("observation_space", "action_space"):

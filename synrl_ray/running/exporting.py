@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import torch
 from synrl_ray.envs.make import environment_factory
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import evaluate_policy
+from synrl_ray.files import write_atomically
 from synrl_ray.policies.config import SpikingPolicy
-from synrl_ray.policies.policy import DESCRIPTION_FILE, load_policy
+from synrl_ray.policies.policy import Policy, load_policy
 from synrl_ray.policies.recording import ObservationRecorder
+from synrl_ray.running.evaluating import describes_classifier, environment_of, require_same_spaces
 
 _EPISODES = 10
 
@@ -36,6 +38,8 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[s
     """
     if out.suffix != ".nir":
         raise UserError(f"{out} is no NIR file", "let its name end in .nir")
+    if describes_classifier(path):
+        raise UserError(f"{path} holds a classifier", "only policies are exported")
     policy = load_policy(path)
     config = policy.config
     if not isinstance(config, SpikingPolicy):
@@ -47,25 +51,29 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[s
         )
     from synrl_ray.snn import nir
 
-    environment = json.loads((path / DESCRIPTION_FILE).read_text()).get("environment")
-    if not isinstance(environment, dict):
-        raise UserError(f"{path / DESCRIPTION_FILE} names no environment", "restore it or train again")
-    recorder = ObservationRecorder(policy, num_observations)
-    make = environment_factory(environment["id"], environment.get("kwargs", {}))
-    episodes = 0
-    while recorder.count < num_observations and episodes < 100 * _EPISODES:
-        evaluate_policy(recorder, make, episodes=_EPISODES, seed=episodes)
-        episodes += _EPISODES
-    features = policy.network.encoder(torch.as_tensor(recorder.observations))
-    draft = out.with_name(f".{out.stem}-draft.nir")
+    env_id, kwargs = environment_of(path)
+    require_same_spaces(policy, env_id, kwargs)
+    actor = policy.network.bodies[0]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        agreement = nir.write(policy.network.bodies[0], draft, features, minimum=1.0)
-        os.replace(draft, out)
+        nir.to_nir(actor)  # refuse what NIR cannot say before playing a thousand steps
+        features = policy.network.encoder(torch.as_tensor(_observations(policy, env_id, kwargs, num_observations)))
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / "policy.nir"
+            agreement = nir.write(actor, draft, features, minimum=1.0)
+            write_atomically(out, draft.read_bytes())
     except nir.NIRError as error:
         raise UserError(f"{path} cannot be exported", str(error)) from error
     except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror})", "choose another --out") from error
-    finally:
-        draft.unlink(missing_ok=True)
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise UserError(f"{out} cannot be written ({reason})", "choose another --out") from error
     return {"file": str(out), "agreement": agreement, "observations": len(features)}
+
+
+def _observations(policy: Policy, env_id: str, kwargs: dict[str, Any], number: int) -> Any:
+    """Observations of the policy's own episodes ``[number, *obs]``."""
+    recorder = ObservationRecorder(policy, number)
+    episodes = 0
+    while recorder.count < number:
+        evaluate_policy(recorder, environment_factory(env_id, kwargs), episodes=_EPISODES, seed=episodes)
+        episodes += _EPISODES
+    return recorder.observations

@@ -51,7 +51,7 @@ def finish_run(folder: RunFolder, spec: RunSpec, policy: Policy, position: Posit
         **describe(outcome.summary()),
         "returns": outcome.returns.tolist(),
         "protocol": outcome.protocol,
-        "energy": decision_energy(policy, recorder.observations, recorder.states),
+        "energy": decision_energy(policy, recorder.observations, recorder.states) if recorder.count else None,
         "num_workers": spec.num_workers,
         "versions": versions(),
     }
@@ -74,7 +74,7 @@ def combine_seeds(results: Sequence[dict[str, Any]], target: float | None) -> di
         "return_mean_per_seed": [r["return_mean"] for r in results],
         "env_steps_to_target": [r["env_steps_to_target"] for r in results],
         "protocol": first["protocol"],
-        "energy": first["energy"],
+        "energy": first.get("energy"),
         "versions": first["versions"],
     }
     if target is not None:

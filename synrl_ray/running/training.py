@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from synrl_ray.errors import UserError
+from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.progress import Progress, Watcher, ignore
 from synrl_ray.running.run_folder import Position, RunFolder
@@ -125,6 +125,8 @@ class _Run:
             return self.task.train_once()
         except Exception as error:
             cause = user_error_in(error)
+            if isinstance(cause, NonFiniteError) and self.folder.checkpoint() is not None:
+                cause = NonFiniteError(cause.tensor, cause.where, f"the last good checkpoint is kept; {cause.remedy}")
             if cause is not None:
                 raise cause from error
             raise

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.errors import UserError
 
 
@@ -17,6 +18,7 @@ def make_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int) -> Vector
     Raises:
         UserError: if it does not reset on the step after an episode's end, as the runner expects.
     """
+    ensure_registered(env_id)
     envs = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
     mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
     if mode != AutoresetMode.NEXT_STEP:

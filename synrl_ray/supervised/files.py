@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ DESCRIPTION_FILE = "policy.json"
 _FORMAT = "classifier-1"
 
 
-def is_classifier(description: dict[str, Any]) -> bool:
-    """Whether a ``policy.json`` describes a classifier."""
-    return description.get("format") == _FORMAT
+def is_classifier(description: Any) -> bool:
+    """Whether a ``policy.json`` describes a classifier of the format that is read here."""
+    return isinstance(description, dict) and description.get("format") == _FORMAT
 
 
 def save_classifier(model: Classifier, folder: Path, **metadata: Any) -> None:
@@ -42,7 +42,12 @@ def load_classifier(folder: Path) -> Classifier:
     """
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_text())
+        if not is_classifier(description):
+            raise ValueError("its format is not known")
         kind: Any = {"spiking": SpikingClassifier, "ann": AnnClassifier}[description["classifier"]["kind"]]
+        unknown = sorted(set(description["classifier"]) - {field.name for field in fields(kind)})
+        if unknown:
+            raise ValueError(f"unknown setting {unknown[0]!r}")
         config = TypeAdapter(kind).validate_python(description["classifier"])
         model = Classifier(config, tuple(int(digit) for digit in description["classes"]))
         model.load_state_dict(load_file(folder / WEIGHTS_FILE))

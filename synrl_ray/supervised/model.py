@@ -77,6 +77,9 @@ def _network(config: ClassifierConfig, num_classes: int) -> SpikingMLP | Spiking
             return CNN((1, *_IMAGE), num_classes, shape=convolutions, hidden_size=config.hidden_sizes[-1])
         return MLP(num_pixels, config.hidden_sizes, num_classes)
     surrogate = Surrogate(config.surrogate, config.surrogate_slope)
+    if config.architecture == "conv" and (config.learn_beta or config.learn_threshold):
+        name = "learn_beta" if config.learn_beta else "learn_threshold"
+        raise ValueError(f"convolutional layers have no {name}: leave it out, or take the architecture mlp")
     if config.architecture == "conv":
         return SpikingCNN(
             (1, *_IMAGE),

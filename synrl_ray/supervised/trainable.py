@@ -50,12 +50,13 @@ class ClassifierTrainable(Trainable):
         self.model = Classifier(self.experiment.policy(self.policy), classes)
         settings = self.experiment.algorithm
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        batches = len(self.training_set) // settings.batch_size
+        self.batch_size = min(settings.batch_size, len(self.training_set))
+        batches = len(self.training_set) // self.batch_size
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, T_max=max(1, batches * self.experiment.stopping.epochs)
+            self.optimizer, T_max=batches * self.experiment.stopping.epochs
         )
         self.samples = 0
-        self.samples_per_epoch = max(1, batches) * settings.batch_size
+        self.samples_per_epoch = batches * self.batch_size
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
@@ -65,12 +66,12 @@ class ClassifierTrainable(Trainable):
         order = torch.randperm(len(labels), generator=self.generator)
         losses, correct = [], 0
         self.model.train()
-        for rows in order.split(settings.batch_size)[: len(labels) // settings.batch_size or 1]:
+        for rows in order.split(self.batch_size)[: len(labels) // self.batch_size]:
             batch = self._shift(images[rows], settings.max_shift)
             logits = self.model(batch)
             loss = torch.nn.functional.cross_entropy(logits, labels[rows])
             if not torch.isfinite(loss):
-                raise NonFiniteError("the loss", f"after {self.samples} samples")
+                raise self._not_finite("the loss")
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -78,12 +79,23 @@ class ClassifierTrainable(Trainable):
             losses.append(loss.item())
             correct += int((logits.argmax(1) == labels[rows]).sum())
             self.samples += len(rows)
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise self._not_finite(f"the weight {name!r}")
         return {
             "samples": self.samples,
             "loss": float(np.mean(losses)),
-            "train_accuracy": correct / (len(losses) * settings.batch_size),
+            "train_accuracy": correct / (len(losses) * self.batch_size),
             "validation_accuracy": float((self.predict(self.validation_set) == self.validation_set.labels).mean()),
         }
+
+    def _not_finite(self, tensor: str) -> NonFiniteError:
+        return NonFiniteError(tensor, f"after {self.samples} samples", "try a smaller learning rate")
+
+    def _setup_logdir(self) -> None:
+        """Outside of Tune there is nothing to log: leave the home folder alone."""
+        if self._storage is not None:
+            super()._setup_logdir()
 
     def predict(self, data: LabelledImages) -> NDArray[np.int64]:
         """Predicted labels of all images."""

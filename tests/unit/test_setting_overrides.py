@@ -203,8 +203,8 @@ def test_search_space_keeps_its_kinds_and_choices_of_tuples():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"algorithm": {"lr": -1}}, "algorithm.lr: Input should be greater than 0"),
-        ({"algorithm": {"name": "dqn"}}, "algorithm.name: Input should be 'ppo'"),
+        ({"algorithm": {"name": "ppo", "lr": -1}}, "algorithm.ppo.lr: Input should be greater than 0"),
+        ({"algorithm": {"name": "sarsa"}}, "algorithm: Input tag 'sarsa'"),
         ({"stopping": {}}, "stopping.env_steps: Field required"),
         ({"spiking": {"hidden_sizes": []}}, "spiking.hidden_sizes: "),
         ({"id": 3}, "id: "),

@@ -10,13 +10,14 @@ Z = 1.959963984540054  # of 95 %
 @pytest.mark.parametrize(
     ("successes", "trials", "low", "high"),
     [
-        (81, 263, 0.2553, 0.3662),  # Newcombe (1998), doi:10.1002/(SICI)1097-0258(19980430)17:8, table I, method 3
+        (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
         (0, 20, 0.0000, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ],
 )
 def test_interval_is_that_of_the_published_table(successes, trials, low, high):
+    """Newcombe (1998), doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I, method 3."""
     assert wilson_interval(successes, trials) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
 
 

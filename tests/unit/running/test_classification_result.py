@@ -2,15 +2,19 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from synrl_ray.data.mnist import LabelledImages
 from synrl_ray.registry import get_experiment
 from synrl_ray.running import report
 from synrl_ray.running.classification import ClassificationTask
-from synrl_ray.running.classification_result import combine_accuracies
-from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.classification_result import combine_accuracies, finish_classification
+from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seeds import Outcome, _summarise
 from synrl_ray.running.spec import RunSpec
 
@@ -46,6 +50,26 @@ def runs(tmp_path):
             folder.append_metrics({"iteration": epoch, "samples": 320 * epoch, "evaluation_accuracy": 0.4 + epoch / 4})
         folder.write_result(result_of(folder.spec().seed, errors))
     return folders, specs
+
+
+def test_confusion_has_the_true_class_as_its_row(runs):
+    """Of three threes one is taken for an eight, of four eights none for a three: 6 of 7 are right."""
+    labels, predicted = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 1, 0, 1, 1, 1, 1])
+    trainable = SimpleNamespace(
+        test_set=LabelledImages(np.zeros((7, 28, 28), np.uint8), labels),
+        predict=lambda data: predicted,
+        model=SimpleNamespace(classes=(3, 8)),
+        training_set=range(95),
+        validation_set=range(5),
+    )
+    folder, spec = runs[0][0], replace(runs[1][0], policy="ann")
+    position = Position(iteration=2, steps=640, wall_seconds=16.0)
+    result = finish_classification(folder, spec, trainable, position)
+    assert result["confusion"] == [[2, 1], [0, 4]]
+    assert (result["errors"], result["accuracy"]) == (1, 6 / 7)
+    assert (result["epochs"], result["samples"], result["samples_per_second"]) == (2, 640, 40.0)
+    protocol = result["protocol"]
+    assert (protocol["training_images"], protocol["validation_images"], protocol["test_images"]) == (95, 5, 7)
 
 
 def test_accuracy_of_several_seeds_is_that_of_all_their_test_images():

@@ -81,7 +81,7 @@ def test_specification_with_a_wrong_field_names_it(folder):
     data = SPEC.to_json()
     data["experiment"]["algorithm"]["lr"] = -1
     (folder.path / "config.json").write_text(json.dumps(data))
-    assert "algorithm.lr: Input should be greater than 0" in error_line(folder.spec)
+    assert "algorithm.ppo.lr: Input should be greater than 0" in error_line(folder.spec)
 
 
 # --- metrics ---------------------------------------------------------------------------------------------
