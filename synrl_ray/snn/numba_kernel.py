@@ -57,7 +57,7 @@ def backward(
         empty, 0, flat(membranes), flat(membrane), 0, flat(beta), flat(threshold), RESET_CODES[reset],
         mask_array(mask), hold, hold, empty, num_steps, batch, num_neurons,
         SURROGATE_CODES[surrogate.name], surrogate.k, flat(grad_current), flat(grad_membrane),
-        grad_beta, grad_threshold,
+        empty, grad_beta, grad_threshold,
     )  # fmt: skip
     if not learned:
         return grad_current, grad_membrane, None, None
@@ -76,11 +76,11 @@ def mask_array(mask: Tensor | None) -> np.ndarray:
 
 
 def parameter_gradients(num_neurons: int, learned: bool, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Zeros to which the kernel adds the gradients of beta and threshold; empty if they are not learned."""
+    """Where the kernel writes the gradients of beta and threshold; empty if they are not learned."""
     empty = EMPTY[dtype]
     if not learned:
         return empty, empty
-    return np.zeros(num_neurons, empty.dtype), np.zeros(num_neurons, empty.dtype)
+    return np.empty(num_neurons, empty.dtype), np.empty(num_neurons, empty.dtype)
 
 
 def to_parameter(grad: np.ndarray, like: Tensor) -> Tensor:

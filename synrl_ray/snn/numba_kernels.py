@@ -38,31 +38,31 @@ _BLOCK = 2048
 
 
 @jit
+def _block_size(num_cells, num_neurons):
+    """Whole rows where they fit, so that every block's cells are the same neurons."""
+    whole = _BLOCK - _BLOCK % num_neurons if num_neurons <= _BLOCK else _BLOCK
+    return min(whole, num_cells)
+
+
+@jit
 def _tile(values, first, out):
     """Per-cell copy of a scalar or per-neuron parameter for the cells that start at ``first``."""
-    start = first % values.size
-    done = 0
+    n = first % values.size
     if values.size == 1:
         out[:] = values[0]
-        done = out.size
-    while done < out.size:
-        run = min(values.size - start, out.size - done)
-        out[done : done + run] = values[start : start + run]
-        done += run
-        start = 0
+    else:
+        for j in range(out.size):
+            out[j] = values[n]
+            n = n + 1 if n + 1 < values.size else 0
 
 
 @jit
 def _sum_to_neurons(values, first, out):
     """Add the cells that start at ``first`` to their neurons."""
-    start = first % out.size
-    done = 0
-    while done < values.size:
-        run = min(out.size - start, values.size - done)
-        for j in range(run):
-            out[start + j] += values[done + j]
-        done += run
-        start = 0
+    n = first % out.size
+    for j in range(values.size):
+        out[n] += values[j]
+        n = n + 1 if n + 1 < out.size else 0
 
 
 @jit
@@ -81,7 +81,8 @@ def _load(state, column, batch, first, num_neurons, out):
     while done < out.size:
         run = min(num_neurons - start, out.size - done)
         origin = row * width + column + start
-        copy(state[origin : origin + run], out[done : done + run])
+        for j in range(run):
+            out[done + j] = state[origin + j]
         done += run
         row += 1
         start = 0
@@ -96,7 +97,8 @@ def _store(values, state, column, batch, first, num_neurons):
     while done < values.size:
         run = min(num_neurons - start, values.size - done)
         origin = row * width + column + start
-        copy(values[done : done + run], state[origin : origin + run])
+        for j in range(run):
+            state[origin + j] = values[done + j]
         done += run
         row += 1
         start = 0
@@ -114,23 +116,28 @@ def _rest(mask, e, first, num_neurons, values):
 
 @jit
 def forward(
-    current, bias, state, state_at, beta, threshold, reset, mask_EB, hold, period, pool_K, num_steps, batch,
+    current, bias, bias_gain, state, state_at, beta, threshold, reset, mask_EB, hold, period, pool_K, num_steps, batch,
     num_neurons, membranes, spikes, final, final_at,
 ):  # fmt: skip
     """Fill ``membranes``, ``spikes`` (every step's, or their pooled sums) and the ``final`` membrane.
 
+    ``bias_gain`` times ``bias`` adds to every step's current.
     May be empty: ``bias``, ``state``, ``mask``, ``pool``, ``membranes``, ``spikes``.
     """
     num_cells = batch * num_neurons
-    scratch = np.empty((4, min(_BLOCK, num_cells)), final.dtype)
-    for first in range(0, num_cells, _BLOCK):
-        size = min(_BLOCK, num_cells - first)
+    block = _block_size(num_cells, num_neurons)
+    scratch = np.zeros((4, block), final.dtype)
+    gain = final.dtype.type(bias_gain)
+    for first in range(0, num_cells, block):
+        size = min(block, num_cells - first)
         decay, theta, shift, u = scratch[0, :size], scratch[1, :size], scratch[2, :size], scratch[3, :size]
-        _tile(beta, first, decay)
-        _tile(threshold, first, theta)
-        shift[:] = 0
-        if bias.size > 0:
-            _tile(bias, first, shift)
+        if first == 0 or block < num_neurons:
+            _tile(beta, first, decay)
+            _tile(threshold, first, theta)
+            if bias.size > 0:
+                _tile(bias, first, shift)
+                for j in range(size):
+                    shift[j] *= gain
         u[:] = 0
         if state.size > 0:
             _load(state, state_at, batch, first, num_neurons, u)
@@ -153,29 +160,33 @@ def forward(
 
 @jit
 def backward(
-    grad_spikes, grad_membranes, grad_final, final_at, membranes, state, state_at, beta, threshold, reset, mask_EB,
-    hold, period, pool_K, num_steps, batch, num_neurons, kind, slope, grad_current, grad_state, grad_beta,
-    grad_threshold,
+    grad_spikes, grad_membranes, grad_final, final_at, membranes, bias_gain, state, state_at, beta, threshold, reset,
+    mask_EB, hold, period, pool_K, num_steps, batch, num_neurons, kind, slope, grad_current, grad_state, grad_bias,
+    grad_beta, grad_threshold,
 ):  # fmt: skip
-    """Fill ``grad_current`` and ``grad_state``, add to ``grad_beta`` and ``grad_threshold [N]``.
+    """Fill ``grad_current``, ``grad_state``, and ``grad_bias``, ``grad_beta`` and ``grad_threshold``, all three ``[N]``.
 
-    May be empty: every incoming gradient, ``state``, ``mask``, ``pool``, ``grad_state``; ``grad_beta`` with
-    ``grad_threshold`` where the parameters are not learned; ``membranes`` where no gradient arrives by spikes
+    May be empty: every incoming gradient, ``state``, ``mask``, ``pool``, ``grad_state``, ``grad_bias``; ``grad_beta``
+    with ``grad_threshold`` where the parameters are not learned; ``membranes`` where no gradient arrives by spikes
     and none of these is wanted and ``reset`` does not need them.
     """
+    grad_bias[:] = 0
+    grad_beta[:] = 0
+    grad_threshold[:] = 0
     num_cells = batch * num_neurons
     learned = grad_beta.size > 0
     k = grad_current.dtype.type(slope)
-    scratch = np.empty((8, min(_BLOCK, num_cells)), grad_current.dtype)
-    for first in range(0, num_cells, _BLOCK):
-        size = min(_BLOCK, num_cells - first)
+    block = _block_size(num_cells, num_neurons)
+    scratch = np.zeros((9, block), grad_current.dtype)
+    for first in range(0, num_cells, block):
+        size = min(block, num_cells - first)
         decay, theta, g, product = scratch[0, :size], scratch[1, :size], scratch[2, :size], scratch[3, :size]
         before, fired = scratch[4, :size], scratch[5, :size]
-        beta_sum, theta_sum = scratch[6, :size], scratch[7, :size]
-        _tile(beta, first, decay)
-        _tile(threshold, first, theta)
-        beta_sum[:] = 0
-        theta_sum[:] = 0
+        beta_sum, theta_sum, bias_sum = scratch[6, :size], scratch[7, :size], scratch[8, :size]
+        if first == 0 or block < num_neurons:
+            _tile(beta, first, decay)
+            _tile(threshold, first, theta)
+            scratch[6:] = 0
         g[:] = 0
         if grad_final.size > 0:
             _load(grad_final, final_at, batch, first, num_neurons, g)
@@ -198,6 +209,8 @@ def backward(
                 copy(g, _at(grad_current, t // hold, num_cells, first, size))
             else:
                 add(g, _at(grad_current, t // hold, num_cells, first, size))
+            if grad_bias.size > 0 and t % hold == 0:
+                add(_at(grad_current, t // hold, num_cells, first, size), bias_sum)
             starts = mask_EB.size > 0 and t % period == 0
             if learned or reset == 2:
                 before[:] = 0
@@ -215,6 +228,11 @@ def backward(
                 _rest(mask_EB, t // period, first, num_neurons, g)
         if grad_state.size > 0:
             _store(g, grad_state, state_at, batch, first, num_neurons)
-        if learned:
-            _sum_to_neurons(beta_sum, first, grad_beta)
-            _sum_to_neurons(theta_sum, first, grad_threshold)
+        if first + size == num_cells or block < num_neurons:
+            if grad_bias.size > 0:
+                _sum_to_neurons(scratch[8], first, grad_bias)
+                for n in range(num_neurons):
+                    grad_bias[n] *= gain
+            if learned:
+                _sum_to_neurons(scratch[6], first, grad_beta)
+                _sum_to_neurons(scratch[7], first, grad_threshold)

@@ -56,10 +56,10 @@ def forward_pass(
         )  # fmt: skip
         signal = slab[start:end].view(-1, n)
 
-    outputs = torch.addmm(parameters[1], signal, parameters[0].t(), beta=plan.bias_gain)
+    outputs, bias = torch.mm(signal, parameters[0].t()), parameters[1] * plan.bias_gain
     values, decay = flat(outputs), flat(plan.readout_decay)
     scan(
-        values, empty, before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1, empty, num_observations,
+        values, flat(bias), before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1, empty, num_observations,
         batch, out_features, values, empty, final_memory, at.columns[-1],
     )  # fmt: skip
     return outputs.view(num_observations, batch, out_features), final, slab
@@ -89,18 +89,17 @@ def backward_pass(
         grads[2] = whole = torch.empty(batch, at.width, dtype=dtype)
         grad_state = flat(whole)
 
-    g = torch.empty(rows, out_features, dtype=dtype)
+    g, grad_bias = torch.empty(rows, out_features, dtype=dtype), torch.empty(out_features, dtype=dtype)
     decay = flat(plan.readout_decay)
     scan_back(
         empty, empty if grad_outputs is None else flat(grad_outputs), after, at.columns[-1], empty, before,
         at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1, empty, num_observations, batch, out_features, 0, 1.0,
-        flat(g), grad_state, empty, empty,
+        flat(g), grad_state, flat(grad_bias), empty, empty,
     )  # fmt: skip
     signal = _signal(slab, at.signals[-1], plan.sizes[-2])
     if needs[4]:
         grads[4] = torch.mm(g.t(), signal)
-    if needs[5]:
-        grads[5] = g.sum(0).mul_(plan.bias_gain)
+    grads[5] = grad_bias.mul_(plan.bias_gain)
     through = torch.mm(g, parameters[0])
 
     for i in range(depth - 1, -1, -1):
@@ -111,19 +110,18 @@ def backward_pass(
         learned = needs[own + 2] or needs[own + 3]
         in_place = hold == 1 and not is_last
         grad_current = through if in_place else torch.empty(num_steps // hold * batch, n, dtype=dtype)
+        grads[own + 1] = grad_bias = torch.empty(n, dtype=dtype)
         grad_beta, grad_threshold = parameter_gradients(n, learned, dtype)
         surrogate = plan.surrogates[i]
         scan_back(
             flat(through), empty, after, at.columns[i], memory[first:last], before, at.columns[i], flat(beta),
             flat(threshold), RESET_CODES[plan.resets[i]], reset_rows, hold, period,
             flat(plan.pool) if is_last else empty, num_steps, batch, n, SURROGATE_CODES[surrogate.name], surrogate.k,
-            flat(grad_current), grad_state, grad_beta, grad_threshold,
+            flat(grad_current), grad_state, flat(grad_bias), grad_beta, grad_threshold,
         )  # fmt: skip
         if needs[own]:
             signal = inputs.reshape(rows, -1) if i == 0 else _signal(slab, at.signals[i - 1], plan.sizes[i - 1])
             grads[own] = torch.mm(grad_current.t(), signal)
-        if needs[own + 1]:
-            grads[own + 1] = grad_current.sum(0)
         if learned:
             grads[own + 2], grads[own + 3] = to_parameter(grad_beta, beta), to_parameter(grad_threshold, threshold)
         if i > 0:

@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+import pytest
+from ray.rllib.utils.schedules.scheduler import Scheduler
+
+from synrl_ray.algorithms.build import algorithm_config
+from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
+from synrl_ray.algorithms.rollout import PPOConfig
+from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
+from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.sampling.batched import BatchedEnvRunner
+
+SHARED = {"lr": 0.0123, "gamma": 0.91, "grad_clip": 0.7, "entropy_coeff": 0.03, "vf_loss_coeff": 0.4}
+PPO_OWN = {"gae_lambda": 0.83, "clip_param": 0.13, "num_epochs": 3, "minibatch_size": 40}
+A2C_OWN = {"gae_lambda": 0.83, "rmsprop_alpha": 0.77, "rmsprop_eps": 0.002}
+ALGORITHMS = [PPO(), A2C(), Reinforce()]
+
+
+def experiment_of(algorithm, *, num_envs=8, carry_state=False, max_seq_len=32):
+    return Experiment(
+        id="test",
+        summary="test",
+        environment=Environment(id="CartPole-v1", kwargs={"sutton_barto_reward": True}, num_envs=num_envs),
+        spiking=SpikingPolicy(hidden_sizes=(5,), carry_state=carry_state, max_seq_len=max_seq_len),
+        ann=AnnPolicy(hidden_sizes=(7,)),
+        algorithm=algorithm,
+        stopping=Stopping(env_steps=10_000),
+    )
+
+
+def config_of(algorithm, *, policy="spiking", num_workers=0, seed=5, **settings):
+    return algorithm_config(experiment_of(algorithm, **settings), policy, seed=seed, num_workers=num_workers)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "own"),
+    [
+        (PPO(**SHARED, **PPO_OWN, lr_decay=False), PPO_OWN),
+        (A2C(**SHARED, **A2C_OWN, lr_decay=False), A2C_OWN),
+        (Reinforce(**SHARED, lr_decay=False), {}),
+    ],
+    ids=["ppo", "a2c", "reinforce"],
+)
+def test_every_setting_arrives(algorithm, own):
+    config = config_of(algorithm)
+    for name, value in {**SHARED, **own}.items():
+        assert getattr(config, name) == value, name
+
+
+def test_algorithms_differ_in_what_is_theirs():
+    ppo, a2c, reinforce = (config_of(algorithm) for algorithm in ALGORITHMS)
+    assert [c.standardise_advantages for c in (ppo, a2c, reinforce)] == [True, False, True]
+    assert [c.optimizer_name for c in (ppo, a2c, reinforce)] == ["adam", "rmsprop", "adam"]
+    assert [c.batch_mode for c in (ppo, a2c, reinforce)] == ["truncate_episodes"] * 2 + ["complete_episodes"]
+    assert [c.learner_class for c in (ppo, a2c, reinforce)] == [PPOLearner, *[PolicyGradientLearner] * 2]
+    assert [(c.num_epochs, c.minibatch_size) for c in (a2c, reinforce)] == [(1, None)] * 2  # one step on all of it
+    assert reinforce.gae_lambda == 1.0  # whole returns
+    assert {c.env_runner_cls for c in (ppo, a2c, reinforce)} == {BatchedEnvRunner}
+
+
+def test_without_baseline_the_critic_does_not_learn():
+    with_baseline, without = config_of(Reinforce(vf_loss_coeff=0.3)), config_of(Reinforce(use_baseline=False))
+    assert (with_baseline.use_baseline, with_baseline.vf_loss_coeff) == (True, 0.3)
+    assert (without.use_baseline, without.vf_loss_coeff) == (False, 0.0)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
+@pytest.mark.parametrize("policy", ["spiking", "ann"])
+def test_environment_policy_and_seed_arrive(algorithm, policy):
+    config = config_of(algorithm, policy=policy, num_envs=3, seed=9, num_workers=2)
+    assert (config.env, config.env_config) == ("CartPole-v1", {"sutton_barto_reward": True})
+    assert (config.num_env_runners, config.num_envs_per_env_runner, config.seed) == (2, 3, 9)
+    spec = config.rl_module_spec
+    assert spec.module_class is ActorCriticModule
+    assert spec.model_config["kind"] == policy
+    assert spec.model_config["hidden_sizes"] == ((5,) if policy == "spiking" else (7,))
+    assert not config.restart_failed_env_runners
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
+def test_learning_rate_falls_linearly_to_zero_at_the_last_step(algorithm):
+    schedule = Scheduler(fixed_value_or_schedule=config_of(replace(algorithm, lr=0.1)).lr, framework="torch")
+    for env_steps, expected in [(0, 0.1), (2_500, 0.075), (5_000, 0.05), (10_000, 0.0), (12_000, 0.0)]:
+        assert float(schedule.update(env_steps)) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("train_batch_size", "num_envs", "num_workers", "fragment"),
+    [(96, 8, 0, 12), (97, 8, 0, 13), (1, 8, 0, 1), (96, 8, 2, 6), (100, 8, 3, 5)],
+)
+def test_ppo_batch_is_rounded_up_to_whole_fragments(train_batch_size, num_envs, num_workers, fragment):
+    config = config_of(PPO(train_batch_size=train_batch_size), num_envs=num_envs, num_workers=num_workers)
+    num_runners = max(1, num_workers)
+    assert config.total_train_batch_size == fragment * num_envs * num_runners
+    assert train_batch_size <= config.total_train_batch_size < train_batch_size + num_envs * num_runners
+    for index in range(1, num_runners + 1):
+        assert config.get_rollout_fragment_length(index) == fragment
+
+
+@pytest.mark.parametrize(
+    ("train_batch_size", "carry_state", "fragment"),
+    [(80, True, 10), (81, True, 20), (161, True, 30), (40, True, 5), (81, False, 11)],
+)
+def test_ppo_fragments_of_a_carried_state_are_whole_sequences(train_batch_size, carry_state, fragment):
+    config = config_of(PPO(train_batch_size=train_batch_size), carry_state=carry_state, max_seq_len=10)
+    assert config.get_rollout_fragment_length() == fragment
+    ann = config_of(PPO(train_batch_size=train_batch_size), policy="ann", carry_state=carry_state, max_seq_len=10)
+    assert ann.get_rollout_fragment_length() == -(-train_batch_size // 8)
+
+
+def test_a2c_fragment_is_its_number_of_steps():
+    for num_workers in (0, 1, 3):
+        assert config_of(A2C(num_steps=5), num_workers=num_workers).get_rollout_fragment_length(1) == 5
+
+
+HYPERPARAMETERS = (
+    "lr", "gamma", "grad_clip", "gae_lambda", "num_epochs", "minibatch_size", "entropy_coeff", "vf_loss_coeff",
+    "standardise_advantages", "use_baseline", "optimizer_name", "batch_mode", "num_envs_per_env_runner",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
+def test_workers_change_no_hyperparameter(algorithm):
+    alone, many = (config_of(algorithm, num_workers=num_workers) for num_workers in (0, 4))
+    for name in HYPERPARAMETERS:
+        assert getattr(alone, name) == getattr(many, name), name
+    assert alone.rl_module_spec.model_config == many.rl_module_spec.model_config
+
+
+def test_workers_divide_ppos_batch_among_them():
+    alone, many = (config_of(PPO(train_batch_size=2048), num_workers=num_workers) for num_workers in (0, 4))
+    assert alone.total_train_batch_size == many.total_train_batch_size == 2048
+    assert alone.get_rollout_fragment_length() == 4 * many.get_rollout_fragment_length(1)
+
+
+def test_unknown_setting_is_refused_by_name():
+    with pytest.raises(ValueError, match="unknown setting 'clip' of PPOConfig"):
+        PPOConfig().rollouts(clip=0.1)
