@@ -1,4 +1,4 @@
-"""synrl_ray: spiking, plastic and meta-learned reinforcement-learning agents on Ray."""
+"""synrl_ray: spiking reinforcement-learning agents on Ray."""
 
 from __future__ import annotations
 

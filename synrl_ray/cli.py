@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = App(
     name="synrl",
-    help="Train spiking, plastic and meta-learned agents on any Gymnasium environment, on a laptop or a Ray cluster.",
+    help="Train spiking agents on any Gymnasium environment, on a laptop or a Ray cluster.",
     version=__version__,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
@@ -93,7 +93,8 @@ def train(
         settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
         run_dir: the run's folder; runs/EXPERIMENT/POLICY-seedN where not given. With --seeds, the folder of the runs.
         address: host:port of a Ray cluster; without it a local Ray is started.
-        resume: go on with the run in this folder instead of starting one.
+        resume: go on with the run in this folder instead of starting one. Only for folders of your own: RLlib's
+            checkpoint is a pickle, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
     from synrl_ray.running.display import watch_runs
@@ -129,19 +130,19 @@ def evaluate(
     video: Path | None = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a run's policy greedily on fresh seeds. Ray is not needed.
+    """Evaluate a run's policy greedily, on seeds that training never uses. Ray is not needed.
 
     Args:
         run_dir: a run's folder, or one under experiments/results.
         episodes: how many (default: the experiment's protocol).
-        seed: seed of the first episode's environment (default: the experiment's protocol).
+        seed: seed of the first episode's environment (default: the experiment's protocol, as in result.json).
         video: write one episode to this .mp4 or .gif file.
         as_json: print JSON instead of a table.
     """
     from synrl_ray.running.evaluating import evaluate_folder
     from synrl_ray.running.report import print_evaluation
 
-    result = evaluate_folder(_located(run_dir), episodes=episodes, seed=seed, video=video)
+    result = evaluate_folder(_located(run_dir), episodes=episodes, seed=seed, video=video and _located(video))
     if as_json:
         print(json.dumps(result, indent=2))
     else:

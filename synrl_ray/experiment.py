@@ -51,7 +51,7 @@ class Environment:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of ``gymnasium.make``."""
     num_envs: Count = 8
-    """Environments stepped together by each env runner."""
+    """Environments stepped together, divided among the env runners."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class Reinforce:
     gamma: Fraction = 0.99
     """Discount."""
     use_baseline: bool = True
-    """Subtract the critic's values from the rewards to go."""
+    """Subtract the critic's values from the rewards to go; without it, a truncated episode counts as ended there."""
     entropy_coeff: Annotated[float, Ge(0)] = 0.0
     vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
     grad_clip: Positive = 0.5

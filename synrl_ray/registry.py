@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def get_experiment(name: str) -> AnyExperiment:
 
 def _load(path: Path) -> AnyExperiment | None:
     """Run the file and return its ``experiment``; files that do not import this package are never run."""
-    if not path.is_file() or "synrl_ray" not in path.read_text(errors="replace"):
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    if "synrl_ray" not in text or not re.search(r"^experiment\b", text, flags=re.MULTILINE):
         return None
     spec = importlib.util.spec_from_file_location(f"synrl_experiments.{path.stem}", path)
     assert spec is not None

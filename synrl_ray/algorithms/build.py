@@ -19,7 +19,7 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
         experiment: what to train.
         policy: which of its policies.
         seed: of networks, environments and action sampling.
-        num_workers: env runners in processes of their own; 0 samples in the driver. The train batch is divided
+        num_workers: env runners in processes of their own; 0 samples in the driver. The environments are divided
             among them: scale does not change the hyperparameters.
 
     Raises:
@@ -28,14 +28,14 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
     environment, settings, network = experiment.environment, experiment.algorithm, experiment.policy(policy)
     config = _own_settings(settings)
     config.environment(environment.id, env_config=dict(environment.kwargs))
-    config.env_runners(num_env_runners=num_workers, num_envs_per_env_runner=environment.num_envs)
+    config.env_runners(num_env_runners=num_workers, num_envs_per_env_runner=environment.num_envs // max(1, num_workers))
     config.learners(num_learners=0)
     decayed = [[0, settings.lr], [experiment.stopping.env_steps, 0.0]]
     config.training(
         lr=decayed if settings.lr_decay else settings.lr,
         gamma=settings.gamma,
         grad_clip=settings.grad_clip,
-        train_batch_size_per_learner=_train_batch_size(experiment, policy, num_workers),
+        train_batch_size_per_learner=_train_batch_size(experiment, policy),
         minibatch_size=settings.minibatch_size if isinstance(settings, PPO) else None,
     )
     config.rl_module(rl_module_spec=RLModuleSpec(module_class=ActorCriticModule, model_config=asdict(network)))
@@ -69,10 +69,10 @@ def _own_settings(settings: PPO | A2C | Reinforce) -> RolloutConfig:
     )
 
 
-def _train_batch_size(experiment: Experiment, policy: PolicyKind, num_workers: int) -> int:
+def _train_batch_size(experiment: Experiment, policy: PolicyKind) -> int:
     """Steps of an iteration, rounded up to whole fragments (and those to whole sequences of a carried state)."""
     settings, network = experiment.algorithm, experiment.policy(policy)
-    num_envs = experiment.environment.num_envs * max(1, num_workers)
+    num_envs = experiment.environment.num_envs
     if isinstance(settings, A2C):
         return settings.num_steps * num_envs
     if isinstance(settings, Reinforce):

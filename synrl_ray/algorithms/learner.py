@@ -51,8 +51,11 @@ class RolloutLearner(TorchLearner):
         batch = dict(training_data.batch.policy_batches[DEFAULT_MODULE_ID])
         rows, steps_each = num_rows(batch), batch[Columns.ADVANTAGES][0].numel()
         size = rows if minibatch_size is None else max(1, minibatch_size // steps_each)
+        parts = max(1, round(rows / size))  # of equal size: a small rest would get a whole step of its own
         for _ in range(num_epochs):
-            for chosen in torch.randperm(rows).split(size):
+            for chosen in torch.randperm(rows).tensor_split(parts):
+                if Columns.LOSS_MASK in batch and not batch[Columns.LOSS_MASK][chosen].any():
+                    continue  # resets only: nothing to learn from
                 yield MultiAgentBatch(
                     {DEFAULT_MODULE_ID: SampleBatch(take_rows(batch, chosen))}, env_steps=len(chosen) * steps_each
                 )
@@ -70,7 +73,9 @@ class RolloutLearner(TorchLearner):
         loss.backward()
         if self.config.grad_clip is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
+            if not torch.isfinite(norm):
+                raise NonFiniteError("the gradient's norm", f"module {DEFAULT_MODULE_ID!r}")
         optimizer.step()
         return outputs, {DEFAULT_MODULE_ID: loss.detach()}, {}
 

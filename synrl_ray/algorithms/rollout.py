@@ -114,6 +114,13 @@ class RolloutAlgorithm(Algorithm):
         """The settings."""
         return PPOConfig()
 
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Go on from a checkpoint, with new episodes in every env runner (RLlib restores the local one only)."""
+        super().restore_from_path(path, *args, **kwargs)
+        steps = int(self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
+        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+        self.env_runner_group.foreach_env_runner(lambda runner: runner.reseed(steps))
+
     def training_step(self) -> None:
         """Sample, learn, synchronise."""
         config = self.config

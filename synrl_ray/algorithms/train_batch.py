@@ -31,7 +31,8 @@ def train_batch(
     Args:
         rollouts: of all env runners.
         gamma, gae_lambda: of :func:`synrl_ray.sampling.rollout.advantages`.
-        standardise: bring the advantages to mean 0 and standard deviation 1 over the valid steps.
+        standardise: bring the advantages to mean 0 and standard deviation 1 over the valid steps; without
+            baseline they are only scaled, since subtracting their mean would be one.
         use_baseline: subtract the critic's values; without it the advantages are the discounted rewards to go, and
             the critic has nothing to learn.
     """
@@ -53,7 +54,7 @@ def train_batch(
             }
         )
     if standardise:
-        _standardise([c[Columns.ADVANTAGES] for c in columns], [r.valid for r in rollouts])
+        _standardise([c[Columns.ADVANTAGES] for c in columns], [r.valid for r in rollouts], centre=use_baseline)
     carries_state = rollouts[0].states.shape[-1] > 0
     arrange: Callable[[np.ndarray, Rollout], np.ndarray] = _sequences if carries_state else _valid_rows
     batch: Batch = {
@@ -78,9 +79,9 @@ def num_rows(batch: Batch) -> int:
     return len(batch[Columns.ADVANTAGES])
 
 
-def _standardise(parts: Sequence[np.ndarray], valid: Sequence[np.ndarray]) -> None:
+def _standardise(parts: Sequence[np.ndarray], valid: Sequence[np.ndarray], *, centre: bool) -> None:
     every = np.concatenate([part[mask] for part, mask in zip(parts, valid, strict=True)])
-    mean, std = every.mean(), max(float(every.std()), 1e-4)
+    mean, std = every.mean() if centre else 0.0, max(float(every.std()), 1e-4)
     for part in parts:
         part -= mean
         part /= std

@@ -1,1 +1,1 @@
-"""Meta-learning: task distributions, MAML, its Tune trainable."""
+"""Meta-learning; so far, how learn2learn's MAML is loaded."""

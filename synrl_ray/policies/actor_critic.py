@@ -11,8 +11,9 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
+from synrl_ray.policies.layers import layer_options
 from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
-from synrl_ray.snn import MLP, SpikingMLP, Surrogate
+from synrl_ray.snn import MLP, SpikingMLP
 
 
 class ActorCritic(nn.Module):
@@ -76,13 +77,8 @@ def _body(config: PolicyConfig, in_features: int, out_features: int) -> SpikingM
         in_features,
         config.hidden_sizes,
         out_features,
-        steps_per_observation=config.steps_per_observation,
-        beta=config.beta,
-        threshold=config.threshold,
-        surrogate=Surrogate(config.surrogate, config.surrogate_slope),
-        reset=config.reset,
+        **layer_options(config),
         learn_beta=config.learn_beta,
         learn_threshold=config.learn_threshold,
-        readout_beta=config.readout_beta,
         gain=config.input_gain,
     )

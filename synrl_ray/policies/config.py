@@ -13,25 +13,11 @@ Fraction = Annotated[float, Interval(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpikingPolicy:
-    """An actor and a critic of leaky integrate-and-fire layers.
+class SpikingLayers:
+    """Settings that all networks of leaky integrate-and-fire layers share."""
 
-    Two ways to see time. With ``carry_state=False`` every observation is simulated for
-    ``steps_per_observation`` steps from rest. With ``carry_state=True`` the membranes live on from one environment
-    step to the next, are zeroed where an episode starts, and are trained by backpropagation through time.
-    """
-
-    kind: Literal["spiking"] = "spiking"
-    hidden_sizes: Sizes = (64, 64)
-    """Neurons per spiking layer."""
     steps_per_observation: Annotated[int, Ge(1)] = 4
     """Simulation steps for each observation."""
-    carry_state: bool = False
-    """Carry the membranes across environment steps."""
-    max_seq_len: Annotated[int, Ge(1)] = 32
-    """Environment steps of backpropagation through time; used where the state is carried."""
-    share_layers: bool = False
-    """One body for actor and critic instead of one each."""
     beta: Fraction = 0.9
     """Membrane decay per simulation step, in [0, 1]."""
     threshold: Annotated[float, Gt(0)] = 1.0
@@ -45,6 +31,26 @@ class SpikingPolicy:
     """Sharpness of the surrogate gradient; the surrogate's default where not given."""
     readout_beta: Fraction = 0.9
     """Decay of the leaky-integrator readout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingPolicy(SpikingLayers):
+    """An actor and a critic of leaky integrate-and-fire layers.
+
+    Two ways to see time. With ``carry_state=False`` every observation is simulated for
+    ``steps_per_observation`` steps from rest. With ``carry_state=True`` the membranes live on from one environment
+    step to the next, are zeroed where an episode starts, and are trained by backpropagation through time.
+    """
+
+    kind: Literal["spiking"] = "spiking"
+    hidden_sizes: Sizes = (64, 64)
+    """Neurons per spiking layer."""
+    carry_state: bool = False
+    """Carry the membranes across environment steps."""
+    max_seq_len: Annotated[int, Ge(1)] = 32
+    """Environment steps of backpropagation through time; used where the state is carried."""
+    share_layers: bool = False
+    """One body for actor and critic instead of one each."""
     input_gain: Annotated[float, Gt(0)] = 1.0
     """Scale of the first layer's initial weights."""
 

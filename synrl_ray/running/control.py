@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import PPO, Experiment
+from synrl_ray.experiment import A2C, PPO, Experiment, SpikingPolicy
 from synrl_ray.running.result import combine_seeds, draw_curves, evaluate_run, finish_run
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -44,7 +44,18 @@ class ControlTask:
         env = make_environment(experiment.environment.id, experiment.environment.kwargs)
         check_spaces(env.observation_space, env.action_space, experiment.environment.id)
         env.close()
-        settings = experiment.algorithm
+        settings, network = experiment.algorithm, experiment.policy(spec.policy)
+        num_envs, workers = experiment.environment.num_envs, max(1, spec.num_workers)
+        if num_envs % workers:
+            raise UserError(
+                f"{num_envs} environments cannot be shared by {workers} workers", "set num_envs to a multiple of them"
+            )
+        if isinstance(settings, A2C) and isinstance(network, SpikingPolicy) and network.carry_state:
+            length = min(settings.num_steps, network.max_seq_len)
+            if settings.num_steps % length:
+                raise UserError(
+                    f"num_steps {settings.num_steps} is no multiple of max_seq_len {length}", "change one of them"
+                )
         if isinstance(settings, PPO) and settings.minibatch_size > settings.train_batch_size:
             raise UserError(
                 f"minibatch_size {settings.minibatch_size} is larger than train_batch_size {settings.train_batch_size}",

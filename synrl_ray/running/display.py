@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from synrl_ray.running.progress import Progress, Watcher
@@ -27,8 +27,7 @@ def watch_runs(*, quiet: bool = False) -> Iterator[Watcher]:
     if console.is_terminal and not quiet:
         with Bars(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=10),
             TextColumn("{task.fields[status]}"),
             console=console,
             refresh_per_second=4,
@@ -45,6 +44,8 @@ class _BarWatcher:
 
     def __call__(self, progress: Progress) -> None:
         status = _status(progress)
+        if progress.phase != "starting":
+            status = f"{_compact(progress.steps)}/{_compact(progress.total)}  {status}"
         task = self.tasks.get(progress.label)
         if task is None:
             task = self.tasks[progress.label] = self.bars.add_task(progress.label, total=None, status="")
@@ -67,6 +68,14 @@ class _LineWatcher:
             self.console.print(f"{progress.label}: {_position(progress)}{_status(progress)}", soft_wrap=True)
 
 
+def _compact(number: float) -> str:
+    """A number in at most five characters, so that a line fits into 80 columns."""
+    for factor, suffix in ((1e6, "M"), (1e3, "k")):
+        if number >= factor:
+            return f"{number / factor:.3g}{suffix}"
+    return f"{number:.0f}"
+
+
 def _position(progress: Progress) -> str:
     if progress.phase == "starting":
         return ""
@@ -80,7 +89,7 @@ def _status(progress: Progress) -> str:
     if progress.phase == "done":
         return "  ".join([*parts, "done"])
     if progress.steps_per_second:
-        parts.append(f"{progress.steps_per_second:,.0f} {_NAMES[progress.unit]}/s")
+        parts.append(f"{_compact(progress.steps_per_second)} {_NAMES[progress.unit]}/s")
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(f"{minutes}:{seconds:02} left")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +78,31 @@ class RunFolder:
         if not (path / _CONFIG).is_file():
             raise UserError(f"{path} is no run folder (no {_CONFIG})", "name a folder that `synrl train` has made")
         return RunFolder(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one trainer at a time.
+
+        Raises:
+            UserError: if another process trains in it.
+        """
+        with (self.path / _CONFIG).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"run folder {self.path} is in use", "wait for the other training to end") from error
+            yield
+
+    @contextmanager
+    def writable(self) -> Iterator[None]:
+        """Turn a full disk or lost permission inside the block into one line; the last checkpoint stays whole."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+                raise
+            problem = f"run folder {self.path} cannot be written ({os.strerror(error.errno)})"
+            raise UserError(problem, f"mend that, then `synrl train --resume {self.path}`") from error
 
     def spec(self) -> RunSpec:
         """What runs here.

@@ -33,15 +33,22 @@ class Outcome:
 def train_seeds(specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str | None, watch: Watcher) -> Outcome:
     """Train the runs, each into its folder; with several, as many at a time as there are CPUs.
 
+    Several seeds that were stopped go on when the same command is given again.
+
     Raises:
         UserError: before anything is written, if a folder is taken or the environment does not fit.
     """
-    for path in paths:
-        RunFolder.require_free(path)
+    several = len(specs) > 1
+    for path, spec in zip(paths, specs, strict=True):
+        if not (several and _is_same_run(path, spec)):
+            RunFolder.require_free(path)
     task_kind(specs[0]).check(specs[0])
     with ray_session(address, num_cpus=1 + specs[0].num_workers):
-        folders = [RunFolder.create(path, spec) for path, spec in zip(paths, specs, strict=True)]
-        if len(specs) == 1:
+        folders = [
+            RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec)
+            for path, spec in zip(paths, specs, strict=True)
+        ]
+        if not several:
             result = _train_here(folders[0], specs[0], watch)
             return Outcome(result=result, folder=paths[0], runs=tuple(paths))
         _train_as_tasks(folders, specs, watch)
@@ -59,6 +66,10 @@ def resume_run(path: Path, *, address: str | None, watch: Watcher) -> Outcome:
     return Outcome(result=result, folder=path, runs=(path,))
 
 
+def _is_same_run(path: Path, spec: RunSpec) -> bool:
+    return (path / "config.json").is_file() and RunFolder.open(path).spec() == spec
+
+
 def _train_here(folder: RunFolder, spec: RunSpec, watch: Watcher) -> dict[str, Any]:
     try:
         return train_run(folder, spec, watch)
@@ -74,9 +85,9 @@ def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watc
     at_a_time = max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_each)
     mailbox = Queue(actor_options={"num_cpus": 0})
     task = ray.remote(num_cpus=1, max_retries=0)(_train_remotely)
-    waiting = list(zip(folders, specs, strict=True))
+    waiting = [(f, spec) for f, spec in zip(folders, specs, strict=True) if f.result() is None]
     running: list[Any] = []
-    first_error: UserError | None = None
+    first_error: Exception | None = None
     with StopRequest() as stop:
         while waiting or running:
             while waiting and len(running) < at_a_time and not stop.requested:
@@ -93,7 +104,7 @@ def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watc
                 for reference in running:
                     ray.cancel(reference)  # arrives there as Ctrl-C: the run ends with a checkpoint
                 ray.wait(running, num_returns=len(running), timeout=60) if running else None
-                raise KeyboardInterrupt("continue each run with `synrl train --resume RUN_DIR`")
+                raise KeyboardInterrupt("give the same command again to continue")
     if first_error is not None:
         raise first_error
 
@@ -105,17 +116,14 @@ def _train_remotely(path: str, spec: dict[str, Any], mailbox: Any) -> None:
     train_run(RunFolder(Path(path)), RunSpec.from_json(spec), tell)
 
 
-def _error_of(finished: Sequence[Any]) -> UserError | None:
+def _error_of(finished: Sequence[Any]) -> Exception | None:
     import ray
 
     for reference in finished:
         try:
             ray.get(reference)
         except Exception as error:
-            known = user_error_in(error)
-            if known is None:
-                raise
-            return known
+            return user_error_in(error) or error  # the other seeds go on
     return None
 
 
@@ -123,6 +131,11 @@ def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec]) -> Outcom
     """Statistics and picture of all seeds, beside the runs."""
     kind = task_kind(specs[0])
     results = [result for folder in folders if (result := folder.result()) is not None]
+    if len(results) < len(folders):
+        raise UserError(
+            f"{len(folders) - len(results)} of {len(folders)} results are not under {folders[0].path.parent}",
+            "on a cluster of several nodes, name a shared folder as --run-dir",
+        )
     combined = kind.combine(results, specs[0])
     summary = folders[0].path.parent / f"{specs[0].policy}-{len(specs)}seeds"
     summary.mkdir(exist_ok=True)

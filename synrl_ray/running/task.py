@@ -79,6 +79,9 @@ class TaskKind(Protocol):
         """Draw the learning curves of one or several seeds."""
 
 
+_DEATHS = ("ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
+
+
 def task_kind(spec: RunSpec) -> TaskKind:
     """The kind of task that an experiment describes."""
     if isinstance(spec.experiment, ClassificationExperiment):
@@ -91,7 +94,9 @@ def task_kind(spec: RunSpec) -> TaskKind:
 
 
 def user_error_in(error: BaseException | None) -> UserError | None:
-    """The error meant for the user, which Ray wraps when it comes from another process."""
+    """The error meant for the user, which Ray wraps when it comes from another process; also a process that died."""
+    if type(error).__name__ in _DEATHS:
+        return UserError("a worker process died", "look at the memory of its node, then continue with --resume")
     for _ in range(10):
         if error is None:
             return None

@@ -25,7 +25,7 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict
         UserError: for a damaged checkpoint, or what an env runner or learner reports, such as NaN.
         Interrupted: after Ctrl-C.
     """
-    with StopRequest() as stop:
+    with StopRequest() as stop, folder.locked(), folder.writable():
         run = _Run(folder, spec, watch)
         try:
             while not run.ended:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from gymnasium.vector import SyncVectorEnv
 from ray.rllib.core import (
     COMPONENT_RL_MODULE,
     DEFAULT_AGENT_ID,
@@ -69,8 +70,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self.make_env()
         self.make_module()
         self._weights_seq_no = 0
-        self._generator = torch.Generator().manual_seed(self._seed or 0)
-        self._restart(self._seed)
+        self._generator = torch.Generator()
+        self.reseed(0)
 
     # --- sampling --------------------------------------------------------------------------------------------
 
@@ -78,7 +79,10 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         """Collect T steps of every environment, or one whole episode of each, as ``batch_mode`` says."""
         if self.config.batch_mode == "complete_episodes":
             return self._sample_episodes()
-        return self._sample_steps(self.config.get_rollout_fragment_length(self.worker_index))
+        while True:
+            rollout = self._sample_steps(self.config.get_rollout_fragment_length(self.worker_index))
+            if rollout.num_steps:  # else all environments were resetting
+                return rollout
 
     def _sample_steps(self, num_steps: int) -> Rollout:
         rollout = self._allocate(num_steps)
@@ -246,11 +250,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         not_components: str | Collection[str] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Weights and counters; a restored runner starts new episodes from the seed that is next."""
-        state: dict[str, Any] = {
-            NUM_ENV_STEPS_SAMPLED_LIFETIME: self.num_env_steps_sampled_lifetime,
-            "generator": self._generator.get_state().numpy(),
-        }
+        """Weights and counters; after a restart, :meth:`reseed` starts new episodes."""
+        state: dict[str, Any] = {NUM_ENV_STEPS_SAMPLED_LIFETIME: self.num_env_steps_sampled_lifetime}
         if self._check_component(COMPONENT_RL_MODULE, components, not_components):
             state[COMPONENT_RL_MODULE] = self.module.get_state(**kwargs)
             state[WEIGHTS_SEQ_NO] = self._weights_seq_no
@@ -264,10 +265,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
                 weights = ray.get(weights)
             self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
             self._weights_seq_no = state.get(WEIGHTS_SEQ_NO, self._weights_seq_no)
-        if "generator" in state:
-            self._generator.set_state(torch.from_numpy(np.asarray(state["generator"])))
+        if NUM_ENV_STEPS_SAMPLED_LIFETIME in state:
             self.num_env_steps_sampled_lifetime = state[NUM_ENV_STEPS_SAMPLED_LIFETIME]
-            self._restart((self._seed or 0) + self.num_env_steps_sampled_lifetime)
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[()], dict[str, Any]]:
         """How to make another one."""
@@ -277,9 +276,22 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         """The module."""
         return [(COMPONENT_RL_MODULE, self.module)]
 
-    def _restart(self, seed: int | None) -> None:
+    def reseed(self, steps: int) -> None:
+        """Start new episodes with random numbers of their own for this run, this runner and this point of the run.
+
+        Environment seeds are at least 2**31: no run shares one with another by counting up, nor with an evaluation.
+
+        Args:
+            steps: environment steps that the run has taken so far.
+        """
+        sequence = np.random.SeedSequence([self.config.seed or 0, self.worker_index or 0, steps])
+        seeds = [int(seed) | 2**31 for seed in sequence.generate_state(self.num_envs + 1)]
+        self._generator.manual_seed(seeds[-1])
+        self._restart(seeds[:-1] if isinstance(self.env, SyncVectorEnv) else seeds[0])
+
+    def _restart(self, seed: int | list[int] | None) -> None:
         """New episodes everywhere."""
-        self._observations, _ = self.env.reset(seed=seed)
+        self._observations, _ = self.env.reset(seed=seed)  # type: ignore[arg-type]
         self._state = np.zeros((self.num_envs, self.module.network.state_size), np.float32)
         self._starts = np.ones(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP, Surrogate
+from synrl_ray.policies.layers import layer_options
+from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
 from synrl_ray.supervised.config import ClassifierConfig, SpikingClassifier
 
 _IMAGE = (28, 28)
@@ -76,33 +77,17 @@ def _network(config: ClassifierConfig, num_classes: int) -> SpikingMLP | Spiking
         if config.architecture == "conv":
             return CNN((1, *_IMAGE), num_classes, shape=convolutions, hidden_size=config.hidden_sizes[-1])
         return MLP(num_pixels, config.hidden_sizes, num_classes)
-    surrogate = Surrogate(config.surrogate, config.surrogate_slope)
     if config.architecture == "conv" and (config.learn_beta or config.learn_threshold):
         name = "learn_beta" if config.learn_beta else "learn_threshold"
         raise ValueError(f"convolutional layers have no {name}: leave it out, or take the architecture mlp")
+    options = layer_options(config)
     if config.architecture == "conv":
-        return SpikingCNN(
-            (1, *_IMAGE),
-            num_classes,
-            shape=convolutions,
-            hidden_size=config.hidden_sizes[-1],
-            steps_per_observation=config.steps_per_observation,
-            beta=config.beta,
-            threshold=config.threshold,
-            surrogate=surrogate,
-            reset=config.reset,
-            readout_beta=config.readout_beta,
-        )
+        return SpikingCNN((1, *_IMAGE), num_classes, shape=convolutions, hidden_size=config.hidden_sizes[-1], **options)
     return SpikingMLP(
         num_pixels,
         config.hidden_sizes,
         num_classes,
-        steps_per_observation=config.steps_per_observation,
-        beta=config.beta,
-        threshold=config.threshold,
-        surrogate=surrogate,
-        reset=config.reset,
         learn_beta=config.learn_beta,
         learn_threshold=config.learn_threshold,
-        readout_beta=config.readout_beta,
+        **options,
     )

@@ -14,11 +14,9 @@ import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 
-from synrl_ray.algorithms import rollout as rollout_algorithm
 from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.errors import NonFiniteError
-from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
-from synrl_ray.sampling.batched import BatchedEnvRunner
+from synrl_ray.experiment import A2C, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
 from synrl_ray.sampling.rollout import Rollout
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -35,7 +33,7 @@ class TinyImage(gym.Env[np.ndarray, np.int64]):
     observation_space = gym.spaces.Box(0, 255, (2, 3, 1), np.uint8)
     action_space = gym.spaces.Discrete(2)
 
-    def __init__(self, fault: str | None = None, fault_after: int = 0, reset_faults: bool = False) -> None:
+    def __init__(self, fault: str | None = None, fault_after: int = 0) -> None:
         self.metadata = {"render_modes": []}
         self.fault, self.left = fault, fault_after
 
@@ -46,8 +44,7 @@ class TinyImage(gym.Env[np.ndarray, np.int64]):
         return self._observation(), {}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict]:
-        self.count += 1
-        self.left -= 1
+        self.count, self.left = self.count + 1, self.left - 1
         reward = float(self.np_random.integers(10)) + int(action)
         if self.fault and self.left < 0:
             if self.fault == "raise":
@@ -65,22 +62,22 @@ gym.register("TinyImage-v0", entry_point=TinyImage)
 
 @contextmanager
 def built(
-    algorithm: PPO | A2C | Reinforce | None = None,
+    algorithm: A2C | Reinforce | None = None,
     policy: SpikingPolicy | AnnPolicy = FROM_REST,
     *,
     seed: int = 1,
     num_workers: int = 0,
-    env_steps: int = 1000,
+    num_envs: int = ENVS,
     **kwargs: Any,
 ) -> Iterator[Algorithm]:
     experiment = Experiment(
         id="tiny",
         summary="tiny",
-        environment=Environment(id=ENV_ID, kwargs=kwargs, num_envs=ENVS),
+        environment=Environment(id=ENV_ID, kwargs=kwargs, num_envs=num_envs),
         spiking=policy if isinstance(policy, SpikingPolicy) else FROM_REST,
         ann=policy if isinstance(policy, AnnPolicy) else AnnPolicy(hidden_sizes=(8,)),
         algorithm=algorithm or A2C(num_steps=20),
-        stopping=Stopping(env_steps=env_steps),
+        stopping=Stopping(env_steps=1000),
     )
     kind = "spiking" if isinstance(policy, SpikingPolicy) else "ann"
     algo = algorithm_config(experiment, kind, seed=seed, num_workers=num_workers).build_algo()
@@ -88,14 +85,6 @@ def built(
         yield algo
     finally:
         algo.stop()
-
-
-def runner_of(algo: Algorithm) -> BatchedEnvRunner:
-    return algo.env_runner
-
-
-def counts(rollout: Rollout) -> np.ndarray:
-    return rollout.observations[:, :, 0, 0, 0]
 
 
 def assert_same(left: Rollout, right: Rollout) -> None:
@@ -106,7 +95,7 @@ def assert_same(left: Rollout, right: Rollout) -> None:
 @pytest.mark.parametrize("policy", [CARRIED, FROM_REST, AnnPolicy()], ids=["carried", "from-rest", "ann"])
 def test_rollout_has_every_step_of_every_environment_in_its_own_dtype(policy: SpikingPolicy | AnnPolicy) -> None:
     with built(policy=policy) as algo:
-        runner = runner_of(algo)
+        runner = algo.env_runner
         rollout = runner.sample()
         size = runner.module.network.state_size
     shape = (20, ENVS)
@@ -118,7 +107,7 @@ def test_rollout_has_every_step_of_every_environment_in_its_own_dtype(policy: Sp
         "values": ((21, ENVS), np.float32),
         "rewards": (shape, np.float32),
         "states": ((5 if policy is CARRIED else 1, ENVS, size), np.float32),
-        **{name: (shape, np.bool_) for name in ("terminated", "truncated", "valid", "starts")},
+        **dict.fromkeys(("terminated", "truncated", "valid", "starts"), (shape, np.bool_)),
     }
     assert {name: (column.shape, column.dtype) for name, column in vars(rollout).items()} == expected
     assert (size > 0) == (policy is CARRIED)
@@ -126,10 +115,9 @@ def test_rollout_has_every_step_of_every_environment_in_its_own_dtype(policy: Sp
 
 def test_reset_steps_are_no_transitions_and_are_not_counted() -> None:
     with built() as algo:
-        runner = runner_of(algo)
+        runner = algo.env_runner
         fragments = [runner.sample() for _ in range(3)]
         metrics = runner.get_metrics()
-        assert runner.num_env_steps_sampled_lifetime == sum(f.num_steps for f in fragments)
     assert metrics["num_env_steps_sampled"].peek() == sum(f.num_steps for f in fragments) < 3 * 20 * ENVS
     assert metrics["num_env_steps_sampled_lifetime"].peek() == sum(f.num_steps for f in fragments)
     columns = {name: np.concatenate([getattr(f, name) for f in fragments]) for name in vars(fragments[0])}
@@ -148,7 +136,7 @@ def test_reset_steps_are_no_transitions_and_are_not_counted() -> None:
 @pytest.mark.parametrize("algorithm", [A2C(num_steps=20), Reinforce()], ids=["fragments", "whole-episodes"])
 def test_episode_metrics_equal_those_recomputed_from_the_rewards(algorithm: A2C | Reinforce) -> None:
     with built(algorithm) as algo:
-        runner = runner_of(algo)
+        runner = algo.env_runner
         fragments = [runner.sample() for _ in range(3)]
         metrics = runner.get_metrics()
     returns, lengths = [], []
@@ -173,7 +161,7 @@ def test_seeds_reproduce_and_differ() -> None:
     rollouts = []
     for seed in (1, 1, 2):
         with built(seed=seed) as algo:
-            rollouts.append((runner_of(algo).sample(), runner_of(algo).sample()))
+            rollouts.append((algo.env_runner.sample(), algo.env_runner.sample()))
     for first, again in zip(rollouts[0], rollouts[1], strict=True):
         assert_same(first, again)
     assert not np.array_equal(rollouts[0][0].observations, rollouts[2][0].observations)
@@ -182,7 +170,7 @@ def test_seeds_reproduce_and_differ() -> None:
 
 def test_state_is_zeroed_exactly_where_an_episode_starts() -> None:
     with built(policy=CARRIED) as algo:
-        runner = runner_of(algo)
+        runner = algo.env_runner
         fragments = [runner.sample() for _ in range(2)]
         network = runner.module.network
 
@@ -209,7 +197,7 @@ def test_state_is_zeroed_exactly_where_an_episode_starts() -> None:
 
 def test_checkpoint_round_trip_restores_weights_counters_and_randomness() -> None:
     with built(seed=1) as algo, built(seed=1) as other:
-        runner, restored = runner_of(algo), runner_of(other)
+        runner, restored = algo.env_runner, other.env_runner
         first = runner.sample()
         with torch.no_grad():
             for parameter in runner.module.parameters():
@@ -218,6 +206,8 @@ def test_checkpoint_round_trip_restores_weights_counters_and_randomness() -> Non
         runner.sample()
         runner.set_state(state)
         restored.set_state(state)
+        for each in (runner, restored):
+            each.reseed(first.num_steps)
         assert restored.num_env_steps_sampled_lifetime == first.num_steps
         for name, weight in runner.module.state_dict().items():
             assert torch.equal(weight, restored.module.state_dict()[name]), name
@@ -229,73 +219,80 @@ def test_checkpoint_round_trip_restores_weights_counters_and_randomness() -> Non
 
 def test_new_weights_change_the_policy_and_leave_the_episodes_alone() -> None:
     with built() as algo:
-        runner = runner_of(algo)
-        runner.sample()
-        before = runner._observations.copy()
+        runner = algo.env_runner
+        before = runner.sample()
         weights = {name: np.zeros_like(value) for name, value in runner.get_state()[COMPONENT_RL_MODULE].items()}
         runner.set_state({COMPONENT_RL_MODULE: {DEFAULT_MODULE_ID: weights}})
-        np.testing.assert_array_equal(runner._observations, before)
         after = runner.sample()
     assert (after.inputs == 0).all()
-    np.testing.assert_allclose(after.logp, np.log(0.5), rtol=1e-6)
+    count = np.concatenate([before.observations, after.observations])[:, :, 0, 0, 0].astype(int)
+    np.testing.assert_array_equal(count[20], np.where(before.valid[-1], count[19] + 1, 0))
 
 
-@pytest.mark.parametrize(("policy", "size"), [(FROM_REST, 32), (CARRIED, 8)], ids=["rows", "sequences"])
-def test_minibatches_pass_over_every_row_exactly_once_in_each_epoch(
-    policy: SpikingPolicy, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches, seen = [], []
-    original = rollout_algorithm.train_batch
-
-    def numbered(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        batch = original(*args, **kwargs)
-        batch["row"] = torch.arange(len(batch["advantages"]))
-        batches.append(batch)
-        return batch
-
-    monkeypatch.setattr(rollout_algorithm, "train_batch", numbered)
-    with built(PPO(train_batch_size=120, minibatch_size=size, num_epochs=3), policy) as algo:
-        learner = algo.learner_group._learner
-        update = learner._update
-        learner._update = lambda batch, **kwargs: seen.append(batch[DEFAULT_MODULE_ID]) or update(batch, **kwargs)
-        algo.train()
-    (batch,) = batches
-    rows, per_batch = len(batch["row"]), size if policy is FROM_REST else size // 4
-    per_epoch = -(-rows // per_batch)
-    assert len(seen) == 3 * per_epoch
-    epochs = [torch.cat([part["row"] for part in seen[i : i + per_epoch]]) for i in range(0, len(seen), per_epoch)]
-    for epoch in epochs:
-        assert epoch.sort().values.tolist() == list(range(rows))
-    assert len({tuple(epoch.tolist()) for epoch in epochs}) == 3, "a new order in each"
-    for part in seen:
-        for name in ("obs", "actions", "advantages", "action_logp"):
-            assert torch.equal(part[name], batch[name][part["row"]]), name
-
-
-def test_learning_rate_follows_the_steps_taken() -> None:
-    with built(PPO(lr=0.01, train_batch_size=60), env_steps=100) as algo:
-        (optimizer,) = algo.learner_group._learner._named_optimizers.values()
-        for _ in range(2):
+@pytest.mark.parametrize("policy", [CARRIED, FROM_REST], ids=["carried", "from-rest"])
+def test_one_environment_and_one_step_learn_across_resets(policy: SpikingPolicy) -> None:
+    with built(A2C(num_steps=1), policy, num_envs=1) as algo:
+        for _ in range(10):
             algo.train()
-            taken = runner_of(algo).num_env_steps_sampled_lifetime
-            assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * max(0, 1 - taken / 100), abs=1e-7)
 
 
-@pytest.mark.parametrize(("fault", "cause"), [("raise", RuntimeError), ("nan", NonFiniteError)])
-@pytest.mark.parametrize("num_workers", [0, 1], ids=["driver", "worker"])
-def test_fault_of_an_environment_reaches_the_driver_with_its_cause(
-    fault: str, cause: type[Exception], num_workers: int
-) -> None:
-    message = "the camera broke" if fault == "raise" else r"the reward is not finite \(environment 0\)"
-    with built(num_workers=num_workers, fault=fault, fault_after=25) as algo:
+FAULTS = {
+    "nan": (NonFiniteError, r"the reward is not finite \(environment \d\)"),
+    "raise": (RuntimeError, "the camera broke"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_of_an_environment_reaches_the_driver_with_its_cause(fault: str) -> None:
+    with built(fault=fault, fault_after=25) as algo:
         algo.train()
+        cause, message = FAULTS[fault]
         with pytest.raises(cause, match=message):
             algo.train()
 
 
-def test_two_workers_sample_different_episodes() -> None:
-    with built(num_workers=2) as algo:
-        results = algo.env_runner_group.foreach_env_runner(lambda runner: runner.sample(), local_env_runner=False)
-    first, second = results
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Algorithm, list[np.ndarray]]]:
+    """An algorithm, and what its workers observed before they were restored."""
+    checkpoint = tmp_path_factory.mktemp("checkpoint")
+    with built() as algo:
+        algo.train()
+        algo.save_to_path(checkpoint)
+    with built(num_workers=2, num_envs=2 * ENVS) as algo:
+        before = of_workers(algo, lambda runner: runner._observations.copy())
+        algo.restore_from_path(checkpoint)
+        yield algo, before
+
+
+def of_workers(algo: Algorithm, function: Any) -> list[Any]:
+    return algo.env_runner_group.foreach_env_runner(function, local_env_runner=False, healthy_only=False)
+
+
+def test_restored_workers_do_not_repeat_their_first_episodes(restored: tuple[Algorithm, list[np.ndarray]]) -> None:
+    algo, before = restored
+    for first, now in zip(before, of_workers(algo, lambda runner: runner._observations.copy()), strict=True):
+        assert not np.array_equal(first, now)
+
+
+def test_no_environment_of_one_worker_is_seeded_as_one_of_the_other(restored: tuple[Algorithm, Any]) -> None:
+    seeds = of_workers(restored[0], lambda runner: [env.unwrapped.np_random_seed for env in runner.env.envs])
+    assert len({*seeds[0], *seeds[1]}) == 2 * ENVS
+
+
+def test_two_workers_sample_different_episodes(restored: tuple[Algorithm, Any]) -> None:
+    first, second = of_workers(restored[0], lambda runner: runner.sample())
     assert not np.array_equal(first.observations[0], second.observations[0])
     assert not np.array_equal(first.actions, second.actions)
+
+
+def test_fault_in_one_worker_reaches_the_driver_with_its_cause(restored: tuple[Algorithm, Any]) -> None:
+    algo, _ = restored
+    algo.train()
+
+    def break_only(index: int, fault: str) -> None:
+        of_workers(algo, lambda runner: runner.env.set_attr("fault", fault if runner.worker_index == index else None))
+
+    for index, (fault, (cause, message)) in enumerate(FAULTS.items(), 1):
+        break_only(index, fault)
+        with pytest.raises(cause, match=message):
+            algo.train()

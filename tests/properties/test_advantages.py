@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -137,7 +139,7 @@ def test_pieces_that_follow_one_another_join_to_the_whole(rollout, data):
                 for name, column in vars(rollout).items()
             }
         )
-        for first, last in zip(cuts, cuts[1:], strict=False)
+        for first, last in itertools.pairwise(cuts)
     ]
     joined = join(pieces)
     for name, column in vars(rollout).items():

@@ -131,7 +131,7 @@ def test_damaged_run_folder_is_named(capsys, tmp_path, content):
 
 def test_broken_experiment_file_is_named(capsys, tmp_path):
     (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "mine.py").write_text("import synrl_ray\n1 / 0\n")
+    (tmp_path / "experiments" / "mine.py").write_text("import synrl_ray\nexperiment = 1 / 0\n")
     line = error_line(capsys, ["list"])
     assert line.startswith(
         f"{tmp_path / 'experiments' / 'mine.py'} does not load (ZeroDivisionError: division by zero)"

@@ -6,8 +6,11 @@ from ray.rllib.utils.schedules.scheduler import Scheduler
 from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
 from synrl_ray.algorithms.rollout import PPOConfig
+from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
 from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.running.control import ControlTask
+from synrl_ray.running.spec import RunSpec
 from synrl_ray.sampling.batched import BatchedEnvRunner
 
 SHARED = {"lr": 0.0123, "gamma": 0.91, "grad_clip": 0.7, "entropy_coeff": 0.03, "vf_loss_coeff": 0.4}
@@ -67,7 +70,7 @@ def test_without_baseline_the_critic_does_not_learn():
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
 @pytest.mark.parametrize("policy", ["spiking", "ann"])
 def test_environment_policy_and_seed_arrive(algorithm, policy):
-    config = config_of(algorithm, policy=policy, num_envs=3, seed=9, num_workers=2)
+    config = config_of(algorithm, policy=policy, num_envs=6, seed=9, num_workers=2)
     assert (config.env, config.env_config) == ("CartPole-v1", {"sutton_barto_reward": True})
     assert (config.num_env_runners, config.num_envs_per_env_runner, config.seed) == (2, 3, 9)
     spec = config.rl_module_spec
@@ -86,13 +89,13 @@ def test_learning_rate_falls_linearly_to_zero_at_the_last_step(algorithm):
 
 @pytest.mark.parametrize(
     ("train_batch_size", "num_envs", "num_workers", "fragment"),
-    [(96, 8, 0, 12), (97, 8, 0, 13), (1, 8, 0, 1), (96, 8, 2, 6), (100, 8, 3, 5)],
+    [(96, 8, 0, 12), (97, 8, 0, 13), (1, 8, 0, 1), (96, 8, 2, 12), (100, 9, 3, 12)],
 )
 def test_ppo_batch_is_rounded_up_to_whole_fragments(train_batch_size, num_envs, num_workers, fragment):
     config = config_of(PPO(train_batch_size=train_batch_size), num_envs=num_envs, num_workers=num_workers)
     num_runners = max(1, num_workers)
-    assert config.total_train_batch_size == fragment * num_envs * num_runners
-    assert train_batch_size <= config.total_train_batch_size < train_batch_size + num_envs * num_runners
+    assert config.total_train_batch_size == fragment * num_envs
+    assert train_batch_size <= config.total_train_batch_size < train_batch_size + num_envs
     for index in range(1, num_runners + 1):
         assert config.get_rollout_fragment_length(index) == fragment
 
@@ -109,13 +112,13 @@ def test_ppo_fragments_of_a_carried_state_are_whole_sequences(train_batch_size, 
 
 
 def test_a2c_fragment_is_its_number_of_steps():
-    for num_workers in (0, 1, 3):
+    for num_workers in (0, 1, 4):
         assert config_of(A2C(num_steps=5), num_workers=num_workers).get_rollout_fragment_length(1) == 5
 
 
 HYPERPARAMETERS = (
     "lr", "gamma", "grad_clip", "gae_lambda", "num_epochs", "minibatch_size", "entropy_coeff", "vf_loss_coeff",
-    "standardise_advantages", "use_baseline", "optimizer_name", "batch_mode", "num_envs_per_env_runner",
+    "standardise_advantages", "use_baseline", "optimizer_name", "batch_mode", "total_train_batch_size",
 )  # fmt: skip
 
 
@@ -130,7 +133,26 @@ def test_workers_change_no_hyperparameter(algorithm):
 def test_workers_divide_ppos_batch_among_them():
     alone, many = (config_of(PPO(train_batch_size=2048), num_workers=num_workers) for num_workers in (0, 4))
     assert alone.total_train_batch_size == many.total_train_batch_size == 2048
-    assert alone.get_rollout_fragment_length() == 4 * many.get_rollout_fragment_length(1)
+    assert alone.get_rollout_fragment_length() == many.get_rollout_fragment_length(1)
+    assert alone.num_envs_per_env_runner == 4 * many.num_envs_per_env_runner
+
+
+@pytest.mark.parametrize("algorithm", [A2C(num_steps=8), Reinforce()], ids=lambda algorithm: algorithm.name)
+def test_workers_divide_the_other_algorithms_batch_among_them(algorithm):
+    alone, many = (config_of(algorithm, num_workers=num_workers) for num_workers in (0, 4))
+    assert alone.total_train_batch_size == many.total_train_batch_size
+
+
+def test_a2c_fragment_that_does_not_divide_into_sequences_is_refused():
+    experiment = experiment_of(A2C(num_steps=6), carry_state=True, max_seq_len=4)
+    with pytest.raises(UserError, match="num_steps 6 is no multiple of max_seq_len 4"):
+        ControlTask.check(RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0))
+
+
+def test_environments_that_cannot_be_shared_evenly_are_refused():
+    experiment = experiment_of(PPO(), num_envs=8)
+    with pytest.raises(UserError, match="8 environments cannot be shared by 3 workers"):
+        ControlTask.check(RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=3))
 
 
 def test_unknown_setting_is_refused_by_name():

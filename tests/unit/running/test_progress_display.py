@@ -104,7 +104,7 @@ def test_terminal_gets_one_bar_for_each_run(monkeypatch):
             "ann seed 0": (1000, 1000),
             "ann seed 1": (1000, 1000),
         }
-    assert "1000/1000" in stream.getvalue()
+    assert "1.2k/1k" in stream.getvalue()
 
 
 def test_quiet_terminal_gets_plain_lines(monkeypatch):
