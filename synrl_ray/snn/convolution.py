@@ -31,7 +31,7 @@ class SpikingCNN(nn.Module):
 
     As :class:`synrl_ray.snn.SpikingMLP`: direct encoding, the first convolution runs once per observation, every
     other on all ``K*E*B`` frames at once, and the membranes form one flat state row per batch entry. Frames of
-    ``uint8`` are scaled to [0, 1].
+    ``uint8`` are scaled to [0, 1]. Whether inputs are finite is left to the caller, as there.
 
     Args:
         in_shape: C, H, W of an observation.

@@ -2,7 +2,8 @@
 
 The counts follow the definitions of NeuroBench: a synaptic operation is *effective* where both weight and activation
 are non-zero; it is an accumulate (AC) where the activation is a spike, otherwise a multiply-accumulate (MAC). Biases
-are not synaptic operations. They are counted from what the layers receive, in one extra pass, without hooks.
+are not synaptic operations. They are counted from what the layers receive and emit, in extra passes, without hooks.
+Where skip connections add spikes, each of them is an accumulate.
 
 Two things to know when numbers are compared. The observation is held as a constant current, so the first layer's
 product is counted once per observation, as it is computed here; hardware that repeats it each step pays K times that.
@@ -125,20 +126,21 @@ def count_energy(
     first, *hidden = received
     macs, acs = effective_operations(*first), 0.0
     dense = dense_operations(*first)
-    spikes: list[float] = []
-    zeros = total = 0.0
     for layer, signal in hidden:
-        operations = effective_operations(layer, signal)
         dense += dense_operations(layer, signal)
         if is_spiking:
-            acs += operations
-            spikes.append(signal.sum().item() / decisions)
+            acs += accumulates(layer, signal)
         else:
-            macs += operations
-        zeros += (signal == 0).sum().item()
-        total += signal.numel()
+            macs += effective_operations(layer, signal)
+    if is_spiking:
+        emitted = cast("Any", net).forward_with_spikes(inputs, state, reset_mask)[2]
+    else:
+        emitted = [signal for _, signal in hidden]
+    spikes = [signal.sum().item() / decisions for signal in emitted] if is_spiking else []
+    zeros = sum((signal == 0).sum().item() for signal in emitted)
+    total = sum(signal.numel() for signal in emitted)
     macs, acs, dense = macs / decisions, acs / decisions, dense / decisions
-    # each layer but the last feeds neurons, whose signals the next layer receives; the readout integrates as well
+    # what the hidden neurons emit has one entry a neuron and step; the readout integrates as well
     outputs = cast("Tensor", received[-1][0].weight).shape[0] * num_steps
     updates = total / decisions + outputs if is_spiking else 0.0
     memory = sum(t.numel() * t.element_size() for t in (*net.parameters(), *net.buffers()))
@@ -159,6 +161,11 @@ def count_energy(
 def effective_operations(layer: nn.Module, signal: Tensor) -> float:
     """Products of a non-zero weight and a non-zero activation, summed over everything in ``signal``."""
     return _operations(layer, (signal != 0).double(), ignore_zero_weights=True)
+
+
+def accumulates(layer: nn.Module, spikes: Tensor) -> float:
+    """Non-zero weights that spikes meet, summed over everything in ``spikes``; the sum of two spikes counts twice."""
+    return _operations(layer, spikes.double(), ignore_zero_weights=True)
 
 
 def dense_operations(layer: nn.Module, signal: Tensor) -> float:

@@ -32,7 +32,7 @@ from synrl_ray.snn.cell_kernels import (
 from synrl_ray.snn.compiled import jit
 from synrl_ray.snn.matmul_kernels import add_outer, add_rows, add_to_rows, dot, events, matmul
 
-_CELLS = 1024
+_CELLS = 512
 
 
 @jit
@@ -45,26 +45,37 @@ def _tile(parameters, start, length, num, width, out):
 
 
 @jit
-def _unpack(parameters, where, sizes, width, rows):
-    """Weights ``[L, M, M']`` as stored and transposed, and tiles ``[L, rows*M]`` of bias, decay, threshold."""
+def _weights(parameters, where, sizes, width, transposed):
+    """Weights ``[L, M, M']`` with a row per neuron, or ``[L, M', M]`` transposed."""
     num_layers = where.shape[0]
     fan_in = max(width, sizes[0])
-    weight = np.zeros((num_layers, width, fan_in), parameters.dtype)
-    transposed = np.zeros((num_layers, fan_in, width), parameters.dtype)
+    shape = (num_layers, fan_in, width) if transposed else (num_layers, width, fan_in)
+    out = np.zeros(shape, parameters.dtype)
+    for l in range(num_layers):
+        num_in = sizes[l]
+        for n in range(sizes[l + 1]):
+            start = where[l, 0] + n * num_in
+            if transposed:
+                for i in range(num_in):
+                    out[l, i, n] = parameters[start + i]
+            else:
+                copy(parameters[start : start + num_in], out[l, n, :num_in])
+    return out
+
+
+@jit
+def _tiles(parameters, where, sizes, width, rows):
+    """Bias, decay and threshold of every cell in a block, ``[L, rows*M]`` each."""
+    num_layers = where.shape[0]
     bias = np.zeros((num_layers, rows * width), parameters.dtype)
     decay = np.zeros((num_layers, rows * width), parameters.dtype)
     theta = np.ones((num_layers, rows * width), parameters.dtype)
     for l in range(num_layers):
-        num_in, num_out = sizes[l], sizes[l + 1]
-        for n in range(num_out):
-            start = where[l, 0] + n * num_in
-            copy(parameters[start : start + num_in], weight[l, n, :num_in])
-            for i in range(num_in):
-                transposed[l, i, n] = weight[l, n, i]
-        _tile(parameters, where[l, 1], num_out, num_out, width, bias[l])
-        _tile(parameters, where[l, 2], where[l, 4], num_out, width, decay[l])
-        _tile(parameters, where[l, 3], where[l, 5], num_out, width, theta[l])
-    return weight, transposed, bias, decay, theta
+        num = sizes[l + 1]
+        _tile(parameters, where[l, 1], num, num, width, bias[l])
+        _tile(parameters, where[l, 2], where[l, 4], num, width, decay[l])
+        _tile(parameters, where[l, 3], where[l, 5], num, width, theta[l])
+    return bias, decay, theta
 
 
 @jit
@@ -101,7 +112,8 @@ def forward(
     num_last = sizes[-2]
     block = max(1, min(batch, _CELLS // width))
     dtype = parameters.dtype
-    _, transposed, bias, decay, theta = _unpack(parameters, where, sizes, width, block)
+    transposed = _weights(parameters, where, sizes, width, True)
+    bias, decay, theta = _tiles(parameters, where, sizes, width, block)
     readout = parameters[: out_features * num_last].reshape(out_features, num_last)
     readout_bias = parameters[out_features * num_last : out_features * (num_last + 1)]
     u = np.empty((num_layers, block * width), dtype)
@@ -189,9 +201,9 @@ def backward(
     num_last = sizes[-2]
     block = max(1, min(batch, _CELLS // width))
     dtype = parameters.dtype
-    weight, transposed, _, decay, theta = _unpack(parameters, where, sizes, width, block)
-    transposed[:] = 0
-    grad_weight = transposed  # [L, fan-in, M]: the memory serves again
+    weight = _weights(parameters, where, sizes, width, False)
+    _, decay, theta = _tiles(parameters, where, sizes, width, block)
+    grad_weight = np.zeros((num_layers, weight.shape[2], width), dtype)  # transposed
     readout = parameters[: out_features * num_last].reshape(out_features, num_last)
     grad_readout = grad_parameters[: out_features * num_last].reshape(out_features, num_last)
     grad_readout_bias = grad_parameters[out_features * num_last : out_features * (num_last + 1)]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.masks import at_first_step
+from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.stack import fits, spiking_stack
@@ -21,12 +22,20 @@ from synrl_ray.snn.surrogate import Surrogate
 
 
 class SpikingMLP(nn.Module):
-    """Fully connected LIF layers, direct (constant current) encoding, leaky-integrator readout.
+    r"""Fully connected LIF layers, direct (constant current) encoding, leaky-integrator readout.
 
     Each of the E observations is held for ``steps_per_observation`` simulation steps; the first layer's
     matrix product runs once per observation. The output of an observation is the readout's membrane
     after its last simulation step. The membranes of all layers, readout included, form the state,
     one flat row per batch entry, so that it can be stored, masked and replayed as a single tensor.
+
+    Whether inputs are finite is left to the caller, a look at them would cost 5 % of a small network's inference: a
+    neuron with NaN on its membrane falls silent, and what follows it stays finite.
+
+    With ``skip`` a hidden layer :math:`l` (from 0) also receives the spikes of the layer before the previous one, where
+    both have the same width:
+
+    .. math:: i^l_t = W^l \big(s^{l-1}_t + s^{l-2}_t\big) + b^l \quad\text{for } l \ge 2,\; N_{l-1} = N_{l-2}
 
     Args:
         in_features: F.
@@ -40,10 +49,14 @@ class SpikingMLP(nn.Module):
             ``"functional"`` allows second derivatives.
         neuron: makes the neurons of a spiking layer in place of :class:`synrl_ray.snn.LIF`, whose arguments then
             play no role: ``Synaptic``, ``AdaptiveLIF``, or any neuron of snntorch in a ``SnnTorchLayer``.
+        skip: add the skip connections above; the network then runs layer by layer.
 
     Shape:
         inputs ``[E, B, F]``, state ``[B, state_size]``, reset_mask ``[E, B]``
         → outputs ``[E, B, out_features]``, state ``[B, state_size]``.
+
+    Raises:
+        ValueError: for sizes that make no network or no skip connection, or tensors that do not fit.
 
     Example:
         >>> net = SpikingMLP(4, (8,), 2, steps_per_observation=3)
@@ -69,10 +82,14 @@ class SpikingMLP(nn.Module):
         gain: float = 1.0,
         kernel: Kernel = "auto",
         neuron: Callable[[], nn.Module] | None = None,
+        skip: bool = False,
     ) -> None:
         super().__init__()
         if not hidden_sizes:
             raise ValueError("hidden_sizes must name at least one spiking layer")
+        bridged = [i for i in range(2, len(hidden_sizes)) if hidden_sizes[i - 1] == hidden_sizes[i - 2]]
+        if skip and not bridged:
+            raise ValueError(f"skip needs two hidden layers of equal width before another, got {tuple(hidden_sizes)}")
         if steps_per_observation < 1:
             raise ValueError(f"steps_per_observation must be at least 1, got {steps_per_observation}")
         self.in_features = in_features
@@ -99,6 +116,7 @@ class SpikingMLP(nn.Module):
             hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
         self.is_plain_lif = neuron is None
+        self.skipped_to = frozenset(bridged if skip else ())
         per_neuron = [cast("LIF", layer).states_per_neuron for layer in self.neurons]
         self.state_sizes = [n * size for n, size in zip(per_neuron, hidden_sizes, strict=True)] + [out_features]
         self.state_size = sum(self.state_sizes)
@@ -110,8 +128,10 @@ class SpikingMLP(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
-        if self.is_plain_lif and self.kernel == "auto" and fits(inputs, state, self.readout.linear.weight):
-            return self._fused(inputs, state, reset_mask)
+        if self.is_plain_lif and self.kernel == "auto" and not self.skipped_to:
+            plan, parameters = self._plan()
+            if fits(inputs, state, parameters[0]):
+                return spiking_stack(plan, inputs, state, reset_mask, parameters)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
 
@@ -124,19 +144,19 @@ class SpikingMLP(nn.Module):
         if state is None:
             state = inputs.new_zeros(batch, self.state_size)
         inner_mask = at_first_step(reset_mask, k)
-        signal, mask = inputs, reset_mask
+        mask = reset_mask
         spikes: list[Tensor] = []
         final: list[Tensor] = []
         *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
         for (linear, neuron), membrane in zip(self._layers(), membranes, strict=True):
-            current = linear(signal)
+            current = linear(self._received(len(spikes), inputs, spikes))
             if not self.is_plain_lif and not spikes:  # LIF layers hold their input themselves
                 current, mask = current.repeat_interleave(k, dim=0), inner_mask
-            signal, membrane = neuron(current, membrane, mask)
-            spikes.append(signal)
+            fired, membrane = neuron(current, membrane, mask)
+            spikes.append(fired)
             final.append(membrane)
             mask = inner_mask
-        outputs = self.readout(signal, readout_membrane, reset_mask)
+        outputs = self.readout(spikes[-1], readout_membrane, reset_mask)
         return outputs, torch.cat((*final, outputs[-1]), dim=1), spikes
 
     def layer_inputs(
@@ -144,29 +164,33 @@ class SpikingMLP(nn.Module):
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives: the observations, then spikes of each simulation step."""
         spikes = self.forward_with_spikes(inputs, state, reset_mask)[2]
-        return list(zip([*self.linears, self.readout.linear], [inputs, *spikes], strict=True))
+        layers = [*self.linears, self.readout.linear]
+        return [(layer, self._received(i, inputs, spikes)) for i, layer in enumerate(layers)]
 
-    def _fused(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The whole network as one autograd node; same values."""
-        readout = self.readout
-        readout_linear = readout.linear
-        parameters: list[Tensor] = [readout_linear.weight, readout_linear.bias]
-        resets: list[str] = []
-        surrogates: list[Surrogate] = []
-        for linear, neuron in self._layers():
-            parameters += (linear.weight, linear.bias, neuron.decay, neuron.threshold)
-            resets.append(neuron.reset)
-            surrogates.append(neuron.surrogate)
+    def _received(self, layer: int, inputs: Tensor, spikes: Sequence[Tensor]) -> Tensor:
+        """What a layer receives; the readout is the last layer."""
+        if layer == 0:
+            return inputs
+        return spikes[layer - 1] + spikes[layer - 2] if layer in self.skipped_to else spikes[layer - 1]
+
+    def _plan(self) -> tuple[Plan, tuple[Tensor, ...]]:
+        """Structure and parameters of the whole network as one autograd node."""
+        readout = member(self, "readout")
+        linear = member(readout, "linear")
+        parameters: list[Tensor] = [member(linear, "weight"), member(linear, "bias")]
+        neurons = member(self, "neurons")._modules.values()
+        for linear, neuron in zip(member(self, "linears")._modules.values(), neurons, strict=True):
+            parameters += (member(linear, "weight"), member(linear, "bias"), neuron.decay, member(neuron, "threshold"))
         plan = Plan(
             tuple(self.state_sizes),
             self.steps_per_observation,
-            tuple(resets),
-            tuple(surrogates),
-            readout.weights,
+            tuple([neuron.reset for neuron in neurons]),
+            tuple([neuron.surrogate for neuron in neurons]),
+            member(readout, "weights"),
             readout.bias_gain,
-            readout.integrator.beta,
+            member(member(readout, "integrator"), "beta"),
         )
-        return spiking_stack(plan, inputs, state, reset_mask, tuple(parameters))
+        return plan, tuple(parameters)
 
     def _layers(self) -> Iterable[tuple[nn.Linear, LIF]]:
         return cast("Iterable[tuple[nn.Linear, LIF]]", zip(self.linears, self.neurons, strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.snn.members import member
 from synrl_ray.snn.scan import RESETS, Kernel, Reset, lif_scan
 from synrl_ray.snn.surrogate import Surrogate
 
@@ -17,7 +18,8 @@ class LIF(nn.Module):
     .. math:: u_t = \beta u_{t-1} + i_t - r_t\,\theta, \qquad s_t = \Theta(u_t - \theta)
 
     The mathematics is that of ``snntorch.Leaky`` (reset one step after the spike, not differentiated);
-    see :mod:`synrl_ray.snn.scan` for all three resets and the backward pass.
+    see :mod:`synrl_ray.snn.scan` for all three resets and the backward pass. Whether the current is finite is left to
+    the caller: a neuron with NaN on its membrane falls silent.
 
     Args:
         beta: membrane decay per simulation step, a number or one per neuron, in [0, 1].
@@ -91,7 +93,7 @@ class LIF(nn.Module):
     @property
     def decay(self) -> Tensor:
         """``beta`` as it is used: clamped to [0, 1] where it is learned."""
-        beta = self.beta
+        beta: Tensor = member(self, "beta")
         return beta.clamp(0, 1) if isinstance(beta, nn.Parameter) else beta
 
     def forward(

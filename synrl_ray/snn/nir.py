@@ -48,6 +48,8 @@ def to_nir(net: nn.Module) -> Any:
         raise NIRError(f"only a SpikingMLP is exported, got {type(net).__name__}")
     if not net.is_plain_lif:
         raise NIRError("only LIF neurons are exported, this network has others")
+    if net.skipped_to:
+        raise NIRError("only a chain of layers is exported, this network has skip connections: build it without skip")
     modules: list[tuple[str, Any]] = [("input", nir.Input({"input": np.array([net.in_features])}))]
     for i, (linear, neuron) in enumerate(zip(net.linears, net.neurons, strict=True)):
         assert isinstance(neuron, LIF)

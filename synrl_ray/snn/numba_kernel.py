@@ -24,7 +24,7 @@ def forward(
     membranes = torch.empty(num_steps, batch, num_neurons, dtype=current.dtype)
     spikes = torch.empty_like(membranes)
     kernels.forward(
-        flat(current), empty, flat(membrane), 0, flat(beta), flat(threshold), RESET_CODES[reset],
+        flat(current), empty, 1.0, flat(membrane), 0, flat(beta), flat(threshold), RESET_CODES[reset],
         mask_array(mask), hold, hold, empty, num_steps, batch, num_neurons, flat(membranes), flat(spikes),
         np.empty(batch * num_neurons, empty.dtype), 0,
     )  # fmt: skip
@@ -54,7 +54,7 @@ def backward(
     kernels.backward(
         empty if grad_spikes is None else flat(grad_spikes),
         empty if grad_membranes is None else flat(grad_membranes),
-        empty, 0, flat(membranes), flat(membrane), 0, flat(beta), flat(threshold), RESET_CODES[reset],
+        empty, 0, flat(membranes), 1.0, flat(membrane), 0, flat(beta), flat(threshold), RESET_CODES[reset],
         mask_array(mask), hold, hold, empty, num_steps, batch, num_neurons,
         SURROGATE_CODES[surrogate.name], surrogate.k, flat(grad_current), flat(grad_membrane),
         empty, grad_beta, grad_threshold,

@@ -164,7 +164,7 @@ def backward(
     mask_EB, hold, period, pool_K, num_steps, batch, num_neurons, kind, slope, grad_current, grad_state, grad_bias,
     grad_beta, grad_threshold,
 ):  # fmt: skip
-    """Fill ``grad_current``, ``grad_state``, and ``grad_bias``, ``grad_beta`` and ``grad_threshold``, all three ``[N]``.
+    """Fill ``grad_current``, ``grad_state``, and ``grad_bias``, ``grad_beta``, ``grad_threshold``, ``[N]`` each.
 
     May be empty: every incoming gradient, ``state``, ``mask``, ``pool``, ``grad_state``, ``grad_bias``; ``grad_beta``
     with ``grad_threshold`` where the parameters are not learned; ``membranes`` where no gradient arrives by spikes
@@ -175,7 +175,7 @@ def backward(
     grad_threshold[:] = 0
     num_cells = batch * num_neurons
     learned = grad_beta.size > 0
-    k = grad_current.dtype.type(slope)
+    k, gain = grad_current.dtype.type(slope), grad_current.dtype.type(bias_gain)
     block = _block_size(num_cells, num_neurons)
     scratch = np.zeros((9, block), grad_current.dtype)
     for first in range(0, num_cells, block):
@@ -231,8 +231,8 @@ def backward(
         if first + size == num_cells or block < num_neurons:
             if grad_bias.size > 0:
                 _sum_to_neurons(scratch[8], first, grad_bias)
-                for n in range(num_neurons):
-                    grad_bias[n] *= gain
             if learned:
                 _sum_to_neurons(scratch[6], first, grad_beta)
                 _sum_to_neurons(scratch[7], first, grad_threshold)
+    for n in range(grad_bias.size):
+        grad_bias[n] *= gain

@@ -29,8 +29,8 @@ def forward_pass(
     mask: Tensor | None,
     parameters: Sequence[Tensor],
     keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return outputs, final state, and for backward the flat parameters and the membranes (none unless ``keep``)."""
+) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+    """Return outputs, final state, and what backward needs: the flat parameters, the membranes (only if ``keep``)."""
     num_observations, batch, num_features = inputs.shape
     dtype = inputs.dtype
     structure = _structure(plan.sizes, num_features, _lengths(parameters), plan.resets)
@@ -44,18 +44,19 @@ def forward_pass(
         *structure, plan.pool.numpy(), plan.bias_gain, plan.readout_decay.item(), membranes.numpy(), outputs.numpy(),
         final.numpy(),
     )  # fmt: skip
-    return outputs, final, flat, membranes
+    return outputs, final, (flat, membranes)
 
 
 def backward_pass(
     plan: Plan,
+    parameters: Sequence[Tensor],
     saved: Sequence[Any],
     grad_outputs: Tensor | None,
     grad_final: Tensor | None,
     needs: Sequence[bool],
 ) -> tuple[Any, ...]:
     """Return a gradient for every argument of the node: plan, inputs, state, mask, ``*parameters``."""
-    inputs, state, mask, flat, membranes, *parameters = saved
+    inputs, state, mask, flat, membranes = saved
     num_features, dtype = inputs.shape[2], inputs.dtype
     empty_2d, empty_3d = _EMPTY_2D[dtype], _EMPTY_3D[dtype]
     where, sizes, resets = _structure(plan.sizes, num_features, _lengths(parameters), plan.resets)

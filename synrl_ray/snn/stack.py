@@ -14,6 +14,8 @@ Legend: E observations of K simulation steps, T = E*K, B batch, N neurons, O rea
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -56,21 +58,22 @@ def spiking_stack(
     if torch.is_grad_enabled():
         outputs, final = _Stack.apply(passes, plan, inputs, state, mask, *parameters)
     else:
-        outputs, final, *_ = passes.forward_pass(plan, inputs, state, mask, parameters, keep=False)
+        outputs, final, _ = passes.forward_pass(plan, inputs, state, mask, parameters, keep=False)
     return outputs, final
 
 
 def _passes(plan: Plan, inputs: Tensor) -> Any:
     """The module with the two passes that suits the size of the network and of its inputs."""
     num_observations, batch, num_features = inputs.shape
-    is_narrow = max(plan.sizes) <= SMALL_WIDTH and num_features <= SMALL_WIDTH
-    if is_narrow and num_observations * plan.period * batch <= SMALL_ROWS:
-        from synrl_ray.snn import small_passes  # brings in numba, which takes half a second
+    is_narrow = num_features <= SMALL_WIDTH and max(plan.sizes) <= SMALL_WIDTH
+    is_small = is_narrow and num_observations * plan.period * batch <= SMALL_ROWS
+    return _load("synrl_ray.snn.small_passes" if is_small else "synrl_ray.snn.stack_passes")
 
-        return small_passes
-    from synrl_ray.snn import stack_passes
 
-    return stack_passes
+@cache
+def _load(name: str) -> Any:
+    """Import at the first use: it brings in numba, which takes half a second."""
+    return import_module(name)
 
 
 class _Stack(torch.autograd.Function):
@@ -79,9 +82,9 @@ class _Stack(torch.autograd.Function):
         ctx: Any, passes: Any, plan: Plan, inputs: Tensor, state: Tensor | None, mask: Tensor | None,
         *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        outputs, final, *kept = passes.forward_pass(plan, inputs, state, mask, parameters, keep=True)
-        ctx.save_for_backward(inputs, state, mask, *kept, *parameters)
-        ctx.passes, ctx.plan = passes, plan
+        outputs, final, kept = passes.forward_pass(plan, inputs, state, mask, parameters, keep=True)
+        ctx.save_for_backward(inputs, state, mask, *kept)
+        ctx.passes, ctx.plan, ctx.parameters = passes, plan, parameters
         ctx.set_materialize_grads(False)
         return outputs, final
 
@@ -91,4 +94,6 @@ class _Stack(torch.autograd.Function):
         _, *needs = ctx.needs_input_grad
         if grad_outputs is None and grad_final is None:
             return (None, *(None for _ in needs))
-        return None, *ctx.passes.backward_pass(ctx.plan, ctx.saved_tensors, grad_outputs, grad_final, needs)
+        return None, *ctx.passes.backward_pass(
+            ctx.plan, ctx.parameters, ctx.saved_tensors, grad_outputs, grad_final, needs
+        )

@@ -28,8 +28,11 @@ def forward_pass(
     mask: Tensor | None,
     parameters: Sequence[Tensor],
     keep: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return outputs, final state, and the memory that holds membranes and signals (its membranes only if ``keep``)."""
+) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+    """Return outputs, final state, and what backward needs: the memory of membranes and signals, and the weights.
+
+    The memory holds membranes only if ``keep``.
+    """
     num_observations, batch, _ = inputs.shape
     period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
     rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.resets)
@@ -39,41 +42,44 @@ def forward_pass(
     memory, final_memory = slab.numpy(), flat(final)
     before = empty if state is None else flat(state)
     reset_rows = mask_array(mask)
+    readout_weight, readout_bias, *hidden = parameters
+    kept = [slab, readout_weight]
 
     signal = inputs.reshape(rows, -1)
-    for i in range(depth):
-        n = plan.sizes[i]
-        weight, bias, beta, threshold = parameters[2 + 4 * i : 6 + 4 * i]
+    for i, n in enumerate(plan.sizes[:-1]):
+        weight, bias, beta, threshold = hidden[4 * i : 4 * i + 4]
+        kept.append(weight)
         first, last = at.membranes[i]
         hold = period if i == 0 else 1
-        current = torch.empty(rows, n, dtype=dtype) if hold > 1 else slab[first:last].view(-1, n)
+        current = torch.empty(rows, n, dtype=dtype) if hold > 1 else _matrix(slab, first, num_steps * batch, n)
         torch.mm(signal, weight.t(), out=current)
         start, end = at.signals[i]
         scan(
-            flat(current), flat(bias), before, at.columns[i], flat(beta), flat(threshold),
+            flat(current), flat(bias), 1.0, before, at.columns[i], flat(beta), flat(threshold),
             RESET_CODES[plan.resets[i]], reset_rows, hold, period, flat(plan.pool) if i == depth - 1 else empty,
             num_steps, batch, n, memory[first:last] if keep else empty, memory[start:end], final_memory, at.columns[i],
         )  # fmt: skip
-        signal = slab[start:end].view(-1, n)
+        signal = _matrix(slab, start, (end - start) // n, n)
 
-    outputs, bias = torch.mm(signal, parameters[0].t()), parameters[1] * plan.bias_gain
+    outputs = torch.mm(signal, readout_weight.t())
     values, decay = flat(outputs), flat(plan.readout_decay)
     scan(
-        values, flat(bias), before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1, empty, num_observations,
-        batch, out_features, values, empty, final_memory, at.columns[-1],
+        values, flat(readout_bias), plan.bias_gain, before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1,
+        empty, num_observations, batch, out_features, values, empty, final_memory, at.columns[-1],
     )  # fmt: skip
-    return outputs.view(num_observations, batch, out_features), final, slab
+    return outputs.view(num_observations, batch, out_features), final, kept
 
 
 def backward_pass(
     plan: Plan,
+    parameters: Sequence[Tensor],
     saved: Sequence[Any],
     grad_outputs: Tensor | None,
     grad_final: Tensor | None,
     needs: Sequence[bool],
 ) -> tuple[Any, ...]:
     """Return a gradient for every argument of the node: plan, inputs, state, mask, ``*parameters``."""
-    inputs, state, mask, slab, *parameters = saved
+    inputs, state, mask, slab, readout_weight, *weights = saved
     num_observations, batch, _ = inputs.shape
     period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
     rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.resets)
@@ -92,19 +98,18 @@ def backward_pass(
     g, grad_bias = torch.empty(rows, out_features, dtype=dtype), torch.empty(out_features, dtype=dtype)
     decay = flat(plan.readout_decay)
     scan_back(
-        empty, empty if grad_outputs is None else flat(grad_outputs), after, at.columns[-1], empty, before,
-        at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1, empty, num_observations, batch, out_features, 0, 1.0,
-        flat(g), grad_state, flat(grad_bias), empty, empty,
+        empty, empty if grad_outputs is None else flat(grad_outputs), after, at.columns[-1], empty, plan.bias_gain,
+        before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1, empty, num_observations, batch, out_features,
+        0, 1.0, flat(g), grad_state, flat(grad_bias), empty, empty,
     )  # fmt: skip
-    signal = _signal(slab, at.signals[-1], plan.sizes[-2])
     if needs[4]:
-        grads[4] = torch.mm(g.t(), signal)
-    grads[5] = grad_bias.mul_(plan.bias_gain)
-    through = torch.mm(g, parameters[0])
+        grads[4] = torch.mm(g.t(), _matrix(slab, at.signals[-1][0], rows, plan.sizes[-2]))
+    grads[5] = grad_bias
+    through = torch.mm(g, readout_weight)
 
     for i in range(depth - 1, -1, -1):
         n, own = plan.sizes[i], 6 + 4 * i
-        weight, _, beta, threshold = parameters[2 + 4 * i : 6 + 4 * i]
+        beta, threshold = parameters[4 + 4 * i : 6 + 4 * i]
         first, last = at.membranes[i]
         hold, is_last = period if i == 0 else 1, i == depth - 1
         learned = needs[own + 2] or needs[own + 3]
@@ -114,22 +119,26 @@ def backward_pass(
         grad_beta, grad_threshold = parameter_gradients(n, learned, dtype)
         surrogate = plan.surrogates[i]
         scan_back(
-            flat(through), empty, after, at.columns[i], memory[first:last], before, at.columns[i], flat(beta),
+            flat(through), empty, after, at.columns[i], memory[first:last], 1.0, before, at.columns[i], flat(beta),
             flat(threshold), RESET_CODES[plan.resets[i]], reset_rows, hold, period,
             flat(plan.pool) if is_last else empty, num_steps, batch, n, SURROGATE_CODES[surrogate.name], surrogate.k,
             flat(grad_current), grad_state, flat(grad_bias), grad_beta, grad_threshold,
         )  # fmt: skip
         if needs[own]:
-            signal = inputs.reshape(rows, -1) if i == 0 else _signal(slab, at.signals[i - 1], plan.sizes[i - 1])
+            if i == 0:
+                signal = inputs.reshape(rows, -1)
+            else:
+                signal = _matrix(slab, at.signals[i - 1][0], num_steps * batch, plan.sizes[i - 1])
             grads[own] = torch.mm(grad_current.t(), signal)
         if learned:
             grads[own + 2], grads[own + 3] = to_parameter(grad_beta, beta), to_parameter(grad_threshold, threshold)
         if i > 0:
-            through = torch.mm(grad_current, weight)
+            through = torch.mm(grad_current, weights[i])
         elif needs[1]:
-            grads[1] = torch.mm(grad_current, weight).view(inputs.shape)
+            grads[1] = torch.mm(grad_current, weights[i]).view(inputs.shape)
     return tuple(grads)
 
 
-def _signal(slab: Tensor, span: tuple[int, int], num_neurons: int) -> Tensor:
-    return slab[span[0] : span[1]].view(-1, num_neurons)
+def _matrix(slab: Tensor, start: int, rows: int, num_neurons: int) -> Tensor:
+    """``[rows, N]`` in the slab, from ``start`` on."""
+    return slab.as_strided((rows, num_neurons), (num_neurons, 1), start)

@@ -56,6 +56,19 @@ def test_spiking_network():
     assert report.membrane_energy_pj == pytest.approx(92 * 4.6)
 
 
+def test_skip_connections_pay_for_each_spike():
+    torch.manual_seed(0)
+    net = SpikingMLP(5, (9, 9, 7), 2, steps_per_observation=4, gain=8.0, threshold=0.3, skip=True)
+    inputs = torch.randn(3, 2, 5)
+    report = energy.count_energy(net, inputs)
+    first, second, third = (layer.sum().item() / 6 for layer in net.forward_with_spikes(inputs)[2])
+    assert second > 0
+    assert report.spikes_per_layer == pytest.approx((first, second, third))
+    assert report.effective_acs == pytest.approx(first * 9 + (first + second) * 7 + third * 2)
+    assert report.dense_operations == 5 * 9 + 4 * (9 * 9 + 9 * 7 + 7 * 2)
+    assert report.membrane_updates == 4 * (9 + 9 + 7 + 2)
+
+
 def test_the_twin_pays_macs_only():
     report = energy.count_energy(MLP(5, (12, 9), 2), torch.randn(3, 2, 5))
     assert report.effective_macs == 5 * 12 + 12 * 9 + 9 * 2

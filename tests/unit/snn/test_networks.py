@@ -180,3 +180,59 @@ def test_the_twin_has_no_state():
     assert net.state_size == 0
     expected = net.linears[2](torch.tanh(net.linears[1](torch.tanh(net.linears[0](torch.ones(4))))))
     torch.testing.assert_close(net(torch.ones(1, 1, 4))[0][0, 0], expected)
+
+
+def step_loop(net, inputs, membranes, mask):
+    """A network of subtracting LIF layers with skip connections where they are expected, in plain torch."""
+    beta, threshold = 0.9, 0.5
+    surrogate = Surrogate("atan")
+    outputs = []
+    for e, i_e in enumerate(inputs):
+        membranes = [torch.where(mask[e].unsqueeze(-1), torch.zeros_like(u), u) for u in membranes]
+        for _ in range(net.steps_per_observation):
+            emitted = []
+            for layer, linear in enumerate(net.linears):
+                signal = i_e if layer == 0 else emitted[-1]
+                if layer in (2, 3):
+                    signal = signal + emitted[-2]
+                fired = (membranes[layer] > threshold).double()
+                membranes[layer] = beta * membranes[layer] + linear(signal) - threshold * fired
+                x = membranes[layer] - threshold
+                smooth = surrogate.primitive(x)
+                emitted.append((x > 0).double() + smooth - smooth.detach())
+            membranes[4] = beta * membranes[4] + net.readout.linear(emitted[-1])
+        outputs.append(membranes[4])
+    return torch.stack(outputs), torch.cat(membranes, 1)
+
+
+def test_skip_connections_equal_a_step_loop():
+    net = make_net((9, 9, 9, 7), skip=True, threshold=0.5, surrogate=Surrogate("atan"))
+    assert net.skipped_to == {2, 3}
+    inputs, state = torch.randn(2, 4, 5, dtype=torch.float64), torch.randn(4, net.state_size, dtype=torch.float64)
+    mask = torch.rand(2, 4) < 0.5
+    spikes = net.forward_with_spikes(inputs, state, mask)[2]
+    assert all(0 < layer.mean() < 1 for layer in spikes)
+    actual = results(net, net, inputs, state, mask)
+    expected = results(
+        net, lambda i, u, m: step_loop(net, i, list(u.split(net.state_sizes, 1)), m), inputs, state, mask
+    )
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)  # readout weights are float32 powers
+    without = make_net((9, 9, 9, 7), threshold=0.5, surrogate=Surrogate("atan"))
+    assert not torch.allclose(without(inputs, state, mask)[0], actual[0])
+
+
+def test_skip_connections_need_layers_to_bridge():
+    with pytest.raises(ValueError, match=r"two hidden layers of equal width before another, got \(8, 8\)"):
+        SpikingMLP(4, (8, 8), 2, skip=True)
+    with pytest.raises(ValueError, match="equal width"):
+        SpikingMLP(4, (8, 6, 8), 2, skip=True)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_layers_wider_than_a_block_of_cells(learned):
+    net = make_net((2500,), k=2, learn_beta=learned, learn_threshold=learned)
+    inputs = torch.randn(2, 2, 5, dtype=torch.float64)
+    expected = results(net, net.forward_with_spikes, inputs, None, None)
+    for a, b in zip(results(net, net, inputs, None, None), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -81,6 +81,8 @@ def test_what_nir_cannot_say(tmp_path):
         ours.to_nir(MLP(2, (3,), 1))
     with pytest.raises(ours.NIRError, match="only LIF neurons"):
         ours.to_nir(make_net(neuron=Synaptic))
+    with pytest.raises(ours.NIRError, match="this network has skip connections"):
+        ours.to_nir(SpikingMLP(4, (8, 8, 8), 2, reset="zero", skip=True))
     assert list(tmp_path.iterdir()) == []
 
 
