@@ -32,7 +32,7 @@ from synrl_ray.snn.cell_kernels import (
 from synrl_ray.snn.compiled import jit
 from synrl_ray.snn.matmul_kernels import add_outer, add_rows, add_to_rows, dot, events, matmul
 
-_CELLS = 512
+_CELLS = 1024
 
 
 @jit

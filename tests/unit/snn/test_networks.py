@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from synrl_ray.snn import MLP, SpikingMLP, Surrogate, stack
+from synrl_ray.snn import LIF, MLP, SpikingMLP, Surrogate, stack
 
 ROWS = {"matrix products": 0, "one compiled call": 10**6}
 
@@ -236,3 +236,14 @@ def test_layers_wider_than_a_block_of_cells(learned):
     expected = results(net, net.forward_with_spikes, inputs, None, None)
     for a, b in zip(results(net, net, inputs, None, None), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.usefixtures("fused_path")
+def test_replaced_and_parametrized_members_are_used():
+    net, inputs = make_net(), torch.randn(2, 3, 5, dtype=torch.float64)
+    net(inputs)
+    torch.nn.utils.parametrize.register_parametrization(net.linears[1], "weight", torch.nn.Tanh())
+    net.neurons[1] = LIF(0.3, 0.4).double()
+    net.neurons[0].threshold = torch.full((13,), 0.2, dtype=torch.float64)
+    for a, b in zip(net(inputs), net.forward_with_spikes(inputs), strict=False):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
