@@ -79,7 +79,7 @@ class ControlTask:
         runners, losses = result["env_runners"], result["learners"]["default_policy"]
         return Measured(
             steps=int(result["num_env_steps_sampled_lifetime"]),
-            episodes=int(runners.get("num_episodes", 0)),
+            episodes=int(_finite(runners.get("num_episodes")) or 0),  # NaN where none ended after a restart
             row={
                 "return_mean": _finite(runners.get("episode_return_mean")),
                 "episode_length_mean": _finite(runners.get("episode_len_mean")),

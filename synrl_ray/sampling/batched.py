@@ -200,6 +200,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self.metrics.log_value(NUM_EPISODES, 1, reduce="sum")
 
     def _count_steps(self, num_steps: int) -> None:
+        self.metrics.log_value(NUM_EPISODES, 0, reduce="sum")  # a sum of nothing would be NaN
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, num_steps, reduce="sum")
         self.metrics.log_value((NUM_AGENT_STEPS_SAMPLED, DEFAULT_AGENT_ID), num_steps, reduce="sum")
         self.metrics.log_value((NUM_MODULE_STEPS_SAMPLED, DEFAULT_MODULE_ID), num_steps, reduce="sum")

@@ -75,10 +75,10 @@ class StandIn:
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     """Runs a specification; keeps the stand-ins, what was told to the watcher and what was evaluated."""
-    lab = SimpleNamespace(algorithms=[], told=[], evaluated=[], at={}, score=lambda count: 5.0)
+    lab = SimpleNamespace(stand_in=StandIn, algorithms=[], told=[], evaluated=[], at={}, score=lambda count: 5.0)
 
     def build(spec):
-        lab.algorithms.append(StandIn(tmp_path / "logdir", lab.at))
+        lab.algorithms.append(lab.stand_in(tmp_path / "logdir", lab.at))
         return lab.algorithms[-1]
 
     def evaluate(policy, spec, *, episodes, seed, progress=None):
@@ -128,6 +128,17 @@ def test_last_iterations_are_in_the_checkpoint_even_without_an_evaluation(lab):
     lab.run(spec_of(stopping=Stopping(env_steps=400)))  # the only evaluation is at 300
     path, position = lab.folder.checkpoint()
     assert (position.steps, (path / "steps").read_text()) == (400, "400")
+
+
+def test_iteration_in_which_no_episode_ends_counts_none(lab):
+    class Quiet(StandIn):
+        def train(self):
+            result = super().train()
+            result["env_runners"]["num_episodes"] = float("nan")
+            return result
+
+    lab.stand_in = Quiet
+    assert lab.run(spec_of())["episodes"] == 0
 
 
 def test_rows_are_strict_json_with_null_for_what_is_not_known(lab):
