@@ -228,11 +228,13 @@ def _map_shapes(in_shape: tuple[int, int, int], layers: Sequence[ConvLayer]) -> 
 
 def _convolutions(in_channels: int, layers: Sequence[ConvLayer]) -> nn.ModuleList:
     channels = [in_channels, *(layer[0] for layer in layers)]
-    modules = nn.ModuleList(
+    convolutions = [
         nn.Conv2d(i, o, size, stride) for (i, o), (_, size, stride) in zip(pairwise(channels), layers, strict=True)
-    )
+    ]
     # Weights laid out channels-last make torch convolve so: 5 % on whole networks, up to 27 % on one layer (one core).
-    return modules.to(memory_format=torch.channels_last)
+    for convolution in convolutions:
+        convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
+    return nn.ModuleList(convolutions)
 
 
 def _check_frames(inputs: Tensor, in_shape: tuple[int, int, int]) -> None:
