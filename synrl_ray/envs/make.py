@@ -8,16 +8,28 @@ from typing import Any
 
 import gymnasium as gym
 
+from synrl_ray.envs.atari import make_atari
+from synrl_ray.envs.car_racing import make_car_racing
+from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
 from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.errors import UserError
 
 
-def make_environment(env_id: str, kwargs: Mapping[str, Any] | None = None, **extra: Any) -> gym.Env:
-    """``gymnasium.make`` with a :class:`UserError` instead of its many exceptions.
+def make_environment(
+    env_id: str,
+    kwargs: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    *,
+    training: bool = False,
+    **extra: Any,
+) -> gym.Env:
+    """``gymnasium.make`` with the preprocessing around it, and a :class:`UserError` instead of its many exceptions.
 
     Args:
         env_id: registered id, or ``module:Id``.
         kwargs: keyword arguments of the experiment.
+        preprocessing: how frames and actions are prepared.
+        training: with what the preprocessing does in training only.
         extra: further ones, such as ``render_mode``.
 
     Raises:
@@ -25,7 +37,13 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any] | None = None, **ext
     """
     try:
         ensure_registered(env_id)
+        if isinstance(preprocessing, AtariFrames):
+            return make_atari(env_id, {**(kwargs or {}), **extra}, preprocessing, training=training)
+        if isinstance(preprocessing, CarRacingFrames):
+            return make_car_racing(env_id, {**(kwargs or {}), **extra}, preprocessing, training=training)
         return gym.make(env_id, **{**(kwargs or {}), **extra})
+    except UserError:
+        raise
     except (gym.error.NameNotFound, gym.error.NamespaceNotFound, gym.error.VersionNotFound) as error:
         nearest = difflib.get_close_matches(env_id, list(gym.registry), n=3)
         hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
@@ -36,6 +54,8 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any] | None = None, **ext
         raise UserError(problem, "check its package and arguments") from error
 
 
-def environment_factory(env_id: str, kwargs: Mapping[str, Any], **extra: Any) -> Callable[[], gym.Env]:
+def environment_factory(
+    env_id: str, kwargs: Mapping[str, Any], preprocessing: Preprocessing | None = None, **extra: Any
+) -> Callable[[], gym.Env]:
     """A function that makes one more of these environments at each call."""
-    return lambda: make_environment(env_id, kwargs, **extra)
+    return lambda: make_environment(env_id, kwargs, preprocessing, **extra)

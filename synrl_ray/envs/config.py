@@ -1,0 +1,72 @@
+"""How frames and actions are prepared before a policy meets them, as plain data (no Gymnasium import)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval, MinLen
+
+Size = Annotated[int, Interval(ge=16, le=512)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+Signed = Annotated[float, Interval(ge=-1, le=1)]
+
+STEERING_AND_PEDAL = tuple(
+    (steering, gas, brake)
+    for steering in (-1.0, -0.4, 0.0, 0.4, 1.0)
+    for gas, brake in ((0.0, 0.0), (0.6, 0.0), (0.0, 0.5))
+)
+"""Five positions of the wheel, each rolling, on the gas and on the brake."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtariFrames:
+    """The usual preparation of Atari games (Machado et al. 2018, arXiv:1709.06009; Mnih et al. 2015).
+
+    Observations are grey frames ``[1, screen_size, screen_size]`` of ``uint8``, one at a time: what a policy remembers
+    of earlier ones is its own.
+    """
+
+    name: Literal["atari"] = "atari"
+    screen_size: Size = 84
+    frame_skip: Annotated[int, Ge(1)] = 4
+    """Emulator frames for each action; the newest two are merged by their maximum."""
+    noop_max: Annotated[int, Ge(0)] = 30
+    """Most no-op actions at the start of an episode, a random number of them."""
+    sticky_actions: Share = 0.0
+    """Probability that the emulator repeats its previous action."""
+    fire: bool = True
+    """Press FIRE at the start of every life, in games that wait for it."""
+    life_loss_ends_episode: bool = True
+    """In training only: a lost life is a terminal state."""
+    clip_rewards: bool = True
+    """In training only: rewards become -1, 0 or 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarRacingFrames:
+    """Frames and actions of CarRacing.
+
+    Observations are ``uint8``, channels first: ``[1, size, size]`` grey, or ``[3, size, size]``.
+    """
+
+    name: Literal["car_racing"] = "car_racing"
+    actions: Literal["continuous", "steering_pedal", "discrete"] = "discrete"
+    """``continuous``: steering, gas, brake as they are; ``steering_pedal``: ``Box(-1, 1, (2,))``, where a positive
+    pedal is gas and a negative one brake; ``discrete``: the entries of ``discrete_actions``."""
+    discrete_actions: Annotated[tuple[tuple[Signed, Share, Share], ...], MinLen(2)] = STEERING_AND_PEDAL
+    """Steering, gas and brake of each discrete action."""
+    action_repeat: Annotated[int, Ge(1)] = 4
+    """Frames that an action lasts; only the last one is drawn. Rewards are added up."""
+    grey: bool = True
+    crop: bool = True
+    """Cut off the bar of indicators and as much of each side: 84 x 84 of the 96 x 96 pixels remain."""
+    size: Size = 84
+    """Width and height after resizing."""
+    stop_off_track_after: Annotated[int, Ge(0)] = 100
+    """In training only: end an episode after this many frames without a new tile; 0 for never."""
+    fast_drawing: bool = True
+    """In training only: draw what is in sight, from cached shapes. Evaluation draws as Gymnasium does."""
+
+
+Preprocessing = AtariFrames | CarRacingFrames
