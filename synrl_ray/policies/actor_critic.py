@@ -11,9 +11,12 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
+from synrl_ray.policies.frame_stack import FrameStack
 from synrl_ray.policies.layers import layer_options
 from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
-from synrl_ray.snn import MLP, SpikingMLP
+from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
+
+Body = SpikingMLP | SpikingCNN | MLP | CNN
 
 
 class ActorCritic(nn.Module):
@@ -35,33 +38,59 @@ class ActorCritic(nn.Module):
     def __init__(self, observation_space: gym.Space, action_space: gym.Space, config: PolicyConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ObservationEncoder(observation_space)
+        self.encoder = ObservationEncoder(observation_space, keep_shape=config.conv_layers is not None)
         num_inputs = num_distribution_inputs(action_space)
-        self.carry_state = isinstance(config, SpikingPolicy) and config.carry_state
-        if config.share_layers:
-            bodies = [_body(config, self.encoder.num_features, num_inputs + 1)]
-        else:
-            bodies = [_body(config, self.encoder.num_features, size) for size in (num_inputs, 1)]
+        shape = self.encoder.out_shape
+        self.stack = FrameStack(shape, config.frame_stack) if config.frame_stack > 1 else None
+        if self.stack is not None:
+            shape = self.stack.stacked_shape
+        sizes = [num_inputs + 1] if config.share_layers else [num_inputs, 1]
+        bodies = [make_body(config, shape, size) for size in sizes]
         self.bodies = nn.ModuleList(bodies)
         self.num_inputs = num_inputs
         self.num_distribution_inputs = num_inputs * (2 if isinstance(action_space, spaces.Box) else 1)
         self.log_std = nn.Parameter(torch.zeros(num_inputs)) if isinstance(action_space, spaces.Box) else None
-        self.body_state_sizes = [body.state_size for body in bodies]
-        self.state_size = sum(self.body_state_sizes) if self.carry_state else 0
+        self.carry_membranes = isinstance(config, SpikingPolicy) and config.carry_state
+        self.body_state_sizes = [body.state_size if self.carry_membranes else 0 for body in bodies]
+        self.stack_state_size = 0 if self.stack is None else self.stack.state_size
+        self.state_size = self.stack_state_size + sum(self.body_state_sizes)
 
     def forward(
         self, observations: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return distribution inputs, values and the state after the last environment step."""
+        features, states, kept = self._prepare(observations, state, reset_mask)
+        if self.carry_membranes:
+            results = [body(features, s, reset_mask) for body, s in zip(self.bodies, states, strict=True)]
+            outputs = [out for out, _ in results]
+            kept += [after for _, after in results]
+        else:
+            rows = features.flatten(0, 1).unsqueeze(0)
+            outputs = [body(rows)[0].view(*features.shape[:2], -1) for body in self.bodies]
+        merged = torch.cat(outputs, dim=-1)
+        after = torch.cat(kept, dim=1) if kept else merged.new_zeros(features.shape[1], 0)
+        return *self._split(merged), after
+
+    def actor_inputs(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the actor's body receives for one observation ``[B, *obs]`` after the state ``[B, S]``.
+
+        Returns:
+            Its inputs ``[1, B, ...]`` and its membranes, ``None`` where they start from rest.
+        """
+        features, states, _ = self._prepare(observations.unsqueeze(0), state, None)
+        return features, states[0] if self.carry_membranes else None
+
+    def _prepare(
+        self, observations: Tensor, state: Tensor | None, reset_mask: Tensor | None
+    ) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
+        """What the bodies receive, their states, and what else is carried on."""
         features = self.encoder(observations)
-        if not self.carry_state:
-            outputs = [body(features.flatten(0, 1).unsqueeze(0))[0] for body in self.bodies]
-            merged = torch.cat(outputs, dim=-1).unflatten(1, features.shape[:2]).squeeze(0)
-            return *self._split(merged), features.new_zeros(features.shape[1], 0)
-        states = (None,) * len(self.bodies) if state is None else state.split(self.body_state_sizes, dim=1)
-        results = [body(features, s, reset_mask) for body, s in zip(self.bodies, states, strict=True)]
-        merged = torch.cat([outputs for outputs, _ in results], dim=-1)
-        return *self._split(merged), torch.cat([after for _, after in results], dim=1)
+        sizes = [self.stack_state_size, *self.body_state_sizes]
+        frames, *states = [None] * len(sizes) if state is None else state.split(sizes, dim=1)
+        if self.stack is None:
+            return features, states, []
+        features, frames = self.stack(features, frames, reset_mask)
+        return features, states, [frames]
 
     def _split(self, merged: Tensor) -> tuple[Tensor, Tensor]:
         inputs, values = merged[..., : self.num_inputs], merged[..., self.num_inputs]
@@ -70,15 +99,51 @@ class ActorCritic(nn.Module):
         return inputs, values
 
 
-def _body(config: PolicyConfig, in_features: int, out_features: int) -> SpikingMLP | MLP:
+def make_body(config: PolicyConfig, shape: tuple[int, ...], out_features: int) -> Body:
+    """One network from observations of that shape, spiking or not, fully connected or convolutional.
+
+    Raises:
+        ValueError: for convolutions on what is no image, more than one hidden layer behind them, or a stride that
+            does not fit.
+    """
+    if config.conv_layers is None:
+        (in_features,) = shape
+        if isinstance(config, AnnPolicy):
+            return MLP(in_features, config.hidden_sizes, out_features)
+        return SpikingMLP(
+            in_features,
+            config.hidden_sizes,
+            out_features,
+            gain=config.input_gain,
+            hidden_gain=config.hidden_gain,
+            **layer_options(config),
+        )
+    if len(config.hidden_sizes) != 1:
+        raise ValueError(f"convolutions are followed by one hidden layer, got hidden_sizes {config.hidden_sizes}")
+    if len(shape) != 3:
+        raise ValueError(f"convolutions need images [C, H, W], got observations of shape {shape}")
+    image, (hidden_size,) = shape, config.hidden_sizes
     if isinstance(config, AnnPolicy):
-        return MLP(in_features, config.hidden_sizes, out_features)
-    return SpikingMLP(
-        in_features,
-        config.hidden_sizes,
+        network = CNN(image, out_features, shape=config.conv_layers, hidden_size=hidden_size)
+        _keep_norms(network)
+        return network
+    return SpikingCNN(
+        image,
         out_features,
-        **layer_options(config),
-        learn_beta=config.learn_beta,
-        learn_threshold=config.learn_threshold,
+        shape=config.conv_layers,
+        hidden_size=hidden_size,
         gain=config.input_gain,
+        hidden_gain=config.hidden_gain,
+        **layer_options(config),
     )
+
+
+def _keep_norms(network: CNN) -> None:
+    """Orthogonal weights that keep a signal's norm through rectifiers (Saxe et al. 2014, arXiv:1312.6120).
+
+    The few pixels that matter in an image hardly reach the outputs through torch's own, smaller initial weights.
+    """
+    with torch.no_grad():
+        for layer in (*network.convolutions, network.linear):
+            layer.weight.copy_(nn.init.orthogonal_(torch.empty(layer.weight.shape), 2**0.5))
+            layer.bias.zero_()

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Interval, MinLen
 PolicyKind = Literal["spiking", "ann"]
 Sizes = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
+ConvLayer = tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)], Annotated[int, Ge(1)]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,26 @@ class SpikingLayers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpikingPolicy(SpikingLayers):
+class PolicyLayout:
+    """What spiking and non-spiking policies share."""
+
+    hidden_sizes: Sizes = (64, 64)
+    """Neurons or units of each fully connected layer; a convolutional network has one such layer."""
+    conv_layers: Literal["nature", "small"] | Annotated[tuple[ConvLayer, ...], MinLen(1)] | None = None
+    """Convolutions before it, for images ``[C, H, W]``: a known set (see :data:`synrl_ray.snn.SHAPES`), or channels,
+    kernel size and stride of each."""
+    share_layers: bool = False
+    """One body for actor and critic instead of one each."""
+    frame_stack: Annotated[int, Ge(1)] = 1
+    """Newest observations that the network sees at once. Those before the present one are part of the state: zero
+    where an episode starts, and stored once, not for every stack."""
+    max_seq_len: Annotated[int, Ge(1)] = 32
+    """Environment steps of a sequence in the learner, of backpropagation through time too; used where a state is
+    carried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingPolicy(PolicyLayout, SpikingLayers):
     """An actor and a critic of leaky integrate-and-fire layers.
 
     Two ways to see time. With ``carry_state=False`` every observation is simulated for
@@ -43,27 +63,29 @@ class SpikingPolicy(SpikingLayers):
     """
 
     kind: Literal["spiking"] = "spiking"
-    hidden_sizes: Sizes = (64, 64)
-    """Neurons per spiking layer."""
     carry_state: bool = False
     """Carry the membranes across environment steps."""
-    max_seq_len: Annotated[int, Ge(1)] = 32
-    """Environment steps of backpropagation through time; used where the state is carried."""
-    share_layers: bool = False
-    """One body for actor and critic instead of one each."""
     input_gain: Annotated[float, Gt(0)] = 1.0
     """Scale of the first layer's initial weights."""
+    hidden_gain: Annotated[float, Gt(0)] = 1.0
+    """Scale of the initial weights of the spiking layers behind it; spikes are rarer than an ann's activations."""
+
+    @property
+    def has_state(self) -> bool:
+        """Whether anything lives on from one environment step to the next."""
+        return self.carry_state or self.frame_stack > 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnPolicy:
-    """The non-spiking twin: tanh layers of the same sizes."""
+class AnnPolicy(PolicyLayout):
+    """The non-spiking twin: layers of the same sizes, tanh units, rectifiers in a convolutional network."""
 
     kind: Literal["ann"] = "ann"
-    hidden_sizes: Sizes = (64, 64)
-    """Units per layer."""
-    share_layers: bool = False
-    """One body for actor and critic instead of one each."""
+
+    @property
+    def has_state(self) -> bool:
+        """Whether anything lives on from one environment step to the next."""
+        return self.frame_stack > 1
 
 
 PolicyConfig = SpikingPolicy | AnnPolicy
@@ -86,5 +108,8 @@ def policy_config(settings: dict[str, object]) -> PolicyConfig:
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ValueError(f"unknown {kind} policy setting {unknown[0]!r}: choose from {', '.join(known)}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    return cls(**values)  # type: ignore[arg-type]
+    return cls(**{key: _as_tuples(value) for key, value in settings.items()})  # type: ignore[arg-type]
+
+
+def _as_tuples(value: object) -> object:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value

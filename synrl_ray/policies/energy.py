@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from synrl_ray.policies.actor_critic import make_body
+from synrl_ray.policies.config import AnnPolicy
 from synrl_ray.policies.policy import Policy
-from synrl_ray.snn import MLP
 from synrl_ray.snn.energy import EnergyConstants, count_energy
 
 
@@ -28,12 +29,11 @@ def decision_energy(
         decision; the energy's ratio; how many decisions were counted.
     """
     network = policy.network
-    actor, size = network.bodies[0], network.body_state_sizes[0]
-    inputs = network.encoder(torch.as_tensor(observations)).unsqueeze(0)
-    state = torch.as_tensor(states)[:, :size] if network.carry_state else None
-    own = count_energy(actor, inputs, state, constants=constants)  # type: ignore[arg-type]
+    inputs, membranes = network.actor_inputs(torch.as_tensor(observations), torch.as_tensor(states))
+    own = count_energy(network.bodies[0], inputs, membranes, constants=constants)  # type: ignore[arg-type]
+    layout = AnnPolicy(hidden_sizes=policy.config.hidden_sizes, conv_layers=policy.config.conv_layers)
     num_outputs = network.num_inputs + (1 if policy.config.share_layers else 0)
-    twin = count_energy(MLP(actor.in_features, policy.config.hidden_sizes, num_outputs), inputs, constants=constants)  # type: ignore[arg-type]
+    twin = count_energy(make_body(layout, tuple(inputs.shape[2:]), num_outputs), inputs, constants=constants)
     return {
         "policy": {**own.to_dict(), "spikes_per_layer": list(own.spikes_per_layer)},
         "matched_ann": {**twin.to_dict(), "spikes_per_layer": []},

@@ -16,5 +16,7 @@ def layer_options(config: SpikingLayers) -> dict[str, Any]:
         "threshold": config.threshold,
         "surrogate": Surrogate(config.surrogate, config.surrogate_slope),
         "reset": config.reset,
+        "learn_beta": config.learn_beta,
+        "learn_threshold": config.learn_threshold,
         "readout_beta": config.readout_beta,
     }

@@ -72,7 +72,6 @@ class SpikeWatcher:
         actor = network.bodies[0]
         if isinstance(actor, (SpikingMLP, SpikingCNN)):
             with torch.no_grad():
-                inputs = network.encoder(torch.as_tensor(observations[:1])).unsqueeze(0)
-                before = torch.as_tensor(state[:1, : network.body_state_sizes[0]]) if network.carry_state else None
+                inputs, before = network.actor_inputs(torch.as_tensor(observations[:1]), torch.as_tensor(state[:1]))
                 self.last_spikes = [layer[:, 0].numpy() for layer in actor.forward_with_spikes(inputs, before)[2]]
         return self.policy.act(observations, state, deterministic=deterministic)

@@ -11,14 +11,26 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from synrl_ray.errors import UserError
+from synrl_ray.policies.config import PolicyConfig
 
 _REMEDY = "policies serve Box or Discrete observations, and Box or Discrete(n, start=0) actions; wrap the environment"
 
 
-def check_spaces(observation_space: gym.Space, action_space: gym.Space, name: str = "the environment") -> None:
-    """Raise :class:`UserError`, naming the space, if a policy cannot serve it."""
+def check_spaces(
+    observation_space: gym.Space,
+    action_space: gym.Space,
+    name: str = "the environment",
+    config: PolicyConfig | None = None,
+) -> None:
+    """Raise :class:`UserError`, naming the space, if a policy (with that configuration, if one is given) cannot
+    serve it."""
     if not isinstance(observation_space, (spaces.Box, spaces.Discrete)):
         raise UserError(f"{name} has the observation space {observation_space}", _REMEDY)
+    if config is not None and config.conv_layers is not None and len(observation_space.shape or ()) != 3:
+        raise UserError(
+            f"{name} has the observation space {observation_space}, which is no image [C, H, W] for convolutions",
+            "take conv_layers=null, or prepare its frames",
+        )
     if isinstance(action_space, spaces.Box):
         if not np.issubdtype(action_space.dtype, np.floating) or len(action_space.shape) != 1:
             raise UserError(f"{name} has the action space {action_space}", "Box actions must be a vector of floats")
@@ -29,24 +41,34 @@ def check_spaces(observation_space: gym.Space, action_space: gym.Space, name: st
 class ObservationEncoder(nn.Module):
     """Observations to features: Box is flattened to float, Discrete becomes one-hot.
 
+    Args:
+        space: Box or Discrete.
+        keep_shape: leave a Box its shape, for convolutions.
+
     Shape:
-        ``[*batch, *space.shape]`` → ``[*batch, num_features]``.
+        ``[*batch, *space.shape]`` → ``[*batch, *out_shape]``. Images of ``uint8`` that keep their shape are scaled
+        to [0, 1].
     """
 
-    def __init__(self, space: gym.Space) -> None:
+    def __init__(self, space: gym.Space, *, keep_shape: bool = False) -> None:
         super().__init__()
         self.discrete = isinstance(space, spaces.Discrete)
         self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
         self.rank = len(space.shape or ())
+        self.keep_shape = keep_shape and not self.discrete
         self.num_features = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
+        self.out_shape = tuple(space.shape or ()) if self.keep_shape else (self.num_features,)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Encode a batch."""
+        dtype = torch.get_default_dtype()
         if self.discrete:
             index = observations.long() - self.start
-            return nn.functional.one_hot(index, self.num_features).to(torch.get_default_dtype())
+            return nn.functional.one_hot(index, self.num_features).to(dtype)
+        if self.keep_shape:
+            return observations.to(dtype) / 255 if observations.dtype == torch.uint8 else observations.to(dtype)
         batch = observations.shape[: observations.dim() - self.rank]
-        return observations.reshape(*batch, self.num_features).to(torch.get_default_dtype())
+        return observations.reshape(*batch, self.num_features).to(dtype)
 
 
 def num_distribution_inputs(action_space: gym.Space) -> int:

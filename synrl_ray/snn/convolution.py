@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.masks import at_first_step
+from synrl_ray.snn.networks import scale_weights
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.surrogate import Surrogate
@@ -38,7 +39,8 @@ class SpikingCNN(nn.Module):
         out_features: readout neurons.
         shape: ``"nature"``, ``"small"``, or the convolutions as (channels, kernel size, stride).
         hidden_size: neurons of the fully connected layer; ``None`` takes the shape's own, 256 for a custom one.
-        steps_per_observation, beta, threshold, surrogate, reset, readout_beta, gain, kernel: as in ``SpikingMLP``.
+        steps_per_observation, beta, threshold, surrogate, reset, learn_beta, learn_threshold, readout_beta, gain,
+            hidden_gain, kernel: as in ``SpikingMLP``.
 
     Shape:
         inputs ``[E, B, C, H, W]``, state ``[B, state_size]``, reset_mask ``[E, B]``
@@ -66,8 +68,11 @@ class SpikingCNN(nn.Module):
         threshold: float = 1.0,
         surrogate: Surrogate | None = None,
         reset: Reset = "subtract",
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
         readout_beta: float = 0.9,
         gain: float = 1.0,
+        hidden_gain: float = 1.0,
         kernel: Kernel = "auto",
     ) -> None:
         super().__init__()
@@ -84,6 +89,8 @@ class SpikingCNN(nn.Module):
             LIF(
                 beta,
                 threshold,
+                learn_beta=learn_beta,
+                learn_threshold=learn_threshold,
                 surrogate=surrogate,
                 reset=reset,
                 hold=steps_per_observation if layer == 0 else 1,
@@ -96,8 +103,7 @@ class SpikingCNN(nn.Module):
         )
         self.state_sizes = [*flat, hidden_size, out_features]
         self.state_size = sum(self.state_sizes)
-        with torch.no_grad():
-            cast("nn.Conv2d", self.convolutions[0]).weight.mul_(gain)
+        scale_weights([*self.convolutions, self.linear], gain, hidden_gain)
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None

@@ -44,7 +44,7 @@ class SpikingMLP(nn.Module):
         steps_per_observation: K >= 1.
         beta, threshold, surrogate, reset, learn_beta, learn_threshold: of the LIF layers.
         readout_beta: decay of the readout.
-        gain: scale of the input layer's initial weights.
+        gain, hidden_gain: scale of the initial weights of the first spiking layer, and of those behind it.
         kernel: of all layers, see :func:`synrl_ray.snn.lif_scan`. ``"auto"`` runs the whole network fused on the CPU;
             ``"functional"`` allows second derivatives.
         neuron: makes the neurons of a spiking layer in place of :class:`synrl_ray.snn.LIF`, whose arguments then
@@ -80,6 +80,7 @@ class SpikingMLP(nn.Module):
         learn_threshold: bool = False,
         readout_beta: float = 0.9,
         gain: float = 1.0,
+        hidden_gain: float = 1.0,
         kernel: Kernel = "auto",
         neuron: Callable[[], nn.Module] | None = None,
         skip: bool = False,
@@ -120,8 +121,7 @@ class SpikingMLP(nn.Module):
         per_neuron = [cast("LIF", layer).states_per_neuron for layer in self.neurons]
         self.state_sizes = [n * size for n, size in zip(per_neuron, hidden_sizes, strict=True)] + [out_features]
         self.state_size = sum(self.state_sizes)
-        with torch.no_grad():
-            cast("nn.Linear", self.linears[0]).weight.mul_(gain)
+        scale_weights(self.linears, gain, hidden_gain)
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -205,6 +205,13 @@ class SpikingMLP(nn.Module):
             raise ValueError(
                 f"reset_mask must be bool {tuple(inputs.shape[:2])}, got {reset_mask.dtype} {tuple(reset_mask.shape)}"
             )
+
+
+def scale_weights(layers: Iterable[nn.Module], gain: float, hidden_gain: float) -> None:
+    """Scale the initial weights of the first layer by ``gain`` and those of the others by ``hidden_gain``."""
+    with torch.no_grad():
+        for index, layer in enumerate(layers):
+            cast("nn.Linear", layer).weight.mul_(hidden_gain if index else gain)
 
 
 class MLP(nn.Module):

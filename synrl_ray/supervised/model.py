@@ -77,17 +77,7 @@ def _network(config: ClassifierConfig, num_classes: int) -> SpikingMLP | Spiking
         if config.architecture == "conv":
             return CNN((1, *_IMAGE), num_classes, shape=convolutions, hidden_size=config.hidden_sizes[-1])
         return MLP(num_pixels, config.hidden_sizes, num_classes)
-    if config.architecture == "conv" and (config.learn_beta or config.learn_threshold):
-        name = "learn_beta" if config.learn_beta else "learn_threshold"
-        raise ValueError(f"convolutional layers have no {name}: leave it out, or take the architecture mlp")
     options = layer_options(config)
     if config.architecture == "conv":
         return SpikingCNN((1, *_IMAGE), num_classes, shape=convolutions, hidden_size=config.hidden_sizes[-1], **options)
-    return SpikingMLP(
-        num_pixels,
-        config.hidden_sizes,
-        num_classes,
-        learn_beta=config.learn_beta,
-        learn_threshold=config.learn_threshold,
-        **options,
-    )
+    return SpikingMLP(num_pixels, config.hidden_sizes, num_classes, **options)

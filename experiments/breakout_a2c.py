@@ -1,0 +1,43 @@
+"""Atari Breakout with A2C: the spiking policy carries its membranes, the twin stacks four frames."""
+
+from synrl_ray.experiment import (
+    A2C,
+    AnnPolicy,
+    AtariFrames,
+    Environment,
+    Evaluation,
+    Experiment,
+    LogUniform,
+    SpikingPolicy,
+    Stopping,
+    Target,
+    Uniform,
+)
+
+experiment = Experiment(
+    id="breakout-a2c",
+    summary="Atari Breakout with A2C",
+    environment=Environment(id="ale_py:ALE/Breakout-v5", preprocessing=AtariFrames(), num_envs=16),
+    spiking=SpikingPolicy(
+        conv_layers="small",
+        hidden_sizes=(256,),
+        share_layers=True,
+        steps_per_observation=1,
+        carry_state=True,
+        beta=0.5,
+        learn_beta=True,
+        learn_threshold=True,
+        readout_beta=0.0,
+        surrogate="atan",
+        input_gain=32.0,
+        hidden_gain=8.0,
+    ),
+    ann=AnnPolicy(conv_layers="small", hidden_sizes=(256,), share_layers=True, frame_stack=4),
+    algorithm=A2C(lr=7e-4, num_steps=8, entropy_coeff=0.01, vf_loss_coeff=0.25, rmsprop_eps=1e-8),
+    stopping=Stopping(env_steps=10_000_000),
+    evaluation=Evaluation(episodes=30, interval_steps=250_000, interim_episodes=5),
+    target=Target(
+        mean_return=100.0, source="first mark; 412 is what the RL Baselines3 Zoo's A2C reaches in 10 M steps"
+    ),
+    search_space={"algorithm.lr": LogUniform(2e-4, 2e-3), "spiking.beta": Uniform(0.3, 0.9)},
+)

@@ -1,0 +1,56 @@
+"""Action values from the network behind every policy, so that a trained Q-network is saved and acts like any other.
+
+Legend: B batch, A actions.
+"""
+
+from __future__ import annotations
+
+import gymnasium as gym
+from gymnasium import spaces
+from torch import Tensor
+
+from synrl_ray.errors import UserError
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.config import PolicyConfig
+from synrl_ray.policies.spaces import check_spaces
+
+
+def check_q_network(
+    observation_space: gym.Space, action_space: gym.Space, config: PolicyConfig, name: str = "the environment"
+) -> None:
+    """Raise :class:`UserError` if a policy cannot be trained by Q-learning in these spaces."""
+    check_spaces(observation_space, action_space, name, config)
+    if not isinstance(action_space, spaces.Discrete):
+        raise UserError(f"{name} has the action space {action_space}", "DQN needs discrete actions; take PPO")
+    if config.has_state:
+        raise UserError(
+            "DQN cannot train a policy that carries a state, which RLlib's replay does not keep",
+            "set carry_state=false and frame_stack=1",
+        )
+
+
+def q_values(network: ActorCritic, observations: Tensor, *, dueling: bool) -> Tensor:
+    r"""Action values; their argmax is what the policy does greedily.
+
+    Without ``dueling`` they are the actor's outputs, and the critic is not run. With it those outputs are advantages:
+
+    .. math:: Q(x, a) = V(x) + A(x, a) - \frac{1}{|\mathcal A|} \sum_{a'} A(x, a')
+
+    whose argmax over the actions is that of :math:`A`: either way the network's outputs alone say how to act.
+
+    Args:
+        network: carries no state, for discrete actions.
+        observations: ``[B, *obs]``.
+        dueling: add the critic's value to the actor's centred outputs.
+
+    Returns:
+        ``[B, A]``.
+
+    References:
+        Wang et al. (2016), "Dueling network architectures for deep reinforcement learning", arXiv:1511.06581, eq. 9.
+    """
+    if dueling:
+        advantages, values, _ = network(observations.unsqueeze(0))
+        return (values.unsqueeze(-1) + advantages - advantages.mean(-1, keepdim=True)).squeeze(0)
+    outputs, _ = network.bodies[0](network.encoder(observations.unsqueeze(0)))
+    return outputs[0, :, : network.num_inputs]
