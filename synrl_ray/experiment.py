@@ -9,16 +9,20 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Interval
 from pydantic import Field
 
+from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, PolicyKind, SpikingPolicy
 from synrl_ray.supervised.config import AnnClassifier, ClassifierConfig, SpikingClassifier
 
 __all__ = [
     "A2C",
+    "DQN",
     "PPO",
     "AccuracyTarget",
     "AnnClassifier",
     "AnnPolicy",
     "AnyExperiment",
+    "AtariFrames",
+    "CarRacingFrames",
     "Choice",
     "ClassificationExperiment",
     "Environment",
@@ -50,8 +54,15 @@ class Environment:
     """Registered id, as ``gymnasium.make`` takes it (``module:Id`` imports the module first)."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of ``gymnasium.make``."""
+    preprocessing: Annotated[Preprocessing, Field(discriminator="name")] | None = None
+    """How frames and actions are prepared; ``None`` takes the environment as it is."""
+    reward_scale: Positive = 1.0
+    """Factor of the rewards that the learner sees; returns are reported without it."""
     num_envs: Count = 8
     """Environments stepped together, divided among the env runners."""
+    max_failure_share: Fraction = 0.01
+    """Failures (an exception, or NaN) in each environment step that are borne: the environment is then restarted. More
+    of them, and more than three, stop the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +133,57 @@ class Reinforce:
     """Bound on the global norm of the gradient."""
 
 
-ControlAlgorithm = PPO | A2C | Reinforce
+@dataclass(frozen=True, kw_only=True)
+class DQN:
+    """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236) with RLlib's DQN, on a replay of transitions.
+
+    For policies without state: the replay keeps none.
+    """
+
+    name: Literal["dqn"] = "dqn"
+    lr: Positive = 1e-3
+    """Learning rate of Adam at the start."""
+    lr_decay: bool = True
+    """Anneal the learning rate linearly to zero at the last step."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    train_batch_size: Count = 64
+    """Transitions of each update."""
+    train_interval: Count = 256
+    """Environment steps between two trainings, over all environments."""
+    num_updates: Count = 128
+    """Updates of each training."""
+    replay_capacity: Count = 50_000
+    """Transitions in the replay."""
+    learning_starts: Count = 1_000
+    """Transitions in the replay before updates begin; after a resumption too, since checkpoints do not hold it."""
+    epsilon_start: Fraction = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: Fraction = 0.05
+    """Probability of a random action at the end of the schedule, which is linear, and after it."""
+    epsilon_steps: Count = 10_000
+    """Environment steps of the schedule."""
+    target_update: Count = 256
+    """Environment steps between hard updates of the target network; not used where ``tau`` is below 1."""
+    tau: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    """Share of the network that the target takes over: 1 for hard updates, less for a soft one after every update."""
+    double_q: bool = True
+    """Let the network choose the next action, and the target value it (van Hasselt et al. 2016, arXiv:1509.06461)."""
+    dueling: bool = False
+    """Compose the values of the critic and the actor's advantages (Wang et al. 2016, arXiv:1511.06581)."""
+    n_step: Count = 1
+    """Rewards that are summed before a value is taken from the target network."""
+    prioritised: bool = False
+    """Prefer transitions with large errors (Schaul et al. 2016, arXiv:1511.05952)."""
+    priority_alpha: Fraction = 0.6
+    """How much priorities count; used where ``prioritised``."""
+    priority_beta: Fraction = 0.4
+    """How much the loss corrects for them; used where ``prioritised``."""
+    grad_clip: Positive = 10.0
+    """Bound on the global norm of the gradient."""
+
+
+ControlAlgorithm = PPO | A2C | Reinforce | DQN
 
 
 @dataclass(frozen=True, kw_only=True)

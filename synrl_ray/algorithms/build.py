@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from synrl_ray.algorithms.dqn import dqn_config
 from synrl_ray.algorithms.rollout import A2CConfig, PPOConfig, ReinforceConfig, RolloutConfig
-from synrl_ray.experiment import A2C, PPO, Experiment, PolicyKind, Reinforce
-from synrl_ray.policies.config import SpikingPolicy
-from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.experiment import A2C, DQN, PPO, Experiment, PolicyKind, Reinforce
+from synrl_ray.rl_modules import ActorCriticModule, QModule
+from synrl_ray.sampling.vector import PREPROCESSING
+
+_STEPS_PER_ROW = 2000
 
 
-def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, num_workers: int) -> RolloutConfig:
+def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, num_workers: int) -> AlgorithmConfig:
     """The configuration of one run.
 
     Args:
@@ -26,8 +30,16 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
         ValueError: if the train batch does not divide into fragments.
     """
     environment, settings, network = experiment.environment, experiment.algorithm, experiment.policy(policy)
-    config = _own_settings(settings)
-    config.environment(environment.id, env_config=dict(environment.kwargs))
+    config = (
+        dqn_config(environment, settings)
+        if isinstance(settings, DQN)
+        else _own_settings(settings).rollouts(
+            reward_scale=environment.reward_scale, max_failure_share=environment.max_failure_share
+        )
+    )
+    if not isinstance(settings, DQN):
+        prepared = {PREPROCESSING: environment.preprocessing} if environment.preprocessing else {}
+        config.environment(environment.id, env_config={**environment.kwargs, **prepared})
     config.env_runners(num_env_runners=num_workers, num_envs_per_env_runner=environment.num_envs // max(1, num_workers))
     config.learners(num_learners=0)
     decayed = [[0, settings.lr], [experiment.stopping.env_steps, 0.0]]
@@ -38,10 +50,13 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
         train_batch_size_per_learner=_train_batch_size(experiment, policy),
         minibatch_size=settings.minibatch_size if isinstance(settings, PPO) else None,
     )
-    config.rl_module(rl_module_spec=RLModuleSpec(module_class=ActorCriticModule, model_config=asdict(network)))
+    module = QModule if isinstance(settings, DQN) else ActorCriticModule
+    config.rl_module(rl_module_spec=RLModuleSpec(module_class=module, model_config=asdict(network)))
+    if isinstance(settings, A2C):  # its updates are small: a row of metrics for each would cost more than some of them
+        config.reporting(min_sample_timesteps_per_iteration=_STEPS_PER_ROW)
     config.debugging(seed=seed, log_level="ERROR")
-    # An error in an env runner is the user's to see, not RLlib's to retry without end.
-    config.fault_tolerance(restart_failed_env_runners=False)
+    # An error in an env runner is the user's to see, not RLlib's to retry without end; Faults tells it from a death.
+    config.fault_tolerance(restart_failed_env_runners=not isinstance(settings, DQN))
     return config
 
 
@@ -73,11 +88,13 @@ def _train_batch_size(experiment: Experiment, policy: PolicyKind) -> int:
     """Steps of an iteration, rounded up to whole fragments (and those to whole sequences of a carried state)."""
     settings, network = experiment.algorithm, experiment.policy(policy)
     num_envs = experiment.environment.num_envs
+    if isinstance(settings, DQN):
+        return settings.train_batch_size
     if isinstance(settings, A2C):
         return settings.num_steps * num_envs
     if isinstance(settings, Reinforce):
         return num_envs  # whole episodes: the runner does not count steps
     fragment = -(-settings.train_batch_size // num_envs)
-    if isinstance(network, SpikingPolicy) and network.carry_state and fragment > network.max_seq_len:
+    if network.has_state and fragment > network.max_seq_len:
         fragment = -(-fragment // network.max_seq_len) * network.max_seq_len
     return fragment * num_envs

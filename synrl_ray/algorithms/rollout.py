@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -23,6 +24,10 @@ from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
 from synrl_ray.algorithms.train_batch import train_batch
 from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.sampling.batched import BatchedEnvRunner
+from synrl_ray.sampling.faults import Faults, call_runners, require_runners
+from synrl_ray.sampling.metrics import SECONDS
+
+_FAULTS = "faults"
 
 
 class RolloutConfig(AlgorithmConfig):
@@ -42,10 +47,12 @@ class RolloutConfig(AlgorithmConfig):
         self.gae_lambda = 1.0
         self.standardise_advantages = False
         self.use_baseline = True
+        self.reward_scale = 1.0
         self.vf_loss_coeff = 0.5
         self.entropy_coeff = 0.0
         self.num_epochs = 1
         self.optimizer_name: Literal["adam", "rmsprop"] = "adam"
+        self.max_failure_share = 0.01
 
     def rollouts(self, **settings: Any) -> RolloutConfig:
         """Set the algorithm's own settings by name.
@@ -114,23 +121,54 @@ class RolloutAlgorithm(Algorithm):
         """The settings."""
         return PPOConfig()
 
+    def setup(self, config: Any) -> None:
+        """RLlib's constructor."""
+        super().setup(config)
+        self.faults = Faults(str(self.config.env), self.config.max_failure_share)
+        require_runners(self.env_runner_group)
+
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Go on from a checkpoint, with new episodes in every env runner (RLlib restores the local one only)."""
         super().restore_from_path(path, *args, **kwargs)
-        steps = int(self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
+        steps = self._steps()
         self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
-        self.env_runner_group.foreach_env_runner(lambda runner: runner.reseed(steps))
+        call_runners(self.env_runner_group, lambda runner: runner.reseed(steps), local=True)
+
+    def restore_env_runners(self, env_runner_group: Any) -> list[int]:
+        """Give runners that Ray has restarted the present weights and new episodes; RLlib calls this."""
+        restarted = self.faults.find_restarted(env_runner_group)
+        if restarted:
+            steps = self._steps()
+            env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, to_worker_indices=restarted)
+            call_runners(env_runner_group, lambda runner: runner.reseed(steps), local=False, indices=restarted)
+        return restarted
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {**super().get_state(*args, **kwargs), _FAULTS: self.faults.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`get_state`."""
+        super().set_state(state)
+        if _FAULTS in state:
+            self.faults.set_state(state[_FAULTS])
+
+    def _steps(self) -> int:
+        """Environment steps of the run so far."""
+        return int(self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
 
     def training_step(self) -> None:
         """Sample, learn, synchronise."""
         config = self.config
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            results = self.env_runner_group.foreach_env_runner(
-                lambda runner: (runner.sample(), runner.get_metrics()),
-                local_env_runner=self.env_runner_group.num_remote_env_runners() == 0,
-            )
-            rollouts = [rollout for rollout, _ in results]
-            self.metrics.aggregate([metrics for _, metrics in results], key=ENV_RUNNER_RESULTS)
+            results = self.faults.sample(self.env_runner_group)
+            rollouts = [rollout for rollout, _, _ in results]
+            self.metrics.aggregate([metrics for _, metrics, _ in results], key=ENV_RUNNER_RESULTS)
+        self.faults.count_failures([failures for _, _, failures in results], self._steps())
+        for name, count in self.faults.get_state().items():
+            if count:
+                self.metrics.log_value(f"num_{name}", count, window=1)
+        began = time.perf_counter()
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             batch = train_batch(
                 rollouts,
@@ -138,19 +176,17 @@ class RolloutAlgorithm(Algorithm):
                 gae_lambda=config.gae_lambda,
                 standardise=config.standardise_advantages,
                 use_baseline=config.use_baseline,
+                reward_scale=config.reward_scale,
             )
             learned = self.learner_group.update(
                 batch=MultiAgentBatch(
                     {DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=sum(rollout.num_steps for rollout in rollouts)
                 ),
-                timesteps={
-                    NUM_ENV_STEPS_SAMPLED_LIFETIME: self.metrics.peek(
-                        (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
-                    )
-                },
+                timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps()},
                 num_epochs=config.num_epochs,
                 minibatch_size=config.minibatch_size,
             )
             self.metrics.aggregate(learned, key=LEARNER_RESULTS)
+        self.metrics.log_value((SECONDS, "learner"), time.perf_counter() - began, reduce="sum")
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)

@@ -21,7 +21,13 @@ Batch = dict[str, Any]
 
 
 def train_batch(
-    rollouts: Sequence[Rollout], *, gamma: float, gae_lambda: float, standardise: bool, use_baseline: bool = True
+    rollouts: Sequence[Rollout],
+    *,
+    gamma: float,
+    gae_lambda: float,
+    standardise: bool,
+    use_baseline: bool = True,
+    reward_scale: float = 1.0,
 ) -> Batch:
     """One batch with advantages and value targets.
 
@@ -35,9 +41,12 @@ def train_batch(
             baseline they are only scaled, since subtracting their mean would be one.
         use_baseline: subtract the critic's values; without it the advantages are the discounted rewards to go, and
             the critic has nothing to learn.
+        reward_scale: factor of the rewards.
     """
     columns: list[dict[str, np.ndarray]] = []
     for rollout in rollouts:
+        if reward_scale != 1.0:
+            rollout = replace(rollout, rewards=rollout.rewards * np.float32(reward_scale))
         if not use_baseline:
             rollout = replace(rollout, values=np.zeros_like(rollout.values))
         advantage = advantages(rollout, gamma, gae_lambda)

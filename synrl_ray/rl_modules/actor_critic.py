@@ -61,7 +61,7 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         inputs, _, state = self._run(batch)
         outputs: dict[str, Any] = {Columns.ACTION_DIST_INPUTS: inputs}
-        if self.network.carry_state:
+        if self.network.state_size:
             outputs[Columns.STATE_OUT] = {STATE: state}
         return outputs
 
@@ -84,7 +84,7 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
         observations = batch[Columns.OBS]
         if not torch.isfinite(observations).all():
             raise NonFiniteError("the observation", "batch['obs']")
-        if not self.network.carry_state:
+        if not self.network.state_size:
             inputs, values, state = self.network(observations.unsqueeze(0))
             return inputs.squeeze(0), values.squeeze(0), state
         # RLlib's own sequences never cross an episode's start; those of the batched env runner do.

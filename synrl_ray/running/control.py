@@ -6,12 +6,13 @@ import logging
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import A2C, PPO, Experiment, SpikingPolicy
+from synrl_ray.experiment import A2C, DQN, PPO, Experiment
 from synrl_ray.running.result import combine_seeds, draw_curves, evaluate_run, finish_run
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -38,19 +39,28 @@ class ControlTask:
     @staticmethod
     def check(spec: RunSpec) -> None:
         """Raise :class:`UserError` if the environment cannot be made or the policy cannot serve its spaces."""
+        from synrl_ray.policies.q_network import check_q_network
         from synrl_ray.policies.spaces import check_spaces
 
         experiment = control_experiment(spec)
-        env = make_environment(experiment.environment.id, experiment.environment.kwargs)
-        check_spaces(env.observation_space, env.action_space, experiment.environment.id)
+        environment, settings, network = experiment.environment, experiment.algorithm, experiment.policy(spec.policy)
+        env = make_environment(environment.id, environment.kwargs, environment.preprocessing)
+        check_spaces(env.observation_space, env.action_space, environment.id, network)
+        if isinstance(settings, DQN):
+            check_q_network(env.observation_space, env.action_space, network, environment.id)
+            if settings.learning_starts > settings.replay_capacity:
+                raise UserError(
+                    f"learning_starts {settings.learning_starts} is larger than "
+                    f"replay_capacity {settings.replay_capacity}",
+                    "change one of them",
+                )
         env.close()
-        settings, network = experiment.algorithm, experiment.policy(spec.policy)
-        num_envs, workers = experiment.environment.num_envs, max(1, spec.num_workers)
+        num_envs, workers = environment.num_envs, max(1, spec.num_workers)
         if num_envs % workers:
             raise UserError(
                 f"{num_envs} environments cannot be shared by {workers} workers", "set num_envs to a multiple of them"
             )
-        if isinstance(settings, A2C) and isinstance(network, SpikingPolicy) and network.carry_state:
+        if isinstance(settings, A2C) and network.has_state:
             length = min(settings.num_steps, network.max_seq_len)
             if settings.num_steps % length:
                 raise UserError(
@@ -76,7 +86,7 @@ class ControlTask:
     def train_once(self) -> Measured:
         """One iteration of RLlib; only what a row needs of its nested result."""
         result = self.algorithm.train()
-        runners, losses = result["env_runners"], result["learners"]["default_policy"]
+        runners, losses = result["env_runners"], result.get("learners", {}).get("default_policy", {})
         return Measured(
             steps=int(result["num_env_steps_sampled_lifetime"]),
             episodes=int(_finite(runners.get("num_episodes")) or 0),  # NaN where none ended after a restart
@@ -86,8 +96,15 @@ class ControlTask:
                 "policy_loss": _finite(losses.get("policy_loss")),
                 "value_loss": _finite(losses.get("vf_loss")),
                 "entropy": _finite(losses.get("entropy")),
+                **{name: _finite(losses[key]) for name, key in _OF_Q_LEARNING.items() if key in losses},
                 "lr": _finite(losses.get("default_optimizer_learning_rate")),
+                **{name: int(_finite(result.get(f"num_{name}")) or 0) for name in ("env_failures", "runner_restarts")},
+                **{
+                    f"seconds_{name}": _finite(where.get("seconds", {}).get(name))
+                    for name, where in (("environment", runners), ("policy", runners), ("learner", result))
+                },
             },
+            notices=tuple(self.algorithm.faults.take_notices()) if hasattr(self.algorithm, "faults") else (),
         )
 
     def evaluate(self) -> dict[str, float]:
@@ -126,10 +143,15 @@ class ControlTask:
     def export(self, folder: Path) -> None:
         """The policy with the environment that it was trained on."""
         environment = self.experiment.environment
+        prepared = environment.preprocessing
         self.policy().save(
             folder,
             experiment=self.experiment.id,
-            environment={"id": environment.id, "kwargs": dict(environment.kwargs)},
+            environment={
+                "id": environment.id,
+                "kwargs": dict(environment.kwargs),
+                "preprocessing": asdict(prepared) if prepared else None,
+            },
         )
 
     def close(self) -> None:
@@ -141,6 +163,9 @@ class ControlTask:
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Evaluate by the experiment's protocol."""
         return finish_run(folder, self.spec, self.trained, position)
+
+
+_OF_Q_LEARNING = {"q_loss": "qf_loss", "q_mean": "qf_mean", "td_error": "td_error_mean"}
 
 
 def control_experiment(spec: RunSpec) -> Experiment:
@@ -156,7 +181,9 @@ def _build(spec: RunSpec) -> Algorithm:
     torch.set_num_threads(1)
     logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # what goes wrong arrives as an exception
     config = algorithm_config(control_experiment(spec), spec.policy, seed=spec.seed, num_workers=spec.num_workers)
-    return cast("Algorithm", config.build_algo())
+    algorithm = cast("Algorithm", config.build_algo())
+    logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # building it has set its own
+    return algorithm
 
 
 def _finite(value: Any) -> float | None:

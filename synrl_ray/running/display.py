@@ -43,6 +43,8 @@ class _BarWatcher:
         self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, progress: Progress) -> None:
+        for notice in progress.notices:
+            self.bars.console.print(f"{progress.label}: {notice}", soft_wrap=True)
         status = _status(progress)
         if progress.phase != "starting":
             status = f"{_compact(progress.steps)}/{_compact(progress.total)}  {status}"
@@ -62,6 +64,8 @@ class _LineWatcher:
     def __call__(self, progress: Progress) -> None:
         last, phase = self.printed.get(progress.label, (0.0, ""))
         now = time.monotonic()
+        for notice in progress.notices:
+            self.console.print(f"{progress.label}: {notice}", soft_wrap=True)
         milestone = progress.phase in ("starting", "done") and progress.phase != phase
         if milestone or now - last >= _LINE_SECONDS:
             self.printed[progress.label] = (now, progress.phase)

@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.envs.make import environment_factory, make_environment
+from pydantic import TypeAdapter
+
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import evaluate_policy
-from synrl_ray.experiment import Evaluation, Experiment
+from synrl_ray.experiment import Environment, Evaluation, Experiment
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, load_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
-from synrl_ray.running.result import ENERGY_DECISIONS, describe
+from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
 
 
 def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None) -> dict[str, Any]:
@@ -38,18 +39,18 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         return evaluate_classifier(path)
     policy = load_policy(path)
     description = json.loads((path / DESCRIPTION_FILE).read_text())
-    env_id, kwargs = environment_of(path)
-    require_same_spaces(policy, env_id, kwargs)
+    environment = environment_of(path)
+    require_same_spaces(policy, environment)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
     if video is not None:
         from synrl_ray.evaluation.video import record_episode
 
-        filmed = environment_factory(env_id, kwargs, render_mode="rgb_array")
+        filmed = factory_of(environment, render_mode="rgb_array")
         record_episode(SpikeWatcher(policy), filmed, video, seed=first_seed)
     recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
     outcome = evaluate_policy(
-        recorder, environment_factory(env_id, kwargs), episodes=episodes or protocol.episodes, seed=first_seed
+        recorder, factory_of(environment), episodes=episodes or protocol.episodes, seed=first_seed
     )
     return {
         "experiment": description.get("experiment"),
@@ -58,21 +59,21 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         **describe(outcome.summary()),
         "env_steps": outcome.env_steps,
         "env_steps_per_second": round(outcome.env_steps / max(outcome.seconds, 1e-9), 1),
-        "protocol": outcome.protocol,
+        "protocol": protocol_of(outcome, environment),
         "energy": decision_energy(policy, recorder.observations, recorder.states),
         **({"video": str(video)} if video else {}),
     }
 
 
-def environment_of(path: Path) -> tuple[str, dict[str, Any]]:
-    """Id and keyword arguments of the environment that the folder's policy was trained on.
+def environment_of(path: Path) -> Environment:
+    """The environment that the folder's policy was trained on.
 
     Raises:
         UserError: if ``policy.json`` names none.
     """
     try:
-        environment = json.loads((path / DESCRIPTION_FILE).read_text())["environment"]
-        return str(environment["id"]), dict(environment["kwargs"])
+        described = json.loads((path / DESCRIPTION_FILE).read_text())["environment"]
+        return TypeAdapter(Environment).validate_json(json.dumps(described))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / DESCRIPTION_FILE} names no environment", "restore it or train again") from error
 
@@ -110,15 +111,16 @@ def describes_classifier(path: Path) -> bool:
     return isinstance(description, dict) and str(description.get("format", "")).startswith("classifier")
 
 
-def require_same_spaces(policy: Policy, env_id: str, kwargs: dict[str, Any]) -> None:
+def require_same_spaces(policy: Policy, environment: Environment) -> None:
     """Raise :class:`UserError` if the environment has other spaces than the policy."""
-    env = make_environment(env_id, kwargs)
+    env = factory_of(environment)()
     try:
         for kind in ("observation_space", "action_space"):
             trained, found = getattr(policy, kind), getattr(env, kind)
             if trained != found:
                 raise UserError(
-                    f"environment {env_id!r} has the {kind.replace('_', ' ')} {found}, the policy's is {trained}",
+                    f"environment {environment.id!r} has the {kind.replace('_', ' ')} {found},"
+                    f" the policy's is {trained}",
                     "evaluate it on the environment that it was trained on",
                 )
     finally:

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
-from synrl_ray.envs.make import environment_factory
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import evaluate_policy
+from synrl_ray.experiment import Environment
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.policies.policy import Policy, load_policy
 from synrl_ray.policies.recording import ObservationRecorder
 from synrl_ray.running.evaluating import describes_classifier, environment_of, require_same_spaces
+from synrl_ray.running.result import factory_of
 
 _EPISODES = 10
 
@@ -44,19 +45,19 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[s
     config = policy.config
     if not isinstance(config, SpikingPolicy):
         raise UserError(f"the policy in {path} does not spike", "export a run of --policy spiking")
-    if config.carry_state:
+    if config.has_state:
         raise UserError(
-            "a policy that carries its membranes across environment steps cannot be checked observation by observation",
-            "train with carry_state=false",
+            "a policy that carries state across environment steps cannot be checked observation by observation",
+            "train with carry_state=false and frame_stack=1",
         )
     from synrl_ray.snn import nir
 
-    env_id, kwargs = environment_of(path)
-    require_same_spaces(policy, env_id, kwargs)
+    environment = environment_of(path)
+    require_same_spaces(policy, environment)
     actor = policy.network.bodies[0]
     try:
         nir.to_nir(actor)  # refuse what NIR cannot say before playing a thousand steps
-        features = policy.network.encoder(torch.as_tensor(_observations(policy, env_id, kwargs, num_observations)))
+        features = policy.network.encoder(torch.as_tensor(_observations(policy, environment, num_observations)))
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / "policy.nir"
             agreement = nir.write(actor, draft, features, minimum=1.0)
@@ -69,11 +70,11 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[s
     return {"file": str(out), "agreement": agreement, "observations": len(features)}
 
 
-def _observations(policy: Policy, env_id: str, kwargs: dict[str, Any], number: int) -> Any:
+def _observations(policy: Policy, environment: Environment, number: int) -> Any:
     """Observations of the policy's own episodes ``[number, *obs]``."""
     recorder = ObservationRecorder(policy, number)
     episodes = 0
     while recorder.count < number:
-        evaluate_policy(recorder, environment_factory(env_id, kwargs), episodes=_EPISODES, seed=episodes)
+        evaluate_policy(recorder, factory_of(environment), episodes=_EPISODES, seed=episodes)
         episodes += _EPISODES
     return recorder.observations

@@ -21,6 +21,8 @@ class Progress:
     figures: tuple[tuple[str, float], ...] = ()
     """Name and value of what is worth a look, newest values."""
     steps_per_second: float = 0.0
+    notices: tuple[str, ...] = ()
+    """What is to be said once, such as that a worker process died and was restarted."""
 
     @property
     def seconds_left(self) -> float | None:

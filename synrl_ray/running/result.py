@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
+
+import gymnasium
 
 from synrl_ray.envs.make import environment_factory
 from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
 from synrl_ray.evaluation.rollout import BatchPolicy, EvaluationResult, Progress, evaluate_policy
 from synrl_ray.evaluation.statistics import Summary, summarise
-from synrl_ray.experiment import Experiment
+from synrl_ray.experiment import Environment, Experiment
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.recording import ObservationRecorder
@@ -28,9 +31,19 @@ def evaluate_run(
     policy: BatchPolicy, spec: RunSpec, *, episodes: int, seed: int, progress: Progress | None = None
 ) -> EvaluationResult:
     """Greedy evaluation of a policy on its experiment's environment."""
-    environment = _experiment(spec).environment
-    make = environment_factory(environment.id, environment.kwargs)
+    make = factory_of(_experiment(spec).environment)
     return evaluate_policy(policy, make, episodes=episodes, seed=seed, progress=progress)
+
+
+def factory_of(environment: Environment, **extra: Any) -> Callable[[], gymnasium.Env]:
+    """Makes the reference environment that policies are judged on, without what is for training only."""
+    return environment_factory(environment.id, environment.kwargs, environment.preprocessing, **extra)
+
+
+def protocol_of(outcome: EvaluationResult, environment: Environment) -> dict[str, Any]:
+    """How an evaluation was done, with the preparation of frames and actions."""
+    prepared = environment.preprocessing
+    return {**outcome.protocol, **({"preprocessing": asdict(prepared)} if prepared else {})}
 
 
 def finish_run(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position) -> dict[str, Any]:
@@ -47,10 +60,11 @@ def finish_run(folder: RunFolder, spec: RunSpec, policy: Policy, position: Posit
         "wall_seconds": round(position.wall_seconds, 2),
         "env_steps_per_second": round(position.steps / max(position.wall_seconds, 1e-9), 1),
         "episodes": position.episodes,
+        "time_shares": time_shares(folder.metrics()),
         "env_steps_to_target": steps_to_target(folder, experiment),
         **describe(outcome.summary()),
         "returns": outcome.returns.tolist(),
-        "protocol": outcome.protocol,
+        "protocol": protocol_of(outcome, experiment.environment),
         "energy": decision_energy(policy, recorder.observations, recorder.states) if recorder.count else None,
         "num_workers": spec.num_workers,
         "versions": versions(),
@@ -106,6 +120,18 @@ def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
         if value is not None and value >= experiment.target.mean_return:
             return int(row["env_steps"])
     return None
+
+
+def time_shares(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    """Which shares of the run's seconds the environments, the policy (in sampling) and the learner took.
+
+    Seconds of several env runners are added up: they are seconds of all processes, more than have passed on the clock.
+    ``None`` for rows that do not tell.
+    """
+    names = ("environment", "policy", "learner")
+    seconds = [sum(row.get(f"seconds_{name}") or 0.0 for row in rows) for name in names]
+    total = sum(seconds)
+    return {name: round(part / total, 4) for name, part in zip(names, seconds, strict=True)} if total else None
 
 
 def draw_curves(folders: Sequence[RunFolder], path: Path) -> None:

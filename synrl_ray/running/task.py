@@ -23,6 +23,8 @@ class Measured:
     """Episodes that ended in this iteration; 0 where there are none."""
     row: dict[str, float | None]
     """Columns for ``metrics.jsonl``."""
+    notices: tuple[str, ...] = ()
+    """What went wrong and was mended, to be said once."""
 
 
 class Task(Protocol):

@@ -92,7 +92,7 @@ class _Run:
                 self.board.add_scalar(name, value, measured.steps)
         if due:
             self.save()
-        self.report("training", row)
+        self.report("training", row, measured.notices)
 
     def save(self) -> None:
         """Write policy and checkpoint."""
@@ -100,7 +100,7 @@ class _Run:
         self.board.flush()
         self.folder.save_checkpoint(self.task.save, self.position)
 
-    def report(self, phase: Any, row: dict[str, Any] | None = None) -> None:
+    def report(self, phase: Any, row: dict[str, Any] | None = None, notices: tuple[str, ...] = ()) -> None:
         """Tell the watcher how far the run is, with the newest of the figures that are worth a look."""
         self._note(row or {})
         self.watch(
@@ -112,6 +112,7 @@ class _Run:
                 total=self.task.total,
                 figures=tuple(self.shown.items()),
                 steps_per_second=self.rate,
+                notices=notices,
             )
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,30 +16,20 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 from ray.rllib.core import (
     COMPONENT_RL_MODULE,
-    DEFAULT_AGENT_ID,
     DEFAULT_MODULE_ID,
 )
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
-from ray.rllib.utils.metrics import (
-    EPISODE_LEN_MEAN,
-    EPISODE_RETURN_MAX,
-    EPISODE_RETURN_MEAN,
-    EPISODE_RETURN_MIN,
-    NUM_AGENT_STEPS_SAMPLED,
-    NUM_ENV_STEPS_SAMPLED,
-    NUM_ENV_STEPS_SAMPLED_LIFETIME,
-    NUM_EPISODES,
-    NUM_MODULE_STEPS_SAMPLED,
-    WEIGHTS_SEQ_NO,
-)
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_NO
 
-from synrl_ray.errors import NonFiniteError
+from synrl_ray.envs.make import make_environment
 from synrl_ray.policies.spaces import to_environment
 from synrl_ray.sampling.distributions import choose_actions
-from synrl_ray.sampling.rollout import Rollout, join
-from synrl_ray.sampling.vector import make_vector
+from synrl_ray.sampling.failures import FAILURE, FailureCount, keep_going
+from synrl_ray.sampling.metrics import log_episode, log_steps
+from synrl_ray.sampling.rollout import Rollout, empty_rollout, join
+from synrl_ray.sampling.vector import PREPROCESSING, make_vector
 
 _PIECE = 64  # steps that whole episodes are collected in
 
@@ -48,10 +39,11 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     :class:`~synrl_ray.rl_modules.ActorCriticModule`.
 
     Used through ``config.env_runners(env_runner_cls=BatchedEnvRunner)``, by algorithms that learn from rollouts.
-    Membrane state is kept for every environment and zeroed where an episode starts.
+    Membrane state is kept for every environment and zeroed where an episode starts. An environment that raises or
+    returns NaN is restarted: the step is not valid, and the episode counts as truncated before it.
 
     Raises:
-        NonFiniteError: for a reward or observation that is NaN or infinite.
+        UserError: where that happens to a larger share of the steps than ``max_failure_share``.
     """
 
     _observations: np.ndarray
@@ -67,9 +59,11 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         super().__init__(config=config, **kwargs)
         torch.set_num_threads(1)
         self.num_envs: int = self.config.num_envs_per_env_runner
+        self.failures = FailureCount(str(self.config.env), self.config.max_failure_share)
         self.make_env()
         self.make_module()
         self._weights_seq_no = 0
+        self._seconds = {"environment": 0.0, "policy": 0.0}
         self._generator = torch.Generator()
         self.reseed(0)
 
@@ -77,29 +71,20 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     def sample(self, **kwargs: Any) -> Rollout:
         """Collect T steps of every environment, or one whole episode of each, as ``batch_mode`` says."""
-        if self.config.batch_mode == "complete_episodes":
-            return self._sample_episodes()
+        whole = self.config.batch_mode == "complete_episodes"
         while True:
-            rollout = self._sample_steps(self.config.get_rollout_fragment_length(self.worker_index))
-            if rollout.num_steps:  # else all environments were resetting
+            rollout = self._sample_episodes() if whole else self._sample_steps()
+            self._count_steps(rollout.num_steps)
+            if rollout.num_steps:  # else all environments were resetting, or failed
                 return rollout
 
-    def _sample_steps(self, num_steps: int) -> Rollout:
+    def _sample_steps(self) -> Rollout:
+        num_steps = self.config.get_rollout_fragment_length(self.worker_index)
         rollout = self._allocate(num_steps)
-        seconds = {"environment": 0.0, "policy": 0.0}
         for t in range(num_steps):
-            began = time.perf_counter()
-            self._act(rollout, t)
-            decided = time.perf_counter()
-            self._step(rollout, t)
-            seconds["policy"] += decided - began
-            seconds["environment"] += time.perf_counter() - decided
+            self._advance(rollout, t)
         with torch.no_grad():
-            _, values, _ = self._forward()
-        rollout.values[num_steps] = values
-        for name, value in seconds.items():
-            self.metrics.log_value(("seconds", name), value, reduce="sum")
-        self._count_steps(rollout.num_steps)
+            rollout.values[num_steps] = self._forward()[1]
         return rollout
 
     def _sample_episodes(self) -> Rollout:
@@ -111,16 +96,22 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             piece = self._allocate(self._sequence_length() if self.module.network.state_size else _PIECE)
             pieces.append(piece)
             for t in range(len(piece.valid)):
-                self._act(piece, t)
-                self._step(piece, t, counted=running)
-                running = running & ~self._ended
+                self._advance(piece, t, counted=running)
+                running = running & ~self._ended & ~self._starts  # one that starts anew has failed
                 if not running.any():
                     break
             with torch.no_grad():
                 piece.values[t + 1] = self._forward()[1]
-        rollout = join(pieces)
-        self._count_steps(rollout.num_steps)
-        return rollout
+        return join(pieces)
+
+    def _advance(self, rollout: Rollout, t: int, counted: np.ndarray | None = None) -> None:
+        """Act and step, and note how long either took."""
+        began = time.perf_counter()
+        self._act(rollout, t)
+        decided = time.perf_counter()
+        self._step(rollout, t, counted)
+        self._seconds["policy"] += decided - began
+        self._seconds["environment"] += time.perf_counter() - decided
 
     def _forward(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The network on the present observations, without moving on."""
@@ -147,43 +138,39 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     def _step(self, rollout: Rollout, t: int, counted: np.ndarray | None = None) -> None:
         """Step the environments; ``counted`` are those whose steps are kept, all that are not resetting if ``None``."""
         actions = to_environment(self.module.action_space, rollout.actions[t])
-        observations, rewards, terminated, truncated, _ = self.env.step(actions)
+        observations, rewards, terminated, truncated, info = self.env.step(actions)
         valid = ~self._ended if counted is None else counted
+        self._starts = self._ended  # what has just been reset starts now
+        if FAILURE in info:
+            void = info[f"_{FAILURE}"]
+            valid, self._starts = valid & ~void, self._starts | void
+            self._returns[void] = self._lengths[void] = 0
+            if t:  # the value of the last good observation stands in row t, as at any episode's end
+                rollout.truncated[t - 1] |= void & rollout.valid[t - 1] & ~rollout.terminated[t - 1]
+            self.failures.note(info, self._steps_of_run(rollout.num_steps))
         rollout.valid[t] = valid
         rollout.rewards[t] = rewards
         rollout.terminated[t], rollout.truncated[t] = terminated, truncated
-        for name, values in (("the reward", rewards), ("the observation", observations)):
-            if not np.isfinite(values).all():
-                raise NonFiniteError(name, f"environment {int(np.argwhere(~np.isfinite(values))[0, 0])}")
         self._observations = observations
-        self._starts = self._ended  # what has just been reset starts now
         self._ended = terminated | truncated
         self._returns += rewards
         self._lengths += valid
-        for n in np.flatnonzero(self._ended & valid):
-            self._log_episode(self._lengths[n], self._returns[n])
-        self._returns[self._ended] = 0
-        self._lengths[self._ended] = 0
+        if self._env_reports_episodes:
+            games = info.get("episode", {})
+            for n in np.flatnonzero(info.get("_episode", ())):
+                self._log_episode(games["l"][n], games["r"][n])
+        else:
+            for n in np.flatnonzero(self._ended & valid):
+                self._log_episode(self._lengths[n], self._returns[n])
+        self._returns[self._ended] = self._lengths[self._ended] = 0
 
     def _allocate(self, num_steps: int) -> Rollout:
         """An empty fragment: nothing in it is valid yet."""
-        shape, space, action_space = (num_steps, self.num_envs), self.module.observation_space, self.module.action_space
-        size = self.module.network.state_size
-        period = min(num_steps, self._sequence_length()) if size else num_steps
-        if num_steps % period:
-            raise ValueError(f"a fragment of {num_steps} steps does not divide into sequences of {period}")
-        return Rollout(
-            observations=np.zeros((*shape, *space.shape), space.dtype),
-            actions=np.zeros((*shape, *action_space.shape), np.float32 if action_space.shape else np.int64),
-            inputs=np.zeros((*shape, self.module.network.num_distribution_inputs), np.float32),
-            logp=np.zeros(shape, np.float32),
-            values=np.zeros((num_steps + 1, self.num_envs), np.float32),
-            rewards=np.zeros(shape, np.float32),
-            terminated=np.zeros(shape, np.bool_),
-            truncated=np.zeros(shape, np.bool_),
-            valid=np.zeros(shape, np.bool_),
-            starts=np.zeros(shape, np.bool_),
-            states=np.zeros((num_steps // period, self.num_envs, size), np.float32),
+        network = self.module.network
+        period = min(num_steps, self._sequence_length()) if network.state_size else num_steps
+        spaces = (self.module.observation_space, self.module.action_space)
+        return empty_rollout(
+            (num_steps, self.num_envs), *spaces, network.num_distribution_inputs, network.state_size, period
         )
 
     def _sequence_length(self) -> int:
@@ -193,19 +180,17 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     def _log_episode(self, length: float, episode_return: float) -> None:
         window = max(1, -(-self.config.metrics_num_episodes_for_smoothing // (self.config.num_env_runners or 1)))
-        self.metrics.log_value(EPISODE_LEN_MEAN, float(length), window=window)
-        self.metrics.log_value(EPISODE_RETURN_MEAN, float(episode_return), window=window)
-        self.metrics.log_value(EPISODE_RETURN_MIN, float(episode_return), reduce="min", window=window)
-        self.metrics.log_value(EPISODE_RETURN_MAX, float(episode_return), reduce="max", window=window)
-        self.metrics.log_value(NUM_EPISODES, 1, reduce="sum")
+        log_episode(self.metrics, length, episode_return, window)
 
     def _count_steps(self, num_steps: int) -> None:
-        self.metrics.log_value(NUM_EPISODES, 0, reduce="sum")  # a sum of nothing would be NaN
-        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, num_steps, reduce="sum")
-        self.metrics.log_value((NUM_AGENT_STEPS_SAMPLED, DEFAULT_AGENT_ID), num_steps, reduce="sum")
-        self.metrics.log_value((NUM_MODULE_STEPS_SAMPLED, DEFAULT_MODULE_ID), num_steps, reduce="sum")
-        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, num_steps, reduce="lifetime_sum", with_throughput=True)
+        log_steps(self.metrics, num_steps, self._seconds)
+        self._seconds = dict.fromkeys(self._seconds, 0.0)
         self.num_env_steps_sampled_lifetime += num_steps
+        self._own_steps += num_steps
+
+    def _steps_of_run(self, num_steps: int) -> int:
+        """Steps of all runners so far, if the others took as many: those of a fragment that is not counted yet too."""
+        return self._run_steps + (self._own_steps + num_steps) * (self.config.num_env_runners or 1)
 
     def get_metrics(self) -> Any:
         """Metrics since the last call."""
@@ -219,7 +204,12 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     def make_env(self) -> None:
         """Make the vector environment."""
-        self.env = make_vector(self.config.env, dict(self.config.env_config), self.num_envs)
+        kwargs = dict(self.config.env_config)
+        make_all = partial(make_vector, self.config.env, dict(kwargs), num_envs=self.num_envs)
+        preprocessing = kwargs.pop(PREPROCESSING, None)
+        self.env = keep_going(make_all, lambda: make_environment(self.config.env, kwargs, preprocessing, training=True))
+        # Where episodes of training are parts of games (lives), the environments report the whole games themselves.
+        self._env_reports_episodes = getattr(self.env, "reports_episodes", False)
 
     def make_module(self) -> None:
         """Build the module."""
@@ -288,11 +278,14 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         sequence = np.random.SeedSequence([self.config.seed or 0, self.worker_index or 0, steps])
         seeds = [int(seed) | 2**31 for seed in sequence.generate_state(self.num_envs + 1)]
         self._generator.manual_seed(seeds[-1])
+        self._run_steps, self._own_steps = steps, 0
+        self.failures.reset()
         self._restart(seeds[:-1] if isinstance(self.env, SyncVectorEnv) else seeds[0])
 
     def _restart(self, seed: int | list[int] | None) -> None:
         """New episodes everywhere."""
-        self._observations, _ = self.env.reset(seed=seed)  # type: ignore[arg-type]
+        self._observations, info = self.env.reset(seed=seed)  # type: ignore[arg-type]
+        self.failures.note(info, self._steps_of_run(0))
         self._state = np.zeros((self.num_envs, self.module.network.state_size), np.float32)
         self._starts = np.ones(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +39,7 @@ class Rollout:
     terminated: Bools
     truncated: Bools
     valid: Bools
-    """``[T, N]``; false where the step was an environment's reset."""
+    """``[T, N]``; false where the step was an environment's reset, or failed."""
     starts: Bools
     """``[T, N]``; true where an episode starts: the state is zeroed before that observation."""
     states: Floats
@@ -48,6 +49,38 @@ class Rollout:
     def num_steps(self) -> int:
         """Environment steps, without resets."""
         return int(self.valid.sum())
+
+
+def empty_rollout(
+    shape: tuple[int, int],
+    observation_space: gym.Space,
+    action_space: gym.Space,
+    num_inputs: int,
+    state_size: int,
+    sequence_length: int,
+) -> Rollout:
+    """A fragment of ``shape`` ``(T, N)`` with D distribution inputs; nothing in it is valid yet.
+
+    Raises:
+        ValueError: if it does not divide into sequences of that length.
+    """
+    num_steps, num_envs = shape
+    if num_steps % sequence_length:
+        raise ValueError(f"a fragment of {num_steps} steps does not divide into sequences of {sequence_length}")
+    seen, acted = observation_space.shape or (), action_space.shape or ()
+    return Rollout(
+        observations=np.zeros((*shape, *seen), observation_space.dtype),
+        actions=np.zeros((*shape, *acted), np.float32 if acted else np.int64),
+        inputs=np.zeros((*shape, num_inputs), np.float32),
+        logp=np.zeros(shape, np.float32),
+        values=np.zeros((num_steps + 1, num_envs), np.float32),
+        rewards=np.zeros(shape, np.float32),
+        terminated=np.zeros(shape, np.bool_),
+        truncated=np.zeros(shape, np.bool_),
+        valid=np.zeros(shape, np.bool_),
+        starts=np.zeros(shape, np.bool_),
+        states=np.zeros((num_steps // sequence_length, num_envs, state_size), np.float32),
+    )
 
 
 def join(pieces: Sequence[Rollout]) -> Rollout:

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from synrl_ray.envs.atari import make_atari_vector
+from synrl_ray.envs.config import AtariFrames, Preprocessing
+from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.errors import UserError
 
+PREPROCESSING = "preprocessing"
 
-def make_vector(env_id: str, kwargs: Mapping[str, Any], num_envs: int) -> VectorEnv:
-    """N environments that step together: the environment's own vectorised form where it has one.
+
+def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int) -> VectorEnv:
+    """N environments for training that step together: the environment's own vectorised form where it has one.
+
+    Args:
+        env_id: registered id, or ``module:Id``.
+        env_config: keyword arguments of ``gymnasium.make``, as is RLlib's use; under :data:`PREPROCESSING` there may
+            be an :class:`~synrl_ray.envs.config.AtariFrames` or :class:`~synrl_ray.envs.config.CarRacingFrames`.
+        num_envs: N.
 
     Raises:
         UserError: if it does not reset on the step after an episode's end, as the runner expects.
     """
     ensure_registered(env_id)
+    kwargs = dict(env_config)
+    preprocessing: Preprocessing | None = kwargs.pop(PREPROCESSING, None)
+    if isinstance(preprocessing, AtariFrames):
+        return make_atari_vector(env_id, kwargs, preprocessing, num_envs)
+    if preprocessing is not None:
+        make = partial(make_environment, env_id, kwargs, preprocessing, training=True)
+        return SyncVectorEnv([make] * num_envs)
     envs = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
     mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
     if mode != AutoresetMode.NEXT_STEP:

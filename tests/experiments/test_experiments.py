@@ -1,5 +1,6 @@
 """Every registered experiment builds."""
 
+import json
 import subprocess
 import sys
 from functools import reduce
@@ -49,9 +50,9 @@ def test_policy_builds_on_the_environment_and_acts(experiment, kind):
     from synrl_ray.policies.policy import Policy
     from synrl_ray.policies.spaces import check_spaces
 
-    env = make_environment(experiment.environment.id, experiment.environment.kwargs)
-    check_spaces(env.observation_space, env.action_space, experiment.environment.id)
-    config = experiment.policy(kind)
+    environment, config = experiment.environment, experiment.policy(kind)
+    env = make_environment(environment.id, environment.kwargs, environment.preprocessing)
+    check_spaces(env.observation_space, env.action_space, environment.id, config)
     assert config.kind == kind
     policy = Policy(
         ActorCritic(env.observation_space, env.action_space, config), env.observation_space, env.action_space
@@ -67,7 +68,7 @@ def test_policy_builds_on_the_environment_and_acts(experiment, kind):
 @every_experiment
 def test_twins_have_the_same_layers(experiment):
     assert experiment.spiking.hidden_sizes == experiment.ann.hidden_sizes
-    for name in ("share_layers", "architecture", "channels"):
+    for name in ("share_layers", "architecture", "channels", "conv_layers"):
         assert getattr(experiment.spiking, name, None) == getattr(experiment.ann, name, None)
 
 
@@ -79,6 +80,8 @@ def test_experiment_survives_json(experiment):
 @every_experiment
 def test_values_of_the_file_are_themselves_valid_overrides(experiment):
     def text(value):
+        if isinstance(value, tuple) and isinstance(value[0], tuple):
+            return json.dumps(value)
         return ",".join(map(str, value)) if isinstance(value, tuple) else {None: "null"}.get(value, str(value))
 
     paths = [path for path in setting_paths(experiment) if path != "environment.kwargs"]

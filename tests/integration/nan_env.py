@@ -1,4 +1,7 @@
-"""CartPole whose observation turns NaN after a given number of steps, all episodes together."""
+"""CartPole whose observation turns NaN after a given number of steps, all episodes together.
+
+``for_good`` it stays so in the environments that take its place: they share what is left.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,19 @@ from gymnasium.envs.classic_control import CartPoleEnv
 
 
 class NaNCartPole(CartPoleEnv):
-    def __init__(self, nan_after: int, **kwargs: Any) -> None:
+    broken = False
+
+    def __init__(self, nan_after: int, for_good: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.left = nan_after
+        self.left, self.for_good = nan_after, for_good
+        type(self).broken = type(self).broken and for_good
 
     def step(self, action: Any) -> Any:
         observation, *rest = super().step(action)
         self.left -= 1
-        return (np.full_like(observation, np.nan) if self.left < 0 else observation), *rest
+        is_nan = self.left < 0 or type(self).broken
+        type(self).broken = is_nan and self.for_good
+        return (np.full_like(observation, np.nan) if is_nan else observation), *rest
 
 
 gym.register("NaNCartPole-v0", entry_point=NaNCartPole, max_episode_steps=500)

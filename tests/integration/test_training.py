@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nan_env import NaNCartPole
 
 from synrl_ray import load_policy
-from synrl_ray.errors import NonFiniteError
+from synrl_ray.errors import UserError
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
@@ -111,13 +112,24 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     assert [row["lr"] for row in rows] == sorted((row["lr"] for row in rows), reverse=True), "the schedule goes on"
 
 
+def _nan_after(steps: int, *settings: str, num_workers: int, for_good: str) -> RunSpec:
+    kwargs = f'environment.kwargs={{"nan_after": {steps}, "for_good": {for_good}}}'
+    return _spec("env=nan_env:NaNCartPole-v0", kwargs, *settings, num_workers=num_workers)
+
+
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("num_workers", [0, 1], ids=["local", "remote-runner"])
-def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, num_workers: int) -> None:
-    spec = _spec("env=nan_env:NaNCartPole-v0", 'environment.kwargs={"nan_after": 600}', num_workers=num_workers)
+def test_an_environment_that_stays_nan_stops_the_run_and_keeps_the_checkpoint(
+    tmp_path: Path, num_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NaNCartPole, "broken", False)
+    spec = _nan_after(600, num_workers=num_workers, for_good="true")
     folder = RunFolder.create(tmp_path / "run", spec)
-    with pytest.raises(NonFiniteError, match="observation"):
+    with pytest.raises(
+        UserError, match=r"NaNCartPole-v0 failed \d+ times in .* the observation is not finite"
+    ) as caught:
         train_run(folder, spec)
+    assert "last good checkpoint" in caught.value.remedy
     assert folder.result() is None
     checkpoint = folder.checkpoint()
     assert checkpoint is not None
@@ -126,9 +138,20 @@ def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, 
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    from synrl_ray.errors import UserError
+def test_an_environment_that_is_nan_now_and_then_is_restarted_counted_and_told_of_once(tmp_path: Path) -> None:
+    spec = _nan_after(300, "env_steps=6000", num_workers=0, for_good="false")
+    folder = RunFolder.create(tmp_path / "run", spec)
+    told: list[str] = []
+    train_run(folder, spec, lambda progress: told.extend(progress.notices))
+    failures = [row["env_failures"] for row in folder.metrics()]
+    assert failures == sorted(failures)
+    assert failures[0] == 0
+    assert 8 <= failures[-1] <= 24, "each of 8 environments after 300 steps, and again"
+    assert told == ["an environment failed and was restarted (the observation is not finite)"]
 
+
+@pytest.mark.usefixtures("local_ray")
+def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     spec = _spec("env_steps=1500")
     folder = RunFolder.create(tmp_path / "run", spec)
     train_run(folder, spec)

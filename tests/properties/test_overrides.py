@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from functools import cache, reduce
 from typing import get_type_hints
 
@@ -59,7 +60,9 @@ def refuse_constant(constant):
 @given(overrides())
 def test_valid_overrides_arrive_and_survive_json(case):
     experiment, values = case
-    changed = apply_overrides(experiment, [f"{path}={json.dumps(value)}" for path, value in values.items()])
+    changed = apply_overrides(
+        experiment, [f"{path}={json.dumps(value, default=asdict)}" for path, value in values.items()]
+    )
     for path in setting_paths(experiment):
         assert value_at(changed, path) == values.get(path, value_at(experiment, path))
     text = json.dumps(experiment_to_json(changed))

@@ -77,7 +77,7 @@ def test_environment_policy_and_seed_arrive(algorithm, policy):
     assert spec.module_class is ActorCriticModule
     assert spec.model_config["kind"] == policy
     assert spec.model_config["hidden_sizes"] == ((5,) if policy == "spiking" else (7,))
-    assert not config.restart_failed_env_runners
+    assert config.restart_failed_env_runners  # Faults tells errors from deaths
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)

@@ -80,7 +80,9 @@ def test_options_that_are_too_small_are_named(path, episodes, seed, option):
         evaluate_folder(path, episodes=episodes, seed=seed)
 
 
-@pytest.mark.parametrize("environment", [None, {}, "CartPole-v1", {"id": "CartPole-v1"}])
+@pytest.mark.parametrize(
+    "environment", [None, {}, "CartPole-v1", {"id": 3}, {"id": "CartPole-v1", "preprocessing": {"name": "snes"}}]
+)
 def test_damaged_environment_is_a_user_error(path, environment):
     edit_description(path, environment=environment)
     with pytest.raises(UserError, match=r"policy\.json"):

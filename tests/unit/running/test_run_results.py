@@ -8,7 +8,15 @@ from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import Evaluation, Target
 from synrl_ray.registry import get_experiment
 from synrl_ray.running import result as result_module
-from synrl_ray.running.result import combine_seeds, describe, draw_curves, finish_run, steps_to_target, versions
+from synrl_ray.running.result import (
+    combine_seeds,
+    describe,
+    draw_curves,
+    finish_run,
+    steps_to_target,
+    time_shares,
+    versions,
+)
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -167,3 +175,13 @@ def test_curves_of_several_seeds_are_drawn(tmp_path):
         folders.append(run)
     draw_curves(folders, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_time_shares_are_of_all_seconds_that_the_rows_tell():
+    rows = [
+        {"seconds_environment": 1.0, "seconds_policy": 2.0, "seconds_learner": None},
+        {"seconds_environment": 1.0, "seconds_policy": 2.0, "seconds_learner": 2.0},
+    ]
+    assert time_shares(rows) == {"environment": 0.25, "policy": 0.5, "learner": 0.25}
+    assert time_shares([{"iteration": 1}]) is None
+    assert time_shares([]) is None

@@ -115,6 +115,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
     assert json.loads((lab.folder.path / "policy.json").read_text())["environment"] == {
         "id": "CartPole-v1",
         "kwargs": {},
+        "preprocessing": None,
     }
     names = {path.name for path in lab.folder.path.iterdir()}
     assert names == {

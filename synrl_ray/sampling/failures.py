@@ -1,0 +1,254 @@
+"""Vector environments that go on when an environment raises or returns NaN, and the count of how often they did.
+
+Legend: N environments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import concatenate, iterate
+
+from synrl_ray.errors import UserError
+
+FAILURE = "failure"
+"""Key of ``info``: the cause of a failure, ``None`` where there was none. ``"_failure"`` marks the environments whose
+step is void; their observation is the first of a new episode."""
+TOLERATED = 3
+"""Failures that never stop a run, whatever share of its steps they are."""
+_ATTEMPTS = 3  # to make and reset an environment anew
+
+
+def keep_going(make_all: Callable[[], VectorEnv], make_one: Callable[[], gym.Env]) -> VectorEnv:
+    """Environments that go on after a failure.
+
+    Args:
+        make_all: makes the vector environment.
+        make_one: makes one more of its environments; used where it is Gymnasium's :class:`SyncVectorEnv`.
+    """
+    envs = make_all()
+    return (
+        RestartingVectorEnv.adopt(envs, make_one) if type(envs) is SyncVectorEnv else ResettingVectorEnv(envs, make_all)
+    )
+
+
+class RestartingVectorEnv(SyncVectorEnv):
+    """Environments that step one after another, each of which is closed and made anew when it fails.
+
+    It fails when ``step`` or ``reset`` raises, or reward or observation is not finite. Its reward is then 0, its
+    episode does not go on, and ``info`` says so under :data:`FAILURE`.
+
+    Raises:
+        UserError: as an environment raises it; and if an environment fails again as soon as it is made anew.
+    """
+
+    make: Callable[[], gym.Env]
+
+    @classmethod
+    def adopt(cls, envs: SyncVectorEnv, make: Callable[[], gym.Env]) -> RestartingVectorEnv:
+        """Take over environments that are already made.
+
+        Args:
+            envs: the environments; not to be used any more.
+            make: makes one more of them.
+        """
+        self = cls.__new__(cls)
+        vars(self).update(vars(envs))
+        vars(envs)["envs"] = []  # else they would be closed with it
+        self.make = make
+        self._seeds = np.random.default_rng()
+        return self
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """New episodes everywhere; see :class:`SyncVectorEnv`."""
+        seeds = [seed + n for n in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+        if seeds[0] is not None:
+            self._seeds = np.random.default_rng(seeds)
+        infos: dict[str, Any] = {}
+        for n, env in enumerate(self.envs):
+            try:
+                self._env_obs[n], info = env.reset(seed=seeds[n], options=options)
+            except UserError:
+                raise
+            except Exception as error:
+                info = self._restart(n, describe(error))
+            infos = self._add_info(infos, info, n)
+        self._terminations[:] = self._truncations[:] = False
+        infos = self._gather(infos)
+        return np.array(self._observations), infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One step everywhere, or the reset that follows an episode's end; see :class:`SyncVectorEnv`."""
+        infos: dict[str, Any] = {}
+        for n, action in enumerate(iterate(self.action_space, actions)):
+            try:
+                if self._autoreset_envs[n]:
+                    self._env_obs[n], info = self.envs[n].reset()
+                    self._rewards[n], self._terminations[n], self._truncations[n] = 0.0, False, False
+                else:
+                    (
+                        self._env_obs[n],
+                        self._rewards[n],
+                        self._terminations[n],
+                        self._truncations[n],
+                        info,
+                    ) = self.envs[n].step(action)
+            except UserError:
+                raise
+            except Exception as error:
+                info = self._restart(n, describe(error))
+            if info:
+                infos = self._add_info(infos, info, n)
+        infos = self._gather(infos)
+        return (
+            np.array(self._observations),
+            self._rewards.copy(),
+            self._terminations.copy(),
+            self._truncations.copy(),
+            infos,
+        )
+
+    def _gather(self, infos: dict[str, Any]) -> dict[str, Any]:
+        """Join the observations; restart environments that gave what is not finite."""
+        observations: Any = concatenate(self.single_observation_space, self._env_obs, self._observations)
+        for n, cause in not_finite(observations, self._rewards).items():
+            infos = self._add_info(infos, self._restart(n, cause), n)
+            observations[n] = self._env_obs[n]
+        self._observations = observations
+        self._autoreset_envs = self._terminations | self._truncations
+        return infos
+
+    def _restart(self, n: int, cause: str) -> dict[str, str]:
+        """Environment ``n`` anew, in a new episode; what ``info`` says of it."""
+        first = cause
+        for _ in range(_ATTEMPTS):
+            try:
+                close_quietly(self.envs[n])
+                self.envs[n] = self.make()
+                observation, _ = self.envs[n].reset(seed=int(self._seeds.integers(2**31, 2**32)))
+                if not np.isfinite(observation).all():
+                    raise ValueError("its first observation is not finite")
+            except UserError:
+                raise
+            except Exception as error:
+                cause = describe(error)
+            else:
+                self._env_obs[n] = observation
+                self._rewards[n], self._terminations[n], self._truncations[n] = 0.0, False, False
+                return {FAILURE: first}
+        raise UserError(
+            f"environment {n} failed ({first}) and cannot be made anew ({cause})",
+            "mend it, then continue with --resume",
+        )
+
+
+class ResettingVectorEnv(VectorWrapper):
+    """A vector environment whose parts cannot be made anew alone: when one fails, all start new episodes.
+
+    Args:
+        envs: the vector environment.
+        make: makes it again after it has raised.
+    """
+
+    def __init__(self, envs: VectorEnv, make: Callable[[], VectorEnv]) -> None:
+        super().__init__(envs)
+        self.make = make
+        self.reports_episodes = getattr(self.env, "reports_episodes", False)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One step everywhere."""
+        try:
+            observations, rewards, terminated, truncated, infos = self.env.step(actions)
+            causes: Mapping[int, str] = not_finite(observations, rewards)
+            if not causes:
+                return observations, rewards, terminated, truncated, infos
+            observations, _ = self.env.reset()
+        except UserError:
+            raise
+        except Exception as error:
+            causes = {0: describe(error)}
+            close_quietly(self.env)
+            self.env = self.make()
+            observations, _ = self.env.reset()
+        nothing = np.zeros(self.num_envs, np.bool_)
+        failure = np.array([causes.get(n) for n in range(self.num_envs)], dtype=object)
+        infos = {FAILURE: failure, f"_{FAILURE}": ~nothing}
+        return observations, np.zeros(self.num_envs), nothing, nothing.copy(), infos
+
+
+@dataclass
+class FailureCount:
+    """How often environments have failed, and whether that is more than a run may have.
+
+    Args:
+        name: of the environment.
+        max_share: failures in each environment step, over the run so far, that are borne.
+        steps: environment steps.
+    """
+
+    name: str
+    max_share: float
+    failures: int = 0
+    steps: int = 0
+    cause: str = ""
+    """Of the last failure."""
+    _told: int = field(default=0, repr=False)
+
+    def add(self, failures: int, cause: str, steps: int) -> None:
+        """Count failures, of which the last had that cause, and say how many steps there were so far."""
+        self.failures += failures
+        self.cause = cause or self.cause
+        self.steps = steps
+
+    def note(self, info: Mapping[str, Any], steps: int) -> None:
+        """Count and check what a vector environment's ``info`` says, if it says anything."""
+        if FAILURE in info:
+            causes = [cause for cause in info[FAILURE] if cause]
+            self.add(len(causes), causes[-1], steps)
+            self.check()
+
+    def take(self) -> tuple[int, str]:
+        """Failures since the last call, and the last cause."""
+        number, self._told = self.failures - self._told, self.failures
+        return number, self.cause
+
+    def reset(self) -> None:
+        """Start to count again."""
+        self.failures = self._told = 0
+
+    def check(self) -> None:
+        """Raise :class:`UserError` if there were more than :data:`TOLERATED`, and a larger share than is borne."""
+        if self.failures > TOLERATED and self.failures > self.max_share * self.steps:
+            raise UserError(
+                f"{self.name} failed {self.failures} times in {self.steps:,} steps, more than a share of "
+                f"{self.max_share:g}; last cause: {self.cause}",
+                "mend it and continue with --resume from the last good checkpoint, or raise max_failure_share",
+            )
+
+
+def not_finite(observations: np.ndarray, rewards: np.ndarray) -> dict[int, str]:
+    """Which environments gave what is not finite, and what; observations ``[N, *obs]``, rewards ``[N]``."""
+    causes: dict[int, str] = {}
+    for name, values in (("the observation", observations), ("the reward", rewards)):
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            for n in np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1)):
+                causes[int(n)] = f"{name} is not finite"
+    return causes
+
+
+def describe(error: Exception) -> str:
+    """An exception in one line."""
+    message = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
+
+
+def close_quietly(env: Any) -> None:
+    """Close what has failed, as far as it still can be."""
+    with suppress(Exception):
+        env.close()

@@ -1,0 +1,43 @@
+"""What env runners report, under RLlib's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray.rllib.core import DEFAULT_AGENT_ID, DEFAULT_MODULE_ID
+from ray.rllib.utils.metrics import (
+    EPISODE_LEN_MEAN,
+    EPISODE_RETURN_MAX,
+    EPISODE_RETURN_MEAN,
+    EPISODE_RETURN_MIN,
+    NUM_AGENT_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_EPISODES,
+    NUM_MODULE_STEPS_SAMPLED,
+)
+
+SECONDS = "seconds"
+"""Where the seconds of an iteration are reported, by what they were spent on."""
+
+
+def log_episode(metrics: Any, length: float, episode_return: float, window: int) -> None:
+    """Log an episode that has ended; means, minimum and maximum are over the last ``window`` episodes."""
+    metrics.log_value(EPISODE_LEN_MEAN, float(length), window=window)
+    metrics.log_value(EPISODE_RETURN_MEAN, float(episode_return), window=window)
+    metrics.log_value(EPISODE_RETURN_MIN, float(episode_return), reduce="min", window=window)
+    metrics.log_value(EPISODE_RETURN_MAX, float(episode_return), reduce="max", window=window)
+    metrics.log_value(NUM_EPISODES, 1, reduce="sum")
+
+
+def log_steps(metrics: Any, num_steps: int, seconds: Mapping[str, float]) -> None:
+    """Log environment steps, and what they took: of several runners the sums are reported, seconds of all their
+    processes together."""
+    for name, value in seconds.items():
+        metrics.log_value((SECONDS, name), value, reduce="sum")
+    metrics.log_value(NUM_EPISODES, 0, reduce="sum")  # a sum of nothing would be NaN
+    metrics.log_value(NUM_ENV_STEPS_SAMPLED, num_steps, reduce="sum")
+    metrics.log_value((NUM_AGENT_STEPS_SAMPLED, DEFAULT_AGENT_ID), num_steps, reduce="sum")
+    metrics.log_value((NUM_MODULE_STEPS_SAMPLED, DEFAULT_MODULE_ID), num_steps, reduce="sum")
+    metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, num_steps, reduce="lifetime_sum", with_throughput=True)

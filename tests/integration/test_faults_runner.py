@@ -1,0 +1,103 @@
+"""Env runners whose process is killed in mid-run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synrl_ray.errors import UserError
+from synrl_ray.overrides import apply_overrides
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.control import ControlTask
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.training import train_run
+from synrl_ray.sampling import faults
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(600)]
+
+
+def _spec(num_workers: int) -> RunSpec:
+    settings = ["spiking.hidden_sizes=16,16", "num_epochs=2", "evaluation.episodes=5", "env_steps=12288"]
+    experiment = apply_overrides(
+        get_experiment("cartpole-ppo"), [*settings, "interval_steps=6144", "interim_episodes=2"]
+    )
+    return RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=num_workers)
+
+
+def _of_runners(task: ControlTask, function: Any) -> list[Any]:
+    return task.algorithm.env_runner_group.foreach_env_runner(function, local_env_runner=False)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[ControlTask]:
+    """The tasks that runs have started."""
+    tasks: list[ControlTask] = []
+    original = ControlTask.__init__
+
+    def remember(self: ControlTask, spec: RunSpec) -> None:
+        original(self, spec)
+        tasks.append(self)
+
+    monkeypatch.setattr(ControlTask, "__init__", remember)
+    return tasks
+
+
+def test_a_killed_runner_is_restarted_with_the_weights_and_new_episodes(
+    tmp_path: Path, started: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "_PATIENCE_SECONDS", 300.0)  # a busy machine takes its time to start a process
+    spec = _spec(num_workers=2)
+    folder = RunFolder.create(tmp_path / "run", spec)
+    told: list[str] = []
+    seen: dict[str, Any] = {}
+
+    def watch(progress: Any) -> None:
+        told.extend(progress.notices)
+        if progress.phase != "training":
+            return
+        (task,) = started
+        if progress.steps > 3000 and "killed" not in seen:
+            seen["killed"], seen["first"] = time.monotonic(), _of_runners(task, _what_it_has)
+            os.kill(seen["first"][1]["pid"], signal.SIGKILL)
+        elif any("was restarted" in notice for notice in progress.notices):
+            seen["seconds"] = time.monotonic() - seen["killed"]
+            seen["then"] = _of_runners(task, _what_it_has)
+
+    result = train_run(folder, spec, watch)
+    print(f"\nfrom the kill to the end of the first whole iteration: {seen['seconds']:.1f} s")
+    assert result["env_steps"] >= 12288
+    assert [notice.split(":")[0] for notice in told] == ["1 of 2 env runners died", "env runner 2 was restarted"]
+    assert folder.metrics()[-1]["runner_restarts"] == 1
+    steps = [0, *(row["env_steps"] for row in folder.metrics())]
+    gains = [after - before for before, after in pairwise(steps)]
+    assert sum(gain < 1100 for gain in gains) == 1, f"one iteration with half of the samples: {gains}"
+    assert all(gain > 1800 for gain in gains if gain >= 1100), gains
+    (whole, _), (one, other) = seen["first"], seen["then"]
+    assert one["pid"] == whole["pid"]
+    assert other["weights"] == one["weights"] != whole["weights"]
+    assert len({*one["seeds"], *other["seeds"], *seen["first"][1]["seeds"]}) == 3
+
+
+def _what_it_has(runner: Any) -> dict[str, Any]:
+    weights = float(sum(parameter.double().sum() for parameter in runner.module.parameters()))
+    seed = runner.env.unwrapped.np_random_seed
+    return {"pid": os.getpid(), "weights": weights, "seeds": [seed]}
+
+
+def test_the_only_runner_killed_stops_the_run_with_the_remedy(tmp_path: Path, started: Any) -> None:
+    spec = _spec(num_workers=1)
+    folder = RunFolder.create(tmp_path / "run", spec)
+
+    def watch(progress: Any) -> None:
+        if progress.phase == "training":
+            os.kill(_of_runners(started[0], lambda runner: os.getpid())[0], signal.SIGKILL)
+
+    with pytest.raises(UserError, match=r"a worker process died.*--resume"):
+        train_run(folder, spec, watch)
