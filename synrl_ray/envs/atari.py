@@ -5,11 +5,13 @@ Legend: N environments.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from ale_py import ALEInterface, LoggerMode
 from ale_py.registration import rom_id_to_name
 from ale_py.roms import get_all_rom_ids
 from ale_py.vector_env import AtariVectorEnv
@@ -19,6 +21,8 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from synrl_ray.envs.config import AtariFrames
 from synrl_ray.errors import UserError
+
+ALEInterface.setLoggerMode(LoggerMode.Error)  # no banner for every emulator
 
 _FIRE = 1
 """Index of FIRE in the action set of every game that has it."""
@@ -33,6 +37,7 @@ def make_atari(env_id: str, kwargs: Mapping[str, Any], frames: AtariFrames, *, t
         UserError: if the id is no Atari game.
     """
     _rom_of(env_id)
+    importlib.import_module("cv2")  # where it is missing, Gymnasium names an extra of its own
     env = gym.make(
         env_id,
         **{
@@ -53,7 +58,7 @@ def make_atari(env_id: str, kwargs: Mapping[str, Any], frames: AtariFrames, *, t
     )
 
 
-def make_atari_vector(env_id: str, kwargs: Mapping[str, Any], frames: AtariFrames, num_envs: int) -> VectorEnv:
+def make_atari_vector(env_id: str, frames: AtariFrames, num_envs: int) -> VectorEnv:
     """N games for training, in C++; observations ``[N, 1, size, size]`` of ``uint8``.
 
     Raises:
@@ -74,7 +79,6 @@ def make_atari_vector(env_id: str, kwargs: Mapping[str, Any], frames: AtariFrame
         life_loss_info=frames.life_loss_ends_episode,
         use_fire_reset=frames.fire,
         reward_clipping=False,
-        **kwargs,
     )
     return LivesOfManyGames(env, frames)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import gymnasium as gym
 
-from synrl_ray.envs.atari import make_atari
-from synrl_ray.envs.car_racing import make_car_racing
 from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
 from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.errors import UserError
+
+_PACKAGES = {"ale_py": "ale-py", "Box2D": "box2d-py", "pygame": "pygame", "cv2": "opencv-python-headless"}
+"""Distribution of each module that environments may need."""
 
 
 def make_environment(
@@ -38,8 +39,12 @@ def make_environment(
     try:
         ensure_registered(env_id)
         if isinstance(preprocessing, AtariFrames):
+            from synrl_ray.envs.atari import make_atari  # neither ale-py nor Box2D is needed by other environments
+
             return make_atari(env_id, {**(kwargs or {}), **extra}, preprocessing, training=training)
         if isinstance(preprocessing, CarRacingFrames):
+            from synrl_ray.envs.car_racing import make_car_racing
+
             return make_car_racing(env_id, {**(kwargs or {}), **extra}, preprocessing, training=training)
         return gym.make(env_id, **{**(kwargs or {}), **extra})
     except UserError:
@@ -49,6 +54,9 @@ def make_environment(
         hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
         raise UserError(f"unknown environment {env_id!r}", f"{hint}a custom one is written module:Id") from error
     except Exception as error:
+        if isinstance(error, ImportError) and error.name in _PACKAGES:
+            needed = f"pip install {_PACKAGES[error.name]}"
+            raise UserError(f"environment {env_id!r} needs {error.name}, which is not installed", needed) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         problem = f"environment {env_id!r} cannot be made ({reason})"
         raise UserError(problem, "check its package and arguments") from error

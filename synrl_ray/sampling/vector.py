@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from synrl_ray.envs.atari import make_atari_vector
 from synrl_ray.envs.config import AtariFrames, Preprocessing
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.registration import ensure_registered
@@ -33,8 +32,10 @@ def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int) -> Ve
     ensure_registered(env_id)
     kwargs = dict(env_config)
     preprocessing: Preprocessing | None = kwargs.pop(PREPROCESSING, None)
-    if isinstance(preprocessing, AtariFrames):
-        return make_atari_vector(env_id, kwargs, preprocessing, num_envs)
+    if isinstance(preprocessing, AtariFrames) and not kwargs:
+        from synrl_ray.envs.atari import make_atari_vector
+
+        return make_atari_vector(env_id, preprocessing, num_envs)
     if preprocessing is not None:
         make = partial(make_environment, env_id, kwargs, preprocessing, training=True)
         return SyncVectorEnv([make] * num_envs)

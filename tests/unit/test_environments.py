@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import gymnasium as gym
 import pytest
 
@@ -86,3 +89,15 @@ def test_reason_of_many_lines_is_cut_to_its_first(picky):
 )
 def test_whatever_an_environment_raises_is_reported_with_its_name(picky, error):
     assert error_of(picky, {"error": error}).message.startswith("environment 'Picky-v0' cannot be made (")
+
+
+@pytest.mark.parametrize(("module", "package"), [("ale_py", "ale-py"), ("cv2", "opencv-python-headless")])
+def test_missing_package_of_prepared_frames_comes_with_its_install_line(module, package):
+    code = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from synrl_ray.envs.config import AtariFrames\n"
+        "from synrl_ray.envs.make import make_environment\n"
+        "make_environment('ALE/Breakout-v5', {}, AtariFrames())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip().endswith(f"needs {module}, which is not installed — pip install {package}"), done.stderr

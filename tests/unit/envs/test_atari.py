@@ -29,7 +29,7 @@ def play(env, actions):
 
 
 def test_vector_environment_gives_the_frames_and_rewards_of_gymnasiums_wrappers():
-    vector, single = make_atari_vector(BREAKOUT, {}, PLAIN, 1), make_atari(BREAKOUT, {}, PLAIN, training=True)
+    vector, single = make_atari_vector(BREAKOUT, PLAIN, 1), make_atari(BREAKOUT, {}, PLAIN, training=True)
     frames, frame = vector.reset(seed=0)[0], single.reset(seed=0)[0]
     np.testing.assert_array_equal(frames[0], frame)
     actions = np.random.default_rng(0).integers(0, 4, 2000)
@@ -85,7 +85,7 @@ def test_without_fire_the_ball_never_moves():
 
 def test_vector_fires_at_each_life_and_reports_whole_games():
     frames = AtariFrames(noop_max=0)
-    envs = make_atari_vector(BREAKOUT, {}, frames, 2)
+    envs = make_atari_vector(BREAKOUT, frames, 2)
     envs.reset(seed=0)
     actions, raw, clipped, games, lives_lost = np.random.default_rng(3), np.zeros(2), np.zeros(2), [], 0
     for _ in range(1500):
@@ -103,7 +103,7 @@ def test_vector_fires_at_each_life_and_reports_whole_games():
 
 def test_unclipped_scores_are_those_of_the_emulator():
     frames = AtariFrames(noop_max=0, clip_rewards=False)
-    envs = make_atari_vector(BREAKOUT, {}, frames, 1)
+    envs = make_atari_vector(BREAKOUT, frames, 1)
     envs.reset(seed=0)
     generator, total, reported = np.random.default_rng(5), 0.0, None
     while reported is None:
@@ -115,7 +115,7 @@ def test_unclipped_scores_are_those_of_the_emulator():
 
 
 def test_great_seeds_are_folded_into_the_emulators_range():
-    envs = make_atari_vector(BREAKOUT, {}, AtariFrames(), 2)
+    envs = make_atari_vector(BREAKOUT, AtariFrames(), 2)
     first, again = envs.reset(seed=2**31 + 7)[0], envs.reset(seed=2**31 + 7)[0]
     np.testing.assert_array_equal(first, again)
     assert (first != envs.reset(seed=2**31 + 99)[0]).any()
@@ -132,7 +132,13 @@ def test_what_is_no_atari_game_is_named(env_id):
     with pytest.raises(UserError, match=f"'{env_id}' is no Atari game"):
         make_atari(env_id, {}, AtariFrames(), training=False)
     with pytest.raises(UserError, match="ALE/Breakout-v5"):
-        make_atari_vector(env_id, {}, AtariFrames(), 2)
+        make_atari_vector(env_id, AtariFrames(), 2)
+
+
+def test_settings_that_the_vector_form_does_not_know_take_gymnasiums_wrappers():
+    envs = make_vector(BREAKOUT, {PREPROCESSING: AtariFrames(), "difficulty": 1}, 2)
+    assert isinstance(envs, gym.vector.SyncVectorEnv)
+    assert envs.reset(seed=1)[0].shape == (2, 1, 84, 84)
 
 
 def test_video_frames_are_the_games_own():
