@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -26,6 +29,7 @@ from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.sampling.batched import BatchedEnvRunner
 from synrl_ray.sampling.faults import Faults, call_runners, require_runners
 from synrl_ray.sampling.metrics import SECONDS
+from synrl_ray.sampling.rollout import Rollout
 
 _FAULTS = "faults"
 
@@ -157,6 +161,15 @@ class RolloutAlgorithm(Algorithm):
         """Environment steps of the run so far."""
         return int(self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
 
+    def _measure_observations(self, rollouts: Sequence[Rollout]) -> None:
+        """Let the network's normaliser see the observations, after they were learned from as they were met."""
+        if not self.get_module().network.config.normalise_observations:
+            return
+        seen = torch.from_numpy(np.concatenate([rollout.observations[rollout.valid] for rollout in rollouts]))
+        self.learner_group.foreach_learner(
+            lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().network.normaliser.update(seen)
+        )
+
     def training_step(self) -> None:
         """Sample, learn, synchronise."""
         config = self.config
@@ -187,6 +200,7 @@ class RolloutAlgorithm(Algorithm):
                 minibatch_size=config.minibatch_size,
             )
             self.metrics.aggregate(learned, key=LEARNER_RESULTS)
+        self._measure_observations(rollouts)
         self.metrics.log_value((SECONDS, "learner"), time.perf_counter() - began, reduce="sum")
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)

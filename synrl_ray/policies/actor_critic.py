@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.policies.frame_stack import FrameStack
 from synrl_ray.policies.layers import layer_options
+from synrl_ray.policies.normaliser import ObservationNormaliser
 from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
 
@@ -41,6 +42,7 @@ class ActorCritic(nn.Module):
         self.encoder = ObservationEncoder(observation_space, keep_shape=config.conv_layers is not None)
         num_inputs = num_distribution_inputs(action_space)
         shape = self.encoder.out_shape
+        self.normaliser = ObservationNormaliser(shape) if config.normalise_observations else None
         self.stack = FrameStack(shape, config.frame_stack) if config.frame_stack > 1 else None
         if self.stack is not None:
             shape = self.stack.stacked_shape
@@ -85,6 +87,8 @@ class ActorCritic(nn.Module):
     ) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
         """What the bodies receive, their states, and what else is carried on."""
         features = self.encoder(observations)
+        if self.normaliser is not None:
+            features = self.normaliser(features)
         sizes = [self.stack_state_size, *self.body_state_sizes]
         frames, *states = [None] * len(sizes) if state is None else state.split(sizes, dim=1)
         if self.stack is None:

@@ -27,6 +27,8 @@ def check_q_network(
             "DQN cannot train a policy that carries a state, which RLlib's replay does not keep",
             "set carry_state=false and frame_stack=1",
         )
+    if config.normalise_observations:
+        raise UserError("DQN does not measure observations", "set normalise_observations=false")
 
 
 def q_values(network: ActorCritic, observations: Tensor, *, dueling: bool) -> Tensor:

@@ -31,11 +31,20 @@ def check_spaces(
             f"{name} has the observation space {observation_space}, which is no image [C, H, W] for convolutions",
             "take conv_layers=null, or prepare its frames",
         )
+    if config is not None and config.normalise_observations and not _is_vector_of_floats(observation_space):
+        raise UserError(
+            f"{name} has the observation space {observation_space}, which is not normalised",
+            "take normalise_observations=false",
+        )
     if isinstance(action_space, spaces.Box):
         if not np.issubdtype(action_space.dtype, np.floating) or len(action_space.shape) != 1:
             raise UserError(f"{name} has the action space {action_space}", "Box actions must be a vector of floats")
     elif not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
         raise UserError(f"{name} has the action space {action_space}", _REMEDY)
+
+
+def _is_vector_of_floats(space: gym.Space) -> bool:
+    return isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
 
 
 class ObservationEncoder(nn.Module):

@@ -57,7 +57,8 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[s
     actor = policy.network.bodies[0]
     try:
         nir.to_nir(actor)  # refuse what NIR cannot say before playing a thousand steps
-        features = policy.network.encoder(torch.as_tensor(_observations(policy, environment, num_observations)))
+        observations = torch.as_tensor(_observations(policy, environment, num_observations))
+        features = policy.network.actor_inputs(observations, torch.zeros(len(observations), 0))[0].squeeze(0)
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / "policy.nir"
             agreement = nir.write(actor, draft, features, minimum=1.0)

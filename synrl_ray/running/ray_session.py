@@ -31,7 +31,7 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
         num_cpus: CPUs that a local Ray must at least offer.
 
     Raises:
-        UserError: if nothing answers at the address.
+        UserError: if nothing answers at the address, or a local Ray does not start.
     """
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address:
@@ -41,25 +41,33 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
 
     options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address is None or address == "local":
-        ray.init(
-            address="local",
-            _node_ip_address="127.0.0.1",  # reachable from this machine only
-            num_cpus=max(num_cpus, os.cpu_count() or 1),
-            include_dashboard=False,
-            object_store_memory=256 * 1024**2,
-            **options,
-        )
+        try:
+            ray.init(
+                address="local",
+                _node_ip_address="127.0.0.1",  # reachable from this machine only
+                num_cpus=max(num_cpus, os.cpu_count() or 1),
+                include_dashboard=False,
+                object_store_memory=256 * 1024**2,
+                **options,
+            )
+        except Exception as error:  # Ray raises many types here
+            remedy = "look for processes that fill the machine, and try again"
+            raise UserError(f"Ray did not start ({_reason(error)})", remedy) from error
     else:
         _require_listener(address)
         try:
             ray.init(address=address, **options)
-        except Exception as error:  # Ray raises many types here
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(f"cannot join the Ray cluster at {address} ({reason})", "check the address") from error
+        except Exception as error:
+            problem = f"cannot join the Ray cluster at {address} ({_reason(error)})"
+            raise UserError(problem, "check the address") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _require_listener(address: str) -> None:
@@ -78,6 +86,7 @@ def _require_listener(address: str) -> None:
 def _quiet() -> None:
     """Keep Ray's and RLlib's log noise away from the progress display."""
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a restarted runner's node talks on stderr
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")

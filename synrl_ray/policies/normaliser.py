@@ -1,0 +1,66 @@
+"""Observations in units of their own spread, measured while the policy learns.
+
+Legend: F features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_BOUND = 10.0
+_LEAST_VARIANCE = 1e-8
+
+
+class ObservationNormaliser(nn.Module):
+    r"""Subtracts the running mean and divides by the running standard deviation of each feature.
+
+    .. math:: x \mapsto \mathrm{clip}\big((x - \mu) / \sqrt{\sigma^2 + 10^{-8}},\; -10,\; 10\big)
+
+    Mean and variance are buffers: saved with the policy, checkpointed with the learner and sent with the weights. They
+    change only through :meth:`update`, so that a stored rollout is replayed exactly. Before the first update
+    observations pass as they are.
+
+    Args:
+        shape: of an observation's features ``[F]``.
+
+    Example:
+        >>> normaliser = ObservationNormaliser((1,))
+        >>> normaliser.update(torch.tensor([[1.0], [3.0]]))
+        >>> normaliser(torch.tensor([[2.0], [4.0]])).tolist()
+        [[0.0], [2.0]]
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("variance", torch.ones(shape))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise ``[..., F]``."""
+        return ((features - self.mean) / (self.variance + _LEAST_VARIANCE).sqrt()).clamp(-_BOUND, _BOUND)
+
+    @torch.no_grad()
+    def update(self, features: Tensor) -> None:
+        """Add ``[n, F]`` to what mean and variance are of, exactly.
+
+        References:
+            Chan, Golub, LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample variances".
+        """
+        added = features.to(torch.float64)
+        num_added = len(added)
+        if not num_added:
+            return
+        before, total = float(self.count), float(self.count) + num_added
+        shift = added.mean(0) - self.mean
+        squares = added.var(0, unbiased=False) * num_added + shift.square() * (before * num_added / total)
+        if before:
+            squares += self.variance.to(torch.float64) * before
+        self.mean += (shift * (num_added / total)).to(self.mean.dtype)
+        self.variance.copy_(squares / total)
+        self.count.fill_(total)
