@@ -13,8 +13,8 @@ from ray.rllib.core.columns import Columns
 from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.algorithms.train_batch import train_batch
 from synrl_ray.errors import NonFiniteError
-from synrl_ray.experiment import A2C, PPO, Environment, Reinforce
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
+from synrl_ray.experiment import A2C, PPO, AtariFrames, CarRacingFrames, Environment, Reinforce
+from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.registry import get_experiment
 from synrl_ray.sampling.distributions import logp_and_entropy
 
@@ -28,20 +28,41 @@ ALGORITHMS = [PPO(train_batch_size=96, minibatch_size=32), A2C(num_steps=8), Rei
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
 @pytest.mark.parametrize("policy", [CARRIED, replace(CARRIED, carry_state=False)], ids=["carried", "from-rest"])
 def test_learner_recomputes_the_rollout(env_id: str, algorithm: PPO | A2C | Reinforce, policy: SpikingPolicy) -> None:
+    assert_replayed(Environment(id=env_id, num_envs=4), policy, algorithm)
+
+
+IMAGES = [
+    Environment(id="ale_py:ALE/Breakout-v5", preprocessing=AtariFrames(), num_envs=2),
+    Environment(id="CarRacing-v3", preprocessing=CarRacingFrames(action_repeat=8), num_envs=2),
+]
+STACKED = AnnPolicy(conv_layers="small", hidden_sizes=(16,), share_layers=True, frame_stack=4, max_seq_len=8)
+CONVOLUTIONAL = replace(
+    CARRIED, conv_layers="small", hidden_sizes=(16,), share_layers=True, input_gain=16.0, hidden_gain=8.0
+)
+
+
+@pytest.mark.parametrize("environment", IMAGES, ids=["breakout", "car-racing"])
+@pytest.mark.parametrize("policy", [CONVOLUTIONAL, STACKED], ids=["carried", "stacked"])
+def test_learner_recomputes_the_rollout_of_frames(environment: Environment, policy: PolicyConfig) -> None:
+    assert_replayed(environment, policy, A2C(num_steps=32))
+
+
+def assert_replayed(environment: Environment, policy: PolicyConfig, algorithm: PPO | A2C | Reinforce) -> None:
+    """Log-probabilities and values of three fragments in a row, to 1e-5."""
     experiment = replace(
         get_experiment("cartpole-ppo"),
-        environment=Environment(id=env_id, num_envs=4),
-        spiking=policy,
-        ann=AnnPolicy(),
+        environment=environment,
+        spiking=policy if isinstance(policy, SpikingPolicy) else SpikingPolicy(),
+        ann=policy if isinstance(policy, AnnPolicy) else AnnPolicy(),
         algorithm=algorithm,
     )
-    built = algorithm_config(experiment, "spiking", seed=1, num_workers=0).build_algo()
+    built = algorithm_config(experiment, policy.kind, seed=1, num_workers=0).build_algo()
     try:
         module = built.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped()
         for fragment in range(3):  # the later ones begin in mid-episode
             rollout = built.env_runner.sample()
             assert rollout.valid.any()
-            if fragment and policy.carry_state and not isinstance(algorithm, Reinforce):
+            if fragment and policy.has_state and not isinstance(algorithm, Reinforce):
                 assert np.abs(rollout.states[0]).max() > 0
             batch = train_batch([rollout], gamma=0.99, gae_lambda=0.95, standardise=False)
             outputs = module.forward_train(batch)
