@@ -58,6 +58,8 @@ class Environment:
     """How frames and actions are prepared; ``None`` takes the environment as it is."""
     reward_scale: Positive = 1.0
     """Factor of the rewards that the learner sees; returns are reported without it."""
+    normalise_rewards: bool = False
+    """Also divide them by the running standard deviation of the discounted return; on batched rollouts."""
     num_envs: Count = 8
     """Environments stepped together, divided among the env runners."""
     max_failure_share: Fraction = 0.01

@@ -34,7 +34,9 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
         dqn_config(environment, settings)
         if isinstance(settings, DQN)
         else _own_settings(settings).rollouts(
-            reward_scale=environment.reward_scale, max_failure_share=environment.max_failure_share
+            reward_scale=environment.reward_scale,
+            normalise_rewards=environment.normalise_rewards,
+            max_failure_share=environment.max_failure_share,
         )
     )
     if not isinstance(settings, DQN):

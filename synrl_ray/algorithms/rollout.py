@@ -29,9 +29,11 @@ from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.sampling.batched import BatchedEnvRunner
 from synrl_ray.sampling.faults import Faults, call_runners, require_runners
 from synrl_ray.sampling.metrics import SECONDS
+from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout
 
 _FAULTS = "faults"
+_RETURN_SCALE = "return_scale"
 
 
 class RolloutConfig(AlgorithmConfig):
@@ -52,6 +54,7 @@ class RolloutConfig(AlgorithmConfig):
         self.standardise_advantages = False
         self.use_baseline = True
         self.reward_scale = 1.0
+        self.normalise_rewards = False
         self.vf_loss_coeff = 0.5
         self.entropy_coeff = 0.0
         self.num_epochs = 1
@@ -130,6 +133,7 @@ class RolloutAlgorithm(Algorithm):
         super().setup(config)
         self.faults = Faults(str(self.config.env), self.config.max_failure_share)
         require_runners(self.env_runner_group)
+        self.return_scale = ReturnScale(self.config.gamma)
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Go on from a checkpoint, with new episodes in every env runner (RLlib restores the local one only)."""
@@ -149,13 +153,16 @@ class RolloutAlgorithm(Algorithm):
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What a checkpoint holds."""
-        return {**super().get_state(*args, **kwargs), _FAULTS: self.faults.get_state()}
+        own = {_FAULTS: self.faults.get_state(), _RETURN_SCALE: self.return_scale.get_state()}
+        return {**super().get_state(*args, **kwargs), **own}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`get_state`."""
         super().set_state(state)
         if _FAULTS in state:
             self.faults.set_state(state[_FAULTS])
+        if _RETURN_SCALE in state:
+            self.return_scale.set_state(state[_RETURN_SCALE])
 
     def _steps(self) -> int:
         """Environment steps of the run so far."""
@@ -183,13 +190,14 @@ class RolloutAlgorithm(Algorithm):
                 self.metrics.log_value(f"num_{name}", count, window=1)
         began = time.perf_counter()
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+            scale = self.return_scale.update(rollouts) if config.normalise_rewards else 1.0
             batch = train_batch(
                 rollouts,
                 gamma=config.gamma,
                 gae_lambda=config.gae_lambda,
                 standardise=config.standardise_advantages,
                 use_baseline=config.use_baseline,
-                reward_scale=config.reward_scale,
+                reward_scale=config.reward_scale * scale,
             )
             learned = self.learner_group.update(
                 batch=MultiAgentBatch(

@@ -8,11 +8,13 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from synrl_ray.cluster.head import environment_for
 from synrl_ray.errors import UserError
 
 _CONNECT_SECONDS = 5.0
+_ATTEMPTS = 2
 
 
 def limit_threads() -> None:
@@ -41,18 +43,7 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
 
     options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address is None or address == "local":
-        try:
-            ray.init(
-                address="local",
-                _node_ip_address="127.0.0.1",  # reachable from this machine only
-                num_cpus=max(num_cpus, os.cpu_count() or 1),
-                include_dashboard=False,
-                object_store_memory=256 * 1024**2,
-                **options,
-            )
-        except Exception as error:  # Ray raises many types here
-            remedy = "look for processes that fill the machine, and try again"
-            raise UserError(f"Ray did not start ({_reason(error)})", remedy) from error
+        _start_local(num_cpus, options)
     else:
         _require_listener(address)
         try:
@@ -64,6 +55,28 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_local(num_cpus: int, options: dict[str, Any]) -> None:
+    """Start Ray on this machine. It gives up if its helpers take longer than seconds, so a busy machine is tried twice."""
+    import ray
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            ray.init(
+                address="local",
+                _node_ip_address="127.0.0.1",  # reachable from this machine only
+                num_cpus=max(num_cpus, os.cpu_count() or 1),
+                include_dashboard=False,
+                object_store_memory=256 * 1024**2,
+                **options,
+            )
+            return
+        except Exception as error:  # Ray raises many types here
+            ray.shutdown()
+            if attempt + 1 == _ATTEMPTS:
+                remedy = "look for processes that fill the machine, and try again"
+                raise UserError(f"Ray did not start ({_reason(error)})", remedy) from error
 
 
 def _reason(error: Exception) -> str:
