@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test test-slow lint format bench bench-snn bench-sampling requirements clean
+.PHONY: help setup run test test-slow lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing requirements clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -65,13 +65,19 @@ format: $(STAMP)  ## Format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: bench-snn bench-sampling  ## All benchmarks
+bench: bench-snn bench-sampling bench-spiking-a2c bench-car-racing  ## All benchmarks
 
 bench-snn: $(STAMP)  ## Spiking layers against snntorch (and the peers extra, where installed)
 	$(PY) benchmarks/snn.py
 
-bench-sampling: $(STAMP)  ## Environment steps per second against stock RLlib
-	$(PY) benchmarks/sampling.py
+bench-sampling: $(STAMP)  ## Environment steps per second against stock RLlib (and the peers extra, where installed)
+	$(PY) benchmarks/sampling.py --peers
+
+bench-spiking-a2c: $(STAMP)  ## A spiking A2C on CartPole with other libraries' networks
+	$(PY) benchmarks/spiking_a2c.py
+
+bench-car-racing: $(STAMP)  ## Frames per second of CarRacing alone
+	$(PY) benchmarks/car_racing.py
 
 requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.txt
 	echo 'torch==$(TORCH)' | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -1,10 +1,28 @@
-"""Environment steps per second, sampling and learning together, against stock RLlib with the same network.
+"""Environment steps per second, sampling and learning together, against stock RLlib and other libraries.
 
-    python benchmarks/sampling.py [--workers 0 1 2] [--iterations 6]
+Run (``make bench-sampling``; Stable-Baselines3 and EnvPool come with the extra ``peers``):
+    python benchmarks/sampling.py                              # CartPole against stock RLlib
+    python benchmarks/sampling.py --peers                      # and against Stable-Baselines3 and EnvPool
+    python benchmarks/sampling.py --env breakout car-racing --workers 0 --peers
+    python benchmarks/sampling.py --env breakout --conv small  # the network of the experiment
 
-PPO on CartPole-v1, 8 environments a runner, 2,048 steps an iteration, minibatches of 128, 8 epochs: the same for both.
-The two are measured in turn, iteration by iteration, after two iterations of warm-up; medians are printed, and the
-limits beside them: the raw vector environment, and the network's forward pass alone. One thread in each process.
+Environment, algorithm and network are those of this project's experiments, the same for everyone:
+
+    cartpole     PPO. Stock RLlib runs the same modules, spiking and not
+    breakout     A2C, 16 games, the 'nature' network. Ours samples from the C++ vector environment, Stable-Baselines3
+                 from its Atari wrappers. Stock RLlib has no A2C any more: it runs PPO with one epoch and one minibatch
+                 on a batch of the same size
+    car-racing   PPO, eight frames a decision. The others get the same wrapped environment with Gymnasium's drawing
+
+Non-spiking policies see four stacked frames; of the spiking ones on frames the membranes are carried. Stock RLlib and
+Stable-Baselines3 stack the frames in the environment. Only ours has spiking policies with carried membranes, and only
+in CartPole is stock RLlib measured with a spiking one. Stable-Baselines3 samples in its own process (``DummyVecEnv``)
+whatever ``--workers`` is. ``EnvPool`` is a PPO in the style of CleanRL on EnvPool's CartPole.
+
+All are measured in turn, round by round, after one round of warm-up. Rates are medians over the rounds, ratios medians
+of the ratios within a round. Below them stand the limits: the raw vector environment, and the network's passes alone.
+One thread in each process. Where other work shares the cores, ``--clock cpu`` counts the
+seconds that this process computed in place of those that passed; it needs ``--workers 0``.
 """
 
 from __future__ import annotations
@@ -14,102 +32,91 @@ import logging
 import os
 import statistics
 import time
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
-import gymnasium as gym
-import numpy as np
 import ray
+import sampling_limits
+import sampling_peers
+import sampling_rllib
 import torch
-from ray.rllib.algorithms.ppo import PPOConfig as StockPPOConfig
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from sampling_tasks import TASKS, Contender, Task
 
-from synrl_ray.algorithms.rollout import PPOConfig
-from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
-from synrl_ray.rl_modules import ActorCriticModule
-
-ENV, NUM_ENVS, BATCH, MINIBATCH, EPOCHS = "CartPole-v1", 8, 2048, 128, 8
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
+RATIOS = [
+    ("ours spiking", "RLlib spiking"),
+    ("ours ann", "RLlib ann"),
+    ("ours ann", "SB3 ann"),
+    ("ours spiking", "SB3 ann"),
+    ("ours ann", "EnvPool ann"),
+    ("ours spiking", "ours ann"),
+]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--env", nargs="+", choices=TASKS, default=["cartpole"])
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, default=6)
+    parser.add_argument("--iterations", type=int, default=6, help="rounds that are measured")
+    parser.add_argument("--peers", action="store_true", help="also Stable-Baselines3 and EnvPool")
+    parser.add_argument("--conv", choices=["nature", "small"], help="convolutions, if not those of the table above")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
+    if options.clock == "cpu" and any(options.workers):
+        parser.error("--clock cpu sees this process only: add --workers 0")
     torch.set_num_threads(1)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for logger in ("ray", "ray.rllib"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     ray.init(
         address="local", _node_ip_address="127.0.0.1", num_cpus=1 + 2 * max(options.workers), include_dashboard=False,
-        log_to_driver=False, logging_level=logging.ERROR, object_store_memory=256 * 1024**2,
+        log_to_driver=False, logging_level=logging.ERROR, object_store_memory=512 * 1024**2,
     )  # fmt: skip
-    print(f"{ENV}, PPO, {NUM_ENVS} environments a runner: environment steps per second, sampling and learning")
-    print(f"{'policy':<10}{'workers':>8}{'this project':>14}{'stock RLlib':>13}{'ratio':>8}")
-    for name, policy in (("spiking", SpikingPolicy()), ("ann", AnnPolicy())):
+    for name in options.env:
+        task = TASKS[name]().with_convolutions(options.conv)
+        print(f"{name}: {task.title}; environment steps per second, sampling and learning")
         for workers in options.workers:
-            ours, stock = compare(policy, workers, options.iterations)
-            print(f"{name:<10}{workers:>8}{ours:>14,.0f}{stock:>13,.0f}{ours / stock:>7.1f}x", flush=True)
-    print(f"limits: the vector environment alone {environment_rate():,.0f}, the network's forward pass alone ", end="")
-    print(f"{forward_rate(SpikingPolicy()):,.0f} (spiking) and {forward_rate(AnnPolicy()):,.0f} (ann) steps per second")
+            compare(task, workers, options.iterations, peers=options.peers, clock=CLOCKS[options.clock])
+        sampling_limits.report(task, CLOCKS[options.clock])
 
 
-def compare(policy: PolicyConfig, workers: int, iterations: int) -> tuple[float, float]:
-    """Median rates of the two, measured in turn."""
-    algorithms = [_common(PPOConfig().rollouts(num_epochs=EPOCHS), policy, workers).build_algo()]
-    stock = StockPPOConfig().training(num_epochs=EPOCHS, use_kl_loss=False, vf_loss_coeff=0.5, vf_clip_param=1e9)
-    logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)
-    algorithms.append(_common(stock, policy, workers).build_algo())
-    rates: list[list[float]] = [[], []]
-    steps = [0.0, 0.0]
-    for iteration in range(2 + iterations):
-        for i, algorithm in enumerate(algorithms):
-            began = time.perf_counter()
-            total = algorithm.train()["num_env_steps_sampled_lifetime"]
-            if iteration >= 2:
-                rates[i].append((total - steps[i]) / (time.perf_counter() - began))
-            steps[i] = total
-    for algorithm in algorithms:
-        algorithm.stop()
-    return statistics.median(rates[0]), statistics.median(rates[1])
+def compare(task: Task, workers: int, iterations: int, *, peers: bool, clock: Clock) -> None:
+    """Measure all in turn and print rates and ratios."""
+    makers: dict[str, Callable[[Task, int], Contender]] = dict(sampling_rllib.contenders(task))
+    if peers:
+        makers |= sampling_peers.contenders(task)
+    running: dict[str, Contender] = {}
+    for name, make in makers.items():
+        try:
+            running[name] = make(task, workers)
+        except (ImportError, OSError) as error:
+            print(f"{name}: not installed ({error}); it comes with the extra peers: uv pip install -e '.[peers]'")
+    rounds: list[dict[str, float]] = []
+    try:
+        for iteration in range(1 + iterations):
+            rates = {name: rate(contender, clock) for name, contender in running.items()}
+            if iteration:
+                rounds.append(rates)
+    finally:
+        for contender in running.values():
+            contender.close()
+    print(f"  {workers} workers")
+    for name in running:
+        print(f"    {name:<16}{statistics.median(rates[name] for rates in rounds):>10,.0f}")
+    for ours, theirs in RATIOS:
+        if theirs in running:
+            ratio = statistics.median(rates[ours] / rates[theirs] for rates in rounds)
+            print(f"    {ours + ' / ' + theirs:<32}{ratio:>6.2f}x", flush=True)
 
 
-def _common(config: Any, policy: PolicyConfig, workers: int) -> Any:
-    return (
-        config.environment(ENV)
-        .env_runners(num_env_runners=workers, num_envs_per_env_runner=NUM_ENVS)
-        .training(
-            lr=1e-3, gamma=0.99, train_batch_size_per_learner=BATCH, minibatch_size=MINIBATCH, grad_clip=0.5,
-            grad_clip_by="global_norm",
-        )
-        .rl_module(rl_module_spec=RLModuleSpec(module_class=ActorCriticModule, model_config=asdict(policy)))
-        .debugging(seed=0, log_level="ERROR")
-    )  # fmt: skip
-
-
-def environment_rate(steps: int = 2000) -> float:
-    """Steps per second of the raw vector environment under random actions."""
-    envs = gym.make_vec(ENV, num_envs=NUM_ENVS)
-    envs.reset(seed=0)
-    actions = np.random.default_rng(0).integers(0, 2, (steps, NUM_ENVS))
-    began = time.perf_counter()
-    for action in actions:
-        envs.step(action)
-    return steps * NUM_ENVS / (time.perf_counter() - began)
-
-
-def forward_rate(policy: PolicyConfig, steps: int = 1000) -> float:
-    """Decisions per second of actor and critic, in batches of the environments' number."""
-    env = gym.make(ENV)
-    network = ActorCritic(env.observation_space, env.action_space, policy)
-    observations = torch.randn(1, NUM_ENVS, 4)
-    with torch.no_grad():
-        network(observations)
-        began = time.perf_counter()
-        for _ in range(steps):
-            network(observations)
-    return steps * NUM_ENVS / (time.perf_counter() - began)
+def rate(contender: Contender, clock: Clock) -> float:
+    """Environment steps per second of one iteration."""
+    began = clock()
+    steps = contender.run()
+    return steps / (clock() - began)
 
 
 if __name__ == "__main__":

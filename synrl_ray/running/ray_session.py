@@ -58,7 +58,7 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
 
 
 def _start_local(num_cpus: int, options: dict[str, Any]) -> None:
-    """Start Ray on this machine. It gives up if its helpers take longer than seconds, so a busy machine is tried twice."""
+    """Start Ray here; it gives up on its own helpers after seconds, so a busy machine gets a second attempt."""
     import ray
 
     for attempt in range(_ATTEMPTS):
@@ -99,7 +99,6 @@ def _require_listener(address: str) -> None:
 def _quiet() -> None:
     """Keep Ray's and RLlib's log noise away from the progress display."""
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a restarted runner's node talks on stderr
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
