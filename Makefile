@@ -30,7 +30,7 @@ TORCH ?= 2.13.0
 .PHONY: help setup run test test-slow lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing requirements clean
 
 help:  ## Show the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## Install everything into .venv
 
