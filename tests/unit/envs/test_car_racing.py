@@ -179,7 +179,9 @@ def test_another_environment_is_refused_by_name():
 
 def test_a_missing_box2d_names_the_install_line(monkeypatch):
     for module in list(sys.modules):
-        if module.startswith(("gymnasium.envs.box2d", "synrl_ray.envs.car_racing_drawing")):
+        if module.startswith(
+            ("gymnasium.envs.box2d", "synrl_ray.envs.car_racing_drawing", "synrl_ray.envs.car_racing_shrinking")
+        ):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "Box2D", None)
     with pytest.raises(UserError, match="pip install box2d-py"):

@@ -9,7 +9,8 @@ pytest.importorskip("Box2D")
 
 from gymnasium.envs.box2d.car_racing import PLAYFIELD
 
-from synrl_ray.envs.car_racing_drawing import DrawnFast, DrawnOnDemand, _Canvas
+from synrl_ray.envs.car_racing_drawing import DrawnFast, DrawnOnDemand
+from synrl_ray.envs.car_racing_shrinking import Canvas
 
 FULL_THROTTLE = np.array([0.0, 1.0, 0.0])
 
@@ -87,7 +88,7 @@ def test_shrinking_equals_pygames_for_noise_and_leaves_the_canvas_wiped(backend)
     before = pygame.transform.get_smoothscale_backend()
     pygame.transform.set_smoothscale_backend(backend)
     try:
-        canvas, rng = _Canvas(), np.random.default_rng(0)
+        canvas, rng = Canvas(), np.random.default_rng(0)
         for size in (1, 5, 50):
             canvas.wipe((1, 2, 3))
             colors = rng.integers(0, 1 << 24, (1000 // size, 800 // size))
