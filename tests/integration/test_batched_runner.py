@@ -235,7 +235,7 @@ def test_new_weights_change_the_policy_and_leave_the_episodes_alone() -> None:
 def test_one_environment_and_one_step_learn_across_resets(policy: SpikingPolicy) -> None:
     with built(A2C(num_steps=1), policy, num_envs=1) as algo:
         for _ in range(10):
-            algo.train()
+            algo.training_step()
 
 
 FAULTS = {"nan": "the reward is not finite", "raise": "RuntimeError: the camera broke"}
