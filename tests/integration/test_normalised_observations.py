@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import ray
 import torch
 
 from synrl_ray.algorithms.build import algorithm_config
@@ -19,18 +18,12 @@ EXPERIMENT = Experiment(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=128 * 2**20)
-    yield
-    ray.shutdown()
-
-
 def normaliser_of(algorithm):
     return algorithm.learner_group._learner.module["default_policy"].unwrapped().network.normaliser
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_runners_get_the_moments_of_all_observations_and_a_checkpoint_keeps_them(num_workers, tmp_path):
     algorithm = algorithm_config(EXPERIMENT, "ann", seed=0, num_workers=num_workers).build_algo()

@@ -143,7 +143,7 @@ def test_run_folder_without_a_policy_yet_is_named(capsys, tmp_path):
     assert error_line(capsys, ["evaluate", "new"]).startswith("new holds no policy.json")
 
 
-@pytest.mark.parametrize("environment", [{}, {"environment": None}, {"environment": {"id": "CartPole-v1"}}])
+@pytest.mark.parametrize("environment", [{}, {"environment": None}, {"environment": {"id": 3}}])
 def test_policy_without_its_environment_is_named(capsys, tmp_path, environment):
     from gymnasium import spaces
 
