@@ -33,3 +33,8 @@ class NonFiniteError(UserError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.tensor, self.where, self.remedy)
+
+
+def worker_died() -> UserError:
+    """A process of the run is gone, and nothing that it raised is known."""
+    return UserError("a worker process died", "look at the memory of its node, then continue with --resume")

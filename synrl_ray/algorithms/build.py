@@ -30,17 +30,15 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
         ValueError: if the train batch does not divide into fragments.
     """
     environment, settings, network = experiment.environment, experiment.algorithm, experiment.policy(policy)
-    config = (
-        dqn_config(environment, settings)
-        if isinstance(settings, DQN)
-        else _own_settings(settings).rollouts(
+    if isinstance(settings, DQN):
+        config: AlgorithmConfig = dqn_config(environment, settings)
+    else:
+        prepared = {PREPROCESSING: environment.preprocessing} if environment.preprocessing else {}
+        config = _own_settings(settings).rollouts(
             reward_scale=environment.reward_scale,
             normalise_rewards=environment.normalise_rewards,
             max_failure_share=environment.max_failure_share,
         )
-    )
-    if not isinstance(settings, DQN):
-        prepared = {PREPROCESSING: environment.preprocessing} if environment.preprocessing else {}
         config.environment(environment.id, env_config={**environment.kwargs, **prepared})
     config.env_runners(num_env_runners=num_workers, num_envs_per_env_runner=environment.num_envs // max(1, num_workers))
     config.learners(num_learners=0)

@@ -36,6 +36,7 @@ from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import DQN, Environment
 from synrl_ray.rl_modules.q_network import QModule
+from synrl_ray.sampling.seeding import draw_seeds
 
 _ENVIRONMENT = "synrl_ray environment"
 
@@ -84,15 +85,8 @@ class DQNEnvRunner(SingleAgentEnvRunner):
         return func(self, *args, **kwargs)
 
     def reseed(self, steps: int) -> None:
-        """Start new episodes with random numbers of their own for this run, this runner and this point of the run.
-
-        Environment seeds are at least 2**31: no run shares one with another by counting up, nor with an evaluation.
-
-        Args:
-            steps: environment steps that the run has taken so far.
-        """
-        sequence = np.random.SeedSequence([self.config.seed or 0, self.worker_index or 0, steps])
-        environment, noise = (int(seed) for seed in sequence.generate_state(2))
+        """Start new episodes, seeded for this point of the run; ``steps`` are those that it has taken so far."""
+        environment, noise = draw_seeds(self, steps, 2)
         self._seed = 2**31 + environment % 2**30
         self._needs_initial_reset = True
         self.num_env_steps_sampled_lifetime = steps

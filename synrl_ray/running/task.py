@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, worker_died
 from synrl_ray.experiment import ClassificationExperiment
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -98,7 +98,7 @@ def task_kind(spec: RunSpec) -> TaskKind:
 def user_error_in(error: BaseException | None) -> UserError | None:
     """The error meant for the user, which Ray wraps when it comes from another process; also a process that died."""
     if type(error).__name__ in _DEATHS:
-        return UserError("a worker process died", "look at the memory of its node, then continue with --resume")
+        return worker_died()
     for _ in range(10):
         if error is None:
             return None

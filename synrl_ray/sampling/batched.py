@@ -29,6 +29,7 @@ from synrl_ray.sampling.distributions import choose_actions
 from synrl_ray.sampling.failures import FAILURE, FailureCount, keep_going
 from synrl_ray.sampling.metrics import log_episode, log_steps
 from synrl_ray.sampling.rollout import Rollout, empty_rollout, join
+from synrl_ray.sampling.seeding import draw_seeds
 from synrl_ray.sampling.vector import PREPROCESSING, make_vector
 
 _PIECE = 64  # steps that whole episodes are collected in
@@ -268,15 +269,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         return [(COMPONENT_RL_MODULE, self.module)]
 
     def reseed(self, steps: int) -> None:
-        """Start new episodes with random numbers of their own for this run, this runner and this point of the run.
-
-        Environment seeds are at least 2**31: no run shares one with another by counting up, nor with an evaluation.
-
-        Args:
-            steps: environment steps that the run has taken so far.
-        """
-        sequence = np.random.SeedSequence([self.config.seed or 0, self.worker_index or 0, steps])
-        seeds = [int(seed) | 2**31 for seed in sequence.generate_state(self.num_envs + 1)]
+        """Start new episodes, seeded for this point of the run; ``steps`` are those that it has taken so far."""
+        seeds = [seed | 2**31 for seed in draw_seeds(self, steps, self.num_envs + 1)]
         self._generator.manual_seed(seeds[-1])
         self._run_steps, self._own_steps = steps, 0
         self.failures.reset()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, worker_died
 from synrl_ray.sampling.failures import FailureCount
 
 LOSSES_IN_A_ROW = 3
@@ -50,7 +50,7 @@ class Faults:
         lost = before - group.num_healthy_remote_workers()
         self._losses_in_a_row = self._losses_in_a_row + 1 if lost else 0
         if not results or self._losses_in_a_row > LOSSES_IN_A_ROW:
-            raise UserError("a worker process died", "look at the memory of its node, then continue with --resume")
+            raise worker_died()
         if lost:
             self._notices.append(f"{lost} of {total} env runners died: going on with the others until restarted")
             self._patience, self._next_probe = _PATIENCE_SECONDS, 0.0
