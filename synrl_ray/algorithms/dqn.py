@@ -30,7 +30,7 @@ from ray.rllib.utils.metrics import (
 from ray.tune.registry import register_env
 from torch import Tensor
 
-from synrl_ray.algorithms.learner import RolloutLearner, first_not_finite
+from synrl_ray.algorithms.learner import descend, first_not_finite
 from synrl_ray.algorithms.replay import Replay, Transitions
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import NonFiniteError
@@ -48,7 +48,17 @@ class DQNLearner(DQNTorchLearner):
         NonFiniteError: instead of stepping on a loss or gradient that is NaN or infinite.
     """
 
-    _update = RolloutLearner._update
+    def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
+        outputs = self.module.forward_train(batch)
+        loss = self.compute_loss_for_module(
+            module_id=DEFAULT_MODULE_ID,
+            config=self.config,
+            batch=batch[DEFAULT_MODULE_ID],
+            fwd_out=outputs[DEFAULT_MODULE_ID],
+        )
+        (optimizer,) = self._named_optimizers.values()
+        descend(loss, optimizer, self.config.grad_clip)
+        return outputs, {DEFAULT_MODULE_ID: loss.detach()}, {}
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Adam."""

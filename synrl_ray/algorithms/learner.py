@@ -10,25 +10,24 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.policy.sample_batch import MultiAgentBatch
 from torch import Tensor
 
 from synrl_ray.algorithms.losses import Terms, policy_gradient_loss, ppo_loss
 from synrl_ray.algorithms.rmsprop import RMSpropTF
-from synrl_ray.algorithms.train_batch import num_rows, take_rows
+from synrl_ray.algorithms.train_batch import Batch, minibatches
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.sampling.distributions import logp_and_entropy
 
 
 class RolloutLearner(TorchLearner):
-    """Learns from the batches of :func:`synrl_ray.algorithms.train_batch.train_batch`.
-
-    Each epoch passes over every row exactly once, in a new order. The optimiser's step is RLlib's, without its
-    bookkeeping per minibatch.
+    """Learns from the batches of :func:`synrl_ray.algorithms.train_batch.train_batch`, a step for each minibatch.
 
     Raises:
         NonFiniteError: instead of stepping on a loss that is NaN or infinite.
     """
+
+    _minibatches: Iterator[Batch]
 
     @abstractmethod
     def loss(self, config: Any, columns: dict[str, Tensor]) -> Terms:
@@ -48,36 +47,21 @@ class RolloutLearner(TorchLearner):
     def _create_iterator_if_necessary(
         self, *, training_data: Any, num_epochs: int = 1, minibatch_size: int | None = None, **kwargs: Any
     ) -> Iterator[MultiAgentBatch]:
+        # The whole batch at once: RLlib's bookkeeping for each item costs as much as a small network's step.
         batch = dict(training_data.batch.policy_batches[DEFAULT_MODULE_ID])
-        rows, steps_each = num_rows(batch), batch[Columns.ADVANTAGES][0].numel()
-        size = rows if minibatch_size is None else max(1, minibatch_size // steps_each)
-        parts = max(1, round(rows / size))  # of equal size: a small rest would get a whole step of its own
-        for _ in range(num_epochs):
-            for chosen in torch.randperm(rows).tensor_split(parts):
-                if Columns.LOSS_MASK in batch and not batch[Columns.LOSS_MASK][chosen].any():
-                    continue  # resets only: nothing to learn from
-                yield MultiAgentBatch(
-                    {DEFAULT_MODULE_ID: SampleBatch(take_rows(batch, chosen))}, env_steps=len(chosen) * steps_each
-                )
+        self._minibatches = minibatches(batch, num_epochs, minibatch_size)
+        yield training_data.batch
 
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
-        outputs = self.module.forward_train(batch)
-        loss = self.compute_loss_for_module(
-            module_id=DEFAULT_MODULE_ID,
-            config=self.config,
-            batch=batch[DEFAULT_MODULE_ID],
-            fwd_out=outputs[DEFAULT_MODULE_ID],
-        )
+        module = self.module[DEFAULT_MODULE_ID]
         (optimizer,) = self._named_optimizers.values()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.config.grad_clip is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
-            if not torch.isfinite(norm):
-                raise NonFiniteError("the gradient's norm", f"module {DEFAULT_MODULE_ID!r}")
-        optimizer.step()
-        return outputs, {DEFAULT_MODULE_ID: loss.detach()}, {}
+        for minibatch in self._minibatches:
+            outputs = module.forward_train(minibatch)
+            loss = self.compute_loss_for_module(
+                module_id=DEFAULT_MODULE_ID, config=self.config, batch=minibatch, fwd_out=outputs
+            )
+            descend(loss, optimizer, self.config.grad_clip)
+        return {DEFAULT_MODULE_ID: outputs}, {DEFAULT_MODULE_ID: loss.detach()}, {}
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -132,6 +116,23 @@ class PolicyGradientLearner(RolloutLearner):
         """See :func:`synrl_ray.algorithms.losses.policy_gradient_loss`."""
         del columns["old_logp"]
         return policy_gradient_loss(**columns, value_coeff=config.vf_loss_coeff, entropy_coeff=config.entropy_coeff)
+
+
+def descend(loss: Tensor, optimizer: torch.optim.Optimizer, grad_clip: float | None) -> None:
+    """One step down the gradient, its global norm bounded.
+
+    Raises:
+        NonFiniteError: instead of a step where that norm is NaN or infinite.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in parameters:
+        parameter.grad = None
+    loss.backward()
+    if grad_clip is not None:
+        norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip)
+        if not torch.isfinite(norm):
+            raise NonFiniteError("the gradient's norm", f"module {DEFAULT_MODULE_ID!r}")
+    optimizer.step()
 
 
 def first_not_finite(groups: Mapping[str, Mapping[str, Any]]) -> str | None:

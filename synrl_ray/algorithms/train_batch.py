@@ -5,7 +5,7 @@ Legend: T environment steps, N environments, M valid steps of all runners, B seq
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -78,14 +78,39 @@ def train_batch(
     return batch
 
 
-def take_rows(batch: Batch, rows: Tensor) -> Batch:
-    """Choose rows of every column."""
-    return {name: take_rows(value, rows) if isinstance(value, dict) else value[rows] for name, value in batch.items()}
+def minibatches(batch: Batch, num_epochs: int, minibatch_size: int | None) -> Iterator[Batch]:
+    """Pass over every row exactly once in each epoch, in a new order.
+
+    Args:
+        batch: of :func:`train_batch`.
+        num_epochs: passes.
+        minibatch_size: steps of a part, as many whole sequences as come near to it; ``None`` for the whole batch. Parts
+            are of equal size: a small rest would get a whole step of its own. Parts without a valid step are left out.
+    """
+    rows, steps_each = num_rows(batch), batch[Columns.ADVANTAGES][0].numel()
+    size = rows if minibatch_size is None else max(1, minibatch_size // steps_each)
+    parts = max(1, round(rows / size))
+    for _ in range(num_epochs):
+        order = torch.randperm(rows) if parts > 1 else None
+        for part in _split(batch, order, parts):
+            if Columns.LOSS_MASK not in part or part[Columns.LOSS_MASK].any():
+                yield part
 
 
 def num_rows(batch: Batch) -> int:
     """Rows of a batch: steps, or sequences."""
     return len(batch[Columns.ADVANTAGES])
+
+
+def _split(batch: Batch, order: Tensor | None, parts: int) -> list[Batch]:
+    """Every column in that order, in parts."""
+    columns = {
+        name: _split(column, order, parts)
+        if isinstance(column, dict)
+        else (column if order is None else column[order]).tensor_split(parts)
+        for name, column in batch.items()
+    }
+    return [dict(zip(columns, part, strict=True)) for part in zip(*columns.values(), strict=True)]
 
 
 def _standardise(parts: Sequence[np.ndarray], valid: Sequence[np.ndarray], *, centre: bool) -> None:

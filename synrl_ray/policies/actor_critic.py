@@ -67,11 +67,25 @@ class ActorCritic(nn.Module):
             outputs = [out for out, _ in results]
             kept += [after for _, after in results]
         else:
-            rows = features.flatten(0, 1).unsqueeze(0)
-            outputs = [body(rows)[0].view(*features.shape[:2], -1) for body in self.bodies]
+            outputs = [_from_rest(body, features) for body in self.bodies]
         merged = torch.cat(outputs, dim=-1)
         after = torch.cat(kept, dim=1) if kept else merged.new_zeros(features.shape[1], 0)
         return *self._split(merged), after
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether actor and critic run one without the other: no state, no shared layers."""
+        return self.state_size == 0 and len(self.bodies) == 2
+
+    def actor(self, observations: Tensor) -> Tensor:
+        """Distribution inputs ``[E, B, D]`` of a separable network alone."""
+        features, _, _ = self._prepare(observations, None, None)
+        return self._with_deviation(_from_rest(self.bodies[0], features))
+
+    def critic(self, observations: Tensor) -> Tensor:
+        """Values ``[E, B]`` of a separable network alone."""
+        features, _, _ = self._prepare(observations, None, None)
+        return _from_rest(self.bodies[1], features).squeeze(-1)
 
     def actor_inputs(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the actor's body receives for one observation ``[B, *obs]`` after the state ``[B, S]``.
@@ -97,10 +111,16 @@ class ActorCritic(nn.Module):
         return features, states, [frames]
 
     def _split(self, merged: Tensor) -> tuple[Tensor, Tensor]:
-        inputs, values = merged[..., : self.num_inputs], merged[..., self.num_inputs]
-        if self.log_std is not None:
-            inputs = torch.cat((inputs, self.log_std.expand_as(inputs)), dim=-1)
-        return inputs, values
+        return self._with_deviation(merged[..., : self.num_inputs]), merged[..., self.num_inputs]
+
+    def _with_deviation(self, inputs: Tensor) -> Tensor:
+        return inputs if self.log_std is None else torch.cat((inputs, self.log_std.expand_as(inputs)), dim=-1)
+
+
+def _from_rest(body: nn.Module, features: Tensor) -> Tensor:
+    """Outputs ``[E, B, O]``, every observation on its own."""
+    outputs: Tensor = body(features.flatten(0, 1).unsqueeze(0))[0]
+    return outputs.view(*features.shape[:2], -1)
 
 
 def make_body(config: PolicyConfig, shape: tuple[int, ...], out_features: int) -> Body:

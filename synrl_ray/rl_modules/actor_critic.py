@@ -58,6 +58,10 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
         size = self.network.state_size
         return {STATE: np.zeros(size, dtype=np.float32)} if size else {}
 
+    def train(self, mode: bool = True) -> ActorCriticModule:
+        """Set the mode. RLlib does so before every pass, and the walk through all modules takes as long as one."""
+        return self if self.training == mode else super().train(mode)
+
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         inputs, _, state = self._run(batch)
         outputs: dict[str, Any] = {Columns.ACTION_DIST_INPUTS: inputs}

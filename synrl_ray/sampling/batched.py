@@ -84,8 +84,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         rollout = self._allocate(num_steps)
         for t in range(num_steps):
             self._advance(rollout, t)
-        with torch.no_grad():
-            rollout.values[num_steps] = self._forward()[1]
+        self._add_last_values(rollout, num_steps)
         return rollout
 
     def _sample_episodes(self) -> Rollout:
@@ -101,8 +100,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
                 running = running & ~self._ended & ~self._starts  # one that starts anew has failed
                 if not running.any():
                     break
-            with torch.no_grad():
-                piece.values[t + 1] = self._forward()[1]
+            self._add_last_values(piece, t + 1)
         return join(pieces)
 
     def _advance(self, rollout: Rollout, t: int, counted: np.ndarray | None = None) -> None:
@@ -123,18 +121,31 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         )
         return inputs[0], values[0], state
 
+    def _add_last_values(self, rollout: Rollout, num_steps: int) -> None:
+        """Value what followed the fragment's steps; a critic of its own values all of them at once."""
+        network = self.module.network
+        with torch.no_grad():
+            if network.is_separable:
+                seen = np.concatenate((rollout.observations[:num_steps], self._observations[None]))
+                rollout.values[: num_steps + 1] = network.critic(torch.from_numpy(seen)).numpy()
+            else:
+                rollout.values[num_steps] = self._forward()[1].numpy()
+
     def _act(self, rollout: Rollout, t: int) -> None:
         period = rollout.observations.shape[0] // rollout.states.shape[0]
         if t % period == 0:
             rollout.states[t // period] = self._state
+        network = self.module.network
         with torch.no_grad():
-            inputs, values, state = self._forward()
+            if network.is_separable:
+                inputs = network.actor(torch.as_tensor(self._observations).unsqueeze(0))[0]
+            else:
+                inputs, values, state = self._forward()
+                rollout.values[t], self._state = values.numpy(), state.numpy()
             actions, logp = choose_actions(self.module.action_space, inputs, self._generator)
         rollout.observations[t] = self._observations
         rollout.starts[t] = self._starts
-        rollout.inputs[t], rollout.values[t], rollout.logp[t] = inputs, values, logp
-        rollout.actions[t] = actions
-        self._state = state.numpy()
+        rollout.inputs[t], rollout.logp[t], rollout.actions[t] = inputs.numpy(), logp.numpy(), actions.numpy()
 
     def _step(self, rollout: Rollout, t: int, counted: np.ndarray | None = None) -> None:
         """Step the environments; ``counted`` are those whose steps are kept, all that are not resetting if ``None``."""

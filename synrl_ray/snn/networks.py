@@ -236,7 +236,7 @@ class MLP(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs; ``reset_mask`` has nothing to reset."""
         linear, signal = self.layer_inputs(inputs)[-1]
-        return linear(signal), inputs.new_zeros(inputs.shape[1], 0)
+        return _linear(linear, signal), inputs.new_zeros(inputs.shape[1], 0)
 
     def layer_inputs(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -246,5 +246,9 @@ class MLP(nn.Module):
             raise ValueError(f"inputs must be [E, B, {self.in_features}], got {tuple(inputs.shape)}")
         signals = [inputs]
         for linear in self.linears[:-1]:
-            signals.append(torch.tanh(linear(signals[-1])))
+            signals.append(torch.tanh(_linear(linear, signals[-1])))
         return list(zip(self.linears, signals, strict=True))
+
+
+def _linear(layer: nn.Module, signal: Tensor) -> Tensor:
+    return nn.functional.linear(signal, member(layer, "weight"), member(layer, "bias"))

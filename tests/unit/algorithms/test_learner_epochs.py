@@ -73,8 +73,8 @@ def update(learner: Any, batch: dict[str, Any], env_steps: int = 0, **settings: 
 
 
 def seen_by(learner: Any) -> list[dict[str, Any]]:
-    seen, original = [], learner._update
-    learner._update = lambda batch, **kwargs: seen.append(batch[DEFAULT_MODULE_ID]) or original(batch, **kwargs)
+    seen, original = [], learner.compute_loss_for_module
+    learner.compute_loss_for_module = lambda batch, **kwargs: seen.append(batch) or original(batch=batch, **kwargs)
     return seen
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from ray.rllib.core.columns import Columns
 
-from synrl_ray.algorithms.train_batch import num_rows, take_rows, train_batch
+from synrl_ray.algorithms.train_batch import minibatches, num_rows, train_batch
 from synrl_ray.rl_modules.actor_critic import EPISODE_STARTS, STATE
 from synrl_ray.sampling.rollout import Rollout, advantages
 
@@ -152,10 +152,23 @@ def test_integers_stay_integers():
     assert batch[Columns.ADVANTAGES].dtype == torch.float32
 
 
-def test_chosen_rows_are_taken_from_every_column_and_from_the_states():
+def test_minibatches_take_whole_rows_of_every_column_and_of_the_states():
     batch = batch_of(CARRIED)
-    taken = take_rows(batch, torch.tensor([5, 0]))
-    assert set(taken) == set(batch)
-    for name in set(batch) - {Columns.STATE_IN}:
-        assert torch.equal(taken[name], batch[name][[5, 0]]), name
-    assert torch.equal(taken[Columns.STATE_IN][STATE], batch[Columns.STATE_IN][STATE][[5, 0]])
+    parts = list(minibatches(batch, 1, 2 * LENGTH))
+    assert [num_rows(part) for part in parts] == [2] * (num_rows(batch) // 2)
+    place = {int(row[0]): i for i, row in enumerate(batch[Columns.ACTIONS])}  # numbered by where they come from
+    chosen = [[place[int(step[0])] for step in part[Columns.ACTIONS]] for part in parts]
+    assert sorted(row for rows in chosen for row in rows) == list(range(num_rows(batch)))
+    for part, rows in zip(parts, chosen, strict=True):
+        assert set(part) == set(batch)
+        for name in set(batch) - {Columns.STATE_IN}:
+            assert torch.equal(part[name], batch[name][rows]), name
+        assert torch.equal(part[Columns.STATE_IN][STATE], batch[Columns.STATE_IN][STATE][rows])
+
+
+def test_parts_without_a_valid_step_are_left_out():
+    batch = batch_of(CARRIED)
+    batch[Columns.LOSS_MASK][:] = False
+    batch[Columns.LOSS_MASK][1, 0] = True
+    (part,) = minibatches(batch, 1, LENGTH)
+    assert torch.equal(part[Columns.ACTIONS], batch[Columns.ACTIONS][1:2])
