@@ -41,12 +41,12 @@ def contenders(task: Task) -> dict[str, Callable[[Task, int], Contender]]:
     return result | {f"RLlib {kind}": partial(stock, kind=kind) for kind in task.kinds}
 
 
-def ours(task: Task, workers: int, *, kind: PolicyKind) -> Contender:
+def ours(task: Task, workers: int, *, kind: PolicyKind, seed: int = 0) -> Running:
     """The experiment as ``synrl train`` builds it."""
-    return Running(algorithm_config(task.experiment, kind, seed=0, num_workers=workers))
+    return Running(algorithm_config(task.experiment, kind, seed=seed, num_workers=workers))
 
 
-def stock(task: Task, workers: int, *, kind: PolicyKind) -> Contender:
+def stock(task: Task, workers: int, *, kind: PolicyKind, seed: int = 0) -> Running:
     """RLlib's PPO around this project's module, in RLlib's own env runners."""
     settings, environment = task.settings, task.experiment.environment
     policy = task.experiment.policy(kind)
@@ -71,6 +71,6 @@ def stock(task: Task, workers: int, *, kind: PolicyKind) -> Contender:
             rl_module_spec=RLModuleSpec(module_class=ActorCriticModule, model_config=dataclasses.asdict(policy))
         )
         .reporting(min_sample_timesteps_per_iteration=0 if is_ppo else task.steps)
-        .debugging(seed=0, log_level="ERROR")
+        .debugging(seed=seed, log_level="ERROR")
     )  # fmt: skip
     return Running(config)

@@ -8,13 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
-    ENV_RUNNER_RESULTS,
     ENV_RUNNER_SAMPLING_TIMER,
     LEARNER_RESULTS,
     LEARNER_UPDATE_TIMER,
@@ -23,16 +21,15 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
+from synrl_ray.algorithms.batched import BatchedAlgorithm
 from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
 from synrl_ray.algorithms.train_batch import train_batch
 from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.sampling.batched import BatchedEnvRunner
-from synrl_ray.sampling.faults import Faults, call_runners, require_runners
 from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout
 
-_FAULTS = "faults"
 _RETURN_SCALE = "return_scale"
 
 
@@ -120,7 +117,7 @@ class ReinforceConfig(A2CConfig):
         self.standardise_advantages = True
 
 
-class RolloutAlgorithm(Algorithm):
+class RolloutAlgorithm(BatchedAlgorithm):
     """One iteration: every runner fills a fragment, the learner passes over all of it, weights go back."""
 
     @classmethod
@@ -131,42 +128,17 @@ class RolloutAlgorithm(Algorithm):
     def setup(self, config: Any) -> None:
         """RLlib's constructor."""
         super().setup(config)
-        self.faults = Faults(str(self.config.env), self.config.max_failure_share)
-        require_runners(self.env_runner_group)
         self.return_scale = ReturnScale(self.config.gamma)
-
-    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
-        """Go on from a checkpoint, with new episodes in every env runner (RLlib restores the local one only)."""
-        super().restore_from_path(path, *args, **kwargs)
-        steps = self._steps()
-        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
-        call_runners(self.env_runner_group, lambda runner: runner.reseed(steps), local=True)
-
-    def restore_env_runners(self, env_runner_group: Any) -> list[int]:
-        """Give runners that Ray has restarted the present weights and new episodes; RLlib calls this."""
-        restarted = self.faults.find_restarted(env_runner_group)
-        if restarted:
-            steps = self._steps()
-            env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, to_worker_indices=restarted)
-            call_runners(env_runner_group, lambda runner: runner.reseed(steps), local=False, indices=restarted)
-        return restarted
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What a checkpoint holds."""
-        own = {_FAULTS: self.faults.get_state(), _RETURN_SCALE: self.return_scale.get_state()}
-        return {**super().get_state(*args, **kwargs), **own}
+        return {**super().get_state(*args, **kwargs), _RETURN_SCALE: self.return_scale.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`get_state`."""
         super().set_state(state)
-        if _FAULTS in state:
-            self.faults.set_state(state[_FAULTS])
         if _RETURN_SCALE in state:
             self.return_scale.set_state(state[_RETURN_SCALE])
-
-    def _steps(self) -> int:
-        """Environment steps of the run so far."""
-        return int(self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))
 
     def _measure_observations(self, rollouts: Sequence[Rollout]) -> None:
         """Let the network's normaliser see the observations, after they were learned from as they were met."""
@@ -174,20 +146,14 @@ class RolloutAlgorithm(Algorithm):
             return
         seen = torch.from_numpy(np.concatenate([rollout.observations[rollout.valid] for rollout in rollouts]))
         self.learner_group.foreach_learner(
-            lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().network.normaliser.update(seen)
+            lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().network.measure(seen)
         )
 
     def training_step(self) -> None:
         """Sample, learn, synchronise."""
         config = self.config
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            results = self.faults.sample(self.env_runner_group)
-            rollouts = [rollout for rollout, _, _ in results]
-            self.metrics.aggregate([metrics for _, metrics, _ in results], key=ENV_RUNNER_RESULTS)
-        self.faults.count_failures([failures for _, _, failures in results], self._steps())
-        for name, count in self.faults.get_state().items():
-            if count:
-                self.metrics.log_value(f"num_{name}", count, window=1)
+            rollouts: list[Rollout] = self._sample()
         began = time.perf_counter()
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             scale = self.return_scale.update(rollouts) if config.normalise_rewards else 1.0

@@ -72,6 +72,11 @@ class ActorCritic(nn.Module):
         after = torch.cat(kept, dim=1) if kept else merged.new_zeros(features.shape[1], 0)
         return *self._split(merged), after
 
+    def measure(self, observations: Tensor) -> None:
+        """Let the normaliser, if there is one, see observations ``[n, *obs]``."""
+        if self.normaliser is not None:
+            self.normaliser.update(self.encoder(observations))
+
     @property
     def is_separable(self) -> bool:
         """Whether actor and critic run one without the other: no state, no shared layers."""

@@ -46,7 +46,8 @@ class PolicyLayout:
     share_layers: bool = False
     """One body for actor and critic instead of one each."""
     normalise_observations: bool = False
-    """Observations in units of their own spread, measured during training; for vectors, on batched rollouts."""
+    """Observations in units of their own spread (of each pixel for images), measured during training; on batched
+    rollouts."""
     frame_stack: Annotated[int, Ge(1)] = 1
     """Newest observations that the network sees at once. Those before the present one are part of the state: zero
     where an episode starts, and stored once, not for every stack."""

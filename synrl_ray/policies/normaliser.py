@@ -1,6 +1,6 @@
 """Observations in units of their own spread, measured while the policy learns.
 
-Legend: F features.
+Legend: F features, or the shape ``C, H, W`` of an image.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ class ObservationNormaliser(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
-        """Add ``[n, F]`` to what mean and variance are of, exactly.
+        """Add ``[n, F]`` to what mean and variance are of.
 
         References:
             Chan, Golub, LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample variances".
         """
-        added = features.to(torch.float64)
-        num_added = len(added)
+        num_added = len(features)
         if not num_added:
             return
+        variance, mean = (moment.to(torch.float64) for moment in torch.var_mean(features, 0, correction=0))
         before, total = float(self.count), float(self.count) + num_added
-        shift = added.mean(0) - self.mean
-        squares = added.var(0, unbiased=False) * num_added + shift.square() * (before * num_added / total)
+        shift = mean - self.mean
+        squares = variance * num_added + shift.square() * (before * num_added / total)
         if before:
             squares += self.variance.to(torch.float64) * before
         self.mean += (shift * (num_added / total)).to(self.mean.dtype)

@@ -31,7 +31,7 @@ def check_spaces(
             f"{name} has the observation space {observation_space}, which is no image [C, H, W] for convolutions",
             "take conv_layers=null, or prepare its frames",
         )
-    if config is not None and config.normalise_observations and not _is_vector_of_floats(observation_space):
+    if config is not None and config.normalise_observations and not _has_a_spread(observation_space, config):
         raise UserError(
             f"{name} has the observation space {observation_space}, which is not normalised",
             "take normalise_observations=false",
@@ -43,8 +43,11 @@ def check_spaces(
         raise UserError(f"{name} has the action space {action_space}", _REMEDY)
 
 
-def _is_vector_of_floats(space: gym.Space) -> bool:
-    return isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
+def _has_a_spread(space: gym.Space, config: PolicyConfig) -> bool:
+    """Whether observations are vectors of floats, or images."""
+    if not isinstance(space, spaces.Box):
+        return False
+    return config.conv_layers is not None or (len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating))
 
 
 class ObservationEncoder(nn.Module):

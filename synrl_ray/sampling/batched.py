@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
@@ -33,6 +33,18 @@ from synrl_ray.sampling.seeding import draw_seeds
 from synrl_ray.sampling.vector import PREPROCESSING, make_vector
 
 _PIECE = 64  # steps that whole episodes are collected in
+
+
+class Outcome(NamedTuple):
+    """What one step of all environments gave, each ``[N]``."""
+
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+    """Whether it was a transition: no reset, and no failure."""
+    void: np.ndarray
+    """Environments that failed and start anew."""
 
 
 class BatchedEnvRunner(EnvRunner, Checkpointable):
@@ -93,7 +105,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         pieces: list[Rollout] = []
         running = np.ones(self.num_envs, np.bool_)
         while running.any():
-            piece = self._allocate(self._sequence_length() if self.module.network.state_size else _PIECE)
+            piece = self._allocate(self._sequence_length() if self._state_size() else _PIECE)
             pieces.append(piece)
             for t in range(len(piece.valid)):
                 self._advance(piece, t, counted=running)
@@ -108,7 +120,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         began = time.perf_counter()
         self._act(rollout, t)
         decided = time.perf_counter()
-        self._step(rollout, t, counted)
+        self._keep(rollout, t, counted)
         self._seconds["policy"] += decided - began
         self._seconds["environment"] += time.perf_counter() - decided
 
@@ -147,22 +159,31 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         rollout.starts[t] = self._starts
         rollout.inputs[t], rollout.logp[t], rollout.actions[t] = inputs.numpy(), logp.numpy(), actions.numpy()
 
-    def _step(self, rollout: Rollout, t: int, counted: np.ndarray | None = None) -> None:
-        """Step the environments; ``counted`` are those whose steps are kept, all that are not resetting if ``None``."""
-        actions = to_environment(self.module.action_space, rollout.actions[t])
-        observations, rewards, terminated, truncated, info = self.env.step(actions)
+    def _keep(self, rollout: Rollout, t: int, counted: np.ndarray | None) -> None:
+        """Step the environments and write what came of it."""
+        outcome = self._step(rollout.actions[t], counted, rollout.num_steps)
+        if t:  # the value of the last good observation stands in row t, as at any episode's end
+            rollout.truncated[t - 1] |= outcome.void & rollout.valid[t - 1] & ~rollout.terminated[t - 1]
+        rollout.valid[t], rollout.rewards[t] = outcome.valid, outcome.rewards
+        rollout.terminated[t], rollout.truncated[t] = outcome.terminated, outcome.truncated
+
+    def _step(self, actions: np.ndarray, counted: np.ndarray | None, num_steps: int) -> Outcome:
+        """Step the environments.
+
+        Args:
+            actions: ``[N, ...]``, as the policy chose them.
+            counted: environments whose steps are kept; all that are not resetting if ``None``.
+            num_steps: steps that are taken but not counted yet, for a message.
+        """
+        observations, rewards, terminated, truncated, info = self.env.step(
+            to_environment(self.module.action_space, actions)
+        )
         valid = ~self._ended if counted is None else counted
-        self._starts = self._ended  # what has just been reset starts now
+        void = info.get(f"_{FAILURE}", np.zeros(self.num_envs, np.bool_))
+        valid, self._starts = valid & ~void, self._ended | void  # what has just been reset starts now
         if FAILURE in info:
-            void = info[f"_{FAILURE}"]
-            valid, self._starts = valid & ~void, self._starts | void
             self._returns[void] = self._lengths[void] = 0
-            if t:  # the value of the last good observation stands in row t, as at any episode's end
-                rollout.truncated[t - 1] |= void & rollout.valid[t - 1] & ~rollout.terminated[t - 1]
-            self.failures.note(info, self._steps_of_run(rollout.num_steps))
-        rollout.valid[t] = valid
-        rollout.rewards[t] = rewards
-        rollout.terminated[t], rollout.truncated[t] = terminated, truncated
+            self.failures.note(info, self._steps_of_run(num_steps))
         self._observations = observations
         self._ended = terminated | truncated
         self._returns += rewards
@@ -175,6 +196,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             for n in np.flatnonzero(self._ended & valid):
                 self._log_episode(self._lengths[n], self._returns[n])
         self._returns[self._ended] = self._lengths[self._ended] = 0
+        return Outcome(rewards, terminated, truncated, valid, void)
 
     def _allocate(self, num_steps: int) -> Rollout:
         """An empty fragment: nothing in it is valid yet."""
@@ -184,6 +206,9 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         return empty_rollout(
             (num_steps, self.num_envs), *spaces, network.num_distribution_inputs, network.state_size, period
         )
+
+    def _state_size(self) -> int:
+        return int(self.module.network.state_size)
 
     def _sequence_length(self) -> int:
         return int(self.module.network.config.max_seq_len)
@@ -291,7 +316,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         """New episodes everywhere."""
         self._observations, info = self.env.reset(seed=seed)  # type: ignore[arg-type]
         self.failures.note(info, self._steps_of_run(0))
-        self._state = np.zeros((self.num_envs, self.module.network.state_size), np.float32)
+        self._state = np.zeros((self.num_envs, self._state_size()), np.float32)
         self._starts = np.ones(self.num_envs, np.bool_)
         self._ended = np.zeros(self.num_envs, np.bool_)
         self._returns = np.zeros(self.num_envs)

@@ -1,5 +1,7 @@
 """Running mean and variance of observations, inside the policy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -50,7 +52,21 @@ def test_moments_are_saved_with_the_policy(config, tmp_path):
     assert float(again.normaliser.count) == 50
 
 
-def test_what_is_no_vector_of_floats_is_refused():
+@pytest.mark.parametrize("policy", [SpikingPolicy(carry_state=True, steps_per_observation=1), AnnPolicy(frame_stack=2)])
+def test_each_pixel_of_an_image_has_a_spread_of_its_own(policy):
+    config = dataclasses.replace(policy, conv_layers=((2, 3, 2),), hidden_sizes=(4,), normalise_observations=True)
+    space = spaces.Box(0, 255, (1, 8, 8), np.uint8)
+    check_spaces(space, spaces.Discrete(2), "it", config)
+    network = ActorCritic(space, spaces.Discrete(2), config)
+    frames = torch.full((50, 1, 8, 8), 200, dtype=torch.uint8)
+    frames[:25, 0, 3, 4] = 100  # the one that moves
+    network.measure(frames)
+    scaled = network.normaliser(network.encoder(frames))
+    assert scaled[:, 0, 3, 4].unique().tolist() == pytest.approx([-1.0, 1.0], abs=1e-3)
+    assert scaled.abs().sum().item() == pytest.approx(50, rel=1e-2), "what never changes is zero"
+
+
+def test_what_is_neither_a_vector_of_floats_nor_an_image_is_refused():
     for space in (spaces.Discrete(4), spaces.Box(0, 255, (1, 8, 8), np.uint8)):
         with pytest.raises(UserError, match="is not normalised — take normalise_observations=false"):
             check_spaces(space, spaces.Discrete(2), "it", AnnPolicy(normalise_observations=True))

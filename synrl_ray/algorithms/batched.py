@@ -1,0 +1,66 @@
+"""What algorithms on the batched env runners share: deaths and failures are borne, a checkpoint starts new episodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
+
+from synrl_ray.sampling.faults import Faults, call_runners, require_runners
+
+_FAULTS = "faults"
+
+
+class BatchedAlgorithm(Algorithm):
+    """An RLlib algorithm whose env runners are :class:`~synrl_ray.sampling.batched.BatchedEnvRunner`."""
+
+    def setup(self, config: Any) -> None:
+        """RLlib's constructor."""
+        super().setup(config)
+        self.faults = Faults(str(self.config.env), self.config.max_failure_share)
+        require_runners(self.env_runner_group)
+
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Go on from a checkpoint, with new episodes in every env runner (RLlib restores the local one only)."""
+        super().restore_from_path(path, *args, **kwargs)
+        steps = self._steps()
+        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+        call_runners(self.env_runner_group, lambda runner: runner.reseed(steps), local=True)
+
+    def restore_env_runners(self, env_runner_group: Any) -> list[int]:
+        """Give runners that Ray has restarted the present weights and new episodes; RLlib calls this."""
+        restarted = self.faults.find_restarted(env_runner_group)
+        if restarted:
+            steps = self._steps()
+            env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, to_worker_indices=restarted)
+            call_runners(env_runner_group, lambda runner: runner.reseed(steps), local=False, indices=restarted)
+        return restarted
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {**super().get_state(*args, **kwargs), _FAULTS: self.faults.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`get_state`."""
+        super().set_state(state)
+        if _FAULTS in state:
+            self.faults.set_state(state[_FAULTS])
+
+    def _sample(self) -> list[Any]:
+        """What every runner collected; counts failures and logs metrics.
+
+        Raises:
+            UserError: if all runners died, or too many environments failed.
+        """
+        results = self.faults.sample(self.env_runner_group)
+        self.metrics.aggregate([metrics for _, metrics, _ in results], key=ENV_RUNNER_RESULTS)
+        self.faults.count_failures([failures for _, _, failures in results], self._steps())
+        for name, count in self.faults.get_state().items():
+            if count:
+                self.metrics.log_value(f"num_{name}", count, window=1)
+        return [sample for sample, _, _ in results]
+
+    def _steps(self) -> int:
+        """Environment steps of the run so far."""
+        return int(self.metrics.peek((ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME), default=0))

@@ -1,0 +1,77 @@
+"""Algorithms without gradients: policies learn in the env runners, their changes are merged and committed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.utils.metrics import ENV_RUNNER_SAMPLING_TIMER, SYNCH_WORKER_WEIGHTS_TIMER, TIMERS
+from torch import Tensor
+
+from synrl_ray.algorithms.batched import BatchedAlgorithm
+from synrl_ray.algorithms.rollout import RolloutConfig
+from synrl_ray.plasticity.merging import Deltas, Merge, merge_deltas
+from synrl_ray.sampling.plastic import LearnedFragment, PlasticEnvRunner
+
+
+class PlasticLearner(TorchLearner):
+    """Holds the weights that go to all runners. It has no optimiser: weights change by :func:`commit_deltas` only."""
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """None."""
+
+    def compute_loss_for_module(self, **kwargs: Any) -> Tensor:
+        """There is none."""
+        raise NotImplementedError("a plastic learner has no loss")
+
+
+class PlasticConfig(RolloutConfig):
+    """Settings of :class:`PlasticAlgorithm`; ``train_batch_size_per_learner`` steps are divided among the runners."""
+
+    learner = PlasticLearner
+
+    def __init__(self) -> None:
+        super().__init__(algo_class=PlasticAlgorithm)
+        self.env_runner_cls = PlasticEnvRunner
+        self.merge: Merge = "sum"
+
+
+class PlasticAlgorithm(BatchedAlgorithm):
+    """One iteration: every runner acts and learns for a fragment, what they changed is merged and sent to all."""
+
+    @classmethod
+    def get_default_config(cls) -> PlasticConfig:
+        """The settings."""
+        return PlasticConfig()
+
+    def training_step(self) -> None:
+        """Sample and learn, merge, commit, synchronise."""
+        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            fragments: list[LearnedFragment] = self._sample()
+        with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+            parts = [(fragment.delta, fragment.num_steps) for fragment in fragments]
+            commit_deltas(self, parts, self.config.merge)
+
+
+def commit_deltas(algorithm: Any, parts: Sequence[tuple[Deltas, int]], merge: Merge) -> dict[str, Tensor]:
+    """Add the merged changes of all runners to the learner's weights, exactly once, and send these to all.
+
+    Args:
+        algorithm: any RLlib algorithm whose module is a :class:`~synrl_ray.rl_modules.plastic.PlasticWeights`.
+        parts: each runner's changes and the environment steps that they come from.
+        merge: how, see :func:`~synrl_ray.plasticity.merging.merge_deltas`.
+
+    Returns:
+        The merged change.
+
+    Raises:
+        NonFiniteError: for a change that is not finite; the weights stay as they are.
+    """
+    merged = merge_deltas(parts, merge)
+    algorithm.learner_group.foreach_learner(
+        lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().commit(merged)
+    )
+    algorithm.env_runner_group.sync_weights(from_worker_or_learner_group=algorithm.learner_group)
+    return merged

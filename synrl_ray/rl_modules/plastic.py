@@ -1,0 +1,123 @@
+"""Modules whose weights change where they act: in the env runners, by local rules.
+
+A change that an env runner makes is overwritten by the next weights that arrive. So it is kept as a difference from the
+weights that arrived last, handed over as such, merged with those of the other runners, and committed once, in the
+learner, whose weights then go to all.
+
+Legend: N environments.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor
+
+from synrl_ray.errors import NonFiniteError, UserError
+
+
+class PlasticWeights(TorchRLModule):
+    """A module some of whose weights are plastic.
+
+    Attributes:
+        plastic_names: names of the plastic weights in the module's state; they are buffers, or parameters that need no
+            gradient.
+    """
+
+    plastic_names: tuple[str, ...] = ()
+
+    @abstractmethod
+    def learn(
+        self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, valid: np.ndarray, observations: Any
+    ) -> None:
+        """Change the plastic weights after a step of N environments.
+
+        Args:
+            rewards: ``[N]``; one that is not finite is skipped and counted.
+            terminated, truncated: ``[N]``, whether the episode has ended.
+            valid: ``[N]``, false where the step was no transition.
+            observations: what followed, ``[N, ...]``.
+        """
+
+    def plastic_weights(self) -> dict[str, Tensor]:
+        """The plastic weights by name.
+
+        Raises:
+            UserError: for a name that the module does not have, or a weight that a gradient optimiser trains as well.
+        """
+        own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        for name in self.plastic_names:
+            if name not in own:
+                raise UserError(f"there is no plastic weight {name!r}", f"the module has {', '.join(sorted(own))}")
+            if own[name].requires_grad:
+                problem = f"the plastic weight {name!r} is trained by a gradient optimiser too"
+                raise UserError(problem, "call requires_grad_(False) on it, or take it from plastic_names")
+        return {name: own[name] for name in self.plastic_names}
+
+    def take_delta(self) -> dict[str, Tensor]:
+        """How far the plastic weights have moved since they arrived, or since the last call."""
+        base = self._base or {}
+        weights = self.plastic_weights()
+        delta = {name: weight.detach() - base[name] for name, weight in weights.items() if name in base}
+        self._base = _copies(weights)
+        return delta or {name: torch.zeros_like(weight) for name, weight in weights.items()}
+
+    @torch.no_grad()
+    def commit(self, delta: Mapping[str, Tensor]) -> None:
+        """Add a merged change, within the weights' bounds.
+
+        Raises:
+            NonFiniteError: instead of adding what is not finite; nothing is changed then.
+        """
+        for name, change in delta.items():
+            if not torch.isfinite(change).all():
+                raise NonFiniteError(f"the change of {name!r}", "plastic weights", "try a smaller learning rate")
+        weights = self.plastic_weights()
+        for name, change in delta.items():
+            weights[name].copy_(self.bounded(name, weights[name] + change.to(weights[name])))
+        self._base = _copies(weights)
+
+    def bounded(self, name: str, weight: Tensor) -> Tensor:
+        """A plastic weight, brought into its bounds; there are none by default."""
+        return weight
+
+    def plastic_metrics(self) -> dict[str, float]:
+        """Diagnostics since the last call, averaged over runners; none by default."""
+        return {}
+
+    _base: dict[str, Tensor] | None = None
+
+    def set_state(self, state: Any) -> None:
+        """Take weights that arrive; changes count from them."""
+        super().set_state(state)
+        self._base = _copies(self.plastic_weights())
+
+
+class PlasticPolicyModule(PlasticWeights):
+    """A policy that acts and learns by itself, step by step, without gradients."""
+
+    @abstractmethod
+    def act(self, observations: np.ndarray, starts: np.ndarray, steps: int, generator: torch.Generator) -> np.ndarray:
+        """Choose actions and explore.
+
+        Args:
+            observations: ``[N, ...]``.
+            starts: ``[N]``, where an episode starts: state is zeroed there.
+            steps: environment steps of the run so far, for schedules.
+            generator: source of randomness.
+
+        Returns:
+            Actions ``[N, ...]``.
+        """
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        raise NotImplementedError("a plastic policy acts through act()")
+
+
+def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in weights.items()}
