@@ -6,13 +6,14 @@ import importlib
 
 import gymnasium as gym
 
-_MODULES = {"synrl_ray/": "synrl_ray.envs.shower"}
+_MODULES = {"synrl_ray/": ("synrl_ray.envs.maze", "synrl_ray.envs.shower")}
 
 
 def ensure_registered(env_id: str) -> None:
     """Import what registers this id: this project's environments, and Atari's where ale-py is installed."""
-    for prefix, module in _MODULES.items():
+    for prefix, modules in _MODULES.items():
         if env_id.startswith(prefix):
-            importlib.import_module(module)
+            for module in modules:
+                importlib.import_module(module)
     if env_id.startswith("ALE/"):
         gym.register_envs(importlib.import_module("ale_py"))
