@@ -35,7 +35,7 @@ class RolloutLearner(TorchLearner):
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """RMSprop or Adam, as the configuration says."""
-        parameters = self.get_parameters(self._module[module_id])
+        parameters = [p for p in self.get_parameters(self._module[module_id]) if p.requires_grad]
         if config.optimizer_name == "rmsprop":
             optimizer: torch.optim.Optimizer = RMSpropTF(parameters, alpha=config.rmsprop_alpha, eps=config.rmsprop_eps)
         else:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.utils.metrics import ENV_RUNNER_SAMPLING_TIMER, SYNCH_WORKER_WEIGHTS_TIMER, TIMERS
 from torch import Tensor
 
 from synrl_ray.algorithms.batched import BatchedAlgorithm
 from synrl_ray.algorithms.rollout import RolloutConfig
-from synrl_ray.plasticity.merging import Deltas, Merge, merge_deltas
+from synrl_ray.plasticity.merging import Merge
+from synrl_ray.rl_modules.plastic import commit_deltas
 from synrl_ray.sampling.plastic import LearnedFragment, PlasticEnvRunner
 
 
 class PlasticLearner(TorchLearner):
-    """Holds the weights that go to all runners. It has no optimiser: weights change by :func:`commit_deltas` only."""
+    """Holds the weights that go to all runners. It has no optimiser: weights change by
+    :func:`~synrl_ray.rl_modules.plastic.commit_deltas` only."""
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """None."""
@@ -53,25 +53,3 @@ class PlasticAlgorithm(BatchedAlgorithm):
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             parts = [(fragment.delta, fragment.num_steps) for fragment in fragments]
             commit_deltas(self, parts, self.config.merge)
-
-
-def commit_deltas(algorithm: Any, parts: Sequence[tuple[Deltas, int]], merge: Merge) -> dict[str, Tensor]:
-    """Add the merged changes of all runners to the learner's weights, exactly once, and send these to all.
-
-    Args:
-        algorithm: any RLlib algorithm whose module is a :class:`~synrl_ray.rl_modules.plastic.PlasticWeights`.
-        parts: each runner's changes and the environment steps that they come from.
-        merge: how, see :func:`~synrl_ray.plasticity.merging.merge_deltas`.
-
-    Returns:
-        The merged change.
-
-    Raises:
-        NonFiniteError: for a change that is not finite; the weights stay as they are.
-    """
-    merged = merge_deltas(parts, merge)
-    algorithm.learner_group.foreach_learner(
-        lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().commit(merged)
-    )
-    algorithm.env_runner_group.sync_weights(from_worker_or_learner_group=algorithm.learner_group)
-    return merged

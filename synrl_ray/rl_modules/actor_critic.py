@@ -44,12 +44,15 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
         NonFiniteError: if an observation holds NaN or infinity.
     """
 
+    own_settings: frozenset[str] = frozenset()
+    """Keys of ``model_config`` that are a subclass's."""
+
     def setup(self) -> None:
         """Build the network; RLlib calls this."""
         check_spaces(self.observation_space, self.action_space)
         # RLlib merges settings of its own default networks into model_config; they mean nothing here.
         foreign = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
-        settings = {key: value for key, value in self.model_config.items() if key not in foreign}
+        settings = {key: value for key, value in self.model_config.items() if key not in foreign | self.own_settings}
         config = policy_config(settings)
         self.network = ActorCritic(self.observation_space, self.action_space, config)
 

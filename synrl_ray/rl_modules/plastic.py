@@ -10,15 +10,18 @@ Legend: N environments.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
 from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.plasticity.merging import Deltas, Merge, merge_deltas
 
 
 class PlasticWeights(TorchRLModule):
@@ -30,19 +33,6 @@ class PlasticWeights(TorchRLModule):
     """
 
     plastic_names: tuple[str, ...] = ()
-
-    @abstractmethod
-    def learn(
-        self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, valid: np.ndarray, observations: Any
-    ) -> None:
-        """Change the plastic weights after a step of N environments.
-
-        Args:
-            rewards: ``[N]``; one that is not finite is skipped and counted.
-            terminated, truncated: ``[N]``, whether the episode has ended.
-            valid: ``[N]``, false where the step was no transition.
-            observations: what followed, ``[N, ...]``.
-        """
 
     def plastic_weights(self) -> dict[str, Tensor]:
         """The plastic weights by name.
@@ -98,8 +88,48 @@ class PlasticWeights(TorchRLModule):
         self._base = _copies(self.plastic_weights())
 
 
+@dataclass(frozen=True)
+class Transition:
+    """One step of N environments, whichever env runner took it."""
+
+    rows: np.ndarray
+    """``[N]``, which of the runner's environments these are."""
+    observations: np.ndarray
+    """``[N, ...]``, what the policy saw."""
+    starts: np.ndarray
+    """``[N]`` bool, whether that was an episode's first observation."""
+    actions: np.ndarray
+    """``[N, ...]``, as the policy chose them."""
+    rewards: np.ndarray
+    """``[N]``"""
+    valid: np.ndarray
+    """``[N]`` bool, false where the step was no transition."""
+
+
+class TransitionLearner(PlasticWeights):
+    """A module that a gradient algorithm trains, and whose plastic weights
+    :class:`~synrl_ray.callbacks.plasticity.PlasticityCallback` lets learn in the env runners."""
+
+    @abstractmethod
+    def learn_from(self, transition: Transition) -> None:
+        """Change the plastic weights after a step."""
+
+
 class PlasticPolicyModule(PlasticWeights):
     """A policy that acts and learns by itself, step by step, without gradients."""
+
+    @abstractmethod
+    def learn(
+        self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, valid: np.ndarray, observations: Any
+    ) -> None:
+        """Change the plastic weights after a step of N environments.
+
+        Args:
+            rewards: ``[N]``; one that is not finite is skipped and counted.
+            terminated, truncated: ``[N]``, whether the episode has ended.
+            valid: ``[N]``, false where the step was no transition.
+            observations: what followed, ``[N, ...]``.
+        """
 
     @abstractmethod
     def act(self, observations: np.ndarray, starts: np.ndarray, steps: int, generator: torch.Generator) -> np.ndarray:
@@ -117,6 +147,28 @@ class PlasticPolicyModule(PlasticWeights):
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         raise NotImplementedError("a plastic policy acts through act()")
+
+
+def commit_deltas(algorithm: Any, parts: Sequence[tuple[Deltas, int]], merge: Merge) -> dict[str, Tensor]:
+    """Add the merged changes of all runners to the learner's weights, exactly once, and send these to all.
+
+    Args:
+        algorithm: any RLlib algorithm whose module is a :class:`PlasticWeights`.
+        parts: each runner's changes and the environment steps that they come from.
+        merge: how, see :func:`~synrl_ray.plasticity.merging.merge_deltas`.
+
+    Returns:
+        The merged change.
+
+    Raises:
+        NonFiniteError: for a change that is not finite; the weights stay as they are.
+    """
+    merged = merge_deltas(parts, merge)
+    algorithm.learner_group.foreach_learner(
+        lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().commit(merged)
+    )
+    algorithm.env_runner_group.sync_weights(from_worker_or_learner_group=algorithm.learner_group)
+    return merged
 
 
 def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,11 +20,13 @@ from ray.rllib.core import (
 )
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.utils import force_list
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_NO
 
 from synrl_ray.envs.make import make_environment
 from synrl_ray.policies.spaces import to_environment
+from synrl_ray.rl_modules.plastic import Transition
 from synrl_ray.sampling.distributions import choose_actions
 from synrl_ray.sampling.failures import FAILURE, FailureCount, keep_going
 from synrl_ray.sampling.metrics import log_episode, log_steps
@@ -75,6 +77,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self.failures = FailureCount(str(self.config.env), self.config.max_failure_share)
         self.make_env()
         self.make_module()
+        self._callbacks = [make() for make in force_list(self.config.callbacks_class)]
+        self._watchers = [callback for callback in self._callbacks if hasattr(callback, "on_batched_step")]
         self._weights_seq_no = 0
         self._seconds = {"environment": 0.0, "policy": 0.0}
         self._generator = torch.Generator()
@@ -89,6 +93,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             rollout = self._sample_episodes() if whole else self._sample_steps()
             self._count_steps(rollout.num_steps)
             if rollout.num_steps:  # else all environments were resetting, or failed
+                for callback in self._callbacks:
+                    callback.on_sample_end(env_runner=self, metrics_logger=self.metrics, samples=rollout)
                 return rollout
 
     def _sample_steps(self) -> Rollout:
@@ -162,6 +168,17 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     def _keep(self, rollout: Rollout, t: int, counted: np.ndarray | None) -> None:
         """Step the environments and write what came of it."""
         outcome = self._step(rollout.actions[t], counted, rollout.num_steps)
+        if self._watchers:
+            transition = Transition(
+                rows=np.arange(self.num_envs),
+                observations=rollout.observations[t],
+                starts=rollout.starts[t],
+                actions=rollout.actions[t],
+                rewards=outcome.rewards,
+                valid=outcome.valid,
+            )
+            for watcher in self._watchers:
+                watcher.on_batched_step(env_runner=self, transition=transition)
         if t:  # the value of the last good observation stands in row t, as at any episode's end
             rollout.truncated[t - 1] |= outcome.void & rollout.valid[t - 1] & ~rollout.terminated[t - 1]
         rollout.valid[t], rollout.rewards[t] = outcome.valid, outcome.rewards

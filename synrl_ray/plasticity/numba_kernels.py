@@ -1,0 +1,252 @@
+"""Compiled CPU kernels of plasticity: one call a fragment, without the GIL.
+
+Spikes are rare, so the work goes where a spike is. A presynaptic spike changes a row of weights, a postsynaptic one a
+column; columns are kept as rows of a transposed sum, so that both are contiguous loops that LLVM vectorises.
+
+Legend: T simulation steps, B batch, I pre, O post, N neurons. An empty mask means that there is none.
+"""
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from synrl_ray.snn.compiled import drop_stale_caches, jit_fused
+
+drop_stale_caches(Path(__file__).parent)
+
+
+@jit_fused
+def trace_scan(spikes, trace, decay, nearest, mask, traces):
+    """Fill ``traces [T, B, N]``."""
+    num_steps, batch, num_neurons = spikes.shape
+    decay = trace.dtype.type(decay)
+    for b in range(batch):
+        before = trace[b]
+        for t in range(num_steps):
+            now, fired = traces[t, b], spikes[t, b]
+            keep = decay
+            if mask.size > 0 and mask[t, b]:
+                keep = decay - decay
+            if nearest:
+                for n in range(num_neurons):
+                    now[n] = fired[n] if fired[n] != 0 else keep * before[n]
+            else:
+                for n in range(num_neurons):
+                    now[n] = keep * before[n] + fired[n]
+            before = now
+
+
+@jit_fused
+def discounted_sums(values, decay, mask, sums):
+    """Fill ``sums [T, B]`` from the last step backwards."""
+    num_steps, batch = values.shape
+    decay = values.dtype.type(decay)
+    sums[num_steps - 1] = values[num_steps - 1]
+    for t in range(num_steps - 2, -1, -1):
+        for b in range(batch):
+            sums[t, b] = values[t, b]
+            if mask.size == 0 or not mask[t + 1, b]:
+                sums[t, b] += decay * sums[t + 1, b]
+
+
+@jit_fused
+def _add(scale, values, total):
+    """``total += scale * values``."""
+    for j in range(total.size):
+        total[j] += scale * values[j]
+
+
+@jit_fused
+def add_pairs(pre_trace, post_trace, pre_gain, post_gain, scale, first, stop, potentiation_OI, depression_IO):
+    """Add the pairs of rows ``first`` to ``stop``, weighted with ``scale [T, B]``."""
+    num_steps, _, num_pre = pre_trace.shape
+    num_post = post_trace.shape[2]
+    for t in range(num_steps):
+        for b in range(first, stop):
+            weight = scale[t, b]
+            if weight == 0:
+                continue
+            for o in range(num_post):
+                gain = post_gain[t, b, o]
+                if gain != 0:
+                    _add(weight * gain, pre_trace[t, b], potentiation_OI[o])
+            for i in range(num_pre):
+                gain = pre_gain[t, b, i]
+                if gain != 0:
+                    _add(weight * gain, post_trace[t, b], depression_IO[i])
+
+
+@jit_fused
+def _list_spikes(gains, starts, where):
+    """Sparse rows of ``gains [T, B, O]``: row r has its neurons in ``where[starts[r] : starts[r + 1]]``."""
+    num_steps, batch, num_neurons = gains.shape
+    count = 0
+    for t in range(num_steps):
+        for b in range(batch):
+            starts[t * batch + b] = count
+            for n in range(num_neurons):
+                if gains[t, b, n] != 0:
+                    where[count] = n
+                    count += 1
+    starts[num_steps * batch] = count
+
+
+@jit_fused
+def _list_by_neuron(gains, starts, where, values):
+    """Sparse columns of ``gains [T, B, N]``: neuron n fired at ``where[starts[n] : starts[n + 1]]``, each t * B + b."""
+    num_steps, batch, num_neurons = gains.shape
+    starts[:] = 0
+    for t in range(num_steps):
+        for b in range(batch):
+            for n in range(num_neurons):
+                if gains[t, b, n] != 0:
+                    starts[n + 1] += 1
+    for n in range(num_neurons):
+        starts[n + 1] += starts[n]
+    free = starts[:-1].copy()
+    for t in range(num_steps):
+        for b in range(batch):
+            for n in range(num_neurons):
+                if gains[t, b, n] != 0:
+                    where[free[n]] = t * batch + b
+                    values[free[n]] = gains[t, b, n]
+                    free[n] += 1
+
+
+@jit_fused
+def _follow_bounds(
+    w, x, y, potentiations, potentiated_at, depressions, depressed_at, num_depressions, batch, low, high, steps
+):  # fmt: skip
+    """One weight through all steps; ``steps [T]`` is scratch that is zero before and after."""
+    for k in range(potentiated_at.size):
+        row = potentiated_at[k]
+        steps[row // batch] += x[row] * potentiations[k]
+    for k in range(num_depressions):
+        row = depressed_at[k]
+        steps[row // batch] -= depressions[k] * y[row]
+    for t in range(steps.size):
+        w = min(max(w + steps[t], low), high)
+        steps[t] = 0
+    return w
+
+
+@jit_fused
+def online_hard(
+    weights, pre_trace, post_trace_OTB, pre_gain, post_gain, potentiation, depression, low, high, scale
+):  # fmt: skip
+    """Change ``weights [I, O]`` step by step, with hard bounds.
+
+    The order of changes matters only to a weight that some order of them could bring to a bound. The others take the
+    sums ``potentiation`` and ``depression [I, O]``; these few go through all steps one by one.
+    """
+    num_steps, batch, num_pre = pre_trace.shape
+    num_post, num_rows = weights.shape[1], num_steps * batch
+    scale = weights.dtype.type(scale)
+    starts = np.empty(num_post + 1, np.int64)
+    where = np.empty(np.count_nonzero(post_gain), np.int64)
+    values = np.empty(where.size, weights.dtype)
+    _list_by_neuron(post_gain, starts, where, values)
+    x_rows, d_rows = pre_trace.reshape(num_rows, num_pre), pre_gain.reshape(num_rows, num_pre)
+    x, depressions = np.empty(num_rows, weights.dtype), np.empty(num_rows, weights.dtype)
+    depressed_at, near = np.empty(num_rows, np.int64), np.empty(num_post, np.bool_)
+    steps = np.zeros(num_steps, weights.dtype)
+    for i in range(num_pre):
+        w, up, down, lowest, highest = weights[i], potentiation[i], depression[i], low[i], high[i]
+        any_near, num_depressions = False, 0
+        for o in range(num_post):
+            near[o] = (w[o] + scale * up[o] > highest) | (w[o] - scale * down[o] < lowest)
+            any_near |= near[o]
+        if any_near:
+            for row in range(num_rows):
+                x[row] = scale * x_rows[row, i]
+                if d_rows[row, i] != 0:
+                    depressions[num_depressions] = scale * d_rows[row, i]
+                    depressed_at[num_depressions] = row
+                    num_depressions += 1
+        for o in range(num_post):
+            if near[o]:
+                begin, end = starts[o], starts[o + 1]
+                w[o] = _follow_bounds(
+                    w[o], x, post_trace_OTB[o], values[begin:end], where[begin:end], depressions, depressed_at,
+                    num_depressions, batch, lowest, highest, steps,
+                )  # fmt: skip
+            else:
+                w[o] = min(max(w[o] + scale * (up[o] - down[o]), lowest), highest)  # rounding may pass a bound
+
+
+@jit_fused
+def online_soft(weights, pre_trace, post_trace, pre_gain, post_gain, low, high, scale):
+    """Change ``weights [I, O]`` step by step, with soft bounds, where each change depends on the weight before it."""
+    num_steps, batch, num_pre = pre_trace.shape
+    num_post = post_trace.shape[2]
+    scale = weights.dtype.type(scale)
+    starts = np.empty(num_steps * batch + 1, np.int64)
+    where = np.empty(np.count_nonzero(post_gain), np.int64)
+    _list_spikes(post_gain, starts, where)
+    up, down = np.zeros(num_post, weights.dtype), np.zeros(num_post, weights.dtype)
+    for i in range(num_pre):
+        w, lowest, highest = weights[i], low[i], high[i]
+        for t in range(num_steps):
+            changed = False
+            for b in range(batch):
+                x, d, row = scale * pre_trace[t, b, i], scale * pre_gain[t, b, i], t * batch + b
+                if x != 0 and starts[row] < starts[row + 1]:
+                    changed = True
+                    for k in range(starts[row], starts[row + 1]):
+                        up[where[k]] += x * post_gain[t, b, where[k]]
+                if d != 0:
+                    changed = True
+                    _add(d, post_trace[t, b], down)
+            if changed:
+                for o in range(num_post):
+                    change = (highest - w[o]) * up[o] - (w[o] - lowest) * down[o]
+                    w[o] = min(max(w[o] + change, lowest), highest)
+                up[:] = 0
+                down[:] = 0
+
+
+@jit_fused
+def online_eligibility(
+    weights, eligibility, pre_trace, post_trace, pre_gain, post_gain, modulator, decay, mask, low, high, soft, scale
+):  # fmt: skip
+    """Change ``weights [I, O]`` and ``eligibility [B, I, O]`` step by step; a row of both stays in the cache."""
+    num_steps, batch, num_pre = pre_trace.shape
+    num_post = post_trace.shape[2]
+    scale, decay = weights.dtype.type(scale), weights.dtype.type(decay)
+    starts = np.empty(num_steps * batch + 1, np.int64)
+    where = np.empty(np.count_nonzero(post_gain), np.int64)
+    _list_spikes(post_gain, starts, where)
+    traces, change = np.empty((batch, num_post), weights.dtype), np.zeros(num_post, weights.dtype)
+    for i in range(num_pre):
+        w, lowest, highest = weights[i], low[i], high[i]
+        traces[:] = eligibility[:, i]
+        for t in range(num_steps):
+            for b in range(batch):
+                e, row = traces[b], t * batch + b
+                if mask.size > 0 and mask[t, b]:
+                    e[:] = 0
+                else:
+                    for o in range(num_post):
+                        e[o] *= decay
+                x, d = pre_trace[t, b, i], pre_gain[t, b, i]
+                if x != 0:
+                    for k in range(starts[row], starts[row + 1]):
+                        o = where[k]
+                        step = x * post_gain[t, b, o]
+                        e[o] += step * (highest - w[o]) if soft else step
+                if d != 0:
+                    y = post_trace[t, b]
+                    if soft:
+                        for o in range(num_post):
+                            e[o] -= d * y[o] * (w[o] - lowest)
+                    else:
+                        _add(-d, y, e)
+                if modulator[t, b] != 0:
+                    _add(scale * modulator[t, b], e, change)
+            for o in range(num_post):
+                w[o] = min(max(w[o] + change[o], lowest), highest)
+                change[o] = 0
+        eligibility[:, i] = traces

@@ -1,0 +1,153 @@
+r"""Pair and triplet STDP of a whole fragment.
+
+Weights are shared by all environments of the batch, ``[I, O]``; each change is averaged over the batch, or summed.
+Equations of a step: :mod:`synrl_ray.plasticity.pairing`. ``dependence`` scales them:
+
+.. math::
+    \Delta w &= P - D && \text{(additive, hard bounds)} \\
+    \Delta w &= (w_{max} - w)\,P - (w - w_{min})\,D && \text{(multiplicative, soft bounds)}
+
+where P and D are the potentiating and depressing terms. The multiplicative form is van Rossum, Bi & Turrigiano (2000),
+doi:10.1523/JNEUROSCI.20-23-08812.2000, for depression, and Gütig et al. (2003),
+doi:10.1523/JNEUROSCI.23-09-03697.2003, with an exponent of 1, for both.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from synrl_ray.plasticity.bounds import weight_limits
+from synrl_ray.plasticity.config import STDPConfig, WeightBounds
+from synrl_ray.plasticity.factors import STDPState
+from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel
+from synrl_ray.plasticity.pairing import stdp_factors
+
+Reduction = Literal["mean", "sum"]
+
+
+def stdp(
+    pre_spikes: Tensor,
+    post_spikes: Tensor,
+    state: STDPState,
+    config: STDPConfig,
+    *,
+    weights: Tensor | None = None,
+    bounds: WeightBounds | None = None,
+    signs: Tensor | None = None,
+    dt: float = 1.0,
+    reset_mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+    kernel: Kernel = "auto",
+) -> tuple[Tensor, STDPState]:
+    """Propose the weight change of a fragment; nothing is applied or mutated.
+
+    The weights stand still during the fragment: additive changes do not read them, multiplicative ones are scaled
+    with the weights handed in.
+
+    Args:
+        pre_spikes, post_spikes: spikes, 0 or 1.
+        state: traces before the first step, from :func:`initial_state` or the previous fragment.
+        config: the rule; time constants in ms.
+        weights, bounds, signs: read by multiplicative rules only; signs are those of Dale's law.
+        dt: simulation step in ms.
+        reset_mask: true where an episode starts: that row's traces are zero before the step.
+        reduction: average or sum over the batch; sums over time either way.
+        kernel: ``"numba"`` on CPU, ``"torch"`` anywhere, ``"auto"`` chooses.
+
+    Shape:
+        pre_spikes ``[T, B, I]``, post_spikes ``[T, B, O]``, weights ``[I, O]``, signs ``[I]``, reset_mask ``[T, B]``
+        → delta ``[I, O]`` and the state after the last step.
+
+    Raises:
+        ValueError: for tensors that do not fit, or a multiplicative rule without weights and bounds.
+
+    Example:
+        >>> pre, post = torch.zeros(2, 5, 1, 1)
+        >>> pre[0], post[4] = 1, 1  # pre leads by 4 ms
+        >>> delta, state = stdp(pre, post, initial_state(PairSTDP(), 1, 1, 1), PairSTDP(a_plus=0.01, tau_plus=20.0))
+        >>> round(delta.item(), 6)  # 0.01 * exp(-4 / 20)
+        0.008187
+    """
+    factors, next_state = stdp_factors(pre_spikes, post_spikes, state, config, dt, reset_mask, kernel)
+    potentiation, depression = choose_kernel(kernel, state.pre).pair_sums(factors, None)
+    delta = combine(potentiation, depression, config, weights, bounds, signs)
+    return delta.mul_(batch_scale(pre_spikes, reduction)), next_state
+
+
+def stdp_online(
+    weights: Tensor,
+    pre_spikes: Tensor,
+    post_spikes: Tensor,
+    state: STDPState,
+    config: STDPConfig,
+    bounds: WeightBounds,
+    *,
+    signs: Tensor | None = None,
+    dt: float = 1.0,
+    reset_mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+    kernel: Kernel = "auto",
+) -> tuple[Tensor, STDPState]:
+    """Apply the rule step by step, bounds included; for one worker that learns as it goes.
+
+    Arguments as in :func:`stdp`. The weights come back as a new tensor; any outside their bounds
+    are brought inside first.
+
+    Raises:
+        ValueError: as :func:`stdp`.
+    """
+    check_weights(weights, pre_spikes, post_spikes, state)
+    factors, next_state = stdp_factors(pre_spikes, post_spikes, state, config, dt, reset_mask, kernel)
+    low, high = weight_limits(bounds, weights, signs)
+    scale = batch_scale(pre_spikes, reduction)
+    soft = config.dependence == "multiplicative"
+    return choose_kernel(kernel, state.pre).online_stdp(weights, factors, low, high, soft, scale), next_state
+
+
+def combine(
+    potentiation: Tensor,
+    depression: Tensor,
+    config: STDPConfig,
+    weights: Tensor | None,
+    bounds: WeightBounds | None,
+    signs: Tensor | None,
+) -> Tensor:
+    """Potentiation less depression, ``[..., I, O]``, each scaled by the room that is left where bounds are soft.
+
+    Raises:
+        ValueError: for a multiplicative rule without weights and bounds.
+    """
+    if config.dependence == "additive":
+        return potentiation - depression
+    if weights is None or bounds is None:
+        raise ValueError("a multiplicative rule needs weights and bounds")
+    low, high = weight_limits(bounds, weights, signs)
+    room_above = (high.unsqueeze(-1) - weights).clamp_min(0)
+    room_below = (weights - low.unsqueeze(-1)).clamp_min(0)
+    return room_above * potentiation - room_below * depression
+
+
+def batch_scale(pre_spikes: Tensor, reduction: Reduction) -> float:
+    """Factor of the sum over the batch.
+
+    Raises:
+        ValueError: for an unknown reduction.
+    """
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be mean or sum, got {reduction!r}")
+    return 1.0 if reduction == "sum" else 1.0 / pre_spikes.shape[1]
+
+
+def check_weights(weights: Tensor, pre_spikes: Tensor, post_spikes: Tensor, state: STDPState) -> None:
+    """Refuse weights that are not ``[I, O]`` in the state's dtype.
+
+    Raises:
+        ValueError: saying what they are.
+    """
+    expected = (pre_spikes.shape[-1], post_spikes.shape[-1])
+    if weights.shape != expected or weights.dtype != state.pre.dtype:
+        raise ValueError(
+            f"weights must be [I, O] = {expected} in {state.pre.dtype}, got {tuple(weights.shape)} in {weights.dtype}"
+        )
