@@ -18,7 +18,7 @@ experiment = Experiment(
     id="car-racing-ppo",
     summary="CarRacing with PPO",
     environment=Environment(
-        id="CarRacing-v3", preprocessing=CarRacingFrames(action_repeat=8), reward_scale=0.1, num_envs=8
+        id="CarRacing-v3", preprocessing=CarRacingFrames(action_repeat=8), normalise_rewards=True, num_envs=8
     ),
     spiking=SpikingPolicy(
         conv_layers="small",
@@ -36,9 +36,9 @@ experiment = Experiment(
     ),
     ann=AnnPolicy(conv_layers="small", hidden_sizes=(256,), share_layers=True, frame_stack=4),
     algorithm=PPO(
-        lr=5e-4, train_batch_size=2048, minibatch_size=256, num_epochs=6, gae_lambda=0.95, entropy_coeff=0.01
+        lr=5e-4, train_batch_size=2048, minibatch_size=256, num_epochs=6, gae_lambda=0.95, entropy_coeff=0.003
     ),
-    stopping=Stopping(env_steps=2_000_000),
+    stopping=Stopping(env_steps=1_500_000),
     evaluation=Evaluation(episodes=30, interval_steps=50_000, interim_episodes=5),
     target=Target(mean_return=700.0, source="first mark; the environment counts as solved at 900"),
     search_space={"algorithm.lr": LogUniform(1e-4, 1e-3), "spiking.beta": Uniform(0.3, 0.9)},

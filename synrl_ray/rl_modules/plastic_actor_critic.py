@@ -99,7 +99,9 @@ class PlasticActorCritic(ActorCriticModule, TransitionLearner):
         period = body.steps_per_observation
         received = [signal for _, signal in body.layer_inputs(features)]
         received[0] = received[0].expand(period, -1, -1)
-        chosen = nn.functional.one_hot(torch.as_tensor(transition.actions), self.network.num_inputs).to(received[0])
+        chosen = nn.functional.one_hot(torch.as_tensor(transition.actions).long(), self.network.num_inputs).to(
+            received[0]
+        )
         received.append(torch.cat((received[-1].new_zeros(period - 1, *chosen.shape), chosen.unsqueeze(0))))
         prediction = reward_prediction_error(
             torch.as_tensor(transition.rewards, dtype=torch.float32).unsqueeze(0),
