@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test test-slow lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing requirements clean
+.PHONY: help setup run test test-slow lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality requirements clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -65,7 +65,7 @@ format: $(STAMP)  ## Format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: bench-snn bench-sampling bench-spiking-a2c bench-car-racing  ## All benchmarks
+bench: bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-equality bench-plasticity  ## All benchmarks
 
 bench-snn: $(STAMP)  ## Spiking layers against snntorch (and the peers extra, where installed)
 	$(PY) benchmarks/snn.py
@@ -78,6 +78,10 @@ bench-spiking-a2c: $(STAMP)  ## A spiking A2C on CartPole with other libraries' 
 
 bench-car-racing: $(STAMP)  ## Frames per second of CarRacing alone
 	$(PY) benchmarks/car_racing.py
+bench-equality: $(STAMP)  ## Whether PPO on batched rollouts learns what stock RLlib's learns
+	$(PY) benchmarks/learning_equality.py
+bench-plasticity: $(STAMP)  ## Synapse updates per second against BindsNET (the peers extra, where installed)
+	$(PY) benchmarks/plasticity.py
 
 requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.txt
 	echo 'torch==$(TORCH)' | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

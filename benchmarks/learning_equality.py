@@ -41,7 +41,7 @@ Make = Callable[..., sampling_rllib.Running]
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, nargs="+", default=[8_192, 16_384, 40_960], help="where policies are judged")
+    parser.add_argument("--steps", type=int, nargs="+", default=[8_192, 16_384, 40_960], help="where to judge")
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("ray").setLevel(logging.CRITICAL)

@@ -17,6 +17,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.running.ray_session import limit_threads
 
 if TYPE_CHECKING:
+    from synrl_ray.experiment import AnyExperiment
     from synrl_ray.running.spec import RunSpec
 
 app = App(
@@ -30,6 +31,7 @@ app = App(
 head = App(name="head", help="A Ray head with a job server on this machine, bound to loopback.")
 app.command(head)
 
+PolicyKind = Literal["spiking", "ann", "tabular"]  # as in experiment.py, which would make help slow
 Json = Annotated[bool, Parameter(name="--json")]
 
 
@@ -70,7 +72,7 @@ def train(
     experiment: str | None = None,
     /,
     *,
-    policy: Literal["spiking", "ann"] | None = None,
+    policy: PolicyKind | None = None,
     seed: Integer | None = None,
     seeds: Integer | None = None,
     num_workers: Integer | None = None,
@@ -85,11 +87,12 @@ def train(
 
     Args:
         experiment: id, as `synrl list` shows it.
-        policy: the spiking policy (default) or its non-spiking twin.
+        policy: which of the experiment's policies: spiking (the default) or its non-spiking twin, or tabular.
         seed: seed of the run (0 where neither --seed nor --seeds is given).
         seeds: train this many seeds, 0 to N-1, as many at a time as there are CPUs, and summarise them.
         num_workers: env runners in processes of their own; 0, the default, samples in the trainer's.
-        stop_steps: environment steps after which training ends.
+        stop_steps: environment steps after which training ends. With --resume, schedules keep the end that they were
+            made for.
         settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
         run_dir: the run's folder; runs/EXPERIMENT/POLICY-seedN where not given. With --seeds, the folder of the runs.
         address: host:port of a Ray cluster; without it a local Ray is started.
@@ -101,15 +104,15 @@ def train(
     from synrl_ray.running.seeds import resume_run, train_seeds
 
     if resume is not None:
-        fixed: dict[str, Any] = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds, "--stop-steps": stop_steps}
+        fixed: dict[str, Any] = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds}
         fixed |= {"--set": settings, "--run-dir": run_dir, "--policy": policy, "--num-workers": num_workers}
         given = [name for name, value in fixed.items() if value is not None]
         if given:
             raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
         with watch_runs(quiet=as_json) as watch:
-            outcome = resume_run(_located(resume), address=address, watch=watch)
+            outcome = resume_run(_located(resume), stop_steps=stop_steps, address=address, watch=watch)
     else:
-        specs = _specs(experiment, policy or "spiking", seed, seeds, num_workers or 0, stop_steps, settings)
+        specs = _specs(experiment, policy, seed, seeds, num_workers or 0, stop_steps, settings)
         with watch_runs(quiet=as_json) as watch:
             outcome = train_seeds(specs, _folders(specs, run_dir, seeds), address=address, watch=watch)
     if as_json:
@@ -237,14 +240,14 @@ def _located(path: Path) -> Path:
 
 def _specs(
     name: str | None,
-    policy: Literal["spiking", "ann"],
+    policy: PolicyKind | None,
     seed: int | None,
     seeds: int | None,
     num_workers: int,
     stop_steps: int | None,
     settings: Sequence[str] | None,
 ) -> list[RunSpec]:
-    from synrl_ray.experiment import Experiment
+    from synrl_ray.experiment import ClassificationExperiment
     from synrl_ray.overrides import apply_overrides
     from synrl_ray.registry import get_experiment
     from synrl_ray.running.spec import RunSpec
@@ -262,13 +265,22 @@ def _specs(
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
     experiment = apply_overrides(get_experiment(name), settings or [])
     if stop_steps is not None:
-        if not isinstance(experiment, Experiment):
+        if isinstance(experiment, ClassificationExperiment):
             raise UserError(f"{name} does not count environment steps", "write --set epochs=N instead of --stop-steps")
         experiment = apply_overrides(experiment, [f"stopping.env_steps={stop_steps}"])
+    kind = _kind(experiment, policy)
     return [
-        RunSpec(experiment=experiment, policy=policy, seed=s, num_workers=num_workers)
+        RunSpec(experiment=experiment, policy=kind, seed=s, num_workers=num_workers)
         for s in (range(seeds) if seeds is not None else [seed or 0])
     ]
+
+
+def _kind(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:
+    """The kind of policy that is asked for, or the experiment's first one."""
+    if policy is not None and policy not in experiment.kinds:
+        have = " and ".join(experiment.kinds)
+        raise UserError(f"{experiment.id} has no {policy} policy", f"it has {have}: leave --policy out, or name it")
+    return policy or experiment.kinds[0]
 
 
 def _folders(specs: Sequence[RunSpec], run_dir: Path | None, seeds: int | None) -> list[Path]:

@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 from pydantic import Field
 
+from synrl_ray.algorithm_settings import A2C, DQN, PPO, Count, Fraction, Positive, Reinforce
 from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
-from synrl_ray.policies.config import AnnPolicy, PolicyConfig, PolicyKind, SpikingPolicy
+from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
+from synrl_ray.policies.local_agents import KINDS, LocalSettings
+from synrl_ray.policies.maze_agent_config import RStdp
+from synrl_ray.policies.q_table_config import QLearning
+from synrl_ray.policies.stdp_q_config import StdpQ
 from synrl_ray.supervised.config import AnnClassifier, ClassifierConfig, SpikingClassifier
 
 __all__ = [
@@ -29,21 +34,27 @@ __all__ = [
     "Epochs",
     "Evaluation",
     "Experiment",
+    "LocalExperiment",
+    "LocalStopping",
     "LogUniform",
     "Mnist",
     "PolicyKind",
+    "QLearning",
+    "RStdp",
+    "RegretTarget",
     "Reinforce",
     "SpikingClassifier",
     "SpikingPolicy",
+    "StdpQ",
     "Stopping",
     "Supervised",
     "Target",
     "Uniform",
 ]
 
-Count = Annotated[int, Ge(1)]
-Positive = Annotated[float, Gt(0)]
-Fraction = Annotated[float, Interval(ge=0, le=1)]
+PolicyKind = Literal["spiking", "ann", "tabular"]
+TWINS: tuple[PolicyKind, ...] = ("spiking", "ann")
+"""Of an experiment with a spiking network and its non-spiking twin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,124 +78,6 @@ class Environment:
     of them, and more than three, stop the run."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PPO:
-    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), on batched rollouts."""
-
-    name: Literal["ppo"] = "ppo"
-    lr: Positive = 1e-3
-    """Learning rate of Adam at the start."""
-    lr_decay: bool = True
-    """Anneal the learning rate linearly to zero at the last step."""
-    gamma: Fraction = 0.99
-    """Discount."""
-    gae_lambda: Fraction = 0.95
-    """Lambda of generalised advantage estimation."""
-    train_batch_size: Count = 2048
-    """Environment steps for each update, over all env runners."""
-    minibatch_size: Count = 128
-    num_epochs: Count = 8
-    """Passes over each train batch."""
-    clip_param: Positive = 0.2
-    entropy_coeff: Annotated[float, Ge(0)] = 0.0
-    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
-    grad_clip: Positive = 0.5
-    """Bound on the global norm of the gradient."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class A2C:
-    """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
-
-    name: Literal["a2c"] = "a2c"
-    lr: Positive = 7e-4
-    """Learning rate of RMSprop at the start."""
-    lr_decay: bool = True
-    """Anneal the learning rate linearly to zero at the last step."""
-    gamma: Fraction = 0.99
-    """Discount."""
-    gae_lambda: Fraction = 1.0
-    """Lambda of generalised advantage estimation; 1 gives n-step returns."""
-    num_steps: Count = 5
-    """Environment steps of a fragment, in each environment."""
-    entropy_coeff: Annotated[float, Ge(0)] = 0.0
-    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
-    rmsprop_alpha: Fraction = 0.99
-    rmsprop_eps: Positive = 1e-5
-    """Epsilon, inside the root as in TensorFlow."""
-    grad_clip: Positive = 0.5
-    """Bound on the global norm of the gradient."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reinforce:
-    """REINFORCE (Williams 1992, doi:10.1007/BF00992696): whole episodes, one in each environment, reward-to-go."""
-
-    name: Literal["reinforce"] = "reinforce"
-    lr: Positive = 3e-3
-    """Learning rate of Adam at the start."""
-    lr_decay: bool = True
-    """Anneal the learning rate linearly to zero at the last step."""
-    gamma: Fraction = 0.99
-    """Discount."""
-    use_baseline: bool = True
-    """Subtract the critic's values from the rewards to go; without it, a truncated episode counts as ended there."""
-    entropy_coeff: Annotated[float, Ge(0)] = 0.0
-    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
-    grad_clip: Positive = 0.5
-    """Bound on the global norm of the gradient."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DQN:
-    """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236) with RLlib's DQN, on a replay of transitions.
-
-    For policies without state: the replay keeps none.
-    """
-
-    name: Literal["dqn"] = "dqn"
-    lr: Positive = 1e-3
-    """Learning rate of Adam at the start."""
-    lr_decay: bool = True
-    """Anneal the learning rate linearly to zero at the last step."""
-    gamma: Fraction = 0.99
-    """Discount."""
-    train_batch_size: Count = 64
-    """Transitions of each update."""
-    train_interval: Count = 256
-    """Environment steps between two trainings, over all environments."""
-    num_updates: Count = 128
-    """Updates of each training."""
-    replay_capacity: Count = 50_000
-    """Transitions in the replay."""
-    learning_starts: Count = 1_000
-    """Transitions in the replay before updates begin; after a resumption too, since checkpoints do not hold it."""
-    epsilon_start: Fraction = 1.0
-    """Probability of a random action at the start."""
-    epsilon_end: Fraction = 0.05
-    """Probability of a random action at the end of the schedule, which is linear, and after it."""
-    epsilon_steps: Count = 10_000
-    """Environment steps of the schedule."""
-    target_update: Count = 256
-    """Environment steps between hard updates of the target network; not used where ``tau`` is below 1."""
-    tau: Annotated[float, Interval(gt=0, le=1)] = 1.0
-    """Share of the network that the target takes over: 1 for hard updates, less for a soft one after every update."""
-    double_q: bool = True
-    """Let the network choose the next action, and the target value it (van Hasselt et al. 2016, arXiv:1509.06461)."""
-    dueling: bool = False
-    """Compose the values of the critic and the actor's advantages (Wang et al. 2016, arXiv:1511.06581)."""
-    n_step: Count = 1
-    """Rewards that are summed before a value is taken from the target network."""
-    prioritised: bool = False
-    """Prefer transitions with large errors (Schaul et al. 2016, arXiv:1511.05952)."""
-    priority_alpha: Fraction = 0.6
-    """How much priorities count; used where ``prioritised``."""
-    priority_beta: Fraction = 0.4
-    """How much the loss corrects for them; used where ``prioritised``."""
-    grad_clip: Positive = 10.0
-    """Bound on the global norm of the gradient."""
-
-
 ControlAlgorithm = PPO | A2C | Reinforce | DQN
 
 
@@ -194,6 +87,9 @@ class Stopping:
 
     env_steps: Count
     mean_return: float | None = None
+    schedule_steps: Count | None = None
+    """Environment steps over which schedules run, where a run ends at another point than it was planned for;
+    ``env_steps`` by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,9 +165,58 @@ class Experiment:
     search_space: Mapping[str, LogUniform | Uniform | Choice] = field(default_factory=dict)
     """Setting path → range, for a hyperparameter search."""
 
+    @property
+    def kinds(self) -> tuple[PolicyKind, ...]:
+        """The kinds of policies that there are; the first is the default."""
+        return TWINS
+
     def policy(self, kind: PolicyKind) -> PolicyConfig:
         """The policy of that kind."""
         return self.spiking if kind == "spiking" else self.ann
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalStopping:
+    """When training ends: at ``env_steps``, or earlier once an exact evaluation has at most this ``regret``."""
+
+    env_steps: Count
+    regret: Annotated[float, Ge(0)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegretTarget:
+    """The regret to reach, in units of return, and where the figure comes from."""
+
+    regret: Annotated[float, Ge(0)]
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalExperiment:
+    """An agent that learns where it acts, by local rules and without gradients.
+
+    Where the environment has a transition table, the policy is judged exactly: its regret is the expected return of
+    the best policy less its own.
+    """
+
+    task: Literal["local"] = "local"
+    id: str
+    summary: str
+    environment: Environment
+    algorithm: Annotated[LocalSettings, Field(discriminator="name")]
+    steps_per_iteration: Count = 10_000
+    """Environment steps after which the changes of all env runners become one, over all of them."""
+    merge: Literal["mean", "sum"] = "mean"
+    """How: the step of an average runner, or all steps; see :func:`synrl_ray.plasticity.merging.merge_deltas`."""
+    stopping: LocalStopping
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    target: RegretTarget | None = None
+    search_space: Mapping[str, LogUniform | Uniform | Choice] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[PolicyKind, ...]:
+        """The kind of policy that the algorithm trains."""
+        return (KINDS[self.algorithm.name],)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,9 +275,14 @@ class ClassificationExperiment:
     target: AccuracyTarget | None = None
     search_space: Mapping[str, LogUniform | Uniform | Choice] = field(default_factory=dict)
 
+    @property
+    def kinds(self) -> tuple[PolicyKind, ...]:
+        """The kinds of policies that there are; the first is the default."""
+        return TWINS
+
     def policy(self, kind: PolicyKind) -> ClassifierConfig:
         """The classifier of that kind."""
         return self.spiking if kind == "spiking" else self.ann
 
 
-AnyExperiment = Experiment | ClassificationExperiment
+AnyExperiment = Experiment | LocalExperiment | ClassificationExperiment

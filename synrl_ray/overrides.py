@@ -12,8 +12,9 @@ from typing import Any, cast, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment
+from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment, LocalExperiment
 
+_TASKS = {"classification": ClassificationExperiment, "local": LocalExperiment}
 _NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "task"}
 
 
@@ -34,7 +35,10 @@ def apply_overrides(experiment: AnyExperiment, assignments: Iterable[str]) -> An
         if not separator:
             raise UserError(f"--set {assignment!r} is not key=value", "write for instance --set lr=3e-4")
         path = _resolve(experiment, key.strip())
-        experiment = cast(AnyExperiment, _replace(experiment, path, text.strip(), key.strip()))
+        try:
+            experiment = cast(AnyExperiment, _replace(experiment, path, text.strip(), key.strip()))
+        except ValueError as error:  # from settings that refuse one another
+            raise UserError(f"setting {key.strip()!r} cannot be {text.strip()!r}", str(error)) from error
     return experiment
 
 
@@ -54,8 +58,8 @@ def experiment_from_json(data: dict[str, Any]) -> AnyExperiment:
     Raises:
         ValueError: naming the first field that is wrong.
     """
-    is_classification = isinstance(data, dict) and data.get("task") == "classification"
-    kind: Any = ClassificationExperiment if is_classification else Experiment
+    task = data.get("task") if isinstance(data, dict) else "control"
+    kind: Any = _TASKS.get(str(task), Experiment)
     try:
         return cast(AnyExperiment, TypeAdapter(kind).validate_json(json.dumps(data), strict=False))
     except ValidationError as error:
@@ -76,7 +80,7 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
 
 def _resolve(experiment: AnyExperiment, key: str) -> str:
     paths = setting_paths(experiment)
-    if key == "env" and isinstance(experiment, Experiment):
+    if key == "env" and hasattr(experiment, "environment"):
         return "environment.id"
     if key in paths:
         return key

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment
+from synrl_ray.experiment import AnyExperiment
 
 _PACKAGE = Path(__file__).parent
 
@@ -75,4 +75,4 @@ def _load(path: Path) -> AnyExperiment | None:
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(f"{path} does not load ({type(error).__name__}: {reason})", "mend or move the file") from error
     experiment = getattr(module, "experiment", None)
-    return experiment if isinstance(experiment, (Experiment, ClassificationExperiment)) else None
+    return experiment if isinstance(experiment, AnyExperiment) else None

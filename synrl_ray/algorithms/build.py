@@ -42,7 +42,8 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
         config.environment(environment.id, env_config={**environment.kwargs, **prepared})
     config.env_runners(num_env_runners=num_workers, num_envs_per_env_runner=environment.num_envs // max(1, num_workers))
     config.learners(num_learners=0)
-    decayed = [[0, settings.lr], [experiment.stopping.env_steps, 0.0]]
+    horizon = experiment.stopping.schedule_steps or experiment.stopping.env_steps
+    decayed = [[0, settings.lr], [horizon, 0.0]]
     config.training(
         lr=decayed if settings.lr_decay else settings.lr,
         gamma=settings.gamma,

@@ -133,6 +133,13 @@ class MazeEnv(gym.Env[Any, np.int64]):
         """Moves on a shortest path to the goal from each state, ``[S]``; -1 in walls and where no path leads."""
         return self._distances.copy()
 
+    def optimal_actions(self) -> np.ndarray:
+        """First action of a shortest path to the goal from each state, ``[S]``; -1 at the goal, in walls, and where
+        no path leads. Where several are as short, it is the first in the order of actions."""
+        ahead = self._distances[self.layout.next_state]
+        nearer = (ahead >= 0) & (ahead == self._distances[:, None] - 1)
+        return np.where(nearer.any(axis=1), nearer.argmax(axis=1), -1)
+
     def shortest_path(self, start: Cell | None = None) -> list[int]:
         """States from a cell (by default the agent's) to the goal, both included."""
         return self.layout.shortest_path(self.agent if start is None else self.layout.state(start), self.goal)

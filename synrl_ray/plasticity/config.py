@@ -24,7 +24,7 @@ _RELATIONS = {
 }
 
 
-class _Checked:
+class Checked:
     """Holds numbers to the constraints in their annotations, wherever the object is made."""
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ def _check(name: str, value: Any, constraint: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightBounds(_Checked):
+class WeightBounds(Checked):
     """Where weights may lie."""
 
     w_min: float = 0.0
@@ -58,7 +58,7 @@ class WeightBounds(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairSTDP(_Checked):
+class PairSTDP(Checked):
     """Pair-based STDP. Defaults: Song, Miller & Abbott (2000), doi:10.1038/78829."""
 
     name: Literal["pair"] = "pair"
@@ -77,7 +77,7 @@ class PairSTDP(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TripletSTDP(_Checked):
+class TripletSTDP(Checked):
     """Triplet STDP of Pfister & Gerstner (2006), doi:10.1523/JNEUROSCI.1425-06.2006.
 
     Defaults: their all-to-all minimal model of visual cortex.
@@ -110,7 +110,7 @@ STDPConfig = PairSTDP | TripletSTDP
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModulatedSTDP(_Checked):
+class RewardModulatedSTDP(Checked):
     """Three factors: pre, post and a modulator (Izhikevich 2007, doi:10.1093/cercor/bhl152)."""
 
     stdp: Annotated[STDPConfig, Field(discriminator="name")] = field(default_factory=PairSTDP)
@@ -122,7 +122,7 @@ class RewardModulatedSTDP(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardPrediction(_Checked):
+class RewardPrediction(Checked):
     """The running mean that a reward is compared with."""
 
     rate: Fraction = 0.05
@@ -130,7 +130,7 @@ class RewardPrediction(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherSignal(_Checked):
+class TeacherSignal(Checked):
     """Current into the neuron that should fire, which fades out linearly."""
 
     current: Amplitude = 1.0
@@ -144,7 +144,7 @@ class TeacherSignal(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThresholdAdaptation(_Checked):
+class ThresholdAdaptation(Checked):
     """A threshold that brings its neuron to a target rate."""
 
     target_rate: Fraction = 0.05

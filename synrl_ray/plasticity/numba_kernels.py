@@ -17,6 +17,8 @@ from synrl_ray.snn.compiled import drop_stale_caches, jit_fused
 
 drop_stale_caches(Path(__file__).parent)
 
+_LEAST = 1e-3  # of the factor that a decaying trace is kept without
+
 
 @jit_fused
 def trace_scan(spikes, trace, decay, nearest, mask, traces):
@@ -209,6 +211,23 @@ def online_soft(weights, pre_trace, post_trace, pre_gain, post_gain, low, high, 
 
 
 @jit_fused
+def _mix(gains, rows, out):
+    """``out = gains @ rows``, four rows at a time."""
+    count, size = rows.shape
+    out[:] = 0
+    b = 0
+    while b + 4 <= count:
+        g0, g1, g2, g3 = gains[b], gains[b + 1], gains[b + 2], gains[b + 3]
+        r0, r1, r2, r3 = rows[b], rows[b + 1], rows[b + 2], rows[b + 3]
+        for o in range(size):
+            out[o] += (g0 * r0[o] + g1 * r1[o]) + (g2 * r2[o] + g3 * r3[o])
+        b += 4
+    while b < count:
+        _add(gains[b], rows[b], out)
+        b += 1
+
+
+@jit_fused
 def online_eligibility(
     weights, eligibility, pre_trace, post_trace, pre_gain, post_gain, modulator, decay, mask, low, high, soft, scale
 ):  # fmt: skip
@@ -219,34 +238,45 @@ def online_eligibility(
     starts = np.empty(num_steps * batch + 1, np.int64)
     where = np.empty(np.count_nonzero(post_gain), np.int64)
     _list_spikes(post_gain, starts, where)
+    # The trace is kept as trace / shrunk, which decays by itself; it is brought back before numbers grow large.
     traces, change = np.empty((batch, num_post), weights.dtype), np.zeros(num_post, weights.dtype)
+    gains = np.empty(batch, weights.dtype)
+    one = weights.dtype.type(1)
     for i in range(num_pre):
         w, lowest, highest = weights[i], low[i], high[i]
         traces[:] = eligibility[:, i]
+        shrunk = one
         for t in range(num_steps):
+            shrunk *= decay
+            if shrunk < _LEAST:
+                for b in range(batch):
+                    for o in range(num_post):
+                        traces[b, o] *= shrunk
+                shrunk = one
+            is_modulated = False
             for b in range(batch):
                 e, row = traces[b], t * batch + b
                 if mask.size > 0 and mask[t, b]:
                     e[:] = 0
-                else:
-                    for o in range(num_post):
-                        e[o] *= decay
                 x, d = pre_trace[t, b, i], pre_gain[t, b, i]
                 if x != 0:
                     for k in range(starts[row], starts[row + 1]):
                         o = where[k]
-                        step = x * post_gain[t, b, o]
+                        step = x * post_gain[t, b, o] / shrunk
                         e[o] += step * (highest - w[o]) if soft else step
                 if d != 0:
                     y = post_trace[t, b]
                     if soft:
                         for o in range(num_post):
-                            e[o] -= d * y[o] * (w[o] - lowest)
+                            e[o] -= d / shrunk * y[o] * (w[o] - lowest)
                     else:
-                        _add(-d, y, e)
-                if modulator[t, b] != 0:
-                    _add(scale * modulator[t, b], e, change)
+                        _add(-d / shrunk, y, e)
+                gains[b] = scale * shrunk * modulator[t, b]
+                is_modulated |= gains[b] != 0
+            if is_modulated:
+                _mix(gains, traces, change)
+                for o in range(num_post):
+                    w[o] = min(max(w[o] + change[o], lowest), highest)
+        for b in range(batch):
             for o in range(num_post):
-                w[o] = min(max(w[o] + change[o], lowest), highest)
-                change[o] = 0
-        eligibility[:, i] = traces
+                eligibility[b, i, o] = traces[b, o] * shrunk

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, MinLen
 
-PolicyKind = Literal["spiking", "ann"]
 Sizes = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 ConvLayer = tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)], Annotated[int, Ge(1)]]

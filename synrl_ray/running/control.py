@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,20 +11,16 @@ from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, DQN, PPO, Experiment
 from synrl_ray.running.result import combine_seeds, draw_curves, evaluate_run, finish_run
+from synrl_ray.running.rllib_task import RLlibTask, build, check_shares, finite
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import Measured
 
 if TYPE_CHECKING:
-    from ray.rllib.algorithms import Algorithm
-
     from synrl_ray.policies.policy import Policy
 
 
-class ControlTask:
+class ControlTask(RLlibTask):
     """Trains a policy on an environment."""
-
-    unit = "env_steps"
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
@@ -55,11 +48,7 @@ class ControlTask:
                     "change one of them",
                 )
         env.close()
-        num_envs, workers = environment.num_envs, max(1, spec.num_workers)
-        if num_envs % workers:
-            raise UserError(
-                f"{num_envs} environments cannot be shared by {workers} workers", "set num_envs to a multiple of them"
-            )
+        check_shares(environment, spec.num_workers)
         if isinstance(settings, A2C) and network.has_state:
             length = min(settings.num_steps, network.max_seq_len)
             if settings.num_steps % length:
@@ -82,30 +71,6 @@ class ControlTask:
     def draw(folders: Sequence[RunFolder], path: Path) -> None:
         """Return against environment steps."""
         draw_curves(folders, path)
-
-    def train_once(self) -> Measured:
-        """One iteration of RLlib; only what a row needs of its nested result."""
-        result = self.algorithm.train()
-        runners, losses = result["env_runners"], result.get("learners", {}).get("default_policy", {})
-        return Measured(
-            steps=int(result["num_env_steps_sampled_lifetime"]),
-            episodes=int(_finite(runners.get("num_episodes")) or 0),  # NaN where none ended after a restart
-            row={
-                "return_mean": _finite(runners.get("episode_return_mean")),
-                "episode_length_mean": _finite(runners.get("episode_len_mean")),
-                "policy_loss": _finite(losses.get("policy_loss")),
-                "value_loss": _finite(losses.get("vf_loss")),
-                "entropy": _finite(losses.get("entropy")),
-                **{name: _finite(losses[key]) for name, key in _OF_Q_LEARNING.items() if key in losses},
-                "lr": _finite(losses.get("default_optimizer_learning_rate")),
-                **{name: int(_finite(result.get(f"num_{name}")) or 0) for name in ("env_failures", "runner_restarts")},
-                **{
-                    f"seconds_{name}": _finite(where.get("seconds", {}).get(name))
-                    for name, where in (("environment", runners), ("policy", runners), ("learner", result))
-                },
-            },
-            notices=tuple(self.algorithm.faults.take_notices()) if hasattr(self.algorithm, "faults") else (),
-        )
 
     def evaluate(self) -> dict[str, float]:
         """Greedy episodes, on seeds after those of the final evaluation, so that the two never share one."""
@@ -132,14 +97,6 @@ class ControlTask:
         module = self.algorithm.get_module()
         return Policy(module.network, module.observation_space, module.action_space)
 
-    def save(self, path: Path) -> None:
-        """RLlib's checkpoint."""
-        self.algorithm.save_to_path(path.absolute())
-
-    def restore(self, path: Path) -> None:
-        """From RLlib's checkpoint."""
-        self.algorithm.restore_from_path(path.absolute())
-
     def export(self, folder: Path) -> None:
         """The policy with the environment that it was trained on."""
         environment = self.experiment.environment
@@ -154,15 +111,20 @@ class ControlTask:
             },
         )
 
-    def close(self) -> None:
-        """Stop the actors."""
-        self.trained = self.policy()
-        self.algorithm.stop()
-        shutil.rmtree(self.algorithm.logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
-
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Evaluate by the experiment's protocol."""
         return finish_run(folder, self.spec, self.trained, position)
+
+    def _own_columns(self, result: dict[str, Any]) -> dict[str, float | None]:
+        """Losses."""
+        losses = result.get("learners", {}).get("default_policy", {})
+        return {
+            "policy_loss": finite(losses.get("policy_loss")),
+            "value_loss": finite(losses.get("vf_loss")),
+            "entropy": finite(losses.get("entropy")),
+            **{name: finite(losses[key]) for name, key in _OF_Q_LEARNING.items() if key in losses},
+            "lr": finite(losses.get("default_optimizer_learning_rate")),
+        }
 
 
 _OF_Q_LEARNING = {"q_loss": "qf_loss", "q_mean": "qf_mean", "td_error": "td_error_mean"}
@@ -173,20 +135,7 @@ def control_experiment(spec: RunSpec) -> Experiment:
     return cast(Experiment, spec.experiment)
 
 
-def _build(spec: RunSpec) -> Algorithm:
-    import torch
-
+def _build(spec: RunSpec) -> Any:
     from synrl_ray.algorithms.build import algorithm_config
 
-    torch.set_num_threads(1)
-    logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # what goes wrong arrives as an exception
-    config = algorithm_config(control_experiment(spec), spec.policy, seed=spec.seed, num_workers=spec.num_workers)
-    algorithm = cast("Algorithm", config.build_algo())
-    logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # building it has set its own
-    return algorithm
-
-
-def _finite(value: Any) -> float | None:
-    if value is None or not math.isfinite(value):
-        return None
-    return float(value)
+    return build(algorithm_config(control_experiment(spec), spec.policy, seed=spec.seed, num_workers=spec.num_workers))

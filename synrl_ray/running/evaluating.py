@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from synrl_ray.errors import UserError
-from synrl_ray.evaluation.rollout import evaluate_policy
-from synrl_ray.experiment import Environment, Evaluation, Experiment
+from synrl_ray.evaluation.rollout import BatchPolicy, evaluate_policy
+from synrl_ray.experiment import ClassificationExperiment, Environment, Evaluation
 from synrl_ray.policies.energy import decision_energy
+from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
 from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, load_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
@@ -37,17 +38,15 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         if given:
             raise UserError(f"{given[0]} means nothing for a classifier", "leave it out")
         return evaluate_classifier(path)
+    if describes_local_policy(path):
+        return _evaluate_local(path, episodes=episodes, seed=seed, video=video)
     policy = load_policy(path)
     description = json.loads((path / DESCRIPTION_FILE).read_text())
     environment = environment_of(path)
     require_same_spaces(policy, environment)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
-    if video is not None:
-        from synrl_ray.evaluation.video import record_episode
-
-        filmed = factory_of(environment, render_mode="rgb_array")
-        record_episode(SpikeWatcher(policy), filmed, video, seed=first_seed)
+    _film(SpikeWatcher(policy), environment, video, first_seed)
     recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
     outcome = evaluate_policy(
         recorder, factory_of(environment), episodes=episodes or protocol.episodes, seed=first_seed
@@ -63,6 +62,34 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         "energy": decision_energy(policy, recorder.observations, recorder.states),
         **({"video": str(video)} if video else {}),
     }
+
+
+def _evaluate_local(path: Path, *, episodes: int | None, seed: int | None, video: Path | None) -> dict[str, Any]:
+    """Exact regret where it can be known, and greedy episodes."""
+    from synrl_ray.policies.local_policy import load_local_policy
+    from synrl_ray.running.local_result import evaluate_local
+
+    policy = load_local_policy(path)
+    environment = environment_of(path)
+    require_same_spaces(policy, environment)
+    protocol = _protocol(path)
+    first_seed = protocol.first_seed if seed is None else seed
+    _film(policy, environment, video, first_seed)
+    return {
+        "experiment": json.loads((path / DESCRIPTION_FILE).read_text()).get("experiment"),
+        "policy": policy.kind,
+        "run": str(path),
+        **evaluate_local(policy, environment, episodes=episodes or protocol.episodes, seed=first_seed),
+        **({"video": str(video)} if video else {}),
+    }
+
+
+def _film(policy: BatchPolicy, environment: Environment, video: Path | None, seed: int) -> None:
+    """Write a video of one episode, if one is wanted."""
+    if video is not None:
+        from synrl_ray.evaluation.video import record_episode
+
+        record_episode(policy, factory_of(environment, render_mode="rgb_array"), video, seed=seed)
 
 
 def environment_of(path: Path) -> Environment:
@@ -111,7 +138,7 @@ def describes_classifier(path: Path) -> bool:
     return isinstance(description, dict) and str(description.get("format", "")).startswith("classifier")
 
 
-def require_same_spaces(policy: Policy, environment: Environment) -> None:
+def require_same_spaces(policy: Policy | LocalPolicy, environment: Environment) -> None:
     """Raise :class:`UserError` if the environment has other spaces than the policy."""
     env = factory_of(environment)()
     try:
@@ -134,4 +161,4 @@ def _protocol(path: Path) -> Evaluation:
     if not (path / "config.json").exists():
         return Evaluation()
     experiment = RunFolder.open(path).spec().experiment
-    return experiment.evaluation if isinstance(experiment, Experiment) else Evaluation()
+    return Evaluation() if isinstance(experiment, ClassificationExperiment) else experiment.evaluation

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from synrl_ray.experiment import TWINS
 from synrl_ray.running.seeds import Outcome
 
 _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -33,7 +34,7 @@ def print_outcome(outcome: Outcome) -> None:
     _console.print(f"\nFiles         {outcome.folder}/  ({files})")
     run = outcome.runs[0]
     _console.print(f"Look at it    synrl evaluate {run} --video {run}/episode.mp4")
-    if not several:
+    if not several and result["policy"] in TWINS and "algorithm" not in result:
         twin = "ann" if result["policy"] == "spiking" else "spiking"
         _console.print(f"Compare       synrl train {result['experiment']} --policy {twin}")
 
@@ -54,6 +55,8 @@ def print_score(result: dict[str, Any]) -> None:
     """Return with its interval, and the protocol."""
     low, high = result["return_ci95"]
     protocol = result["protocol"]
+    if "algorithm" in result:
+        _print_regret(result)
     _console.print(f"Return IQM    {result['return_iqm']:.1f}  (95 % interval {low:.1f} to {high:.1f})")
     _console.print(
         f"Return mean   {result['return_mean']:.1f} ± {result['return_std']:.1f}  "
@@ -66,6 +69,21 @@ def print_score(result: dict[str, Any]) -> None:
     )
     if result.get("energy"):
         _print_energy(result["energy"])
+
+
+def _print_regret(result: dict[str, Any]) -> None:
+    """The exact score of an agent of local learning, where there is one."""
+    if result.get("regret") is not None:
+        _console.print(
+            f"Regret        {result['regret']:.4f}  (exact: greedy policy {result['value']:.4f}, "
+            f"best policy {result['optimum']:.4f}, over {result['num_first_states']:.0f} first states)"
+        )
+    elif result.get("regret_ci95") is not None:
+        low, high = result["regret_ci95"]
+        _console.print(f"Regret IQM    {result['regret_iqm']:.4f}  (95 % interval over seeds {low:.4f} to {high:.4f})")
+    steps, seconds = result.get("env_steps_to_target"), result.get("seconds_to_target")
+    if isinstance(steps, int):
+        _console.print(f"Target        reached after {steps:,} environment steps, {seconds:.2f} s")
 
 
 def _print_energy(energy: dict[str, Any]) -> None:
@@ -92,21 +110,25 @@ def _print_accuracy(result: dict[str, Any]) -> None:
 
 def _print_seeds(result: dict[str, Any]) -> None:
     _console.print(f"\n{result['experiment']} ({result['policy']}), seeds {', '.join(map(str, result['seeds']))}")
-    _console.print("seed   steps     seconds   greedy return   steps to target")
+    exact = "regret_per_seed" in result
+    heading = "exact regret" if exact else "greedy return"
+    _console.print(f"seed   steps     seconds   {heading:<15} steps to target")
     rows = zip(
         result["seeds"],
         result["env_steps"],
         result["wall_seconds"],
-        result["return_mean_per_seed"],
+        result["regret_per_seed"] if exact else result["return_mean_per_seed"],
         result["env_steps_to_target"],
         strict=True,
     )
     for seed, steps, seconds, score, reached in rows:
         target = "-" if reached is None else f"{reached:,}"
-        _console.print(f"{seed:<6} {steps:<9,} {seconds:<9.1f} {score:<15.1f} {target}")
+        shown = "-" if score is None else f"{score:.4f}" if exact else f"{score:.1f}"
+        _console.print(f"{seed:<6} {steps:<9,} {seconds:<9.1f} {shown:<15} {target}")
     if "target" in result:
         count = len(result["seeds"])
+        what = "regret " if exact else ""
         _console.print(
-            f"\n{result['seeds_that_reached_target']} of {count} seeds reached {result['target']:g}, "
+            f"\n{result['seeds_that_reached_target']} of {count} seeds reached {what}{result['target']:g}, "
             f"{result['seeds_that_end_at_target']} of {count} end there"
         )

@@ -15,7 +15,7 @@ from synrl_ray.envs.make import environment_factory
 from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
 from synrl_ray.evaluation.rollout import BatchPolicy, EvaluationResult, Progress, evaluate_policy
 from synrl_ray.evaluation.statistics import Summary, summarise
-from synrl_ray.experiment import Environment, Experiment
+from synrl_ray.experiment import Environment, Experiment, LocalExperiment, Target
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.recording import ObservationRecorder
@@ -48,23 +48,15 @@ def protocol_of(outcome: EvaluationResult, environment: Environment) -> dict[str
 
 def finish_run(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position) -> dict[str, Any]:
     """Evaluate by the experiment's protocol, write ``result.json`` and ``learning_curve.png``."""
-    experiment = _experiment(spec)
+    experiment = cast(Experiment, spec.experiment)
     protocol = experiment.evaluation
     recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
     outcome = evaluate_run(recorder, spec, episodes=protocol.episodes, seed=protocol.first_seed)
     result = {
-        "experiment": spec.experiment.id,
-        "policy": spec.policy,
-        "seed": spec.seed,
-        "env_steps": position.steps,
-        "wall_seconds": round(position.wall_seconds, 2),
-        "env_steps_per_second": round(position.steps / max(position.wall_seconds, 1e-9), 1),
-        "episodes": position.episodes,
+        **training_of(spec, position),
         "time_shares": time_shares(folder.metrics()),
         "env_steps_to_target": steps_to_target(folder, experiment),
-        **describe(outcome.summary()),
-        "returns": outcome.returns.tolist(),
-        "protocol": protocol_of(outcome, experiment.environment),
+        **judgement_of(outcome, experiment.environment),
         "energy": decision_energy(policy, recorder.observations, recorder.states) if recorder.count else None,
         "num_workers": spec.num_workers,
         "versions": versions(),
@@ -72,6 +64,28 @@ def finish_run(folder: RunFolder, spec: RunSpec, policy: Policy, position: Posit
     folder.write_result(result)  # before the drawing, which shows it
     draw_curves([folder], folder.path / "learning_curve.png")
     return result
+
+
+def training_of(spec: RunSpec, position: Position) -> dict[str, Any]:
+    """Which run it was, and how long it took."""
+    return {
+        "experiment": spec.experiment.id,
+        "policy": spec.policy,
+        "seed": spec.seed,
+        "env_steps": position.steps,
+        "wall_seconds": round(position.wall_seconds, 2),
+        "env_steps_per_second": round(position.steps / max(position.wall_seconds, 1e-9), 1),
+        "episodes": position.episodes,
+    }
+
+
+def judgement_of(outcome: EvaluationResult, environment: Environment) -> dict[str, Any]:
+    """What the final evaluation's episodes gave, and how it was done."""
+    return {
+        **describe(outcome.summary()),
+        "returns": outcome.returns.tolist(),
+        "protocol": protocol_of(outcome, environment),
+    }
 
 
 def combine_seeds(results: Sequence[dict[str, Any]], target: float | None) -> dict[str, Any]:
@@ -113,12 +127,19 @@ def describe(summary: Summary) -> dict[str, Any]:
 
 def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
     """Environment steps at the first greedy evaluation that reached the target; ``None`` if none did."""
-    if experiment.target is None:
+    target = experiment.target
+    if target is None:
         return None
+    row = first_row(folder, "evaluation_return_mean", lambda value: value >= target.mean_return)
+    return None if row is None else int(row["env_steps"])
+
+
+def first_row(folder: RunFolder, column: str, reached: Callable[[float], bool]) -> dict[str, Any] | None:
+    """The first of a run's rows whose value in that column is good enough; ``None`` if none is."""
     for row in folder.metrics():
-        value = row.get("evaluation_return_mean")
-        if value is not None and value >= experiment.target.mean_return:
-            return int(row["env_steps"])
+        value = row.get(column)
+        if value is not None and reached(value):
+            return row
     return None
 
 
@@ -135,16 +156,20 @@ def time_shares(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
 
 
 def draw_curves(folders: Sequence[RunFolder], path: Path) -> None:
-    """Draw the learning curves of one or several seeds of an experiment."""
-    experiment = _experiment(folders[0].spec())
-    curves = [_curve(folder) for folder in folders]
-    seeds = ", ".join(str(folder.spec().seed) for folder in folders)
+    """Draw the returns of one or several seeds of an experiment against environment steps."""
+    target = folders[0].spec().experiment.target
     plot_learning_curve(
-        curves,
+        [_curve(folder) for folder in folders],
         path,
-        title=f"{experiment.id}: {folders[0].spec().policy} policy, seed{'s' * (len(folders) > 1)} {seeds}",
-        target=None if experiment.target is None else experiment.target.mean_return,
+        title=title_of(folders),
+        target=target.mean_return if isinstance(target, Target) else None,
     )
+
+
+def title_of(folders: Sequence[RunFolder]) -> str:
+    """Experiment, policy and seeds, for a picture."""
+    spec, seeds = folders[0].spec(), ", ".join(str(folder.spec().seed) for folder in folders)
+    return f"{spec.experiment.id}: {spec.policy} policy, seed{'s' * (len(folders) > 1)} {seeds}"
 
 
 def versions() -> dict[str, str]:
@@ -152,8 +177,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
-def _experiment(spec: RunSpec) -> Experiment:
-    return cast(Experiment, spec.experiment)
+def _experiment(spec: RunSpec) -> Experiment | LocalExperiment:
+    return cast(Experiment | LocalExperiment, spec.experiment)
 
 
 def _curve(folder: RunFolder) -> Curve:

@@ -61,12 +61,13 @@ class RunFolder:
             UserError: if the folder already holds something, or cannot be written.
         """
         RunFolder.require_free(path)
+        folder = RunFolder(path)
         try:
-            write_atomically(path / _CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
+            folder.write_spec(spec)
         except OSError as error:
             problem = f"run folder {path} cannot be written ({error.strerror})"
             raise UserError(problem, "choose another --run-dir") from error
-        return RunFolder(path)
+        return folder
 
     @staticmethod
     def open(path: Path) -> RunFolder:
@@ -103,6 +104,10 @@ class RunFolder:
                 raise
             problem = f"run folder {self.path} cannot be written ({os.strerror(error.errno)})"
             raise UserError(problem, f"mend that, then `synrl train --resume {self.path}`") from error
+
+    def write_spec(self, spec: RunSpec) -> None:
+        """Write what runs here to ``config.json``."""
+        write_atomically(self.path / _CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
 
     def spec(self) -> RunSpec:
         """What runs here.

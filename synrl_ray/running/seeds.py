@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from synrl_ray.errors import UserError
+from synrl_ray.experiment import Experiment
 from synrl_ray.files import write_atomically
 from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.progress import Progress, Watcher
@@ -55,15 +56,47 @@ def train_seeds(specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str
     return _summarise(folders, specs)
 
 
-def resume_run(path: Path, *, address: str | None, watch: Watcher) -> Outcome:
-    """Go on with a run from its checkpoint; a run that has ended is left as it is."""
+def resume_run(path: Path, *, stop_steps: int | None, address: str | None, watch: Watcher) -> Outcome:
+    """Go on with a run from its checkpoint; a run that has ended is left as it is.
+
+    Args:
+        path: the run's folder.
+        stop_steps: environment steps at which the run ends, in place of those that it was planned for. Its schedules
+            stay as they are.
+        address: of a Ray cluster; a local Ray is started without it.
+        watch: is told of the progress.
+
+    Raises:
+        UserError: for a folder that is no run's, or an end that the run cannot have any more.
+    """
     folder = RunFolder.open(path)
     spec, result = folder.spec(), folder.result()
+    if stop_steps is not None:
+        moved = with_end(spec, stop_steps)
+        if result is not None and moved != spec:
+            raise UserError(f"the run in {path} has ended", "start a new one with --stop-steps")
+        spec = moved
     if result is None:
         task_kind(spec).check(spec)
+        folder.write_spec(spec)
         with ray_session(address, num_cpus=1 + spec.num_workers):
             result = _train_here(folder, spec, watch)
     return Outcome(result=result, folder=path, runs=(path,))
+
+
+def with_end(spec: RunSpec, stop_steps: int) -> RunSpec:
+    """The run with another end and the same schedules.
+
+    Raises:
+        UserError: if it does not count environment steps, or has no schedules that could be kept.
+    """
+    if not isinstance(spec.experiment, Experiment):
+        raise UserError(f"{spec.experiment.id} cannot end elsewhere once it has begun", "leave --stop-steps out")
+    stopping = spec.experiment.stopping
+    if stop_steps == stopping.env_steps:
+        return spec
+    moved = replace(stopping, env_steps=stop_steps, schedule_steps=stopping.schedule_steps or stopping.env_steps)
+    return replace(spec, experiment=replace(spec.experiment, stopping=moved))
 
 
 def _is_same_run(path: Path, spec: RunSpec) -> bool:

@@ -39,11 +39,11 @@ class RunSpec:
         """
         if data.get("format") != _FORMAT:
             raise ValueError(f"format {data.get('format')!r} is not known")
-        policy = data["policy"]
-        if policy not in ("spiking", "ann"):
+        policy, experiment = data["policy"], experiment_from_json(data["experiment"])
+        if policy not in experiment.kinds:
             raise ValueError(f"policy {policy!r} is not known")
         return RunSpec(
-            experiment=experiment_from_json(data["experiment"]),
+            experiment=experiment,
             policy=policy,
             seed=int(data["seed"]),
             num_workers=int(data["num_workers"]),

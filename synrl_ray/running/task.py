@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from synrl_ray.errors import UserError, worker_died
-from synrl_ray.experiment import ClassificationExperiment
+from synrl_ray.experiment import ClassificationExperiment, LocalExperiment
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -90,6 +90,10 @@ def task_kind(spec: RunSpec) -> TaskKind:
         from synrl_ray.running.classification import ClassificationTask
 
         return ClassificationTask
+    if isinstance(spec.experiment, LocalExperiment):
+        from synrl_ray.running.local import LocalTask
+
+        return LocalTask
     from synrl_ray.running.control import ControlTask
 
     return ControlTask

@@ -38,7 +38,8 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict
             run.close()
     run.report("evaluating")
     result = run.task.finish(folder, run.position)
-    run.report("done", {"evaluation_return_mean": result.get("return_mean"), "accuracy": result.get("accuracy")})
+    final = {"evaluation_return_mean": "return_mean", "evaluation_regret": "regret", "accuracy": "accuracy"}
+    run.report("done", {column: result.get(name) for column, name in final.items()})
     return result
 
 
@@ -160,6 +161,7 @@ class _Run:
 _SHOWN = {
     "return_mean": "return",
     "evaluation_return_mean": "greedy",
+    "evaluation_regret": "regret",
     "loss": "loss",
     "evaluation_accuracy": "validation accuracy",
     "accuracy": "test accuracy",

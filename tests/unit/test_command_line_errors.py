@@ -76,7 +76,6 @@ def error_line(capsys, argv):
         ("train --resume nowhere --seed 0", "--resume does not go with --seed"),
         ("train --resume nowhere --seeds 2", "--resume does not go with --seeds"),
         ("train --resume nowhere --run-dir x", "--resume does not go with --run-dir"),
-        ("train --resume nowhere --stop-steps 5", "--resume does not go with --stop-steps"),
         ("train --resume nowhere --policy ann", "--resume does not go with --policy"),
         ("train --resume nowhere --num-workers 2", "--resume does not go with --num-workers"),
         ("evaluate", "RUN_DIR"),

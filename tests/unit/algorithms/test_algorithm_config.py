@@ -10,6 +10,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
 from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.running.control import ControlTask
+from synrl_ray.running.seeds import with_end
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.sampling.batched import BatchedEnvRunner
 
@@ -85,6 +86,17 @@ def test_learning_rate_falls_linearly_to_zero_at_the_last_step(algorithm):
     schedule = Scheduler(fixed_value_or_schedule=config_of(replace(algorithm, lr=0.1)).lr, framework="torch")
     for env_steps, expected in [(0, 0.1), (2_500, 0.075), (5_000, 0.05), (10_000, 0.0), (12_000, 0.0)]:
         assert float(schedule.update(env_steps)) == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_run_with_another_end_keeps_its_schedules():
+    spec = RunSpec(experiment=experiment_of(PPO(lr=0.1)), policy="ann", seed=0, num_workers=0)
+    for end in (4_000, 40_000):
+        moved = with_end(with_end(spec, 7_000), end).experiment
+        assert (moved.stopping.env_steps, moved.stopping.schedule_steps) == (end, 10_000)
+        config = algorithm_config(moved, "ann", seed=0, num_workers=0)
+        schedule = Scheduler(fixed_value_or_schedule=config.lr, framework="torch")
+        assert float(schedule.update(5_000)) == pytest.approx(0.05)
+    assert with_end(spec, 10_000) == spec
 
 
 @pytest.mark.parametrize(

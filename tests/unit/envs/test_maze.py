@@ -211,3 +211,11 @@ def test_a_room_without_a_door_is_left_alone_when_the_start_is_given():
     env = MazeEnv(layout=TWO_ROOMS, start=(0, 1), observation="cell")
     assert env.reset(seed=0)[0] == 1
     assert env.distances()[[0, 3, 6]].tolist() == [-1] * 3
+
+
+def test_optimal_actions_lead_along_shortest_paths():
+    env = ring()
+    actions, distances = env.optimal_actions(), env.distances()
+    for state in np.flatnonzero(distances > 0):
+        assert distances[env.layout.next_state[state, actions[state]]] == distances[state] - 1
+    assert (actions[distances <= 0] == -1).all()

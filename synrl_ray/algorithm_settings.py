@@ -1,0 +1,130 @@
+"""Settings of the gradient algorithms as plain data (no torch import)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval
+
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPO:
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), on batched rollouts."""
+
+    name: Literal["ppo"] = "ppo"
+    lr: Positive = 1e-3
+    """Learning rate of Adam at the start."""
+    lr_decay: bool = True
+    """Anneal the learning rate linearly to zero at the last step."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    gae_lambda: Fraction = 0.95
+    """Lambda of generalised advantage estimation."""
+    train_batch_size: Count = 2048
+    """Environment steps for each update, over all env runners."""
+    minibatch_size: Count = 128
+    num_epochs: Count = 8
+    """Passes over each train batch."""
+    clip_param: Positive = 0.2
+    entropy_coeff: Annotated[float, Ge(0)] = 0.0
+    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
+    grad_clip: Positive = 0.5
+    """Bound on the global norm of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class A2C:
+    """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
+
+    name: Literal["a2c"] = "a2c"
+    lr: Positive = 7e-4
+    """Learning rate of RMSprop at the start."""
+    lr_decay: bool = True
+    """Anneal the learning rate linearly to zero at the last step."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    gae_lambda: Fraction = 1.0
+    """Lambda of generalised advantage estimation; 1 gives n-step returns."""
+    num_steps: Count = 5
+    """Environment steps of a fragment, in each environment."""
+    entropy_coeff: Annotated[float, Ge(0)] = 0.0
+    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
+    rmsprop_alpha: Fraction = 0.99
+    rmsprop_eps: Positive = 1e-5
+    """Epsilon, inside the root as in TensorFlow."""
+    grad_clip: Positive = 0.5
+    """Bound on the global norm of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reinforce:
+    """REINFORCE (Williams 1992, doi:10.1007/BF00992696): whole episodes, one in each environment, reward-to-go."""
+
+    name: Literal["reinforce"] = "reinforce"
+    lr: Positive = 3e-3
+    """Learning rate of Adam at the start."""
+    lr_decay: bool = True
+    """Anneal the learning rate linearly to zero at the last step."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    use_baseline: bool = True
+    """Subtract the critic's values from the rewards to go; without it, a truncated episode counts as ended there."""
+    entropy_coeff: Annotated[float, Ge(0)] = 0.0
+    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
+    grad_clip: Positive = 0.5
+    """Bound on the global norm of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DQN:
+    """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236) with RLlib's DQN, on a replay of transitions.
+
+    For policies without state: the replay keeps none.
+    """
+
+    name: Literal["dqn"] = "dqn"
+    lr: Positive = 1e-3
+    """Learning rate of Adam at the start."""
+    lr_decay: bool = True
+    """Anneal the learning rate linearly to zero at the last step."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    train_batch_size: Count = 64
+    """Transitions of each update."""
+    train_interval: Count = 256
+    """Environment steps between two trainings, over all environments."""
+    num_updates: Count = 128
+    """Updates of each training."""
+    replay_capacity: Count = 50_000
+    """Transitions in the replay."""
+    learning_starts: Count = 1_000
+    """Transitions in the replay before updates begin; after a resumption too, since checkpoints do not hold it."""
+    epsilon_start: Fraction = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: Fraction = 0.05
+    """Probability of a random action at the end of the schedule, which is linear, and after it."""
+    epsilon_steps: Count = 10_000
+    """Environment steps of the schedule."""
+    target_update: Count = 256
+    """Environment steps between hard updates of the target network; not used where ``tau`` is below 1."""
+    tau: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    """Share of the network that the target takes over: 1 for hard updates, less for a soft one after every update."""
+    double_q: bool = True
+    """Let the network choose the next action, and the target value it (van Hasselt et al. 2016, arXiv:1509.06461)."""
+    dueling: bool = False
+    """Compose the values of the critic and the actor's advantages (Wang et al. 2016, arXiv:1511.06581)."""
+    n_step: Count = 1
+    """Rewards that are summed before a value is taken from the target network."""
+    prioritised: bool = False
+    """Prefer transitions with large errors (Schaul et al. 2016, arXiv:1511.05952)."""
+    priority_alpha: Fraction = 0.6
+    """How much priorities count; used where ``prioritised``."""
+    priority_beta: Fraction = 0.4
+    """How much the loss corrects for them; used where ``prioritised``."""
+    grad_clip: Positive = 10.0
+    """Bound on the global norm of the gradient."""

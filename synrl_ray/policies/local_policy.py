@@ -1,0 +1,113 @@
+"""A trained local agent that acts without Ray, and its files: safetensors for weights, JSON for the rest.
+
+Legend: N observations.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import numpy as np
+from pydantic import Field, TypeAdapter
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from synrl_ray.errors import UserError
+from synrl_ray.files import write_atomically
+from synrl_ray.policies.local_agent import LocalAgent
+from synrl_ray.policies.local_agents import KINDS, LocalSettings, make_agent
+from synrl_ray.policies.maze_agent_config import RStdp
+from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE
+from synrl_ray.policies.spaces import space_from_json, space_to_json
+
+_FORMAT = "local-1"
+_SETTINGS: TypeAdapter[LocalSettings] = TypeAdapter(Annotated[LocalSettings, Field(discriminator="name")])
+
+
+class LocalPolicy:
+    """Acts greedily on numpy observations and learns nothing; it has no state.
+
+    Args:
+        agent: the trained agent.
+        settings: what it was made from.
+        observation_space, action_space: of a single environment.
+    """
+
+    def __init__(
+        self, agent: LocalAgent, settings: LocalSettings, observation_space: gym.Space, action_space: gym.Space
+    ) -> None:
+        self.agent, self.settings = agent, settings
+        self.observation_space, self.action_space = observation_space, action_space
+
+    @property
+    def kind(self) -> str:
+        """``"tabular"`` or ``"spiking"``."""
+        return KINDS[self.settings.name]
+
+    def initial_state(self, batch: int, /) -> np.ndarray:
+        """Nothing: ``[N, 0]``."""
+        return np.zeros((batch, 0), np.float32)
+
+    def act(
+        self, observations: np.ndarray, state: np.ndarray, /, *, deterministic: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best actions ``[N]`` for ``observations [N, ...]``, and the state as it was.
+
+        Raises:
+            ValueError: for an action by chance: agents explore in training only.
+        """
+        if not deterministic:
+            raise ValueError("a local agent explores in training only")
+        return self.agent.greedy(observations), state
+
+    def save(self, folder: Path, **metadata: Any) -> None:
+        """Write ``policy.safetensors`` and ``policy.json`` (with ``metadata`` in it), each atomically."""
+        weights = {name: tensor.contiguous() for name, tensor in self.agent.state_dict().items()}
+        description = {
+            "format": _FORMAT,
+            "settings": asdict(self.settings),
+            "observation_space": space_to_json(self.observation_space),
+            "action_space": space_to_json(self.action_space),
+            **metadata,
+        }
+        write_atomically(folder / WEIGHTS_FILE, save(weights))
+        write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
+
+
+def describes_local_policy(folder: Path) -> bool:
+    """Whether a folder holds a local agent rather than another policy."""
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    except (OSError, ValueError):
+        return False  # loading it will say what is wrong
+    return isinstance(description, dict) and str(description.get("format", "")).startswith("local")
+
+
+def load_local_policy(folder: str | Path) -> LocalPolicy:
+    """Inverse of :meth:`LocalPolicy.save`. Nothing in the folder is executed; Ray is not needed.
+
+    Raises:
+        UserError: if the files are missing or damaged.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+        if description["format"] != _FORMAT:
+            raise ValueError(f"format {description['format']!r} is not known")
+        settings = _SETTINGS.validate_json(json.dumps(description["settings"]))
+        spaces = (space_from_json(description["observation_space"]), space_from_json(description["action_space"]))
+        agent = make_agent(*spaces, settings=_untaught(settings))
+        agent.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, UserError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(f"the policy in {folder} is damaged ({reason})", "restore it or train again") from error
+    return LocalPolicy(agent, settings, *spaces)
+
+
+def _untaught(settings: LocalSettings) -> LocalSettings:
+    """A teacher is there in training only."""
+    return replace(settings, teach=False) if isinstance(settings, RStdp) else settings

@@ -1,0 +1,71 @@
+"""Settings of :class:`synrl_ray.policies.maze_agent.MazeAgent` as plain data (no torch import)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval
+
+from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, RewardPrediction, TeacherSignal, WeightBounds
+
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RStdp:
+    """Place cells to action neurons with winner-take-all, learning by reward-modulated STDP."""
+
+    name: Literal["r_stdp"] = "r_stdp"
+
+    steps_per_observation: Count = 10
+    """Simulation steps for each observation, K."""
+    dt: Positive = 1.0
+    """Simulation step, ms."""
+    encoding: Literal["lif", "poisson"] = "lif"
+    """Place cells as LIF neurons driven by their activity, the same spikes each time; or as Poisson neurons."""
+    place_gain: Positive = 0.5
+    """Of a place cell with activity 1: current in each simulation step (``lif``), or spike probability, at most 1
+    (``poisson``)."""
+    tau_mem: Positive = 10.0
+    """Membrane time constant of place cells and action neurons, ms."""
+    threshold: Positive = 0.8
+    """Of the action neurons; that of place cells is 1."""
+    neurons_per_action: Count = 1
+    initial_weight: float = 0.5
+    initial_spread: NonNegative = 0.01
+    """Half of the width of the uniform distribution of initial weights."""
+    bounds: WeightBounds = field(default_factory=WeightBounds)
+    """Of the weights from place cells to action neurons."""
+
+    rule: RewardModulatedSTDP = field(
+        default_factory=lambda: RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0), tau_e=10.0, lr=0.1)
+    )
+    """What changes these weights; ``rule.lr = 0`` switches STDP off."""
+    eligibility: bool = True
+    """Whether traces live on from one environment step to the next, within an episode; without, a reward meets the
+    spikes of its own step only."""
+    shuffle_spikes: bool = False
+    """Control: the rule sees every neuron's spikes of an observation in random order, as many as there were."""
+    modulator: Literal["td_error", "reward_prediction", "reward"] = "td_error"
+    """Third factor: the critic's TD error, the reward less its running mean, or the reward."""
+    prediction: RewardPrediction = field(default_factory=RewardPrediction)
+    """Of ``reward_prediction``."""
+    gamma: Fraction = 0.95
+    """Discount of an environment step, of the critic."""
+    critic_lr: NonNegative = 0.3
+    """Share of a TD error that one update takes away, where place cells do not overlap."""
+
+    noise_start: NonNegative = 0.2
+    """Standard deviation of the action neurons' current noise in each simulation step, at the start."""
+    noise_end: NonNegative = 0.2
+    """The same at the end of the schedule, which is linear, and after it."""
+    noise_steps: Count = 50_000
+    """Environment steps of the schedule."""
+    teach: bool = False
+    """Whether the teacher signal is on in training; it needs the right actions."""
+    teacher: TeacherSignal = field(default_factory=lambda: TeacherSignal(current=0.2, fade_steps=15_000))
+    """Strength and schedule, in environment steps, of the current into the neurons of the right action."""

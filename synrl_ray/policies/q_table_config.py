@@ -1,0 +1,55 @@
+"""Settings of tabular Q-learning as plain data (no torch import)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
+
+Count = Annotated[int, Ge(1)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+Rate = Annotated[float, Interval(gt=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QLearning:
+    """Tabular Q-learning (Watkins & Dayan 1992, doi:10.1007/BF00992698) with epsilon-greedy exploration.
+
+    Schedules are linear in the environment steps of the run, and stay at their ends.
+    """
+
+    name: Literal["q_learning"] = "q_learning"
+    lr: Rate = 1.0
+    """Step size at the start; 1 takes each target as it is, which suits environments without chance."""
+    lr_end: Rate | None = None
+    """Step size at the end of its schedule; where not given, it stays."""
+    lr_steps: Count = 1_000_000
+    """Environment steps of the step size's schedule."""
+    gamma: Fraction = 0.99
+    """Discount."""
+    epsilon_start: Fraction = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: Fraction = 0.1
+    """Probability of a random action at the end of its schedule."""
+    epsilon_steps: Count = 200_000
+    """Environment steps of the probability's schedule."""
+    initial_value: float = 0.0
+    """Every action value at the start, in units of return; above the true values it makes the agent explore."""
+
+    @property
+    def final_lr(self) -> float:
+        """Step size at the end of its schedule."""
+        return self.lr if self.lr_end is None else self.lr_end
+
+    def lr_at(self, env_steps: int) -> float:
+        """Step size after so many environment steps."""
+        return _linear(self.lr, self.final_lr, self.lr_steps, env_steps)
+
+    def epsilon_at(self, env_steps: int) -> float:
+        """Probability of a random action after so many environment steps."""
+        return _linear(self.epsilon_start, self.epsilon_end, self.epsilon_steps, env_steps)
+
+
+def _linear(start: float, end: float, num_steps: int, env_steps: int) -> float:
+    return start + (end - start) * min(1.0, env_steps / num_steps)

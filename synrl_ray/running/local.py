@@ -1,0 +1,114 @@
+"""Local learning as a run's task: an RLlib algorithm without gradients, and an agent that is judged exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from synrl_ray.envs.tabular import TransitionTable
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import LocalExperiment, QLearning
+from synrl_ray.policies.local_policy import LocalPolicy
+from synrl_ray.running.exact import exact_judge
+from synrl_ray.running.local_result import combine_local, draw_local, finish_local, roll_out
+from synrl_ray.running.rllib_task import RLlibTask, build, check_shares, finite
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.spec import RunSpec
+
+
+class LocalTask(RLlibTask):
+    """Trains an agent that learns where it acts."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        from synrl_ray.algorithms.local import local_config
+
+        self.spec = spec
+        self.experiment = local_experiment(spec)
+        self.total = self.experiment.stopping.env_steps
+        self.interval = self.experiment.evaluation.interval_steps
+        self.judge = exact_judge(self.experiment.environment)
+        self.algorithm = build(
+            local_config(
+                self.experiment, seed=spec.seed, num_workers=spec.num_workers, has_table=self.judge is not None
+            )
+        )
+
+    @staticmethod
+    def check(spec: RunSpec) -> None:
+        """Raise :class:`UserError` if the environment cannot be made, or the agent cannot learn in it."""
+        from synrl_ray.algorithms.local import check_agent
+
+        experiment = local_experiment(spec)
+        environment = experiment.environment
+        for name in ("preprocessing", "reward_scale", "normalise_rewards"):
+            if getattr(environment, name) not in (None, 1.0, False):
+                raise UserError(f"{name} means nothing for {experiment.algorithm.name}", "leave it out")
+        check_agent(experiment)
+        if isinstance(experiment.algorithm, QLearning):
+            TransitionTable.from_id(environment.id, environment.kwargs)
+        check_shares(environment, spec.num_workers)
+
+    @staticmethod
+    def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
+        """Returns over all seeds' episodes, regret over seeds."""
+        return combine_local(results, local_experiment(spec).target)
+
+    @staticmethod
+    def draw(folders: Sequence[RunFolder], path: Path) -> None:
+        """Regret and return against environment steps."""
+        draw_local(folders, path)
+
+    def evaluate(self) -> dict[str, float]:
+        """The exact score of the greedy policy; where there is no table, greedy episodes."""
+        policy = self.policy()
+        if self.judge is None:
+            protocol = self.experiment.evaluation
+            summary = roll_out(
+                policy,
+                self.experiment.environment,
+                episodes=protocol.interim_episodes,
+                seed=protocol.first_seed + protocol.episodes,  # never those of the final evaluation
+            ).summary()
+            low, high = summary.ci95
+            return {
+                "evaluation_return_mean": summary.mean,
+                "evaluation_return_low": low,
+                "evaluation_return_high": high,
+            }
+        score = self.judge.score(policy.agent)
+        figures = {"evaluation_regret": finite(score.regret), "evaluation_value": finite(score.value)}
+        return {name: value for name, value in figures.items() if value is not None}  # may be infinite without a limit
+
+    def is_solved(self, row: dict[str, Any]) -> bool:
+        """Whether the exact regret allows training to end."""
+        wanted, reached = self.experiment.stopping.regret, row.get("evaluation_regret")
+        return wanted is not None and reached is not None and reached <= wanted
+
+    def policy(self) -> LocalPolicy:
+        """The policy as it is now."""
+        module = self.algorithm.get_module()
+        return LocalPolicy(module.agent, self.experiment.algorithm, module.observation_space, module.action_space)
+
+    def export(self, folder: Path) -> None:
+        """The policy with the environment that it was trained on."""
+        environment = self.experiment.environment
+        self.policy().save(
+            folder,
+            experiment=self.experiment.id,
+            environment={"id": environment.id, "kwargs": dict(environment.kwargs)},
+        )
+
+    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+        """Judge by the experiment's protocol, and exactly."""
+        return finish_local(folder, self.spec, self.trained, position, self.judge)
+
+    def _own_columns(self, result: dict[str, Any]) -> dict[str, float | None]:
+        """The agent's diagnostics."""
+        diagnostics = result["env_runners"].get("plasticity", {})
+        return {f"plasticity_{name}": finite(value) for name, value in diagnostics.items()}
+
+
+def local_experiment(spec: RunSpec) -> LocalExperiment:
+    """The run's experiment, known to be one of local learning."""
+    return cast(LocalExperiment, spec.experiment)

@@ -1,0 +1,93 @@
+"""What runs of RLlib algorithms share."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import Environment
+from synrl_ray.running.task import Measured
+
+if TYPE_CHECKING:
+    from ray.rllib.algorithms import Algorithm
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+
+class RLlibTask:
+    """Trains with an RLlib algorithm."""
+
+    unit = "env_steps"
+    algorithm: Algorithm
+
+    def train_once(self) -> Measured:
+        """One iteration of RLlib; only what a row needs of its nested result."""
+        result = self.algorithm.train()
+        runners = result["env_runners"]
+        return Measured(
+            steps=int(result["num_env_steps_sampled_lifetime"]),
+            episodes=int(finite(runners.get("num_episodes")) or 0),  # NaN where none ended after a restart
+            row={
+                "return_mean": finite(runners.get("episode_return_mean")),
+                "episode_length_mean": finite(runners.get("episode_len_mean")),
+                **self._own_columns(result),
+                **{name: int(finite(result.get(f"num_{name}")) or 0) for name in ("env_failures", "runner_restarts")},
+                **{
+                    f"seconds_{name}": finite(where.get("seconds", {}).get(name))
+                    for name, where in (("environment", runners), ("policy", runners), ("learner", result))
+                },
+            },
+            notices=tuple(self.algorithm.faults.take_notices()) if hasattr(self.algorithm, "faults") else (),
+        )
+
+    def save(self, path: Path) -> None:
+        """RLlib's checkpoint."""
+        self.algorithm.save_to_path(path.absolute())
+
+    def restore(self, path: Path) -> None:
+        """From RLlib's checkpoint."""
+        self.algorithm.restore_from_path(path.absolute())
+
+    def policy(self) -> Any:
+        """The policy as it is now."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop the actors."""
+        self.trained = self.policy()
+        self.algorithm.stop()
+        shutil.rmtree(self.algorithm.logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
+
+    def _own_columns(self, result: dict[str, Any]) -> dict[str, float | None]:
+        """Columns that only this kind of task has."""
+        return {}
+
+
+def build(config: AlgorithmConfig) -> Any:
+    """The algorithm, with RLlib's log kept quiet."""
+    import torch
+
+    torch.set_num_threads(1)
+    logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # what goes wrong arrives as an exception
+    algorithm = config.build_algo()
+    logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # building it has set its own
+    return algorithm
+
+
+def check_shares(environment: Environment, num_workers: int) -> None:
+    """Raise :class:`UserError` if the environments cannot be divided among the workers."""
+    num_envs, workers = environment.num_envs, max(1, num_workers)
+    if num_envs % workers:
+        raise UserError(
+            f"{num_envs} environments cannot be shared by {workers} workers", "set num_envs to a multiple of them"
+        )
+
+
+def finite(value: Any) -> float | None:
+    """A number, or ``None`` for NaN and infinity, which JSON does not have."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)

@@ -1,0 +1,87 @@
+"""Runs of local learning: files, exact scores, resuming, several env runners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synrl_ray.experiment import AnyExperiment
+from synrl_ray.overrides import apply_overrides
+from synrl_ray.policies.local_policy import load_local_policy
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.evaluating import evaluate_folder
+from synrl_ray.running.local import LocalTask
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.training import train_run
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
+
+SMALL = ["steps_per_iteration=20000", "interval_steps=40000", "evaluation.episodes=5"]
+
+
+def _spec(*settings: str, num_workers: int = 0) -> RunSpec:
+    experiment: AnyExperiment = apply_overrides(get_experiment("taxi-q-learning"), [*SMALL, *settings])
+    return RunSpec(experiment=experiment, policy="tabular", seed=0, num_workers=num_workers)
+
+
+def test_a_run_learns_taxi_and_leaves_every_file(tmp_path: Path) -> None:
+    spec = _spec("env_steps=300000")
+    folder = RunFolder.create(tmp_path / "run", spec)
+    result = train_run(folder, spec)
+    names = {path.name for path in folder.path.iterdir()}
+    assert names == {
+        "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "return_curve.png", "policy.json",
+        "policy.safetensors", "checkpoint", "tensorboard",
+    }  # fmt: skip
+    assert result["regret"] == 0.0
+    assert result["value"] == pytest.approx(7.93)
+    assert result["env_steps"] == 300_000
+    assert result["env_steps_to_target"] <= 280_000
+    rows = folder.metrics()
+    assert rows[-1]["plasticity_epsilon"] == pytest.approx(0.1)
+    assert evaluate_folder(folder.path, episodes=2, seed=None)["regret"] == 0.0
+    assert load_local_policy(folder.path).agent.greedy(np.arange(500)).shape == (500,)
+
+
+def test_training_may_end_at_a_regret(tmp_path: Path) -> None:
+    spec = _spec("env=CliffWalking-v1", "stopping.regret=0", "env_steps=1000000")
+    folder = RunFolder.create(tmp_path / "run", spec)
+    result = train_run(folder, spec)
+    assert result["regret"] == 0.0
+    assert result["env_steps"] < 500_000
+
+
+def test_resumed_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    first = LocalTask(_spec())
+    for _ in range(2):
+        before = first.train_once()
+    first.save(tmp_path / "checkpoint")
+    table = first.policy().agent.q.clone()
+    first.close()
+
+    second = LocalTask(_spec())
+    second.restore(tmp_path / "checkpoint")
+    np.testing.assert_array_equal(second.policy().agent.q.numpy(), table.numpy())
+    after = second.train_once()
+    second.close()
+    assert (before.steps, after.steps) == (40_000, 60_000)
+    assert after.row["plasticity_epsilon"] == pytest.approx(1 - 0.9 * 60_000 / 100_000)
+
+
+def test_two_runners_learn_one_table(tmp_path: Path) -> None:
+    spec = _spec("env_steps=600000", num_workers=2)
+    task = LocalTask(spec)
+    for _ in range(30):
+        measured = task.train_once()
+    assert measured.steps == 600_000
+    group = task.algorithm.env_runner_group
+    tables = group.foreach_env_runner(lambda runner: runner.module.agent.q.numpy().copy(), local_env_runner=False)
+    table = task.algorithm.learner_group._learner.module["default_policy"].unwrapped().agent.q.numpy()
+    assert len(tables) == 2
+    for other in tables:
+        np.testing.assert_array_equal(other, table)
+    assert task.evaluate()["evaluation_regret"] == 0.0
+    task.close()
