@@ -20,7 +20,7 @@ experiment = Experiment(
     spiking=SpikingPolicy(hidden_sizes=(64, 64), steps_per_observation=4),
     ann=AnnPolicy(hidden_sizes=(64, 64)),
     algorithm=DQN(lr=1e-3, train_batch_size=128, train_interval=64, num_updates=32, target_update=256, n_step=3),
-    stopping=Stopping(env_steps=60_000, mean_return=495.0),  # further updates can undo what has been learned
+    stopping=Stopping(env_steps=120_000, mean_return=495.0),  # further updates can undo what has been learned
     evaluation=Evaluation(episodes=100, interval_steps=5_000, interim_episodes=50),
     target=Target(mean_return=475.0, source="Gymnasium's reward threshold of CartPole-v1"),
     search_space={

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import gymnasium as gym
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
@@ -13,6 +14,7 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.policy.sample_batch import MultiAgentBatch
 from torch import Tensor
 
+from synrl_ray.algorithms.fused_loss import fits, fused_ppo_loss
 from synrl_ray.algorithms.losses import Terms, policy_gradient_loss, ppo_loss
 from synrl_ray.algorithms.rmsprop import RMSpropTF
 from synrl_ray.algorithms.train_batch import Batch, minibatches
@@ -30,8 +32,8 @@ class RolloutLearner(TorchLearner):
     _minibatches: Iterator[Batch]
 
     @abstractmethod
-    def loss(self, config: Any, columns: dict[str, Tensor]) -> Terms:
-        """The loss from ``logp, entropy, values`` and the batch's columns, each ``[M]``."""
+    def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
+        """The loss from distribution inputs, actions, ``values`` and the batch's columns, of M steps."""
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """RMSprop or Adam, as the configuration says."""
@@ -67,13 +69,9 @@ class RolloutLearner(TorchLearner):
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
     ) -> Tensor:
         """The algorithm's loss over the valid steps, checked."""
-        module = self.module[module_id].unwrapped()
-        logp, entropy = logp_and_entropy(
-            module.action_space, fwd_out[Columns.ACTION_DIST_INPUTS], batch[Columns.ACTIONS]
-        )
-        columns = {
-            "logp": logp,
-            "entropy": entropy,
+        columns: dict[str, Any] = {
+            "inputs": fwd_out[Columns.ACTION_DIST_INPUTS],
+            "actions": batch[Columns.ACTIONS],
             "values": fwd_out[Columns.EMBEDDINGS],
             "old_logp": batch[Columns.ACTION_LOGP],
             "advantages": batch[Columns.ADVANTAGES],
@@ -81,7 +79,7 @@ class RolloutLearner(TorchLearner):
         }
         if Columns.LOSS_MASK in batch:
             columns = {name: column[batch[Columns.LOSS_MASK]] for name, column in columns.items()}
-        self._terms = self.loss(config, columns)
+        self._terms = self.loss(config, self.module[module_id].unwrapped().action_space, **columns)
         total = self._terms.total
         if not torch.isfinite(total):
             name = first_not_finite({"batch": batch, "network output": fwd_out}) or "the total loss"
@@ -99,23 +97,28 @@ class RolloutLearner(TorchLearner):
 class PPOLearner(RolloutLearner):
     """The clipped surrogate objective."""
 
-    def loss(self, config: Any, columns: dict[str, Tensor]) -> Terms:
+    def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
         """See :func:`synrl_ray.algorithms.losses.ppo_loss`."""
-        return ppo_loss(
-            **columns,
-            clip_param=config.clip_param,
-            value_coeff=config.vf_loss_coeff,
-            entropy_coeff=config.entropy_coeff,
-        )
+        settings: dict[str, Any] = {
+            "clip_param": config.clip_param,
+            "value_coeff": config.vf_loss_coeff,
+            "entropy_coeff": config.entropy_coeff,
+        }
+        if fits(action_space, inputs):
+            return fused_ppo_loss(logits=inputs, actions=actions, **columns, **settings)
+        logp, entropy = logp_and_entropy(action_space, inputs, actions)
+        return ppo_loss(logp=logp, entropy=entropy, **columns, **settings)
 
 
 class PolicyGradientLearner(RolloutLearner):
     """The plain policy gradient of A2C and REINFORCE."""
 
-    def loss(self, config: Any, columns: dict[str, Tensor]) -> Terms:
+    def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
         """See :func:`synrl_ray.algorithms.losses.policy_gradient_loss`."""
         del columns["old_logp"]
-        return policy_gradient_loss(**columns, value_coeff=config.vf_loss_coeff, entropy_coeff=config.entropy_coeff)
+        logp, entropy = logp_and_entropy(action_space, inputs, actions)
+        coefficients = {"value_coeff": config.vf_loss_coeff, "entropy_coeff": config.entropy_coeff}
+        return policy_gradient_loss(logp=logp, entropy=entropy, **columns, **coefficients)
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer, grad_clip: float | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from synrl_ray.plasticity.config import PairSTDP, Checked
+from synrl_ray.plasticity.config import Checked, PairSTDP
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]

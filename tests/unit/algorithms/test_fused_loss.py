@@ -1,0 +1,61 @@
+"""PPO's fused loss against its equations and autograd."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from synrl_ray.algorithms.fused_loss import fits, fused_ppo_loss
+from synrl_ray.algorithms.losses import ppo_loss
+from synrl_ray.sampling.distributions import logp_and_entropy
+
+SETTINGS = {"clip_param": 0.2, "value_coeff": 0.7, "entropy_coeff": 0.03}
+
+
+def batch(num_steps=300, num_actions=5, spread=1.0):
+    generator = torch.Generator().manual_seed(num_steps)
+    logits = torch.randn(num_steps, num_actions, generator=generator) * 3
+    actions = torch.randint(num_actions, (num_steps,), generator=generator)
+    logp, _ = logp_and_entropy(gym.spaces.Discrete(num_actions), logits, actions)
+    columns = {
+        "old_logp": logp + torch.randn(num_steps, generator=generator) * spread,  # ratios on both sides of the clip
+        "advantages": torch.randn(num_steps, generator=generator),
+        "values": torch.randn(num_steps, generator=generator),
+        "value_targets": torch.randn(num_steps, generator=generator),
+    }
+    return logits.requires_grad_(), actions, columns
+
+
+@pytest.mark.parametrize("shape", [(300,), (20, 15)])
+@pytest.mark.parametrize("num_actions", [2, 5])
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_terms_and_gradients_are_those_of_the_equations(shape, num_actions, spread):
+    logits, actions, columns = batch(num_actions=num_actions, spread=spread)
+    columns["values"].requires_grad_()
+    logp, entropy = logp_and_entropy(gym.spaces.Discrete(num_actions), logits.double(), actions)
+    doubles = {name: column.double() for name, column in columns.items()}
+    expected = ppo_loss(logp=logp, entropy=entropy, **doubles, **SETTINGS)
+    expected_grads = torch.autograd.grad(expected.total, (logits, columns["values"]))
+
+    shaped = {name: column.view(shape) for name, column in columns.items()}
+    terms = fused_ppo_loss(logits=logits.view(*shape, num_actions), actions=actions.view(shape), **shaped, **SETTINGS)
+    for name in ("total", "policy", "value", "entropy"):
+        assert getattr(terms, name).item() == pytest.approx(getattr(expected, name).item(), abs=1e-6), name
+    grads = torch.autograd.grad(2 * terms.total, (logits, columns["values"]))
+    for grad, wanted in zip(grads, expected_grads, strict=True):
+        torch.testing.assert_close(grad, 2 * wanted, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["logits", "old_logp", "advantages", "values", "value_targets"])
+def test_what_is_not_finite_makes_the_total_so(name):
+    logits, actions, columns = batch()
+    tensors = {"logits": logits.detach(), **columns}
+    tensors[name].view(-1)[7] = float("nan")
+    assert not torch.isfinite(fused_ppo_loss(actions=actions, **tensors, **SETTINGS).total)
+
+
+def test_only_logits_in_single_precision_fit():
+    discrete, box = gym.spaces.Discrete(3), gym.spaces.Box(-1, 1, (3,), np.float32)
+    assert fits(discrete, torch.zeros(2, 3))
+    assert not fits(box, torch.zeros(2, 6))
+    assert not fits(discrete, torch.zeros(2, 3, dtype=torch.float64))
