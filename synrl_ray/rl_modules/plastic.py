@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.torch import TorchRLModule
+from ray.rllib.utils.numpy import convert_to_numpy
 from torch import Tensor
 
 from synrl_ray.errors import NonFiniteError, UserError
@@ -82,9 +83,14 @@ class PlasticWeights(TorchRLModule):
 
     _base: dict[str, Tensor] | None = None
 
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """All weights in their own precision; RLlib's would send float64 as float32."""
+        state: dict[str, Any] = convert_to_numpy(self.state_dict(), reduce_type=False)
+        return state
+
     def set_state(self, state: Any) -> None:
-        """Take weights that arrive; changes count from them."""
-        super().set_state(state)
+        """Take weights that arrive, in their own precision; changes count from them."""
+        self.load_state_dict({name: torch.as_tensor(np.array(value)) for name, value in state.items()})
         self._base = _copies(self.plastic_weights())
 
 
@@ -164,9 +170,12 @@ def commit_deltas(algorithm: Any, parts: Sequence[tuple[Deltas, int]], merge: Me
         NonFiniteError: for a change that is not finite; the weights stay as they are.
     """
     merged = merge_deltas(parts, merge)
-    algorithm.learner_group.foreach_learner(
-        lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().commit(merged)
-    )
+
+    def commit(learner: Any) -> None:
+        learner.module[DEFAULT_MODULE_ID].unwrapped().commit(merged)
+        learner._weights_seq_no += 1  # RLlib's runners ignore weights whose number they have
+
+    algorithm.learner_group.foreach_learner(commit)
     algorithm.env_runner_group.sync_weights(from_worker_or_learner_group=algorithm.learner_group)
     return merged
 
