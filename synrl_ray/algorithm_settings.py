@@ -13,16 +13,34 @@ Fraction = Annotated[float, Interval(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPO:
-    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), on batched rollouts."""
+class Gradient:
+    """What all gradient algorithms share."""
 
-    name: Literal["ppo"] = "ppo"
     lr: Positive = 1e-3
     """Learning rate of Adam at the start."""
     lr_decay: bool = True
     """Anneal the learning rate linearly to zero at the last step."""
     gamma: Fraction = 0.99
     """Discount."""
+    grad_clip: Positive
+    """Bound on the global norm of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyGradient(Gradient):
+    """What the algorithms of an actor and a critic share."""
+
+    entropy_coeff: Annotated[float, Ge(0)] = 0.0
+    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
+    grad_clip: Positive = 0.5
+    """Bound on the global norm of the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPO(PolicyGradient):
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), on batched rollouts."""
+
+    name: Literal["ppo"] = "ppo"
     gae_lambda: Fraction = 0.95
     """Lambda of generalised advantage estimation."""
     train_batch_size: Count = 2048
@@ -31,69 +49,43 @@ class PPO:
     num_epochs: Count = 8
     """Passes over each train batch."""
     clip_param: Positive = 0.2
-    entropy_coeff: Annotated[float, Ge(0)] = 0.0
-    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
-    grad_clip: Positive = 0.5
-    """Bound on the global norm of the gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class A2C:
+class A2C(PolicyGradient):
     """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
 
     name: Literal["a2c"] = "a2c"
     lr: Positive = 7e-4
     """Learning rate of RMSprop at the start."""
-    lr_decay: bool = True
-    """Anneal the learning rate linearly to zero at the last step."""
-    gamma: Fraction = 0.99
-    """Discount."""
     gae_lambda: Fraction = 1.0
     """Lambda of generalised advantage estimation; 1 gives n-step returns."""
     num_steps: Count = 5
     """Environment steps of a fragment, in each environment."""
-    entropy_coeff: Annotated[float, Ge(0)] = 0.0
-    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
     rmsprop_alpha: Fraction = 0.99
     rmsprop_eps: Positive = 1e-5
     """Epsilon, inside the root as in TensorFlow."""
-    grad_clip: Positive = 0.5
-    """Bound on the global norm of the gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reinforce:
+class Reinforce(PolicyGradient):
     """REINFORCE (Williams 1992, doi:10.1007/BF00992696): whole episodes, one in each environment, reward-to-go."""
 
     name: Literal["reinforce"] = "reinforce"
     lr: Positive = 3e-3
     """Learning rate of Adam at the start."""
-    lr_decay: bool = True
-    """Anneal the learning rate linearly to zero at the last step."""
-    gamma: Fraction = 0.99
-    """Discount."""
     use_baseline: bool = True
     """Subtract the critic's values from the rewards to go; without it, a truncated episode counts as ended there."""
-    entropy_coeff: Annotated[float, Ge(0)] = 0.0
-    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
-    grad_clip: Positive = 0.5
-    """Bound on the global norm of the gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DQN:
+class DQN(Gradient):
     """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236) with RLlib's DQN, on a replay of transitions.
 
     For policies without state: the replay keeps none.
     """
 
     name: Literal["dqn"] = "dqn"
-    lr: Positive = 1e-3
-    """Learning rate of Adam at the start."""
-    lr_decay: bool = True
-    """Anneal the learning rate linearly to zero at the last step."""
-    gamma: Fraction = 0.99
-    """Discount."""
     train_batch_size: Count = 64
     """Transitions of each update."""
     train_interval: Count = 256

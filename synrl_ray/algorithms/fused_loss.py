@@ -6,7 +6,6 @@ Legend: M steps, A actions.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import gymnasium as gym
@@ -48,23 +47,18 @@ def fused_ppo_loss(
     return Terms(total, policy, value, entropy)
 
 
-@cache
-def _kernel() -> Any:
-    from synrl_ray.algorithms.ppo_kernel import ppo  # numba takes half a second to import
-
-    return ppo
-
-
 class _FusedPPO(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, values: Tensor, actions: Tensor, old_logp: Tensor, advantages: Tensor,
         value_targets: Tensor, settings: tuple[float, float, float],
     ) -> tuple[Tensor, ...]:  # fmt: skip
+        from synrl_ray.algorithms.ppo_kernel import ppo  # numba takes half a second to import
+
         grad_logits, grad_values = torch.empty_like(logits), torch.empty_like(values)
         columns = (logits, values, actions, old_logp, advantages, value_targets)
         arrays = [column.detach().contiguous().numpy() for column in columns]
-        policy, value, entropy = _kernel()(*arrays, *settings, grad_logits.numpy(), grad_values.numpy())
+        policy, value, entropy = ppo(*arrays, *settings, grad_logits.numpy(), grad_values.numpy())
         _, value_coeff, entropy_coeff = settings
         ctx.save_for_backward(grad_logits, grad_values)
         terms = torch.tensor([policy + value_coeff * value - entropy_coeff * entropy, policy, value, entropy])

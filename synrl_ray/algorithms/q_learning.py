@@ -33,11 +33,14 @@ class QLearningConfig(PlasticConfig):
 
     def q_learning(self, **settings: Any) -> QLearningConfig:
         """Set those of :class:`~synrl_ray.policies.q_table_config.QLearning`; the others return to their defaults."""
-        make = partial(make_agent, settings=QLearning(**settings))
-        self.rl_module(rl_module_spec=RLModuleSpec(module_class=LocalModule, model_config={"make": make}))
+        self.rl_module(rl_module_spec=_table(QLearning(**settings)))
         return self
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         """A table of action values."""
-        make = partial(make_agent, settings=QLearning())
-        return RLModuleSpec(module_class=LocalModule, model_config={"make": make})
+        return _table(QLearning())
+
+
+def _table(settings: QLearning) -> RLModuleSpec:
+    make = partial(make_agent, settings=settings)
+    return RLModuleSpec(module_class=LocalModule, model_config={"make": make})

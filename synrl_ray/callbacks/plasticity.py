@@ -13,12 +13,11 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from synrl_ray.errors import UserError
-from synrl_ray.plasticity.merging import Deltas, Merge
+from synrl_ray.plasticity.merging import Deltas, Merge, merge_deltas
 from synrl_ray.rl_modules.plastic import Transition, TransitionLearner, commit_deltas
+from synrl_ray.sampling.metrics import log_plasticity
 
 _KEPT = "plastic_part"
-PLASTICITY = "plasticity"
-"""Where the module's diagnostics are reported."""
 
 
 class PlasticityCallback(RLlibCallback):
@@ -68,12 +67,9 @@ class PlasticityCallback(RLlibCallback):
     def on_sample_end(self, *, env_runner: Any, metrics_logger: Any, samples: Any, **kwargs: Any) -> None:
         """Keep what has changed until it is collected."""
         module = learner_of(env_runner.module)
-        delta, steps = module.take_delta(), _num_steps(samples)
-        if kept := getattr(env_runner, _KEPT, None):
-            delta, steps = {name: kept[0][name] + change for name, change in delta.items()}, kept[1] + steps
-        setattr(env_runner, _KEPT, (delta, steps))
-        for name, value in module.plastic_metrics().items():
-            metrics_logger.log_value((PLASTICITY, name), value, window=1)
+        parts = [*filter(None, [_collect(env_runner)]), (module.take_delta(), _num_steps(samples))]
+        setattr(env_runner, _KEPT, (merge_deltas(parts, "sum"), sum(steps for _, steps in parts)))
+        log_plasticity(metrics_logger, module.plastic_metrics())
 
     def on_train_result(self, *, algorithm: Any, **kwargs: Any) -> None:
         """Merge, commit, synchronise."""

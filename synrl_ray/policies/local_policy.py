@@ -21,7 +21,7 @@ from synrl_ray.files import write_atomically
 from synrl_ray.policies.local_agent import LocalAgent
 from synrl_ray.policies.local_agents import KINDS, LocalSettings, make_agent
 from synrl_ray.policies.maze_agent_config import RStdp
-from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE
+from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE, format_of
 from synrl_ray.policies.spaces import space_from_json, space_to_json
 
 _FORMAT = "local-1"
@@ -80,11 +80,7 @@ class LocalPolicy:
 
 def describes_local_policy(folder: Path) -> bool:
     """Whether a folder holds a local agent rather than another policy."""
-    try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text())
-    except (OSError, ValueError):
-        return False  # loading it will say what is wrong
-    return isinstance(description, dict) and str(description.get("format", "")).startswith("local")
+    return format_of(folder).startswith("local")
 
 
 def load_local_policy(folder: str | Path) -> LocalPolicy:

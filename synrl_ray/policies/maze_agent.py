@@ -46,6 +46,7 @@ from synrl_ray.policies.local_agent import LocalAgent
 from synrl_ray.policies.maze_agent_config import RStdp
 from synrl_ray.policies.maze_agent_spikes import place_spikes, poisson_spikes, shuffled_in_time, winner_take_all
 from synrl_ray.policies.maze_agent_tally import Tally
+from synrl_ray.policies.schedules import linear
 
 
 class MazeAgent(LocalAgent):
@@ -174,8 +175,7 @@ class MazeAgent(LocalAgent):
 
     def noise(self, steps: int) -> float:
         """Standard deviation of the current noise after ``steps`` environment steps."""
-        done = min(1.0, steps / self.config.noise_steps)
-        return self.config.noise_start + done * (self.config.noise_end - self.config.noise_start)
+        return linear(self.config.noise_start, self.config.noise_end, self.config.noise_steps, steps)
 
     def bounded(self, name: str, weight: Tensor) -> Tensor:
         """Action weights within their bounds; a critic has none."""

@@ -134,6 +134,15 @@ def _all_within(observations: np.ndarray, space: spaces.Discrete) -> bool:
     return bool(np.all((observations >= low) & (observations < low + size)))
 
 
+def format_of(folder: Path) -> str:
+    """The format that a folder's description names; empty where there is none: loading it will say what is wrong."""
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(description.get("format", "")) if isinstance(description, dict) else ""
+
+
 def load_policy(folder: str | Path) -> Policy:
     """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
 

@@ -1,4 +1,4 @@
-"""Settings of tabular Q-learning as plain data (no torch import)."""
+"""Settings of Q-learning on a table as plain data (no torch import)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
+from synrl_ray.policies.schedules import linear
+
 Count = Annotated[int, Ge(1)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 Rate = Annotated[float, Interval(gt=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class QLearning:
-    """Tabular Q-learning (Watkins & Dayan 1992, doi:10.1007/BF00992698) with epsilon-greedy exploration.
+class ActionValues:
+    """What learners of action values by TD errors share.
 
     Schedules are linear in the environment steps of the run, and stay at their ends.
     """
 
-    name: Literal["q_learning"] = "q_learning"
     lr: Rate = 1.0
     """Step size at the start; 1 takes each target as it is, which suits environments without chance."""
     lr_end: Rate | None = None
@@ -44,12 +45,15 @@ class QLearning:
 
     def lr_at(self, env_steps: int) -> float:
         """Step size after so many environment steps."""
-        return _linear(self.lr, self.final_lr, self.lr_steps, env_steps)
+        return linear(self.lr, self.final_lr, self.lr_steps, env_steps)
 
     def epsilon_at(self, env_steps: int) -> float:
         """Probability of a random action after so many environment steps."""
-        return _linear(self.epsilon_start, self.epsilon_end, self.epsilon_steps, env_steps)
+        return linear(self.epsilon_start, self.epsilon_end, self.epsilon_steps, env_steps)
 
 
-def _linear(start: float, end: float, num_steps: int, env_steps: int) -> float:
-    return start + (end - start) * min(1.0, env_steps / num_steps)
+@dataclass(frozen=True, kw_only=True)
+class QLearning(ActionValues):
+    """Tabular Q-learning (Watkins & Dayan 1992, doi:10.1007/BF00992698) with epsilon-greedy exploration."""
+
+    name: Literal["q_learning"] = "q_learning"

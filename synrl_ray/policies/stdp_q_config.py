@@ -6,25 +6,22 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt
 
 from synrl_ray.plasticity.config import Checked, PairSTDP
+from synrl_ray.policies.q_table_config import ActionValues, Count, Fraction
+from synrl_ray.policies.schedules import linear
 
-Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
-Fraction = Annotated[float, Interval(ge=0, le=1)]
-Rate = Annotated[float, Interval(gt=0, le=1)]
 
 MAX_TRACE_LENGTH = 10_000
 _TRACE_LEFT = 1e-6  # of a tag, when it is forgotten
 
 
 @dataclass(frozen=True, kw_only=True)
-class StdpQ(Checked):
+class StdpQ(ActionValues, Checked):
     """Q-learning and reward-modulated STDP on the same weights; see :mod:`synrl_ray.policies.stdp_q`.
-
-    Every schedule is linear in the environment steps of the run, and stays at its end.
 
     Raises:
         ValueError: for a number out of its range; a base current too small for a spike within the decision; an
@@ -32,23 +29,16 @@ class StdpQ(Checked):
     """
 
     name: Literal["stdp_q"] = "stdp_q"
-    lr: Rate = 1.0
-    """Learning rate of the TD term at the start; 1 takes each target as it is, which suits environments without
-    chance."""
-    lr_end: Rate | None = None
-    """The same at the end of its schedule; where not given, it stays."""
     lr_steps: Count = 100_000
-    """Environment steps of the schedule."""
+    """Environment steps of the step size's schedule."""
     gamma: Fraction = 1.0
     """Discount."""
-    initial_value: float = 0.0
-    """Every weight at the start, in units of return; above the true values it makes the agent explore."""
     epsilon_start: Fraction = 0.15
     """Probability of a random action at the start."""
     epsilon_end: Fraction = 0.15
     """Probability of a random action at the end of its schedule."""
     epsilon_steps: Count = 100_000
-    """Environment steps of the schedule."""
+    """Environment steps of the probability's schedule."""
     steps_per_observation: Annotated[int, Ge(2)] = 10
     """K, simulation steps of a decision: the state's spike in the first, membranes integrate in the others."""
     dt: Positive = 1.0
@@ -113,18 +103,6 @@ class StdpQ(Checked):
         """Decisions after which less than a millionth of a tag is left."""
         return max(1, math.ceil(math.log(_TRACE_LEFT) / math.log(self.trace_decay))) if self.trace_decay else 1
 
-    def lr_at(self, env_steps: int) -> float:
-        """Learning rate after so many environment steps."""
-        return _linear(self.lr, self.lr if self.lr_end is None else self.lr_end, self.lr_steps, env_steps)
-
-    def epsilon_at(self, env_steps: int) -> float:
-        """Probability of a random action after so many environment steps."""
-        return _linear(self.epsilon_start, self.epsilon_end, self.epsilon_steps, env_steps)
-
     def stdp_weight_at(self, env_steps: int) -> float:
         """Factor of the STDP term after so many environment steps."""
-        return _linear(self.stdp_weight, self.stdp_weight_end, self.stdp_steps, env_steps)
-
-
-def _linear(start: float, end: float, num_steps: int, env_steps: int) -> float:
-    return start + (end - start) * min(1.0, env_steps / num_steps)
+        return linear(self.stdp_weight, self.stdp_weight_end, self.stdp_steps, env_steps)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.rl_modules.plastic import PlasticPolicyModule
+from synrl_ray.rl_modules.plastic import PlasticWeights
 
 
-class LocalModule(PlasticPolicyModule):
+class LocalModule(PlasticWeights):
     """An agent that learns by itself.
 
     ``model_config`` has ``make``, which makes the agent from the spaces::
@@ -27,14 +27,14 @@ class LocalModule(PlasticPolicyModule):
         self.plastic_weights()  # refuses names that do not exist
 
     def act(self, observations: np.ndarray, starts: np.ndarray, steps: int, generator: torch.Generator) -> np.ndarray:
-        """Choose actions and explore."""
+        """See :meth:`LocalAgent.act`."""
         with torch.no_grad():
             return self.agent.act(observations, starts, steps, generator)
 
     def learn(
         self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, valid: np.ndarray, observations: Any
     ) -> None:
-        """Change the weights."""
+        """See :meth:`LocalAgent.learn`."""
         with torch.no_grad():
             self.agent.learn(rewards, terminated, truncated, valid, observations)
 
@@ -45,3 +45,6 @@ class LocalModule(PlasticPolicyModule):
     def plastic_metrics(self) -> dict[str, float]:
         """The agent's diagnostics."""
         return self.agent.diagnostics()
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        raise NotImplementedError("a local agent acts through act()")

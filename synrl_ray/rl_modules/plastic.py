@@ -52,11 +52,10 @@ class PlasticWeights(TorchRLModule):
 
     def take_delta(self) -> dict[str, Tensor]:
         """How far the plastic weights have moved since they arrived, or since the last call."""
-        base = self._base or {}
-        weights = self.plastic_weights()
-        delta = {name: weight.detach() - base[name] for name, weight in weights.items() if name in base}
-        self._base = _copies(weights)
-        return delta or {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        weights = _copies(self.plastic_weights())
+        base = weights if self._base is None else self._base
+        self._base = weights
+        return {name: weight - base[name] for name, weight in weights.items()}
 
     @torch.no_grad()
     def commit(self, delta: Mapping[str, Tensor]) -> None:
@@ -119,40 +118,6 @@ class TransitionLearner(PlasticWeights):
     @abstractmethod
     def learn_from(self, transition: Transition) -> None:
         """Change the plastic weights after a step."""
-
-
-class PlasticPolicyModule(PlasticWeights):
-    """A policy that acts and learns by itself, step by step, without gradients."""
-
-    @abstractmethod
-    def learn(
-        self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, valid: np.ndarray, observations: Any
-    ) -> None:
-        """Change the plastic weights after a step of N environments.
-
-        Args:
-            rewards: ``[N]``; one that is not finite is skipped and counted.
-            terminated, truncated: ``[N]``, whether the episode has ended.
-            valid: ``[N]``, false where the step was no transition.
-            observations: what followed, ``[N, ...]``.
-        """
-
-    @abstractmethod
-    def act(self, observations: np.ndarray, starts: np.ndarray, steps: int, generator: torch.Generator) -> np.ndarray:
-        """Choose actions and explore.
-
-        Args:
-            observations: ``[N, ...]``.
-            starts: ``[N]``, where an episode starts: state is zeroed there.
-            steps: environment steps of the run so far, for schedules.
-            generator: source of randomness.
-
-        Returns:
-            Actions ``[N, ...]``.
-        """
-
-    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        raise NotImplementedError("a plastic policy acts through act()")
 
 
 def commit_deltas(algorithm: Any, parts: Sequence[tuple[Deltas, int]], merge: Merge) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from synrl_ray.evaluation.rollout import BatchPolicy, evaluate_policy
 from synrl_ray.experiment import ClassificationExperiment, Environment, Evaluation
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
-from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, load_policy
+from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, format_of, load_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
 
@@ -131,11 +131,7 @@ def evaluate_classifier(path: Path) -> dict[str, Any]:
 
 def describes_classifier(path: Path) -> bool:
     """Whether a folder holds a classifier rather than a policy."""
-    try:
-        description = json.loads((path / DESCRIPTION_FILE).read_text())
-    except (OSError, ValueError):
-        return False  # loading it will say what is wrong
-    return isinstance(description, dict) and str(description.get("format", "")).startswith("classifier")
+    return format_of(path).startswith("classifier")
 
 
 def require_same_spaces(policy: Policy | LocalPolicy, environment: Environment) -> None:

@@ -75,10 +75,12 @@ def resume_run(path: Path, *, stop_steps: int | None, address: str | None, watch
         moved = with_end(spec, stop_steps)
         if result is not None and moved != spec:
             raise UserError(f"the run in {path} has ended", "start a new one with --stop-steps")
+        if moved != spec:
+            with folder.locked():  # the file is replaced, and with it the lock of a process that trains here
+                folder.write_spec(moved)
         spec = moved
     if result is None:
         task_kind(spec).check(spec)
-        folder.write_spec(spec)
         with ray_session(address, num_cpus=1 + spec.num_workers):
             result = _train_here(folder, spec, watch)
     return Outcome(result=result, folder=path, runs=(path,))

@@ -14,6 +14,7 @@ import numpy as np
 import ray
 import torch
 from gymnasium.vector import SyncVectorEnv
+from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.core import (
     COMPONENT_RL_MODULE,
     DEFAULT_MODULE_ID,
@@ -45,8 +46,8 @@ class Outcome(NamedTuple):
     truncated: np.ndarray
     valid: np.ndarray
     """Whether it was a transition: no reset, and no failure."""
-    void: np.ndarray
-    """Environments that failed and start anew."""
+    void: np.ndarray | None
+    """Environments that failed and start anew; ``None`` where all went well."""
 
 
 class BatchedEnvRunner(EnvRunner, Checkpointable):
@@ -93,8 +94,12 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             rollout = self._sample_episodes() if whole else self._sample_steps()
             self._count_steps(rollout.num_steps)
             if rollout.num_steps:  # else all environments were resetting, or failed
-                for callback in self._callbacks:
-                    callback.on_sample_end(env_runner=self, metrics_logger=self.metrics, samples=rollout)
+                make_callback(
+                    "on_sample_end",
+                    callbacks_objects=self._callbacks,
+                    callbacks_functions=self.config.callbacks_on_sample_end,
+                    kwargs={"env_runner": self, "metrics_logger": self.metrics, "samples": rollout},
+                )
                 return rollout
 
     def _sample_steps(self) -> Rollout:
@@ -179,7 +184,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             )
             for watcher in self._watchers:
                 watcher.on_batched_step(env_runner=self, transition=transition)
-        if t:  # the value of the last good observation stands in row t, as at any episode's end
+        if t and outcome.void is not None:
+            # The value of the last good observation stands in row t, as at any episode's end.
             rollout.truncated[t - 1] |= outcome.void & rollout.valid[t - 1] & ~rollout.terminated[t - 1]
         rollout.valid[t], rollout.rewards[t] = outcome.valid, outcome.rewards
         rollout.terminated[t], rollout.truncated[t] = outcome.terminated, outcome.truncated
@@ -196,9 +202,10 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             to_environment(self.module.action_space, actions)
         )
         valid = ~self._ended if counted is None else counted
-        void = info.get(f"_{FAILURE}", np.zeros(self.num_envs, np.bool_))
-        valid, self._starts = valid & ~void, self._ended | void  # what has just been reset starts now
-        if FAILURE in info:
+        self._starts = self._ended  # what has just been reset starts now
+        void: np.ndarray | None = info.get(f"_{FAILURE}")
+        if void is not None:
+            valid, self._starts = valid & ~void, self._starts | void
             self._returns[void] = self._lengths[void] = 0
             self.failures.note(info, self._steps_of_run(num_steps))
         self._observations = observations
@@ -232,9 +239,13 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     # --- metrics ---------------------------------------------------------------------------------------------
 
+    @property
+    def _window(self) -> int:
+        """Newest episodes of this runner that means are taken over."""
+        return max(1, -(-self.config.metrics_num_episodes_for_smoothing // (self.config.num_env_runners or 1)))
+
     def _log_episode(self, length: float, episode_return: float) -> None:
-        window = max(1, -(-self.config.metrics_num_episodes_for_smoothing // (self.config.num_env_runners or 1)))
-        log_episode(self.metrics, length, episode_return, window)
+        log_episode(self.metrics, length, episode_return, self._window)
 
     def _count_steps(self, num_steps: int) -> None:
         log_steps(self.metrics, num_steps, self._seconds)

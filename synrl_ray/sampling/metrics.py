@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from ray.rllib.core import DEFAULT_AGENT_ID, DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import (
     EPISODE_LEN_MEAN,
@@ -20,6 +21,8 @@ from ray.rllib.utils.metrics import (
 
 SECONDS = "seconds"
 """Where the seconds of an iteration are reported, by what they were spent on."""
+PLASTICITY = "plasticity"
+"""Where the diagnostics of plastic weights are reported."""
 
 
 def log_episode(metrics: Any, length: float, episode_return: float, window: int) -> None:
@@ -29,6 +32,25 @@ def log_episode(metrics: Any, length: float, episode_return: float, window: int)
     metrics.log_value(EPISODE_RETURN_MIN, float(episode_return), reduce="min", window=window)
     metrics.log_value(EPISODE_RETURN_MAX, float(episode_return), reduce="max", window=window)
     metrics.log_value(NUM_EPISODES, 1, reduce="sum")
+
+
+def log_episodes(metrics: Any, lengths: np.ndarray, returns: np.ndarray, window: int) -> None:
+    """Log many episodes ``[n]`` by the figures of the newest: a row for each would take longer than a fast runner's
+    learning from it."""
+    if not len(returns):
+        return
+    newest = returns[-window:]
+    metrics.log_value(EPISODE_LEN_MEAN, float(lengths[-window:].mean()), window=1)
+    metrics.log_value(EPISODE_RETURN_MEAN, float(newest.mean()), window=1)
+    metrics.log_value(EPISODE_RETURN_MIN, float(newest.min()), reduce="min", window=1)
+    metrics.log_value(EPISODE_RETURN_MAX, float(newest.max()), reduce="max", window=1)
+    metrics.log_value(NUM_EPISODES, len(returns), reduce="sum")
+
+
+def log_plasticity(metrics: Any, diagnostics: Mapping[str, float]) -> None:
+    """Log what a plastic module says of its learning."""
+    for name, value in diagnostics.items():
+        metrics.log_value((PLASTICITY, name), value, window=1)
 
 
 def log_steps(metrics: Any, num_steps: int, seconds: Mapping[str, float]) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from synrl_ray.sampling.batched import BatchedEnvRunner
-
-PLASTICITY = "plasticity"
-"""Where the module's diagnostics are reported."""
+from synrl_ray.sampling.metrics import log_plasticity
 
 
 @dataclass
@@ -25,7 +23,7 @@ class LearnedFragment:
 
 
 class PlasticEnvRunner(BatchedEnvRunner):
-    """Steps a vector environment with a :class:`~synrl_ray.rl_modules.plastic.PlasticPolicyModule`, which changes its
+    """Steps a vector environment with a :class:`~synrl_ray.rl_modules.local.LocalModule`, which changes its
     weights after every step, and hands over what has changed.
 
     Raises:
@@ -37,9 +35,12 @@ class PlasticEnvRunner(BatchedEnvRunner):
         num_steps = 0
         for _ in range(self.config.get_rollout_fragment_length(self.worker_index)):
             num_steps += self._act_and_learn(num_steps)
+        return self._finish_fragment(num_steps)
+
+    def _finish_fragment(self, num_steps: int) -> LearnedFragment:
+        """Report, and hand over what has changed."""
         self._count_steps(num_steps)
-        for name, value in self.module.plastic_metrics().items():
-            self.metrics.log_value((PLASTICITY, name), value, window=1)
+        log_plasticity(self.metrics, self.module.plastic_metrics())
         return LearnedFragment(num_steps, self.module.take_delta())
 
     def _act_and_learn(self, num_steps: int) -> int:

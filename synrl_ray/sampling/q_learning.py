@@ -9,16 +9,10 @@ import time
 from typing import Any, cast
 
 import numpy as np
-from ray.rllib.utils.metrics import (
-    EPISODE_LEN_MEAN,
-    EPISODE_RETURN_MAX,
-    EPISODE_RETURN_MEAN,
-    EPISODE_RETURN_MIN,
-    NUM_EPISODES,
-)
 
 from synrl_ray.policies.q_table import QTable
-from synrl_ray.sampling.plastic import PLASTICITY, LearnedFragment
+from synrl_ray.sampling.metrics import log_episodes
+from synrl_ray.sampling.plastic import LearnedFragment
 from synrl_ray.sampling.q_learning_kernel import Clock, Schedule, dynamics_of, learn_fragment
 from synrl_ray.sampling.tabular import TabularEnvRunner
 
@@ -58,20 +52,5 @@ class QLearningEnvRunner(TabularEnvRunner):
         self._seconds["policy"] += time.perf_counter() - began
         agent.note_errors(num_steps, sum_errors)
         agent.env_steps = self._steps_of_run(num_steps)
-        self._count_steps(num_steps)
-        self._log_episodes(episode_returns[:num_episodes], episode_lengths[:num_episodes])
-        for name, value in self.module.plastic_metrics().items():
-            self.metrics.log_value((PLASTICITY, name), value, window=1)
-        return LearnedFragment(num_steps, self.module.take_delta())
-
-    def _log_episodes(self, returns: np.ndarray, lengths: np.ndarray) -> None:
-        """Log the means of the newest episodes at once: a row for each would take longer than learning from it."""
-        if not len(returns):
-            return
-        window = max(1, -(-self.config.metrics_num_episodes_for_smoothing // (self.config.num_env_runners or 1)))
-        newest, metrics = returns[-window:], self.metrics
-        metrics.log_value(EPISODE_LEN_MEAN, float(lengths[-window:].mean()), window=1)
-        metrics.log_value(EPISODE_RETURN_MEAN, float(newest.mean()), window=1)
-        metrics.log_value(EPISODE_RETURN_MIN, float(newest.min()), reduce="min", window=1)
-        metrics.log_value(EPISODE_RETURN_MAX, float(newest.max()), reduce="max", window=1)
-        metrics.log_value(NUM_EPISODES, len(returns), reduce="sum")
+        log_episodes(self.metrics, episode_lengths[:num_episodes], episode_returns[:num_episodes], self._window)
+        return self._finish_fragment(num_steps)

@@ -13,9 +13,11 @@ import numpy as np
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_kernels import draw, step
 from synrl_ray.policies.q_table_kernels import choose, update
+from synrl_ray.policies.schedules import linear
 
 _NEVER = np.iinfo(np.int64).max
 _jit: Any = numba.njit(cache=True, nogil=True)
+_linear = _jit(linear)
 
 
 class Dynamics(NamedTuple):
@@ -30,7 +32,7 @@ class Dynamics(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """A number that changes linearly in the environment steps of the run and stays at its end."""
+    """The arguments of :func:`~synrl_ray.policies.schedules.linear`."""
 
     start: float
     end: float
@@ -57,7 +59,7 @@ def dynamics_of(table: TransitionTable) -> Dynamics:
 @_jit
 def scheduled(schedule: Schedule, steps: int) -> float:
     """A schedule's number after so many environment steps."""
-    return schedule.start + (schedule.end - schedule.start) * min(1.0, steps / schedule.num_steps)
+    return _linear(schedule.start, schedule.end, schedule.num_steps, steps)
 
 
 @_jit

@@ -6,7 +6,9 @@ import pytest
 
 from synrl_ray.errors import UserError
 from synrl_ray.registry import get_experiment
+from synrl_ray.running.progress import ignore
 from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.seeds import resume_run
 from synrl_ray.running.spec import RunSpec
 
 SPEC = RunSpec(experiment=get_experiment("cartpole-ppo"), policy="ann", seed=3, num_workers=1)
@@ -165,3 +167,10 @@ def test_specification_survives_json():
 def test_damaged_specification_is_a_value_error(change, reason):
     with pytest.raises(ValueError, match=reason):
         RunSpec.from_json({**SPEC.to_json(), **change})
+
+
+def test_moving_the_end_of_a_run_that_trains_elsewhere_is_refused_and_leaves_it_as_it_is(folder):
+    before = (folder.path / "config.json").read_text()
+    with folder.locked(), pytest.raises(UserError, match="is in use"):
+        resume_run(folder.path, stop_steps=7, address=None, watch=ignore)
+    assert (folder.path / "config.json").read_text() == before
