@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
+from functools import reduce
 from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -27,19 +28,25 @@ def apply_overrides(experiment: AnyExperiment, assignments: Iterable[str]) -> An
             its last name (``lr``); ``env`` stands for ``environment.id``. Values are read as JSON where they can
             be (``true``, ``3e-4``, ``null``); a list is written ``64,64``.
 
+    Settings that must fit one another are judged together, so their order does not matter.
+
     Raises:
-        UserError: for an unknown or ambiguous key, or a value of the wrong type.
+        UserError: for an unknown or ambiguous key, a value of the wrong type, or settings that refuse one another.
     """
+    values: dict[str, Any] = {}
+    given: dict[str, str] = {}
     for assignment in assignments:
-        key, separator, text = assignment.partition("=")
+        key, separator, text = (part.strip() for part in assignment.partition("="))
         if not separator:
             raise UserError(f"--set {assignment!r} is not key=value", "write for instance --set lr=3e-4")
-        path = _resolve(experiment, key.strip())
-        try:
-            experiment = cast(AnyExperiment, _replace(experiment, path, text.strip(), key.strip()))
-        except ValueError as error:  # from settings that refuse one another
-            raise UserError(f"setting {key.strip()!r} cannot be {text.strip()!r}", str(error)) from error
-    return experiment
+        path = _resolve(experiment, key)
+        values[path] = _coerce(_annotation(experiment, path), text, key)
+        given[key] = text
+    try:
+        return cast(AnyExperiment, _replace(experiment, values))
+    except ValueError as error:
+        settings = " and ".join(f"{key} = {text}" for key, text in given.items())
+        raise UserError(f"{settings} {'does' if len(given) == 1 else 'do'} not fit", str(error)) from error
 
 
 def setting_paths(experiment: AnyExperiment) -> list[str]:
@@ -95,11 +102,22 @@ def _resolve(experiment: AnyExperiment, key: str) -> str:
     raise UserError(f"unknown setting {key!r}", f"{hint}valid are {', '.join(paths)}")
 
 
-def _replace(node: Any, path: str, text: str, key: str) -> Any:
-    name, _, rest = path.partition(".")
-    if rest:
-        return replace(node, **{name: _replace(getattr(node, name), rest, text, key)})
-    return replace(node, **{name: _coerce(get_type_hints(type(node), include_extras=True)[name], text, key)})
+def _annotation(node: Any, path: str) -> Any:
+    """Declared type of a setting."""
+    *parents, name = path.split(".")
+    return get_type_hints(type(reduce(getattr, parents, node)), include_extras=True)[name]
+
+
+def _replace(node: Any, values: Mapping[str, Any]) -> Any:
+    """The dataclass with the values at these paths, each part of it made once."""
+    below: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        below.setdefault(name, {})[rest] = value
+    return replace(
+        node,
+        **{name: new[""] if "" in new else _replace(getattr(node, name), new) for name, new in below.items()},
+    )
 
 
 def _coerce(annotation: Any, text: str, key: str) -> Any:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from synrl_ray.plasticity.config import Checked, PairSTDP
 from synrl_ray.policies.q_table_config import ActionValues, Count, Fraction
@@ -39,7 +39,7 @@ class StdpQ(ActionValues, Checked):
     """Probability of a random action at the end of its schedule."""
     epsilon_steps: Count = 100_000
     """Environment steps of the probability's schedule."""
-    steps_per_observation: Annotated[int, Ge(2)] = 10
+    steps_per_observation: Annotated[int, Ge(2), Le(1_000)] = 10
     """K, simulation steps of a decision: the state's spike in the first, membranes integrate in the others."""
     dt: Positive = 1.0
     """Simulation step, ms."""
@@ -82,8 +82,8 @@ class StdpQ(ActionValues, Checked):
             )
         if self.trace_length > MAX_TRACE_LENGTH:
             raise ValueError(
-                f"tau_e = {self.tau_e:g} ms lasts {self.trace_length} decisions of {self.decision_time:g} ms: "
-                f"take a shorter one ({MAX_TRACE_LENGTH} decisions at most)"
+                f"tau_e = {self.tau_e:g} ms lasts more than {MAX_TRACE_LENGTH} decisions of "
+                f"{self.decision_time:g} ms: take a shorter one"
             )
         if self.stdp.dependence != "additive":
             raise ValueError(f"stdp.dependence must be additive, got {self.stdp.dependence!r}: weights have no bounds")
@@ -100,8 +100,9 @@ class StdpQ(ActionValues, Checked):
 
     @property
     def trace_length(self) -> int:
-        """Decisions after which less than a millionth of a tag is left."""
-        return max(1, math.ceil(math.log(_TRACE_LEFT) / math.log(self.trace_decay))) if self.trace_decay else 1
+        """Decisions after which less than a millionth of a tag is left, at most one more than are allowed."""
+        length = -math.log(_TRACE_LEFT) * self.tau_e / self.decision_time
+        return max(1, math.ceil(min(length, MAX_TRACE_LENGTH + 1)))
 
     def stdp_weight_at(self, env_steps: int) -> float:
         """Factor of the STDP term after so many environment steps."""

@@ -58,11 +58,18 @@ def refuse_constant(constant):
 
 @settings(deadline=None, max_examples=60)
 @given(overrides())
-def test_valid_overrides_arrive_and_survive_json(case):
+def test_valid_overrides_arrive_and_survive_json_or_do_not_fit(case):
     experiment, values = case
-    changed = apply_overrides(
-        experiment, [f"{path}={json.dumps(value, default=asdict)}" for path, value in values.items()]
-    )
+    assignments = [f"{path}={json.dumps(value, default=asdict)}" for path, value in values.items()]
+    changed, error = None, None
+    try:
+        changed = apply_overrides(experiment, assignments)
+    except UserError as refusal:  # each is valid, but they do not fit one another or the experiment's other settings
+        error = refusal
+    if changed is None:
+        assert "not fit" in error.message
+        assert len(str(error).splitlines()) == 1
+        return
     for path in setting_paths(experiment):
         assert value_at(changed, path) == values.get(path, value_at(experiment, path))
     text = json.dumps(experiment_to_json(changed))

@@ -18,6 +18,7 @@ from synrl_ray.experiment import (
     Uniform,
 )
 from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json, setting_paths
+from synrl_ray.registry import get_experiment
 
 EXPERIMENT = Experiment(
     id="some-id",
@@ -219,3 +220,18 @@ def test_damaged_experiment_names_its_first_wrong_field(change, reason):
 def test_experiment_that_is_no_object_is_a_value_error(data):
     with pytest.raises(ValueError, match="object"):
         experiment_from_json(data)
+
+
+def test_settings_that_must_fit_one_another_are_judged_together_in_any_order():
+    experiment = get_experiment("taxi-stdp-q")
+    assignments = ["steps_per_observation=2", "base_current=1.5"]  # one step cannot reach the threshold with 0.2
+    for order in (assignments, assignments[::-1]):
+        algorithm = apply_overrides(experiment, order).algorithm
+        assert (algorithm.steps_per_observation, algorithm.base_current) == (2, 1.5)
+
+
+def test_settings_that_do_not_fit_are_named_with_the_reason():
+    with pytest.raises(UserError) as refusal:
+        apply_overrides(get_experiment("taxi-stdp-q"), ["steps_per_observation=2", "base_current=0.5"])
+    assert refusal.value.message == "steps_per_observation = 2 and base_current = 0.5 do not fit"
+    assert "brings the membrane to 0.5 of the threshold" in str(refusal.value)
