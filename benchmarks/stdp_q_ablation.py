@@ -16,19 +16,17 @@ with all its steps, and is shown. Intervals are 95 % bootstrap intervals of the 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from ablation import Rows, by_condition, interval_of, learn, parser_of, show
+from gymnasium.spaces import Discrete
 
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_values import exact_value, optimal_value
-from synrl_ray.envs.tabular_vector import TabularVectorEnv
-from synrl_ray.evaluation.statistics import stratified_bootstrap_interval
 from synrl_ray.policies.stdp_q import StdpQAgent
 from synrl_ray.policies.stdp_q_config import StdpQ
 
@@ -75,34 +73,14 @@ def conditions(setup: Setup) -> dict[str, StdpQ]:
     }
 
 
-def learn(
-    table: TransitionTable, settings: StdpQ, seed: int, num_envs: int, env_steps: int, interval: int
-) -> Iterator[tuple[int, StdpQAgent]]:
-    """Act, step, learn; the agent every ``interval`` environment steps."""
-    envs = TabularVectorEnv(table, num_envs)
-    agent = StdpQAgent(envs.single_observation_space, envs.single_action_space, settings)
-    generator = torch.Generator().manual_seed(seed)
-    observations, _ = envs.reset(seed=seed)
-    starts, ended = np.ones(num_envs, np.bool_), np.zeros(num_envs, np.bool_)
-    steps, next_yield = 0, interval
-    while steps < env_steps:
-        actions = agent.act(observations, starts, steps, generator)
-        observations, rewards, terminated, truncated, _ = envs.step(actions)
-        valid, starts = ~ended, ended  # an environment that has ended is reset by this step, and starts with the next
-        ended = terminated | truncated
-        agent.learn(rewards, terminated, truncated, valid, observations)
-        steps += int(valid.sum())
-        if steps >= next_yield:
-            next_yield += interval
-            yield steps, agent
-
-
 def run(table: TransitionTable, setup: Setup, settings: StdpQ, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """One row: a condition and a seed."""
     optimum, states = optimal_value(table), np.arange(table.num_states)
     horizon = table.time_limit or ENDLESS_HORIZON
     reached, regret, shares = None, float("nan"), []
-    for steps, agent in learn(table, settings, seed, args.num_envs, args.env_steps or setup.env_steps, setup.interval):
+    agent = StdpQAgent(Discrete(table.num_states), Discrete(table.num_actions), settings)
+    sizes = {"num_envs": args.num_envs, "env_steps": args.env_steps or setup.env_steps, "interval": setup.interval}
+    for steps in learn(table, agent, seed=seed, **sizes):
         regret = optimum - exact_value(table, agent.greedy(states), horizon)
         shares.append(agent.diagnostics()["stdp_share"])
         if reached is None and regret <= args.regret:
@@ -115,22 +93,13 @@ def run(table: TransitionTable, setup: Setup, settings: StdpQ, seed: int, args: 
     }
 
 
-def interval_of(values: list[float], digits: int) -> str:
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return f"{mean:,.{digits}f}"
-    low, high = stratified_bootstrap_interval(values, statistic=np.mean)
-    return f"{mean:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
-
-
 def table_of(rows: list[dict[str, Any]], regret: float) -> str:
     """Markdown; one line for each condition."""
     lines = [
         f"| condition | seeds | steps to regret <= {regret:g} | not reached | final regret | worst | STDP share |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in dict.fromkeys(row["condition"] for row in rows):
-        own = [row for row in rows if row["condition"] == name]
+    for name, own in by_condition(rows).items():
         steps = [float(row["steps_to_regret"] or row["env_steps"]) for row in own]
         final = [max(0.0, row["final_regret"]) for row in own]  # -1e-15 is rounding
         missed = sum(row["steps_to_regret"] is None for row in own)
@@ -149,41 +118,25 @@ def keys_of(env: str, name: str, seed: int, settings: StdpQ, args: argparse.Name
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, num_envs=32)
     parser.add_argument("--env", default="Taxi-v3", choices=SETUPS)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--num-envs", type=int, default=32)
-    parser.add_argument("--env-steps", type=int, help="of a run, in place of the environment's own number")
     parser.add_argument("--regret", type=float, default=0.1)
-    parser.add_argument("--conditions", nargs="+", help="some of them; all by default")
-    parser.add_argument("--out", type=Path, help="rows as JSON lines; those that are there are not run again")
-    parser.add_argument("--markdown", type=Path, help="also write the table there")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     table, setup = TransitionTable.from_id(args.env), SETUPS[args.env]
-    known = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out and args.out.exists() else []
-    rows = []
+    known, rows = Rows(args.out), []
     for seed in range(args.seeds):  # seeds outside, so that all conditions have as many while it runs
         for name, settings in conditions(setup).items():
             if args.conditions and name not in args.conditions:
                 continue
-            keys = keys_of(args.env, name, seed, settings, args)
-            row = next((row for row in known if keys.items() <= row.items()), None)
-            if row is None:
-                row = keys | run(table, setup, settings, seed, args)
-                if args.out:
-                    with args.out.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
-            rows.append(row)
-            print(
-                f"{name} seed {seed}: {row['steps_to_regret']} steps, final regret {row['final_regret']:.4f}",
-                flush=True,
+            row = known.get(
+                keys_of(args.env, name, seed, settings, args), partial(run, table, setup, settings, seed, args)
             )
-    text = table_of(rows, args.regret)
-    print(f"\n{args.env}, {args.num_envs} environments\n\n{text}")
-    if args.markdown:
-        args.markdown.write_text(text + "\n")
+            rows.append(row)
+            reached, regret = row["steps_to_regret"], row["final_regret"]
+            print(f"{name} seed {seed}: {reached} steps, final regret {regret:.4f}", flush=True)
+    show(f"{args.env}, {args.num_envs} environments", table_of(rows, args.regret), args.markdown)
 
 
 if __name__ == "__main__":

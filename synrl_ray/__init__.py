@@ -9,13 +9,13 @@ __all__ = ["Experiment", "__version__", "load_policy"]
 
 if TYPE_CHECKING:
     from synrl_ray.experiment import Experiment
-    from synrl_ray.policies.policy import load_policy
+    from synrl_ray.policies.loading import load_policy
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: ``import synrl_ray`` loads neither torch nor Ray."""
     if name == "load_policy":
-        from synrl_ray.policies.policy import load_policy
+        from synrl_ray.policies.loading import load_policy
 
         return load_policy
     if name == "Experiment":

@@ -38,6 +38,7 @@ __all__ = [
     "LocalStopping",
     "LogUniform",
     "Mnist",
+    "PathTarget",
     "PolicyKind",
     "QLearning",
     "RStdp",
@@ -190,13 +191,34 @@ class RegretTarget:
     regret: Annotated[float, Ge(0)]
     source: str
 
+    def reached(self, figures: Mapping[str, float | None]) -> bool:
+        """Whether an exact evaluation (``regret``) is as good."""
+        regret = figures.get("regret")
+        return regret is not None and regret <= self.regret
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathTarget:
+    """How a maze is to be crossed, and where the figures come from."""
+
+    success_rate: Fraction
+    """share of start cells from which the goal is reached."""
+    path_ratio: Annotated[float, Ge(1)]
+    """Moves over those of the shortest path, at most; the mean over these cells."""
+    source: str
+
+    def reached(self, figures: Mapping[str, float | None]) -> bool:
+        """Whether an exact evaluation (``success_rate`` and ``path_ratio``) is as good."""
+        success, ratio = figures.get("success_rate"), figures.get("path_ratio")
+        return success is not None and ratio is not None and success >= self.success_rate and ratio <= self.path_ratio
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalExperiment:
     """An agent that learns where it acts, by local rules and without gradients.
 
     Where the environment has a transition table, the policy is judged exactly: its regret is the expected return of
-    the best policy less its own.
+    the best policy less its own. In a maze, paths are followed from every first cell as well.
     """
 
     task: Literal["local"] = "local"
@@ -210,7 +232,9 @@ class LocalExperiment:
     """How: the step of an average runner, or all steps; see :func:`synrl_ray.plasticity.merging.merge_deltas`."""
     stopping: LocalStopping
     evaluation: Evaluation = field(default_factory=Evaluation)
-    target: RegretTarget | None = None
+    target: RegretTarget | PathTarget | None = None
+    initial_policy: str | None = None
+    """Folder of a trained policy of the same kind to start from, such as a run's; ``None`` for a new one."""
     search_space: Mapping[str, LogUniform | Uniform | Choice] = field(default_factory=dict)
 
     @property

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from torch import Tensor
 
 from synrl_ray.algorithms.plastic import PlasticConfig
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import LocalExperiment, RStdp
 from synrl_ray.policies.local_agents import make_agent
+from synrl_ray.policies.local_policy import load_local_policy
 from synrl_ray.policies.q_table_config import QLearning
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.sampling.plastic import PlasticEnvRunner
@@ -40,7 +42,13 @@ def local_config(experiment: LocalExperiment, *, seed: int, num_workers: int, ha
     config.learners(num_learners=0)
     fragment = -(-experiment.steps_per_iteration // environment.num_envs)
     config.training(train_batch_size_per_learner=fragment * environment.num_envs)
-    make = partial(make_agent, settings=experiment.algorithm, seed=seed, teacher_actions=_teacher_actions(experiment))
+    make = partial(
+        make_agent,
+        settings=experiment.algorithm,
+        seed=seed,
+        teacher_actions=_teacher_actions(experiment),
+        weights=_initial_weights(experiment),
+    )
     config.rl_module(rl_module_spec=RLModuleSpec(module_class=LocalModule, model_config={"make": make}))
     config.debugging(seed=seed, log_level="ERROR")
     config.fault_tolerance(restart_failed_env_runners=True)  # see synrl_ray.algorithms.build
@@ -53,7 +61,10 @@ def check_agent(experiment: LocalExperiment) -> None:
     env = make_environment(environment.id, environment.kwargs)
     try:
         spaces = (env.observation_space, env.action_space)
-        make_agent(*spaces, settings=experiment.algorithm, teacher_actions=_teacher_actions(experiment))
+        weights = _initial_weights(experiment)
+        make_agent(
+            *spaces, settings=experiment.algorithm, teacher_actions=_teacher_actions(experiment), weights=weights
+        )
     finally:
         env.close()
 
@@ -62,6 +73,19 @@ def _runner(experiment: LocalExperiment, has_table: bool) -> type[PlasticEnvRunn
     if isinstance(experiment.algorithm, QLearning):
         return QLearningEnvRunner
     return TabularEnvRunner if has_table else PlasticEnvRunner
+
+
+def _initial_weights(experiment: LocalExperiment) -> dict[str, Tensor] | None:
+    """Those of the policy to start from; ``None`` for new ones."""
+    folder, settings = experiment.initial_policy, experiment.algorithm
+    if folder is None:
+        return None
+    policy = load_local_policy(folder)
+    if policy.settings.name != settings.name:
+        raise UserError(
+            f"the policy in {folder} was trained by {policy.settings.name}, not {settings.name}", "name another one"
+        )
+    return dict(policy.agent.state_dict())
 
 
 def _teacher_actions(experiment: LocalExperiment) -> np.ndarray | None:

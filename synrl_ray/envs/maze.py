@@ -140,6 +140,22 @@ class MazeEnv(gym.Env[Any, np.int64]):
         nearer = (ahead >= 0) & (ahead == self._distances[:, None] - 1)
         return np.where(nearer.any(axis=1), nearer.argmax(axis=1), -1)
 
+    def path_lengths(self, actions: np.ndarray) -> np.ndarray:
+        """Moves to the goal from each state where action ``actions[s]`` is taken in state s.
+
+        Args:
+            actions: ``[S]``.
+
+        Returns:
+            ``[S]`` of integers; -1 in walls, and where the goal is not reached within the time limit.
+        """
+        at = np.arange(self.layout.num_states)
+        lengths = np.where(at == self.goal, 0, -1)
+        for moves in range(1, min(self.time_limit, self.layout.num_states) + 1):  # a longer way goes in circles
+            at = np.where(lengths < 0, self.layout.next_state[at, actions[at]], self.goal)
+            lengths[(lengths < 0) & (at == self.goal)] = moves
+        return lengths
+
     def shortest_path(self, start: Cell | None = None) -> list[int]:
         """States from a cell (by default the agent's) to the goal, both included."""
         return self.layout.shortest_path(self.agent if start is None else self.layout.state(start), self.goal)

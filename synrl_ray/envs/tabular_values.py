@@ -29,6 +29,8 @@ from synrl_ray.envs.tabular_endless import limit_of_values, reaching
 from synrl_ray.errors import UserError
 
 _MAX_SWEEPS = 100_000
+_EQUAL = 1e-12
+"""Values that differ by less are equal but for rounding."""
 
 
 def state_values(table: TransitionTable, policy: np.ndarray, time_limit: int | None = None) -> np.ndarray:
@@ -96,8 +98,10 @@ def best_greedy_policy(table: TransitionTable) -> tuple[np.ndarray, float]:
     """The best of the policies that are greedy with regard to some sweep of value iteration, and its exact value.
 
     They see the state only. All sweeps are tried, not just the last: without discount its values may be equal where
-    waiting costs nothing, and a policy that is greedy there may wait for ever. To find the best of all stationary
-    policies within a time limit is a harder problem; this is a lower bound on it.
+    waiting costs nothing, and a policy that is greedy there may wait for ever. For the same reason each sweep is tried
+    twice: with the first of equally good actions, and with that of the sweep before where it still is one of them,
+    which is the one that brought the value there. To find the best of all stationary policies within a time limit is
+    a harder problem; this is a lower bound on it.
 
     Returns:
         Actions ``[S]`` and their :func:`exact_value`.
@@ -106,15 +110,18 @@ def best_greedy_policy(table: TransitionTable) -> tuple[np.ndarray, float]:
         UserError: as :func:`optimal_value`.
     """
     best, best_value = np.zeros(table.num_states, np.int64), -np.inf
-    seen = set()
+    seen, kept, states = set(), best, np.arange(table.num_states)
     for action_values in _sweeps(table):
         policy = action_values.argmax(axis=1)
-        if (key := policy.tobytes()) in seen:
-            continue
-        seen.add(key)
-        value = _over_first_states(table, state_values(table, policy))
-        if value > best_value:  # never for NaN
-            best, best_value = policy, value
+        as_good = action_values[states, kept] >= action_values.max(axis=1) - _EQUAL
+        kept = np.where(as_good, kept, policy)
+        for tried in (policy, kept):
+            if (key := tried.tobytes()) in seen:
+                continue
+            seen.add(key)
+            value = _over_first_states(table, state_values(table, tried))
+            if value > best_value:  # never for NaN
+                best, best_value = tried, value
     return best, best_value
 
 

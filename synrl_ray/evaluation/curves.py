@@ -106,7 +106,7 @@ def plot_learning_curve(
     axes.set_xlim(left=0)
     axes.margins(y=0.06)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(_compact))
+        axis.set_major_formatter(FuncFormatter(compact_number))
         axis.set_major_locator(MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]))
     axes.grid(color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -237,7 +237,7 @@ def _num_legend_columns(label_lengths: Sequence[int]) -> int:
     return 1
 
 
-def _compact(value: float, _position: int | None = None) -> str:
+def compact_number(value: float, _position: int | None = None) -> str:
     """Write a tick as ``950``, ``20k`` or ``1.5M``."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:

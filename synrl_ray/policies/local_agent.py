@@ -61,6 +61,11 @@ class LocalAgent(nn.Module):
         """A plastic weight, brought into its bounds; there are none by default."""
         return weight
 
+    def spike_counts(self, observations: np.ndarray) -> dict[str, np.ndarray]:
+        """How often each neuron fires in the greedy decisions for ``observations [S, ...]``, by population; nothing
+        by default, for agents without neurons."""
+        return {}
+
     def diagnostics(self) -> dict[str, float]:
         """What happened since the last call, for the metrics."""
         return {}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from synrl_ray.errors import UserError
 from synrl_ray.policies.maze_agent_config import RStdp
 from synrl_ray.policies.q_table_config import QLearning
 from synrl_ray.policies.stdp_q_config import StdpQ
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import gymnasium as gym
     import numpy as np
+    from torch import Tensor
 
     from synrl_ray.policies.local_agent import LocalAgent
 
@@ -27,6 +31,7 @@ def make_agent(
     settings: LocalSettings,
     seed: int = 0,
     teacher_actions: np.ndarray | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> LocalAgent:
     """A new agent.
 
@@ -35,10 +40,28 @@ def make_agent(
         settings: which one, and how.
         seed: of random initial weights.
         teacher_actions: the right actions, for an agent that is taught.
+        weights: to start from, a state dictionary; by default new ones.
 
     Raises:
-        UserError: for spaces that the agent cannot serve.
+        UserError: for spaces that the agent cannot serve, or weights of an agent for other ones.
     """
+    agent = _new_agent(observation_space, action_space, settings, seed, teacher_actions)
+    if weights is not None:
+        for name, tensor in agent.state_dict().items():
+            if weights[name].shape != tensor.shape:
+                given = f"{list(weights[name].shape)}, not {list(tensor.shape)}"
+                raise UserError(f"the initial policy does not fit: its {name} is {given}", "name one for these spaces")
+        agent.load_state_dict(weights)
+    return agent
+
+
+def _new_agent(
+    observation_space: gym.Space,
+    action_space: gym.Space,
+    settings: LocalSettings,
+    seed: int,
+    teacher_actions: np.ndarray | None,
+) -> LocalAgent:
     spaces: tuple[Any, Any] = (observation_space, action_space)
     if isinstance(settings, QLearning):
         from synrl_ray.policies.q_table import QTable

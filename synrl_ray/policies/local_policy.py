@@ -53,16 +53,30 @@ class LocalPolicy:
         return np.zeros((batch, 0), np.float32)
 
     def act(
-        self, observations: np.ndarray, state: np.ndarray, /, *, deterministic: bool = True
+        self, observation: np.ndarray, state: np.ndarray | None = None, *, deterministic: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best actions ``[N]`` for ``observations [N, ...]``, and the state as it was.
+        """Choose the best actions.
+
+        Args:
+            observation: ``[*obs]`` or ``[N, *obs]``.
+            state: given back as it was, or empty.
+            deterministic: ``True``: agents explore in training only.
+
+        Returns:
+            The action and the state; batched as the observation.
 
         Raises:
-            ValueError: for an action by chance: agents explore in training only.
+            ValueError: for an action by chance, or an observation of another shape.
         """
         if not deterministic:
             raise ValueError("a local agent explores in training only")
-        return self.agent.greedy(observations), state
+        observation, shape = np.asarray(observation), self.observation_space.shape or ()
+        single = observation.shape == shape
+        if not single and observation.shape[1:] != shape:
+            raise ValueError(f"observation must be {shape}, or a batch of them; got {observation.shape}")
+        actions = self.agent.greedy(observation[None] if single else observation)
+        kept = self.initial_state(len(actions)) if state is None else np.asarray(state)
+        return (actions[0], kept[0] if kept.ndim == 2 else kept) if single else (actions, kept)
 
     def save(self, folder: Path, **metadata: Any) -> None:
         """Write ``policy.safetensors`` and ``policy.json`` (with ``metadata`` in it), each atomically."""

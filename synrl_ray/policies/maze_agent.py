@@ -162,12 +162,12 @@ class MazeAgent(LocalAgent):
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """Actions without noise and teacher; Poisson neurons then give their probabilities instead of spikes."""
-        config, activities = self.config, _tensor(observations)
-        if config.encoding == "lif":
-            pre = self._lif_spikes(activities)
-        else:
-            pre = self._firing_rates(activities).expand(config.steps_per_observation, *activities.shape)
-        return winner_take_all(pre @ self.action_weights, self.num_actions, self._beta, config.threshold)[1].numpy()
+        return self._greedy(observations)[2].numpy()
+
+    def spike_counts(self, observations: np.ndarray) -> dict[str, np.ndarray]:
+        """Of place cells (expected numbers, where they are Poisson neurons) and of action neurons."""
+        pre, post, _ = self._greedy(observations)
+        return {"place cells": pre.sum(dim=(0, 1)).numpy(), "action neurons": post.sum(dim=(0, 1)).numpy()}
 
     def values(self, observations: np.ndarray) -> np.ndarray:
         """What the critic expects from each observation, ``[S]``."""
@@ -184,6 +184,16 @@ class MazeAgent(LocalAgent):
     def diagnostics(self) -> dict[str, float]:
         """What happened since the last call; :class:`Tally` has the names."""
         return self.tally.take(self.action_weights, self.critic_weights, self.config.bounds)
+
+    def _greedy(self, observations: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Spikes ``[K, S, I]`` and ``[K, S, O]``, actions ``[S]``."""
+        config, activities = self.config, _tensor(observations)
+        if config.encoding == "lif":
+            pre = self._lif_spikes(activities)
+        else:
+            pre = self._firing_rates(activities).expand(config.steps_per_observation, *activities.shape)
+        post, actions, _ = winner_take_all(pre @ self.action_weights, self.num_actions, self._beta, config.threshold)
+        return pre, post, actions
 
     def _prepare(self, num_envs: int) -> None:
         """Traces at rest, where the environments are new."""

@@ -27,12 +27,12 @@ class RStdp:
     """Simulation step, ms."""
     encoding: Literal["lif", "poisson"] = "lif"
     """Place cells as LIF neurons driven by their activity, the same spikes each time; or as Poisson neurons."""
-    place_gain: Positive = 0.5
+    place_gain: Positive = 1.2
     """Of a place cell with activity 1: current in each simulation step (``lif``), or spike probability, at most 1
     (``poisson``)."""
     tau_mem: Positive = 10.0
     """Membrane time constant of place cells and action neurons, ms."""
-    threshold: Positive = 0.8
+    threshold: Positive = 1.2
     """Of the action neurons; that of place cells is 1."""
     neurons_per_action: Count = 1
     initial_weight: float = 0.5
@@ -42,7 +42,7 @@ class RStdp:
     """Of the weights from place cells to action neurons."""
 
     rule: RewardModulatedSTDP = field(
-        default_factory=lambda: RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0), tau_e=10.0, lr=0.1)
+        default_factory=lambda: RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0), tau_e=10.0, lr=0.05)
     )
     """What changes these weights; ``rule.lr = 0`` switches STDP off."""
     eligibility: bool = True
@@ -56,14 +56,14 @@ class RStdp:
     """Of ``reward_prediction``."""
     gamma: Fraction = 0.95
     """Discount of an environment step, of the critic."""
-    critic_lr: NonNegative = 0.3
+    critic_lr: NonNegative = 0.5
     """Share of a TD error that one update takes away, where place cells do not overlap."""
 
-    noise_start: NonNegative = 0.2
+    noise_start: NonNegative = 0.3
     """Standard deviation of the action neurons' current noise in each simulation step, at the start."""
-    noise_end: NonNegative = 0.2
+    noise_end: NonNegative = 0.02
     """The same at the end of the schedule, which is linear, and after it."""
-    noise_steps: Count = 50_000
+    noise_steps: Count = 100_000
     """Environment steps of the schedule."""
     teach: bool = False
     """Whether the teacher signal is on in training; it needs the right actions."""

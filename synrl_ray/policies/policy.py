@@ -143,7 +143,7 @@ def format_of(folder: Path) -> str:
     return str(description.get("format", "")) if isinstance(description, dict) else ""
 
 
-def load_policy(folder: str | Path) -> Policy:
+def load_network_policy(folder: str | Path) -> Policy:
     """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
 
     Args:

@@ -144,6 +144,10 @@ class StdpQAgent(LocalAgent):
         currents = action_currents(self.weight[self._states(observations)], self.config)
         return decide(currents, self.config).winner.numpy()
 
+    def spike_counts(self, observations: np.ndarray) -> dict[str, np.ndarray]:
+        """Of action neurons; each state's neuron fires once for its state."""
+        return {"action neurons": np.bincount(self.greedy(observations), minlength=self.weight.shape[1])}
+
     def diagnostics(self) -> dict[str, float]:
         """What happened since the last call.
 

@@ -67,6 +67,10 @@ class ClassificationTask:
         """Accuracy on held-out training images, which the epoch has measured."""
         return {"evaluation_accuracy": self.newest["validation_accuracy"]}
 
+    def distributions(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
     def is_solved(self, row: dict[str, Any]) -> bool:
         """A classifier trains all its epochs: the learning-rate schedule is made for them."""
         return False

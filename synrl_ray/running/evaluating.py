@@ -13,7 +13,7 @@ from synrl_ray.evaluation.rollout import BatchPolicy, evaluate_policy
 from synrl_ray.experiment import ClassificationExperiment, Environment, Evaluation
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
-from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, format_of, load_policy
+from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, format_of, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
 
@@ -40,7 +40,7 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         return evaluate_classifier(path)
     if describes_local_policy(path):
         return _evaluate_local(path, episodes=episodes, seed=seed, video=video)
-    policy = load_policy(path)
+    policy = load_network_policy(path)
     description = json.loads((path / DESCRIPTION_FILE).read_text())
     environment = environment_of(path)
     require_same_spaces(policy, environment)

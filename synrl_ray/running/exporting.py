@@ -15,7 +15,7 @@ from synrl_ray.experiment import Environment
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.policies.local_policy import describes_local_policy
-from synrl_ray.policies.policy import Policy, load_policy
+from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder
 from synrl_ray.running.evaluating import describes_classifier, environment_of, require_same_spaces
 from synrl_ray.running.result import factory_of
@@ -44,7 +44,7 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[s
         raise UserError(f"{path} holds a classifier", "only policies are exported")
     if describes_local_policy(path):
         raise UserError(f"{path} holds an agent of local learning", "NIR describes networks trained by gradients here")
-    policy = load_policy(path)
+    policy = load_network_policy(path)
     config = policy.config
     if not isinstance(config, SpikingPolicy):
         raise UserError(f"the policy in {path} does not spike", "export a run of --policy spiking")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
 
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import LocalExperiment, QLearning
 from synrl_ray.policies.local_policy import LocalPolicy
 from synrl_ray.running.exact import exact_judge
-from synrl_ray.running.local_result import combine_local, draw_local, finish_local, roll_out
+from synrl_ray.running.local_result import combine_local, distributions_of, draw_local, finish_local, roll_out
 from synrl_ray.running.rllib_task import RLlibTask, build, check_shares, finite
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -76,9 +79,14 @@ class LocalTask(RLlibTask):
                 "evaluation_return_low": low,
                 "evaluation_return_high": high,
             }
-        score = self.judge.score(policy.agent)
-        figures = {"evaluation_regret": finite(score.regret), "evaluation_value": finite(score.value)}
+        figures = {
+            f"evaluation_{name}": finite(value) for name, value in asdict(self.judge.score(policy.agent)).items()
+        }
         return {name: value for name, value in figures.items() if value is not None}  # may be infinite without a limit
+
+    def distributions(self) -> dict[str, np.ndarray]:
+        """Weights, and greedy spikes of all states."""
+        return distributions_of(self.policy().agent, self.judge)
 
     def is_solved(self, row: dict[str, Any]) -> bool:
         """Whether the exact regret allows training to end."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
+from synrl_ray.evaluation.plasticity_figure import draw_plasticity
 from synrl_ray.evaluation.rollout import EvaluationResult, evaluate_policy
 from synrl_ray.evaluation.statistics import summarise
-from synrl_ray.experiment import Environment, LocalExperiment, RegretTarget
+from synrl_ray.experiment import Environment, LocalExperiment, PathTarget, RegretTarget
+from synrl_ray.policies.local_agent import LocalAgent
 from synrl_ray.policies.local_policy import LocalPolicy
 from synrl_ray.running.exact import ExactJudge, exact_judge
 from synrl_ray.running.result import (
     combine_seeds,
     draw_curves,
     factory_of,
-    first_row,
     judgement_of,
     time_shares,
     title_of,
@@ -28,6 +32,7 @@ from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
 RETURN_CURVE = "return_curve.png"
+PLASTICITY = "plasticity.png"
 _LONGEST_EPISODE = 10_000
 """Environment steps of a greedy episode where the environment itself sets no limit."""
 
@@ -61,7 +66,18 @@ def finish_local(
     }
     folder.write_result(result)  # before the drawing, which shows it
     draw_local([folder], folder.path / "learning_curve.png")
+    distributions = distributions_of(policy.agent, judge)
+    draw_plasticity(folder.metrics(), distributions, folder.path / PLASTICITY, title=title_of([folder]))
     return result
+
+
+def distributions_of(agent: LocalAgent, judge: ExactJudge | None) -> dict[str, np.ndarray]:
+    """Every plastic weight; and greedy spikes of the neurons over all states, where these are known."""
+    spikes = {} if judge is None else agent.spike_counts(judge.observations)
+    return {
+        **{name.replace("_", " "): getattr(agent, name).numpy() for name in agent.plastic_names},
+        **{f"spikes of {name} over all states": counts for name, counts in spikes.items()},
+    }
 
 
 def evaluate_local(policy: LocalPolicy, environment: Environment, *, episodes: int, seed: int) -> dict[str, Any]:
@@ -83,58 +99,59 @@ def exact_fields(judge: ExactJudge | None, policy: LocalPolicy) -> dict[str, Any
     return {name: finite(value) for name, value in judge.describe(policy.agent).items()}
 
 
-def combine_local(results: Sequence[dict[str, Any]], target: RegretTarget | None) -> dict[str, Any]:
-    """The result of several seeds: returns over all their episodes, and each seed's regret as one score."""
+def combine_local(results: Sequence[dict[str, Any]], target: RegretTarget | PathTarget | None) -> dict[str, Any]:
+    """The result of several seeds: returns over all their episodes, and each seed's exact figures as one score each."""
     combined = {
         **combine_seeds(results, None),
         "algorithm": results[0]["algorithm"],
         "optimum": results[0].get("optimum"),
-        "regret_per_seed": [r["regret"] for r in results],
-        **_over_seeds("regret", [r["regret"] for r in results]),
     }
+    for name in ("regret", *(name for name in ("success_rate", "path_ratio") if name in results[0])):
+        values = [r[name] for r in results]
+        combined |= {f"{name}_per_seed": values, **_over_seeds(name, values)}
     for name in ("env_steps_to_target", "seconds_to_target"):
         values = [r.get(name) for r in results]
         combined |= {name: values, **_over_seeds(name, values)}
     if target is not None:
-        regrets = [r["regret"] for r in results]
-        combined["target"] = target.regret
+        combined["target"] = {name: value for name, value in asdict(target).items() if name != "source"}
         combined["seeds_that_reached_target"] = sum(r["env_steps_to_target"] is not None for r in results)
-        combined["seeds_that_end_at_target"] = sum(r is not None and r <= target.regret for r in regrets)
+        combined["seeds_that_end_at_target"] = sum(target.reached(r) for r in results)
     return combined
 
 
 def draw_local(folders: Sequence[RunFolder], path: Path) -> None:
-    """Regret against environment steps where it is known, and beside it the returns."""
-    curves = [_regret_curve(folder) for folder in folders]
+    """The exact figure against environment steps where it is known, and beside it the returns."""
+    experiment = cast(LocalExperiment, folders[0].spec().experiment)
+    in_maze = any("evaluation_success_rate" in row for row in folders[0].metrics())
+    name, ylabel, yunit = _SUCCESS if in_maze else _REGRET
+    curves = [_exact_curve(folder, name) for folder in folders]
     if not all(curve.env_steps for curve in curves):
         draw_curves(folders, path)
         return
-    target = cast(LocalExperiment, folders[0].spec().experiment).target
-    plot_learning_curve(
-        curves,
-        path,
-        title=title_of(folders),
-        target=None if target is None else target.regret,
-        ylabel="exact regret of the greedy policy",
-    )
+    target = None if experiment.target is None else asdict(experiment.target).get(name)
+    plot_learning_curve(curves, path, title=title_of(folders), target=target, ylabel=ylabel, yunit=yunit)
     draw_curves(folders, path.with_name(RETURN_CURVE))
 
 
-def _regret_curve(folder: RunFolder) -> Curve:
-    rows = [row for row in folder.metrics() if row.get("evaluation_regret") is not None]
+_REGRET = ("regret", "exact regret of the greedy policy", "reward units")
+_SUCCESS = ("success_rate", "start cells from which the greedy policy arrives", "share")
+
+
+def _exact_curve(folder: RunFolder, name: str) -> Curve:
+    column = f"evaluation_{name}"
+    points = {row["env_steps"]: row[column] for row in folder.metrics() if row.get(column) is not None}
     final = folder.result()
-    points = {row["env_steps"]: row["evaluation_regret"] for row in rows}
-    if final is not None and final["regret"] is not None:
-        points[final["env_steps"]] = final["regret"]
+    if final is not None and final.get(name) is not None:
+        points[final["env_steps"]] = final[name]
     return Curve(label=folder.spec().policy, env_steps=list(points), returns=list(points.values()))
 
 
-def _to_target(folder: RunFolder, target: RegretTarget | None) -> dict[str, Any]:
+def _to_target(folder: RunFolder, target: RegretTarget | PathTarget | None) -> dict[str, Any]:
     """Environment steps and seconds at the first exact evaluation that reached the target; ``None`` if none did."""
     row = None
     if target is not None:
-        limit = target.regret
-        row = first_row(folder, "evaluation_regret", lambda regret: regret <= limit)
+        judged = ((row, {k.removeprefix("evaluation_"): v for k, v in row.items()}) for row in folder.metrics())
+        row = next((row for row, figures in judged if target.reached(figures)), None)
     return {
         "env_steps_to_target": None if row is None else int(row["env_steps"]),
         "seconds_to_target": None if row is None else row["wall_seconds"],

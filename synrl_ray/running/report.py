@@ -81,6 +81,18 @@ def _print_regret(result: dict[str, Any]) -> None:
     elif result.get("regret_ci95") is not None:
         low, high = result["regret_ci95"]
         _console.print(f"Regret IQM    {result['regret_iqm']:.4f}  (95 % interval over seeds {low:.4f} to {high:.4f})")
+    if result.get("success_rate") is not None:
+        ratio = (
+            ""
+            if result["path_ratio"] is None
+            else f"  (exact; moves over the shortest path {result['path_ratio']:.3f})"
+        )
+        _console.print(f"Success       {result['success_rate']:.1%} of start cells{ratio}")
+    elif result.get("success_rate_ci95") is not None:
+        low, high = result["success_rate_ci95"]
+        _console.print(
+            f"Success IQM   {result['success_rate_iqm']:.1%}  (95 % interval over seeds {low:.1%} to {high:.1%})"
+        )
     steps, seconds = result.get("env_steps_to_target"), result.get("seconds_to_target")
     if isinstance(steps, int):
         _console.print(f"Target        reached after {steps:,} environment steps, {seconds:.2f} s")
@@ -110,25 +122,35 @@ def _print_accuracy(result: dict[str, Any]) -> None:
 
 def _print_seeds(result: dict[str, Any]) -> None:
     _console.print(f"\n{result['experiment']} ({result['policy']}), seeds {', '.join(map(str, result['seeds']))}")
-    exact = "regret_per_seed" in result
-    heading = "exact regret" if exact else "greedy return"
+    column, heading, shape = next(score for score in _SEED_SCORES if score[0] in result)
     _console.print(f"seed   steps     seconds   {heading:<15} steps to target")
     rows = zip(
         result["seeds"],
         result["env_steps"],
         result["wall_seconds"],
-        result["regret_per_seed"] if exact else result["return_mean_per_seed"],
+        result[column],
         result["env_steps_to_target"],
         strict=True,
     )
     for seed, steps, seconds, score, reached in rows:
         target = "-" if reached is None else f"{reached:,}"
-        shown = "-" if score is None else f"{score:.4f}" if exact else f"{score:.1f}"
+        shown = "-" if score is None else format(score, shape)
         _console.print(f"{seed:<6} {steps:<9,} {seconds:<9.1f} {shown:<15} {target}")
     if "target" in result:
-        count = len(result["seeds"])
-        what = "regret " if exact else ""
+        count, target = len(result["seeds"]), result["target"]
+        wanted = (
+            " and ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in target.items())
+            if isinstance(target, dict)
+            else f"{target:g}"
+        )
         _console.print(
-            f"\n{result['seeds_that_reached_target']} of {count} seeds reached {what}{result['target']:g}, "
+            f"\n{result['seeds_that_reached_target']} of {count} seeds reached {wanted}, "
             f"{result['seeds_that_end_at_target']} of {count} end there"
         )
+
+
+_SEED_SCORES = (
+    ("success_rate_per_seed", "success rate", ".1%"),
+    ("regret_per_seed", "exact regret", ".4f"),
+    ("return_mean_per_seed", "greedy return", ".1f"),
+)

@@ -130,16 +130,10 @@ def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
     target = experiment.target
     if target is None:
         return None
-    row = first_row(folder, "evaluation_return_mean", lambda value: value >= target.mean_return)
-    return None if row is None else int(row["env_steps"])
-
-
-def first_row(folder: RunFolder, column: str, reached: Callable[[float], bool]) -> dict[str, Any] | None:
-    """The first of a run's rows whose value in that column is good enough; ``None`` if none is."""
     for row in folder.metrics():
-        value = row.get(column)
-        if value is not None and reached(value):
-            return row
+        value = row.get("evaluation_return_mean")
+        if value is not None and value >= target.mean_return:
+            return int(row["env_steps"])
     return None
 
 

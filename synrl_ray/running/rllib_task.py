@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment
@@ -54,6 +57,10 @@ class RLlibTask:
     def policy(self) -> Any:
         """The policy as it is now."""
         raise NotImplementedError
+
+    def distributions(self) -> Mapping[str, np.ndarray]:
+        """None."""
+        return {}
 
     def close(self) -> None:
         """Stop the actors."""

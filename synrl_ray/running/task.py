@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from synrl_ray.errors import UserError, worker_died
 from synrl_ray.experiment import ClassificationExperiment, LocalExperiment
@@ -45,6 +47,9 @@ class Task(Protocol):
 
     def evaluate(self) -> dict[str, float]:
         """Judge the policy during training; columns for the row."""
+
+    def distributions(self) -> Mapping[str, np.ndarray]:
+        """Values whose histograms are worth a look in TensorBoard; none, as a rule."""
 
     def is_solved(self, row: dict[str, Any]) -> bool:
         """Whether a row's evaluation allows training to end early."""

@@ -92,6 +92,8 @@ class _Run:
             if value is not None and name not in ("iteration", task.unit):
                 self.board.add_scalar(name, value, measured.steps)
         if due:
+            for name, values in task.distributions().items():
+                self.board.add_histogram(name, values, measured.steps)
             self.save()
         self.report("training", row, measured.notices)
 
@@ -162,6 +164,7 @@ _SHOWN = {
     "return_mean": "return",
     "evaluation_return_mean": "greedy",
     "evaluation_regret": "regret",
+    "evaluation_success_rate": "success",
     "loss": "loss",
     "evaluation_accuracy": "validation accuracy",
     "accuracy": "test accuracy",

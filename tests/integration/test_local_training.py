@@ -33,8 +33,8 @@ def test_a_run_learns_taxi_and_leaves_every_file(tmp_path: Path) -> None:
     result = train_run(folder, spec)
     names = {path.name for path in folder.path.iterdir()}
     assert names == {
-        "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "return_curve.png", "policy.json",
-        "policy.safetensors", "checkpoint", "tensorboard",
+        "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "return_curve.png", "plasticity.png",
+        "policy.json", "policy.safetensors", "checkpoint", "tensorboard",
     }  # fmt: skip
     assert result["regret"] == 0.0
     assert result["value"] == pytest.approx(7.93)
@@ -84,4 +84,40 @@ def test_two_runners_learn_one_table(tmp_path: Path) -> None:
     for other in tables:
         np.testing.assert_array_equal(other, table)
     assert task.evaluate()["evaluation_regret"] == 0.0
+    task.close()
+
+
+def _maze(*settings: str, num_workers: int = 0) -> RunSpec:
+    small = ["interval_steps=8000", "evaluation.episodes=5", "noise_steps=15000"]
+    kwargs = '{"size": 4, "maze_seed": 0, "sigma": 0.5, "step_cost": 0.0, "bump_cost": 0.0}'
+    assignments = [*small, f"environment.kwargs={kwargs}", "env_steps=24000", *settings]
+    experiment: AnyExperiment = apply_overrides(get_experiment("maze-rstdp"), assignments)
+    return RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=num_workers)
+
+
+def test_a_small_maze_is_learned_and_learned_again_from_there(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", _maze())
+    result = train_run(folder, _maze())
+    assert (result["success_rate"], result["path_ratio"]) == (1.0, 1.0)
+    rows = folder.metrics()
+    assert {"evaluation_success_rate", "plasticity_eligibility_norm", "plasticity_weight_std"} <= set(rows[-1])
+    again = evaluate_folder(folder.path, episodes=2, seed=None)
+    assert (again["success_rate"], again["regret"]) == (1.0, 0.0)
+
+    task = LocalTask(_maze(f"initial_policy={folder.path}"))
+    learned = load_local_policy(folder.path).agent
+    np.testing.assert_array_equal(task.policy().agent.action_weights.numpy(), learned.action_weights.numpy())
+    assert task.evaluate()["evaluation_success_rate"] == 1.0
+    names = {"action weights", "critic weights"} | {
+        f"spikes of {name} over all states" for name in ("place cells", "action neurons")
+    }
+    assert set(task.distributions()) == names
+    task.close()
+
+
+def test_a_maze_is_learned_by_two_runners(tmp_path: Path) -> None:
+    task = LocalTask(_maze("env_steps=48000", num_workers=2))
+    while task.train_once().steps < 48_000:
+        pass
+    assert task.evaluate()["evaluation_success_rate"] == 1.0
     task.close()

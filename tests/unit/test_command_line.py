@@ -134,4 +134,4 @@ def test_package_gives_its_names_without_importing_torch_or_ray():
 def test_package_refuses_names_it_does_not_have():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = synrl_ray.nonsense
-    assert synrl_ray.load_policy.__module__ == "synrl_ray.policies.policy"
+    assert synrl_ray.load_policy.__module__ == "synrl_ray.policies.loading"

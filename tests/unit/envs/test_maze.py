@@ -219,3 +219,31 @@ def test_optimal_actions_lead_along_shortest_paths():
     for state in np.flatnonzero(distances > 0):
         assert distances[env.layout.next_state[state, actions[state]]] == distances[state] - 1
     assert (actions[distances <= 0] == -1).all()
+
+
+@pytest.mark.parametrize("braid", [0.0, 0.7])
+def test_path_lengths_are_those_of_an_agent_that_walks(braid):
+    env = MazeEnv(size=5, maze_seed=3, braid=braid, observation="cell")
+    best = env.path_lengths(env.optimal_actions().clip(0))
+    np.testing.assert_array_equal(best, env.distances())
+    actions = np.random.default_rng(0).integers(4, size=25)
+    for state, length in enumerate(env.path_lengths(actions)):
+        walked = _walk(env, state, actions)
+        assert length == walked
+
+
+def _walk(env, state, actions):
+    if state == env.goal:
+        return 0
+    env.reset(options={"start": env.layout.cell(state)})
+    terminated = truncated = False
+    at = state
+    while not (terminated or truncated):
+        at, _, terminated, truncated, _ = env.step(actions[at])
+    return env.elapsed if terminated else -1
+
+
+def test_a_path_longer_than_the_time_limit_does_not_arrive():
+    env = MazeEnv(size=5, maze_seed=3, observation="cell", time_limit=3)
+    lengths = env.path_lengths(env.optimal_actions().clip(0))
+    np.testing.assert_array_equal(lengths, np.where(env.distances() <= 3, env.distances(), -1))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synrl_ray.evaluation.curves import Curve, Evaluations, _compact, interpolate_to_grid, plot_learning_curve
+from synrl_ray.evaluation.curves import Curve, Evaluations, compact_number, interpolate_to_grid, plot_learning_curve
 
 
 def rising(label="spiking", slope=1.0, num_points=11, evaluations=None):
@@ -24,9 +24,9 @@ def num_pixels_of(picture, hex_color):
     return int((np.abs(picture.astype(int) - color).max(axis=-1) < 40).sum())
 
 
-def test_ticks_are_compact():
+def test_ticks_arecompact_number():
     values = [0, 950, 20_000, 1_500_000, -2_500, 0.1 + 0.2]
-    assert [_compact(value) for value in values] == ["0", "950", "20k", "1.5M", "-2.5k", "0.3"]
+    assert [compact_number(value) for value in values] == ["0", "950", "20k", "1.5M", "-2.5k", "0.3"]
 
 
 def test_grid_covers_the_common_steps_and_interpolates():

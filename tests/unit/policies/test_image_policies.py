@@ -11,7 +11,7 @@ from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.frame_stack import FrameStack
-from synrl_ray.policies.policy import Policy, load_policy
+from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.spaces import check_spaces
 from synrl_ray.snn import CNN
 
@@ -106,7 +106,7 @@ def test_spiking_policy_may_stack_too():
 def test_saved_policy_acts_alike_and_its_energy_is_counted(config, tmp_path):
     policy = Policy(network_of(config), IMAGES, spaces.Discrete(3))
     policy.save(tmp_path)
-    again = load_policy(tmp_path)
+    again = load_network_policy(tmp_path)
     assert again.config == config
     state = other = policy.initial_state(2)
     for seed in range(3):

@@ -13,7 +13,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.normaliser import ObservationNormaliser
-from synrl_ray.policies.policy import Policy, load_policy
+from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.spaces import check_spaces
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -46,7 +46,7 @@ def test_moments_are_saved_with_the_policy(config, tmp_path):
     network = ActorCritic(OBSERVATIONS, spaces.Discrete(2), config)
     network.normaliser.update(torch.randn(50, 3) * 100)
     Policy(network, OBSERVATIONS, spaces.Discrete(2)).save(tmp_path)
-    again = load_policy(tmp_path).network
+    again = load_network_policy(tmp_path).network
     observations = torch.randn(1, 4, 3) * 100
     torch.testing.assert_close(again(observations)[0], network(observations)[0])
     assert float(again.normaliser.count) == 50

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
-from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE, Policy, load_policy
+from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE, Policy, load_network_policy
 
 OBS = spaces.Box(np.array([-1, -np.inf, 0], np.float32), np.array([1, np.inf, np.inf], np.float32))
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
@@ -39,7 +39,7 @@ def edit_description(folder, **changes):
 
 def error_line(folder):
     with pytest.raises(UserError) as caught:
-        load_policy(folder)
+        load_network_policy(folder)
     line = str(caught.value)
     assert "\n" not in line
     return line
@@ -50,7 +50,7 @@ def error_line(folder):
 def test_loaded_policy_has_equal_actions_values_and_spaces(tmp_path, config, action_space):
     policy = make_policy(config, action_space=action_space)
     policy.save(tmp_path)
-    loaded = load_policy(tmp_path)
+    loaded = load_network_policy(tmp_path)
     assert loaded.config == config
     assert (loaded.observation_space, loaded.action_space) == (policy.observation_space, policy.action_space)
     obs = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
@@ -83,11 +83,13 @@ def test_saving_again_replaces_the_files(saved):
     other = make_policy()
     other.save(saved)
     expected = other.network.state_dict()
-    assert all(torch.equal(tensor, expected[key]) for key, tensor in load_policy(saved).network.state_dict().items())
+    assert all(
+        torch.equal(tensor, expected[key]) for key, tensor in load_network_policy(saved).network.state_dict().items()
+    )
 
 
 def test_path_may_be_text(saved):
-    assert load_policy(str(saved)).config == CONFIGS[1]
+    assert load_network_policy(str(saved)).config == CONFIGS[1]
 
 
 @pytest.mark.parametrize("name", [DESCRIPTION_FILE, WEIGHTS_FILE])
@@ -144,7 +146,7 @@ def test_weights_of_other_shapes_are_named(saved):
 
 
 def test_weights_with_a_missing_tensor_are_named(saved):
-    tensors = {k: v.clone() for k, v in load_policy(saved).network.state_dict().items() if k != "log_std"}
+    tensors = {k: v.clone() for k, v in load_network_policy(saved).network.state_dict().items() if k != "log_std"}
     save_file(tensors, saved / WEIGHTS_FILE)
     assert error_line(saved).startswith(f"{saved / WEIGHTS_FILE} is damaged (")
 

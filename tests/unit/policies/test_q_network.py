@@ -8,7 +8,7 @@ from gymnasium import spaces
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
-from synrl_ray.policies.policy import Policy, load_policy
+from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.q_network import check_q_network, q_values
 
 BOX, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(4)
@@ -47,7 +47,7 @@ def test_dueling_values_have_the_critics_as_mean_and_the_actors_argmax(config):
 def test_saved_policy_acts_greedily_on_the_values(config, dueling, tmp_path):
     network, observations = network_of(config), torch.rand(40, 3)
     Policy(network, BOX, ACTIONS).save(tmp_path)
-    actions, _ = load_policy(tmp_path).act(observations.numpy())
+    actions, _ = load_network_policy(tmp_path).act(observations.numpy())
     assert np.array_equal(actions, q_values(network, observations, dueling=dueling).argmax(-1).numpy())
 
 

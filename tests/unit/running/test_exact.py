@@ -35,3 +35,26 @@ def test_policies_on_the_lake_are_judged_by_the_best_that_sees_the_state_only():
 def test_environments_without_a_table_have_no_judge():
     assert exact_judge(Environment(id="CartPole-v1")) is None
     assert exact_judge(Environment(id="Taxi-v3")) is not None
+
+
+@pytest.mark.parametrize("costs", [{"step_cost": 0.0, "bump_cost": 0.0}, {}])
+def test_a_maze_has_success_rate_and_path_ratio(costs):
+    kwargs = {"size": 6, "maze_seed": 1, "braid": 0.3, "observation": "cell", **costs}
+    judge = exact_judge(Environment(id="synrl_ray/Maze-v0", kwargs=kwargs))
+    best = judge.maze.optimal_actions().clip(0)
+
+    class Fixed:
+        def __init__(self, actions):
+            self.actions = actions
+
+        def greedy(self, observations):
+            return self.actions[observations]
+
+    score = judge.score(Fixed(best))
+    assert (score.regret, score.success_rate, score.path_ratio) == (0.0, 1.0, 1.0)
+    cut = best.copy()
+    cut[judge.maze.goal - 6] = 0  # the cell north of the goal turns away from it, or into a wall
+    figures = judge.describe(Fixed(cut))
+    assert figures["success_rate"] < 1.0 or figures["path_ratio"] > 1.0 or best[judge.maze.goal - 6] == 0
+    nowhere = judge.score(Fixed(np.where(judge.maze.distances() == 1, (best + 2) % 4, best)))
+    assert (nowhere.success_rate, nowhere.path_ratio) == (0.0, None)

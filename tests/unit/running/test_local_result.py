@@ -4,7 +4,7 @@ import torch
 from gymnasium import spaces
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import RegretTarget
+from synrl_ray.experiment import PathTarget, RegretTarget
 from synrl_ray.policies.local_policy import LocalPolicy, load_local_policy
 from synrl_ray.policies.q_table import QTable
 from synrl_ray.registry import get_experiment
@@ -67,7 +67,7 @@ def test_a_finished_run_has_its_exact_score_and_evaluating_it_again_gives_the_sa
     assert (result["env_steps_to_target"], result["seconds_to_target"]) == (200, 20.0)
     assert result["num_first_states"] == 300
     assert {"return_mean", "return_iqm", "return_ci95", "protocol", "versions", "episodes", "energy"} <= set(result)
-    for name in ("learning_curve.png", "return_curve.png"):
+    for name in ("learning_curve.png", "return_curve.png", "plasticity.png"):
         assert (folder.path / name).read_bytes().startswith(b"\x89PNG")
     again = evaluate_folder(folder.path, episodes=3, seed=None)
     assert again["regret"] == result["regret"]
@@ -92,7 +92,28 @@ def test_seeds_are_combined_as_one_score_each():
     assert combined["regret_per_seed"] == [0.0, 0.0]
     assert combined["regret_iqm"] == 0.0
     assert combined["env_steps_to_target_iqm"] == 200
+    assert combined["target"] == {"regret": 0.0}
     assert (combined["seeds_that_reached_target"], combined["seeds_that_end_at_target"]) == (2, 2)
     missed = combine_local([result(0, 0.5, 100), result(1, 0.0, None)], RegretTarget(regret=0.0, source="a test"))
     assert missed["env_steps_to_target_iqm"] is None
     assert (missed["seeds_that_reached_target"], missed["seeds_that_end_at_target"]) == (1, 1)
+
+
+def test_the_seeds_of_a_maze_have_success_and_path_ratio():
+    def result(seed, success, ratio):
+        return {
+            "experiment": "x", "policy": "spiking", "algorithm": "r_stdp", "seed": seed, "env_steps": 1000,
+            "wall_seconds": 1.0, "env_steps_to_target": 100, "seconds_to_target": 1.0, "regret": 1 - success,
+            "optimum": 1.0, "success_rate": success, "path_ratio": ratio, "return_mean": 1.0, "returns": [1.0, 2.0],
+            "protocol": {}, "versions": {},
+        }  # fmt: skip
+
+    target = PathTarget(success_rate=0.95, path_ratio=1.1, source="a test")
+    combined = combine_local([result(0, 1.0, 1.0), result(1, 0.9, 1.0), result(2, 1.0, 1.2)], target)
+    assert combined["success_rate_per_seed"] == [1.0, 0.9, 1.0]
+    assert combined["path_ratio_per_seed"] == [1.0, 1.0, 1.2]
+    assert combined["target"] == {"success_rate": 0.95, "path_ratio": 1.1}
+    assert combined["seeds_that_end_at_target"] == 1
+    nowhere = combine_local([result(0, 0.0, None)], target)
+    assert nowhere["path_ratio_iqm"] is None
+    assert nowhere["seeds_that_end_at_target"] == 0

@@ -15,7 +15,7 @@ from synrl_ray.evaluation.rollout import EvaluationResult
 from synrl_ray.experiment import Evaluation, Stopping
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy
-from synrl_ray.policies.policy import load_policy
+from synrl_ray.policies.policy import load_network_policy
 from synrl_ray.registry import get_experiment
 from synrl_ray.running import control, result
 from synrl_ray.running.control import ControlTask
@@ -111,7 +111,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
     assert lab.folder.result() == outcome
     assert (outcome["env_steps"], outcome["episodes"], outcome["return_mean"]) == (1000, 20, 5.0)
     assert lab.folder.checkpoint()[1].steps == 1000
-    assert load_policy(lab.folder.path).config == AnnPolicy(hidden_sizes=(2,))
+    assert load_network_policy(lab.folder.path).config == AnnPolicy(hidden_sizes=(2,))
     assert json.loads((lab.folder.path / "policy.json").read_text())["environment"] == {
         "id": "CartPole-v1",
         "kwargs": {},

@@ -1,0 +1,29 @@
+"""A trained policy from its folder, of whichever kind it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synrl_ray.errors import UserError
+from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy, load_local_policy
+from synrl_ray.policies.policy import Policy, format_of, load_network_policy
+
+
+def load_policy(folder: str | Path) -> Policy | LocalPolicy:
+    """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
+
+    Args:
+        folder: holds ``policy.safetensors`` and ``policy.json``.
+
+    Returns:
+        A network's policy, or that of an agent of local learning; both act by ``act(observations, state)``.
+
+    Raises:
+        UserError: if the files are missing or damaged, or describe a classifier.
+    """
+    folder = Path(folder)
+    if describes_local_policy(folder):
+        return load_local_policy(folder)
+    if format_of(folder).startswith("classifier"):
+        raise UserError(f"{folder} holds a classifier, not a policy", "judge it with synrl evaluate")
+    return load_network_policy(folder)
