@@ -65,7 +65,7 @@ format: $(STAMP)  ## Format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-equality bench-plasticity  ## All benchmarks
+bench: bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-equality bench-plasticity bench-maml  ## All benchmarks
 
 bench-snn: $(STAMP)  ## Spiking layers against snntorch (and the peers extra, where installed)
 	$(PY) benchmarks/snn.py
@@ -78,10 +78,19 @@ bench-spiking-a2c: $(STAMP)  ## A spiking A2C on CartPole with other libraries' 
 
 bench-car-racing: $(STAMP)  ## Frames per second of CarRacing alone
 	$(PY) benchmarks/car_racing.py
+
 bench-equality: $(STAMP)  ## Whether PPO on batched rollouts learns what stock RLlib's learns
 	$(PY) benchmarks/learning_equality.py
-bench-plasticity: $(STAMP)  ## Synapse updates per second against BindsNET (the peers extra, where installed)
+bench-plasticity: $(STAMP)  ## Synapse updates per second against BindsNET (peers extra), Taxi against a plain loop
 	$(PY) benchmarks/plasticity.py
+	$(PY) benchmarks/tabular.py
+
+bench-ablations: $(STAMP)  ## What each part of the local learners is worth (half an hour)
+	$(PY) benchmarks/maze_ablation.py
+	$(PY) benchmarks/stdp_q_ablation.py
+
+bench-maml: $(STAMP)  ## Meta-iterations per second against learn2learn (and torchopt, where installed)
+	$(PY) benchmarks/maml.py
 
 requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.txt
 	echo 'torch==$(TORCH)' | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -6,7 +6,8 @@ Run:
     python benchmarks/maze_ablation.py --moved-goal          # how fast a goal that has moved is found again
     python benchmarks/maze_ablation.py --out rows.jsonl --markdown table.md   # goes on where it was stopped
 
-Seed n trains on the maze of seed n. All conditions share the settings of ``full`` but for what is named. ``untrained``
+Seed n trains on the maze of seed n. With another ``--env-steps``, schedules are as much longer.
+All conditions share the settings of ``full`` but for what is named. ``untrained``
 is the agent as it begins, ``random`` takes each move with probability 1/4: its success is the exact probability to
 arrive within the time limit. Success is the share of start cells from which the greedy policy arrives; the path ratio
 is its moves over those of the shortest path. Steps to target are environment steps up to the first evaluation with a
@@ -38,10 +39,15 @@ from synrl_ray.running.exact import ExactJudge
 def conditions(full: RStdp, moved_goal: bool) -> dict[str, RStdp | None]:
     """Settings of each; ``None`` for no agent at all."""
     if moved_goal:
-        return {"moved_goal": full, "moved_goal_teacher": replace(full, teach=True), "from_scratch": full}
+        return {
+            "moved_goal": full,
+            "moved_goal_no_forgetting": replace(full, forgetting_steps=None),
+            "from_scratch": full,
+        }
     return {
         "full": full,
         "teacher": replace(full, teach=True),
+        "no_forgetting": replace(full, forgetting_steps=None),
         "no_trace": replace(full, eligibility=False),
         "running_mean": replace(full, modulator="reward_prediction"),
         "raw_reward": replace(full, modulator="reward"),
@@ -63,6 +69,12 @@ class Trial:
         self.kwargs |= {} if args.braid is None else {"braid": args.braid}
         assert isinstance(experiment.target, PathTarget)
         self.target = experiment.target
+
+    def scaled(self, settings: RStdp) -> RStdp:
+        """Settings with schedules for the run's length."""
+        longer = self.env_steps / self.experiment.stopping.env_steps
+        teacher = replace(settings.teacher, fade_steps=round(longer * settings.teacher.fade_steps))
+        return replace(settings, noise_steps=round(longer * settings.noise_steps), teacher=teacher)
 
     def run(self, name: str, settings: RStdp | None) -> dict[str, Any]:
         """Success, path ratio, and steps to the target."""
@@ -135,7 +147,7 @@ def main() -> None:
     known, rows = Rows(args.out), []
     for seed in range(args.seeds):  # seeds outside, so that all conditions have as many while it runs
         trial = Trial(experiment, seed, args)
-        for name, settings in conditions(experiment.algorithm, args.moved_goal).items():
+        for name, settings in conditions(trial.scaled(experiment.algorithm), args.moved_goal).items():
             if args.conditions and name not in args.conditions:
                 continue
             keys = {"condition": name, "seed": seed, "num_envs": args.num_envs, "env_steps": trial.env_steps}

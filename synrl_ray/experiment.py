@@ -11,6 +11,18 @@ from pydantic import Field
 
 from synrl_ray.algorithm_settings import A2C, DQN, PPO, Count, Fraction, Positive, Reinforce
 from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
+from synrl_ray.meta.config import Maml
+from synrl_ray.meta.settings import (
+    AnnLearner,
+    Learner,
+    MetaEvaluation,
+    MetaStopping,
+    MetaTarget,
+    MetaTraining,
+    OmniglotTasks,
+    SinusoidTasks,
+    SpikingLearner,
+)
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.policies.local_agents import KINDS, LocalSettings
 from synrl_ray.policies.maze_agent_config import RStdp
@@ -24,6 +36,7 @@ __all__ = [
     "PPO",
     "AccuracyTarget",
     "AnnClassifier",
+    "AnnLearner",
     "AnnPolicy",
     "AnyExperiment",
     "AtariFrames",
@@ -37,14 +50,23 @@ __all__ = [
     "LocalExperiment",
     "LocalStopping",
     "LogUniform",
+    "Maml",
+    "MetaEvaluation",
+    "MetaExperiment",
+    "MetaStopping",
+    "MetaTarget",
+    "MetaTraining",
     "Mnist",
+    "OmniglotTasks",
     "PathTarget",
     "PolicyKind",
     "QLearning",
     "RStdp",
     "RegretTarget",
     "Reinforce",
+    "SinusoidTasks",
     "SpikingClassifier",
+    "SpikingLearner",
     "SpikingPolicy",
     "StdpQ",
     "Stopping",
@@ -91,6 +113,11 @@ class Stopping:
     schedule_steps: Count | None = None
     """Environment steps over which schedules run, where a run ends at another point than it was planned for;
     ``env_steps`` by default."""
+
+    @property
+    def amount(self) -> str:
+        """How much that is, in words."""
+        return f"{self.env_steps:,} environment steps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +209,11 @@ class LocalStopping:
 
     env_steps: Count
     regret: Annotated[float, Ge(0)] | None = None
+
+    @property
+    def amount(self) -> str:
+        """How much that is, in words."""
+        return f"{self.env_steps:,} environment steps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +307,11 @@ class Epochs:
 
     epochs: Count
 
+    @property
+    def amount(self) -> str:
+        """How much that is, in words."""
+        return f"{self.epochs} epochs"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyTarget:
@@ -309,4 +346,30 @@ class ClassificationExperiment:
         return self.spiking if kind == "spiking" else self.ann
 
 
-AnyExperiment = Experiment | LocalExperiment | ClassificationExperiment
+@dataclass(frozen=True, kw_only=True)
+class MetaExperiment:
+    """An initialisation from which a few gradient steps solve a new task."""
+
+    task: Literal["meta"] = "meta"
+    id: str
+    summary: str
+    tasks: Annotated[SinusoidTasks | OmniglotTasks, Field(discriminator="name")]
+    spiking: SpikingLearner = field(default_factory=SpikingLearner)
+    ann: AnnLearner = field(default_factory=AnnLearner)
+    algorithm: MetaTraining = field(default_factory=MetaTraining)
+    stopping: MetaStopping
+    evaluation: MetaEvaluation = field(default_factory=MetaEvaluation)
+    target: MetaTarget | None = None
+    search_space: Mapping[str, LogUniform | Uniform | Choice] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[PolicyKind, ...]:
+        """The kinds of learners that there are; the first is the default."""
+        return TWINS
+
+    def learner(self, kind: PolicyKind) -> Learner:
+        """The learner of that kind."""
+        return self.spiking if kind == "spiking" else self.ann
+
+
+AnyExperiment = Experiment | LocalExperiment | ClassificationExperiment | MetaExperiment

@@ -8,18 +8,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import reduce
+from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment, LocalExperiment
+from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment, LocalExperiment, MetaExperiment
 
-_TASKS = {"classification": ClassificationExperiment, "local": LocalExperiment}
+_TASKS = {"classification": ClassificationExperiment, "local": LocalExperiment, "meta": MetaExperiment}
 _NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "task"}
 
 
-def apply_overrides(experiment: AnyExperiment, assignments: Iterable[str]) -> AnyExperiment:
+def apply_overrides(
+    experiment: AnyExperiment, assignments: Iterable[str], settings: Mapping[str, Any] | None = None
+) -> AnyExperiment:
     """Return the experiment with settings replaced.
 
     Args:
@@ -27,6 +30,7 @@ def apply_overrides(experiment: AnyExperiment, assignments: Iterable[str]) -> An
         assignments: ``key=value`` each. A key is a path (``algorithm.lr``) or, where only one path ends in it,
             its last name (``lr``); ``env`` stands for ``environment.id``. Values are read as JSON where they can
             be (``true``, ``3e-4``, ``null``); a list is written ``64,64``.
+        settings: key and JSON value each, as in a file of ``--config``; the assignments come after them.
 
     Settings that must fit one another are judged together, so their order does not matter.
 
@@ -35,18 +39,61 @@ def apply_overrides(experiment: AnyExperiment, assignments: Iterable[str]) -> An
     """
     values: dict[str, Any] = {}
     given: dict[str, str] = {}
+    for key, value in (settings or {}).items():
+        path = resolve_setting(experiment, key)
+        values[path] = _coerce(setting_type(experiment, path), [value], key, json.dumps(value))
+        given[key] = json.dumps(value)
     for assignment in assignments:
         key, separator, text = (part.strip() for part in assignment.partition("="))
         if not separator:
             raise UserError(f"--set {assignment!r} is not key=value", "write for instance --set lr=3e-4")
-        path = _resolve(experiment, key)
-        values[path] = _coerce(_annotation(experiment, path), text, key)
+        path = resolve_setting(experiment, key)
+        values[path] = read_value(experiment, path, text, key)
         given[key] = text
     try:
         return cast(AnyExperiment, _replace(experiment, values))
     except ValueError as error:
-        settings = " and ".join(f"{key} = {text}" for key, text in given.items())
-        raise UserError(f"{settings} {'does' if len(given) == 1 else 'do'} not fit", str(error)) from error
+        listed = " and ".join(f"{key} = {text}" for key, text in given.items())
+        raise UserError(f"{listed} {'does' if len(given) == 1 else 'do'} not fit", str(error)) from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file, key and value each, as ``synrl tune`` writes them to ``best.json``.
+
+    Raises:
+        UserError: if there is no such file, or it holds something else.
+    """
+    try:
+        data = json.loads(path.read_text(), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})", "name a JSON file of settings") from error
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error})", 'write for instance {"lr": 3e-4}') from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no settings", 'write for instance {"lr": 3e-4}')
+    return data
+
+
+def read_value(experiment: AnyExperiment, path: str, text: str, key: str) -> Any:
+    """A setting's value from its text on the command line.
+
+    Args:
+        experiment: whose setting.
+        path: full path of the setting.
+        text: the value.
+        key: what the user calls the setting.
+
+    Raises:
+        UserError: if the setting cannot have that value.
+    """
+    return _coerce(setting_type(experiment, path), _readings(text), key, repr(text))
+
+
+def setting_values(experiment: AnyExperiment, keys: Iterable[str]) -> dict[str, Any]:
+    """Full paths and JSON values of settings, as :func:`read_settings` reads them."""
+    data = experiment_to_json(experiment)
+    paths = [resolve_setting(experiment, key) for key in keys]
+    return {path: reduce(lambda node, name: node[name], path.split("."), data) for path in paths}
 
 
 def setting_paths(experiment: AnyExperiment) -> list[str]:
@@ -85,7 +132,12 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
             yield prefix + item.name
 
 
-def _resolve(experiment: AnyExperiment, key: str) -> str:
+def resolve_setting(experiment: AnyExperiment, key: str) -> str:
+    """The full path of a setting that is named in short.
+
+    Raises:
+        UserError: for an unknown or ambiguous key.
+    """
     paths = setting_paths(experiment)
     if key == "env" and hasattr(experiment, "environment"):
         return "environment.id"
@@ -102,7 +154,7 @@ def _resolve(experiment: AnyExperiment, key: str) -> str:
     raise UserError(f"unknown setting {key!r}", f"{hint}valid are {', '.join(paths)}")
 
 
-def _annotation(node: Any, path: str) -> Any:
+def setting_type(node: Any, path: str) -> Any:
     """Declared type of a setting."""
     *parents, name = path.split(".")
     return get_type_hints(type(reduce(getattr, parents, node)), include_extras=True)[name]
@@ -120,15 +172,19 @@ def _replace(node: Any, values: Mapping[str, Any]) -> Any:
     )
 
 
-def _coerce(annotation: Any, text: str, key: str) -> Any:
+def _coerce(annotation: Any, candidates: Iterable[Any], key: str, shown: str) -> Any:
     adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
     problem = ""
-    for candidate in _readings(text):
+    for candidate in candidates:
         try:
             return adapter.validate_python(candidate)
         except ValidationError as error:
             problem = problem or error.errors()[0]["msg"]
-    raise UserError(f"setting {key!r} cannot be {text!r}", problem[:1].lower() + problem[1:])
+    raise UserError(f"setting {key!r} cannot be {shown}", problem[:1].lower() + problem[1:])
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _readings(text: str) -> Iterator[Any]:

@@ -6,7 +6,7 @@ import importlib
 
 import gymnasium as gym
 
-_MODULES = {"synrl_ray/": ("synrl_ray.envs.maze", "synrl_ray.envs.shower")}
+_MODULES = {"synrl_ray/": ("synrl_ray.envs.gridworld_env", "synrl_ray.envs.maze", "synrl_ray.envs.shower")}
 
 
 def ensure_registered(env_id: str) -> None:

@@ -1,1 +1,1 @@
-"""Meta-learning; so far, how learn2learn's MAML is loaded."""
+"""Meta-learning: task distributions, MAML and its Tune trainable."""

@@ -30,6 +30,8 @@ References:
 
 from __future__ import annotations
 
+import math
+
 import gymnasium as gym
 import numpy as np
 import torch
@@ -156,6 +158,9 @@ class MazeAgent(LocalAgent):
         )
         self._state = proposal.state
         self.action_weights.copy_(apply_delta(self.action_weights, proposal.delta, config.bounds))
+        if config.forgetting_steps is not None:
+            kept = math.exp(-int(valid.sum()) / config.forgetting_steps)
+            self.action_weights.sub_(config.initial_weight).mul_(kept).add_(config.initial_weight)
         if config.modulator == "td_error":
             self._learn_values(modulator, begins)
         self.tally.add_learning(modulator[counts], proposal.state.eligibility, num_skipped)

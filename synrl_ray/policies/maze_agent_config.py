@@ -40,6 +40,9 @@ class RStdp:
     """Half of the width of the uniform distribution of initial weights."""
     bounds: WeightBounds = field(default_factory=WeightBounds)
     """Of the weights from place cells to action neurons."""
+    forgetting_steps: Annotated[float, Gt(0)] | None = 40_000.0
+    """Environment steps in which a weight that nothing changes loses 63 % of its distance to ``initial_weight``, so
+    that choices that were certain are questioned again; ``None`` for never."""
 
     rule: RewardModulatedSTDP = field(
         default_factory=lambda: RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0), tau_e=10.0, lr=0.05)

@@ -13,9 +13,10 @@ from synrl_ray.running.classification_result import combine_accuracies, draw_acc
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import Measured
+from synrl_ray.running.trainable_task import TrainableTask
 
 
-class ClassificationTask:
+class ClassificationTask(TrainableTask):
     """Trains a classifier; an iteration is an epoch, evaluated on the images held out for validation."""
 
     unit = "samples"
@@ -67,31 +68,11 @@ class ClassificationTask:
         """Accuracy on held-out training images, which the epoch has measured."""
         return {"evaluation_accuracy": self.newest["validation_accuracy"]}
 
-    def distributions(self) -> dict[str, Any]:
-        """None."""
-        return {}
-
-    def is_solved(self, row: dict[str, Any]) -> bool:
-        """A classifier trains all its epochs: the learning-rate schedule is made for them."""
-        return False
-
-    def save(self, path: Path) -> None:
-        """The trainable's checkpoint."""
-        path.mkdir()
-        self.trainable.save_checkpoint(str(path))
-
-    def restore(self, path: Path) -> None:
-        """From the trainable's checkpoint."""
-        self.trainable.load_checkpoint(path)
-
     def export(self, folder: Path) -> None:
         """The classifier's files."""
         from synrl_ray.supervised.files import save_classifier
 
         save_classifier(self.trainable.model, folder, experiment=self.spec.experiment.id)
-
-    def close(self) -> None:
-        """Nothing is held outside this process."""
 
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Judge on the official test set, write result and pictures."""

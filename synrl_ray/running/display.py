@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from synrl_ray.running.progress import Progress, Watcher
 
 _LINE_SECONDS = 5.0
-_NAMES = {"env_steps": "steps", "samples": "images"}
+_NAMES = {"env_steps": "steps", "samples": "images", "meta_iterations": "meta-iterations"}
 
 
 @contextmanager

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import BatchPolicy, evaluate_policy
-from synrl_ray.experiment import ClassificationExperiment, Environment, Evaluation
+from synrl_ray.experiment import Environment, Evaluation, Experiment, LocalExperiment, MetaEvaluation, MetaExperiment
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
 from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, format_of, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
+from synrl_ray.running.run_folder import RunFolder
 
 
 def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None) -> dict[str, Any]:
@@ -38,6 +39,10 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         if given:
             raise UserError(f"{given[0]} means nothing for a classifier", "leave it out")
         return evaluate_classifier(path)
+    if format_of(path).startswith("meta"):
+        if video is not None:
+            raise UserError("--video means nothing for a meta-learner", "leave it out")
+        return _evaluate_meta(path, num_tasks=episodes, seed=seed)
     if describes_local_policy(path):
         return _evaluate_local(path, episodes=episodes, seed=seed, video=video)
     policy = load_network_policy(path)
@@ -81,6 +86,25 @@ def _evaluate_local(path: Path, *, episodes: int | None, seed: int | None, video
         "run": str(path),
         **evaluate_local(policy, environment, episodes=episodes or protocol.episodes, seed=first_seed),
         **({"video": str(video)} if video else {}),
+    }
+
+
+def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None) -> dict[str, Any]:
+    """Adaptation to test tasks, the same ones for every learner."""
+    from synrl_ray.meta.files import load_maml
+    from synrl_ray.running.meta_result import judge_learner
+
+    if seed is not None:
+        raise UserError("--seed means nothing for a meta-learner", "leave it out: all are judged on the same tasks")
+    maml, learner, tasks = load_maml(path)
+    protocol = MetaEvaluation()
+    if (path / "config.json").exists():
+        protocol = cast(MetaExperiment, RunFolder.open(path).spec().experiment).evaluation
+    return {
+        "experiment": json.loads((path / DESCRIPTION_FILE).read_text()).get("experiment"),
+        "policy": learner.kind,
+        "run": str(path),
+        **judge_learner(maml, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps),
     }
 
 
@@ -152,9 +176,7 @@ def require_same_spaces(policy: Policy | LocalPolicy, environment: Environment) 
 
 def _protocol(path: Path) -> Evaluation:
     """The protocol of the run, if its ``config.json`` is there."""
-    from synrl_ray.running.run_folder import RunFolder
-
     if not (path / "config.json").exists():
         return Evaluation()
     experiment = RunFolder.open(path).spec().experiment
-    return Evaluation() if isinstance(experiment, ClassificationExperiment) else experiment.evaluation
+    return experiment.evaluation if isinstance(experiment, Experiment | LocalExperiment) else Evaluation()

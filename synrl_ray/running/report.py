@@ -15,6 +15,11 @@ _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 def print_outcome(outcome: Outcome) -> None:
     """Score, where the files are, and what to try next."""
     result, several = outcome.result, len(outcome.runs) > 1
+    if _is_meta(result):
+        _print_meta(result)
+        _console.print(f"\nFiles         {outcome.folder}/  (result.json, picture" + (")" if several else ", learner)"))
+        _console.print(f"Judge again   synrl evaluate {outcome.runs[0]}")
+        return
     if "accuracy" in result:
         _print_accuracy(result)
         run = outcome.runs[0]
@@ -41,6 +46,9 @@ def print_outcome(outcome: Outcome) -> None:
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """The score of ``synrl evaluate``."""
+    if _is_meta(result):
+        _print_meta(result)
+        return
     if "accuracy" in result:
         _console.print(f"{result['run']}: {result['policy']} classifier")
         _print_accuracy(result)
@@ -118,6 +126,34 @@ def _print_accuracy(result: dict[str, Any]) -> None:
     _console.print(f"Accuracy      {result['accuracy']:.2%}  (95 % interval {low:.2%} to {high:.2%})")
     digits = ", ".join(map(str, protocol["classes"]))
     _console.print(f"Protocol      {protocol['data']}, {protocol['test_images']:,} images of the digits {digits}")
+
+
+def _is_meta(result: dict[str, Any]) -> bool:
+    return "test_tasks" in result["protocol"]
+
+
+def _print_meta(result: dict[str, Any]) -> None:
+    """How well a learner adapts."""
+    protocol = result["protocol"]
+    _console.print(f"\n{result['experiment']} ({result['policy']} learner)")
+    if isinstance(result.get("wall_seconds"), float):
+        _console.print(
+            f"Training      {result['meta_iterations']:,} meta-iterations in {result['wall_seconds']:.0f} s, "
+            f"{1000 * result['seconds_per_meta_iteration']:.1f} ms each"
+        )
+    for name, shape in (("accuracy", ".2%"), ("loss", ".4f")):
+        if name not in result:
+            continue
+        low, high = result[f"{name}_ci95"]
+        steps = ", ".join(f"{value:{shape}}" for value in result[f"{name}_by_step"])
+        _console.print(
+            f"{name.capitalize():<13} {result[name]:{shape}}  (95 % interval {low:{shape}} to {high:{shape}}; "
+            f"after 0, 1, … inner steps: {steps})"
+        )
+    _console.print(
+        f"Protocol      {protocol['test_tasks']} test tasks of {protocol['data']}, {protocol['tasks']}, "
+        f"{protocol['inner_steps']} inner steps; interval: {protocol['interval']}"
+    )
 
 
 def _print_seeds(result: dict[str, Any]) -> None:

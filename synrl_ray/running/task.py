@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from synrl_ray.errors import UserError, worker_died
-from synrl_ray.experiment import ClassificationExperiment, LocalExperiment
+from synrl_ray.experiment import ClassificationExperiment, LocalExperiment, MetaExperiment
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -99,6 +99,10 @@ def task_kind(spec: RunSpec) -> TaskKind:
         from synrl_ray.running.local import LocalTask
 
         return LocalTask
+    if isinstance(spec.experiment, MetaExperiment):
+        from synrl_ray.running.meta import MetaTask
+
+        return MetaTask
     from synrl_ray.running.control import ControlTask
 
     return ControlTask

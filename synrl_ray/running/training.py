@@ -26,7 +26,7 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict
         Interrupted: after Ctrl-C.
     """
     with StopRequest() as stop, folder.locked(), folder.writable():
-        run = _Run(folder, spec, watch)
+        run = TrainingRun(folder, spec, watch)
         try:
             while not run.ended:
                 run.iterate()
@@ -43,7 +43,7 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict
     return result
 
 
-class _Run:
+class TrainingRun:
     """One training in progress."""
 
     def __init__(self, folder: RunFolder, spec: RunSpec, watch: Watcher) -> None:
@@ -62,8 +62,8 @@ class _Run:
         self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
         self.started = time.monotonic() - self.position.wall_seconds
 
-    def iterate(self) -> None:
-        """Train one iteration, evaluate where it is due, write one row."""
+    def iterate(self) -> dict[str, Any]:
+        """Train one iteration, evaluate where it is due, write one row and return it."""
         task, before, began = self.task, self.position.steps, time.monotonic()
         measured = self._train_once()
         self.position = replace(
@@ -96,6 +96,7 @@ class _Run:
                 self.board.add_histogram(name, values, measured.steps)
             self.save()
         self.report("training", row, measured.notices)
+        return row
 
     def save(self) -> None:
         """Write policy and checkpoint."""
@@ -167,5 +168,6 @@ _SHOWN = {
     "evaluation_success_rate": "success",
     "loss": "loss",
     "evaluation_accuracy": "validation accuracy",
+    "evaluation_loss": "validation loss",
     "accuracy": "test accuracy",
 }

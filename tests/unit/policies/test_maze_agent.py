@@ -54,10 +54,23 @@ def slow_change(history, rule, dt, keep=True):
     return torch.tensor(change)
 
 
+def test_what_nothing_changes_is_forgotten():
+    agent = make(RStdp(rule=replace(RULE, lr=0.0), forgetting_steps=100.0, initial_weight=0.5))
+    agent.action_weights.copy_(torch.tensor([[0.9, 0.1]] * NUM_CELLS))
+    for _ in range(25):
+        step(agent, [0, 1, 2, 3], [0.0] * 4)  # 100 environment steps
+    kept = 0.4 * math.exp(-1)
+    expected = torch.tensor([[0.5 + kept, 0.5 - kept]] * NUM_CELLS)
+    torch.testing.assert_close(agent.action_weights, expected, rtol=0, atol=1e-5)
+    step(agent, [0, 1], [0.0, 0.0], valid=[False, False])
+    torch.testing.assert_close(agent.action_weights, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("eligibility", [True, False])
 def test_the_change_is_that_of_plain_loops_and_traces_end_with_the_episode(eligibility):
     wide = WeightBounds(w_min=-100.0, w_max=100.0)
-    agent = make(RStdp(rule=RULE, modulator="reward", bounds=wide, eligibility=eligibility))
+    settings = RStdp(rule=RULE, modulator="reward", bounds=wide, eligibility=eligibility, forgetting_steps=None)
+    agent = make(settings)
     before, history = agent.action_weights.clone(), []
     plan = [(0, 0.0, True), (1, 0.7, False), (2, -0.4, False), (0, 1.0, True), (3, 0.5, False)]
     for n, (cell, reward, start) in enumerate(plan):
@@ -83,7 +96,7 @@ def test_the_td_error_is_the_modulator():
 
 @pytest.mark.parametrize("modulator", ["td_error", "reward_prediction", "reward"])
 def test_what_is_not_finite_or_no_transition_changes_nothing(modulator):
-    agent = make(RStdp(modulator=modulator))
+    agent = make(RStdp(forgetting_steps=None, modulator=modulator))
     agent.critic_weights.fill_(0.5)
     before = {name: buffer.clone() for name, buffer in agent.named_buffers()}
     step(agent, [0, 1, 2], [math.nan, math.inf, 5.0], valid=[True, True, False])
@@ -95,7 +108,8 @@ def test_what_is_not_finite_or_no_transition_changes_nothing(modulator):
 
 
 def test_weights_stay_in_their_bounds():
-    agent = make(RStdp(rule=replace(RULE, lr=50.0), modulator="reward", bounds=WeightBounds(w_min=0.2, w_max=0.7)))
+    bounds = WeightBounds(w_min=0.2, w_max=0.7)
+    agent = make(RStdp(rule=replace(RULE, lr=50.0), modulator="reward", bounds=bounds, forgetting_steps=None))
     for n in range(30):
         step(agent, [n % 4, (n + 1) % 4], [(-1.0) ** n, 1.0], seed=n)
         assert agent.action_weights.min() >= 0.2

@@ -1,0 +1,146 @@
+"""Omniglot: characters of many alphabets, each drawn once by each of 20 people.
+
+The whole set has 1,623 characters of 50 alphabets. The two small sets of its authors share two alphabets; together
+they have 242 characters of 8 alphabets. A result on one set does not compare with a result on the other, so the data
+carry the name of theirs.
+
+References:
+    Lake, Salakhutdinov & Tenenbaum (2015), Human-level concept learning through probabilistic program induction,
+    Science 350(6266), doi:10.1126/science.aab3050.
+    Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra (2016), Matching networks for one shot learning,
+    arXiv:1606.04080: images of 28 x 28.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synrl_ray.data.drawings import SIZE, ZIP_DAMAGE, read_drawing
+from synrl_ray.data.location import data_folder, fetch, md5
+from synrl_ray.errors import UserError
+from synrl_ray.files import write_atomically
+
+URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
+NUM_DRAWERS = 20
+# The archives of each set, the most complete set first, and their MD5.
+_SETS = {
+    "omniglot": {
+        "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
+        "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
+    },
+    "omniglot-small": {
+        "images_background_small1.zip": "e704a628b5459e08445c13499850abc4",
+        "images_background_small2.zip": "b75a71a51d3b13f821f212756fe481fd",
+    },
+}
+_CACHE_FORMAT = 1  # counted up when the same archives are to give other arrays
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Omniglot:
+    """Drawings in the order of their characters' names, and of their drawers' numbers."""
+
+    name: str
+    """Which set: ``omniglot`` or ``omniglot-small``."""
+    images: NDArray[np.uint8]
+    """``[characters, 20, 28, 28]``, ink 255 on paper 0."""
+    characters: tuple[str, ...]
+    """Such as ``Greek/character01``."""
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    @property
+    def alphabets(self) -> tuple[str, ...]:
+        """Their names, in order, each once."""
+        return tuple(dict.fromkeys(character.partition("/")[0] for character in self.characters))
+
+
+def load_omniglot(name: str | None = None, folder: Path | None = None, cache: Path | None = None) -> Omniglot:
+    """Read the archives without unpacking them, or what an earlier call has decoded of the same ones.
+
+    Args:
+        name: which set. Where not given, the first of ``omniglot`` and ``omniglot-small`` whose archives are both at
+            hand; else the one of which one archive is; else ``omniglot``. Archives that are not at hand are fetched.
+        folder: of the archives; ``omniglot`` in the data folder where not given.
+        cache: folder of the decoded images, which may be deleted at any time; ``~/.cache/synrl_ray/decoded`` where
+            not given, since data folders are often read-only. If it cannot be written, the images are decoded anew
+            each time, and a warning is logged.
+
+    Raises:
+        UserError: for a set that does not exist, and for archives that are missing or damaged.
+    """
+    if name is not None and name not in _SETS:
+        raise UserError(f"there is no set {name!r} of Omniglot", f"choose one of {', '.join(_SETS)}")
+    folder = folder or data_folder() / "omniglot"
+    name = name or _set_at_hand(folder)
+    archives = [_read_archive(folder / file, checksum) for file, checksum in _SETS[name].items()]
+    key = md5("".join(_SETS[name].values()).encode())[:12]
+    cached = (cache or Path.home() / ".cache" / "synrl_ray" / "decoded") / f"{name}-{SIZE}px-{key}-{_CACHE_FORMAT}.npz"
+    data = _read_cache(cached, name)
+    if data is None:
+        data = _decode(archives, name)
+        _write_cache(cached, data)
+    return data
+
+
+def _set_at_hand(folder: Path) -> str:
+    for enough in (all, any):
+        for name, files in _SETS.items():
+            if enough((folder / file).exists() for file in files):
+                return name
+    return next(iter(_SETS))
+
+
+def _read_archive(path: Path, checksum: str) -> bytes:
+    return fetch(path, [URL + path.name], lambda content: md5(content) == checksum)
+
+
+def _decode(archives: list[bytes], name: str) -> Omniglot:
+    """Files are ``set/alphabet/character/0001_01.png``, the last number that of the drawer."""
+    drawings: dict[tuple[str, str], NDArray[np.uint8]] = {}
+    for content in archives:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for file in archive.namelist():
+                if file.endswith(".png"):
+                    _, alphabet, character, drawing = file.split("/")
+                    key = (f"{alphabet}/{character}", drawing.rpartition("_")[2])
+                    if key not in drawings:  # both small sets have Greek and Latin
+                        drawings[key] = read_drawing(archive, file)
+    characters = tuple(sorted({character for character, _ in drawings}))
+    images = np.stack([drawings[key] for key in sorted(drawings)])
+    return Omniglot(name, images.reshape(len(characters), NUM_DRAWERS, SIZE, SIZE), characters)
+
+
+def _write_cache(path: Path, data: Omniglot) -> None:
+    file = io.BytesIO()
+    np.savez(file, images=data.images, characters=np.array(data.characters))
+    try:
+        write_atomically(path, file.getvalue())
+    except OSError as error:
+        logger.warning("%s cannot be written (%s): Omniglot is decoded anew at each start", path, error.strerror)
+
+
+def _read_cache(path: Path, name: str) -> Omniglot | None:
+    """``None`` where there is none, or none that is whole: it is made anew then."""
+    try:
+        content = io.BytesIO(path.read_bytes())
+        with zipfile.ZipFile(content) as archive:
+            if archive.testzip() is not None:  # numpy trusts the arrays' headers before it meets a wrong checksum
+                return None
+        content.seek(0)
+        with np.load(content) as arrays:
+            images, characters = arrays["images"], tuple(arrays["characters"].tolist())
+    except ZIP_DAMAGE:
+        return None
+    whole = images.dtype == np.uint8 and images.shape == (len(characters), NUM_DRAWERS, SIZE, SIZE)
+    return Omniglot(name, images, characters) if whole else None

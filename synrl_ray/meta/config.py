@@ -1,0 +1,56 @@
+"""Settings of meta-learning as plain data (no torch import)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+from synrl_ray.plasticity.config import Checked
+
+Order = Literal["second", "first"]
+LearnedRates = Literal["none", "layer", "parameter"]
+EngineName = Literal["vmap", "learn2learn"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maml(Checked):
+    """Model-agnostic meta-learning (Finn, Abbeel & Levine 2017, arXiv:1703.03400) and its usual extensions."""
+
+    inner_lr: Annotated[float, Gt(0)] = 0.01
+    """Learning rate of the inner steps; where it is learned, its start."""
+    inner_steps: Annotated[int, Ge(1)] = 1
+    """Gradient steps on a task's support set."""
+    order: Order = "second"
+    """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants (FOMAML)."""
+    first_order_until: Annotated[int, Ge(0)] = 0
+    """Meta-iterations of first order before those of second order (derivative-order annealing of MAML++)."""
+    anil: bool = False
+    """Only the last layer adapts (Raghu et al. 2020, arXiv:1909.09157)."""
+    learn_inner_lr: LearnedRates = "none"
+    """Inner rates as meta-parameters, one for each tensor of parameters or one for each number in them (Meta-SGD,
+    Li et al. 2017, arXiv:1707.03141). As there, nothing keeps them positive."""
+    multi_step_loss: bool = False
+    """Add the query losses after each inner step, weighted (MAML++, Antoniou et al. 2019, arXiv:1810.09502)."""
+    multi_step_iterations: Annotated[int, Ge(1)] = 1000
+    """Meta-iterations over which those weights move from equal ones to the last step's loss alone."""
+    engine: EngineName = "vmap"
+    """``"vmap"`` adapts all tasks of a chunk in one computation, ``"learn2learn"`` one after another: the reference."""
+    chunk_size: Annotated[int, Ge(1)] | None = None
+    """Tasks whose computation is kept in memory at once; ``None`` is the whole meta-batch. The result is the same."""
+    compile: bool = False
+    """Compile the computation of a chunk (engine ``"vmap"``; minutes at the first call). What torch cannot
+    compile runs as it is, with a warning."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict one another."""
+        super().__post_init__()
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be >= 1, got {self.chunk_size}")
+        if self.first_order_until and self.order == "first":
+            raise ValueError("first_order_until is for order='second': order='first' never becomes second order")
+        if self.compile and self.engine != "vmap":
+            raise ValueError(f"compile=true needs engine='vmap', got {self.engine!r}")
+        if self.compile and self.multi_step_loss:
+            raise ValueError("compile=true would compile anew whenever the weights of multi_step_loss change")

@@ -1,0 +1,120 @@
+"""All tasks of a chunk in one computation, each with its own parameters.
+
+Every parameter gets a leading axis of tasks, so that one pass serves them all. The inner gradient comes from one of two
+places: written out layer by layer for the networks of :mod:`synrl_ray.meta.batched`, otherwise from
+``torch.func.vmap`` of the model's forward pass with autograd around it. Autograd differentiates either again for the
+meta-gradient.
+
+Legend: M tasks, K samples, S inner steps.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synrl_ray.errors import UserError
+from synrl_ray.meta.batched import BatchedNetwork
+from synrl_ray.meta.engine import InnerLoop, Parameters, Rates, TaskLosses
+from synrl_ray.meta.tasks import TaskBatch
+from synrl_ray.meta.vmapped import VmappedNetwork, failed_operation
+
+logger = logging.getLogger(__name__)
+
+
+class VmapEngine:
+    """Engine ``"vmap"``; :class:`synrl_ray.meta.engine.Engine` has the methods.
+
+    Args:
+        model: ``[K, ...]`` → ``[K, O]``.
+        compile: run the computation of a chunk through ``torch.compile``, where that works.
+    """
+
+    def __init__(self, model: nn.Module, compile: bool = False) -> None:
+        self.model = model
+        self.network = BatchedNetwork.of(model) or VmappedNetwork(model)
+        self._run: Callable[..., TaskLosses] = self._losses
+        if compile:
+            self._run = torch.compile(self._losses)
+        self._is_compiled = compile
+
+    def losses(self, parameters: Parameters, rates: Rates, batch: TaskBatch, inner: InnerLoop) -> TaskLosses:
+        """As in :class:`~synrl_ray.meta.engine.Engine`."""
+        if self._is_compiled:
+            # Compiled code is made for the values of all that is no tensor: seeds would make new code for each batch.
+            anonymous = replace(batch, seeds=(0,) * len(batch))
+            try:
+                return self._run(parameters, rates, anonymous, inner)
+            except Exception as error:  # the compiler's own failures have no common class
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                logger.warning("not compiled, runs as it is: %s", reason)
+                self._run, self._is_compiled = self._losses, False
+        return self._run(parameters, rates, batch, inner)
+
+    def _losses(self, parameters: Parameters, rates: Rates, batch: TaskBatch, inner: InnerLoop) -> TaskLosses:
+        current = _expanded(parameters, len(batch))
+        total: Tensor | None = None
+        support, query, accuracy = [], [], []
+        for step, weight in enumerate(inner.query_weights):
+            if step:
+                losses, current = self._step(current, rates, batch, inner.second_order)
+                support.append(losses.detach())
+            if weight:
+                outputs = self.network(current, batch.query_x)
+                loss = batch.loss(outputs, batch.query_y)
+                total = weight * loss if total is None else total + weight * loss
+                query.append(loss.detach())
+                accuracy.append(batch.loss.accuracy(outputs.detach(), batch.query_y))
+        assert total is not None
+        return TaskLosses(total, torch.stack(support, 1), torch.stack(query, 1), stacked_or_none(accuracy))
+
+    def adapt(self, parameters: Parameters, rates: Rates, batch: TaskBatch, num_steps: int) -> Parameters:
+        """As in :class:`~synrl_ray.meta.engine.Engine`."""
+        with torch.no_grad():
+            current = _expanded(parameters, len(batch))
+            for _ in range(num_steps):
+                _, current = self._step(current, rates, batch, second_order=False)
+            return {name: p.detach().clone() for name, p in current.items()}
+
+    def explained(self, error: RuntimeError, batch: TaskBatch) -> UserError | None:
+        """As in :class:`~synrl_ray.meta.engine.Engine`."""
+        if not isinstance(self.network, VmappedNetwork):
+            return None
+        operation = failed_operation(error, self.model, batch.support_x[0])
+        if operation is None:
+            return None
+        return UserError(f"engine 'vmap' cannot take {operation}: {_first_line(error)}", "set engine='learn2learn'")
+
+    def _step(
+        self, current: Parameters, rates: Rates, batch: TaskBatch, second_order: bool
+    ) -> tuple[Tensor, Parameters]:
+        """The support losses ``[M]`` and the parameters after one inner step."""
+        losses, gradients = self.network.gradients(
+            current, list(rates), batch.support_x, batch.support_y, batch.loss, second_order and torch.is_grad_enabled()
+        )
+        return losses, {**current, **{name: moved(current[name], rates[name], gradients[name]) for name in rates}}
+
+
+def moved(parameter: Tensor, rate: Tensor | float, gradient: Tensor) -> Tensor:
+    """``parameter - rate * gradient`` in one operation."""
+    if isinstance(rate, Tensor):
+        return torch.addcmul(parameter, rate, gradient, value=-1)
+    return torch.sub(parameter, gradient, alpha=rate)
+
+
+def stacked_or_none(columns: list[Any]) -> Tensor | None:
+    """``[M, E]`` of E columns ``[M]``, unless they are ``None``."""
+    return None if any(column is None for column in columns) else torch.stack(columns, 1)
+
+
+def _expanded(parameters: Parameters, num_tasks: int) -> Parameters:
+    return {name: p.expand(num_tasks, *p.shape) for name, p in parameters.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

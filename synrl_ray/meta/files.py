@@ -1,0 +1,55 @@
+"""A meta-learned initialisation's files: safetensors for weights, JSON for the rest. Nothing in them is executed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from synrl_ray.errors import UserError
+from synrl_ray.files import write_atomically
+from synrl_ray.meta.building import make_learner
+from synrl_ray.meta.config import Maml
+from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.settings import AnnLearner, Learner, OmniglotTasks, SinusoidTasks, SpikingLearner
+from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE
+
+FORMAT = "meta-1"
+Tasks = SinusoidTasks | OmniglotTasks
+_TASKS: TypeAdapter[Tasks] = TypeAdapter(Annotated[Tasks, Field(discriminator="name")])
+_LEARNER: TypeAdapter[Learner] = TypeAdapter(Annotated[AnnLearner | SpikingLearner, Field(discriminator="kind")])
+_MAML = TypeAdapter(Maml)
+
+
+def save_maml(maml: MAML, learner: Learner, tasks: Tasks, folder: Path, **metadata: Any) -> None:
+    """Write weights (with inner rates, where they are learned) and description, each atomically."""
+    weights = {name: tensor.detach().contiguous() for name, tensor in maml.state_dict().items()}
+    settings = {"maml": asdict(maml.config), "learner": asdict(learner), "tasks": asdict(tasks)}
+    write_atomically(folder / WEIGHTS_FILE, save(weights))
+    write_atomically(folder / DESCRIPTION_FILE, json.dumps({"format": FORMAT, **settings, **metadata}, indent=2) + "\n")
+
+
+def load_maml(folder: str | Path) -> tuple[MAML, Learner, Tasks]:
+    """Inverse of :func:`save_maml`.
+
+    Raises:
+        UserError: if the files are missing or damaged.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+        if description["format"] != FORMAT:
+            raise ValueError(f"format {description['format']!r} is not known")
+        tasks = _TASKS.validate_json(json.dumps(description["tasks"]))
+        learner = _LEARNER.validate_json(json.dumps(description["learner"]))
+        maml = MAML(make_learner(learner, tasks), _MAML.validate_json(json.dumps(description["maml"])))
+        maml.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(f"the learner in {folder} is damaged ({reason})", "restore it or train again") from error
+    return maml, learner, tasks

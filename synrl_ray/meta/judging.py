@@ -1,0 +1,49 @@
+"""How well a learner adapts to tasks that it has not seen: figures with intervals, for ``result.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synrl_ray.meta.maml import MAML, TaskMetrics
+from synrl_ray.meta.tasks import Split, TaskDistribution
+
+_AT_ONCE = 50
+"""Tasks in one computation."""
+
+
+def judge(maml: MAML, tasks: TaskDistribution, split: Split, num_tasks: int, inner_steps: int) -> TaskMetrics:
+    """Query losses ``[M, S + 1]``, and accuracies, on the first M tasks of a split: the same ones for every learner."""
+    parts = [
+        maml.evaluate(tasks.sample(split, range(first, min(first + _AT_ONCE, num_tasks))), inner_steps)
+        for first in range(0, num_tasks, _AT_ONCE)
+    ]
+    right = [part.query_accuracy for part in parts if part.query_accuracy is not None]
+    return TaskMetrics(
+        torch.cat([part.support_loss for part in parts]),
+        torch.cat([part.query_loss for part in parts]),
+        torch.cat(right) if right else None,
+    )
+
+
+def figures(metrics: TaskMetrics) -> dict[str, Any]:
+    """Means over tasks after each number of inner steps; the score is that after all of them.
+
+    Intervals are 1.96 standard errors over tasks, as is usual for few-shot learning (Finn et al. 2017).
+    """
+    found: dict[str, Any] = {}
+    for name, values in (("loss", metrics.query_loss), ("accuracy", metrics.query_accuracy)):
+        if values is None:
+            continue
+        means, errors = _with_errors(values)
+        found[f"{name}_by_step"], found[f"{name}_by_step_error95"] = means, errors
+        found[name] = means[-1]
+        found[f"{name}_ci95"] = [means[-1] - errors[-1], means[-1] + errors[-1]]
+    return found
+
+
+def _with_errors(values: Tensor) -> tuple[list[float], list[float]]:
+    errors = 1.96 * values.double().std(0) / len(values) ** 0.5
+    return values.double().mean(0).tolist(), errors.tolist()

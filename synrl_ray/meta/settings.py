@@ -1,0 +1,125 @@
+"""What is meta-learned, by which network and with which outer loop: plain data (no torch import)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval, Le
+
+from synrl_ray.meta.config import Maml
+from synrl_ray.plasticity.config import Checked
+
+Count = Annotated[int, Ge(1)]
+Sizes = tuple[Count, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinusoidTasks(Checked):
+    """Regression of sinusoids; see :class:`synrl_ray.meta.sinusoids.Sinusoids`."""
+
+    name: Literal["sinusoids"] = "sinusoids"
+    shots: Count = 10
+    """Samples of a support set."""
+    queries: Count = 10
+    """Samples of a query set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OmniglotTasks(Checked):
+    """Few-shot classification of characters; see :class:`synrl_ray.meta.classification.FewShotClassification`."""
+
+    name: Literal["omniglot"] = "omniglot"
+    ways: Annotated[int, Ge(2)] = 5
+    """Classes of a task."""
+    shots: Count = 1
+    """Support images of each class."""
+    queries: Count = 15
+    """Query images of each class."""
+    rotations: bool = True
+    """Whether turned characters are classes of their own."""
+    data: Literal["omniglot", "omniglot-small"] | None = None
+    """Which set; ``None`` for the one that is at hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnLearner(Checked):
+    """Rectified layers: fully connected for vectors, four convolutional blocks for images."""
+
+    kind: Literal["ann"] = "ann"
+    hidden_sizes: Sizes = (40, 40)
+    """Of vectors' layers."""
+    channels: Count = 64
+    """Filters of each block, for images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingLearner(Checked):
+    """The same layers with LIF neurons."""
+
+    kind: Literal["spiking"] = "spiking"
+    hidden_sizes: Sizes = (40, 40)
+    """Of vectors' layers."""
+    channels: Count = 64
+    """Filters of each block, for images."""
+    steps_per_sample: Annotated[int, Ge(1), Le(1_000)] = 4
+    """Simulation steps for which a sample is shown, from rest."""
+    beta: Annotated[float, Interval(ge=0, le=1)] = 0.9
+    """Decay of the membrane in each simulation step."""
+
+
+Learner = AnnLearner | SpikingLearner
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaTraining(Checked):
+    """The outer loop: Adam on the meta-gradient of a meta-batch."""
+
+    name: Literal["maml"] = "maml"
+    maml: Maml = field(default_factory=Maml)
+    """The inner loop."""
+    meta_lr: Annotated[float, Gt(0)] = 1e-3
+    """Learning rate of the meta-parameters at the start."""
+    lr_decay: bool = True
+    """Cosine schedule of the meta learning rate over the meta-iterations."""
+    meta_batch: Count = 32
+    """Tasks of a meta-iteration."""
+    grad_clip: Annotated[float, Gt(0)] | None = 10.0
+    """Largest norm of the meta-gradient; ``None`` for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaStopping(Checked):
+    """When training ends."""
+
+    meta_iterations: Count
+
+    @property
+    def amount(self) -> str:
+        """How much that is, in words."""
+        return f"{self.meta_iterations:,} meta-iterations"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaEvaluation(Checked):
+    """How learners are judged: on tasks that no training has seen."""
+
+    tasks: Annotated[int, Ge(2)] = 600
+    """Test tasks of the final evaluation."""
+    inner_steps: Count = 3
+    """After which the score is taken; more than in training are common."""
+    interval: Count = 500
+    """Meta-iterations between evaluations during training, on validation tasks; checkpoints are written there too."""
+    interim_tasks: Annotated[int, Ge(2)] = 100
+    """Validation tasks of each of these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaTarget(Checked):
+    """The score to reach, and where the figure comes from."""
+
+    accuracy: Annotated[float, Interval(ge=0, le=1)] | None = None
+    """Share of right answers after adaptation, at least."""
+    loss: Annotated[float, Ge(0)] | None = None
+    """Query loss after adaptation, at most."""
+    source: str

@@ -1,0 +1,129 @@
+"""Meta-gradients of a meta-batch that is shared by Ray workers; one that dies is replaced and its share done again.
+
+Workers remember nothing from one meta-iteration to the next: they are sent the parameters and the seeds of their tasks.
+So the gradient is the same for any number of workers, but for the rounding of a sum taken in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import RayActorError
+from torch import Tensor
+
+from synrl_ray.errors import worker_died
+from synrl_ray.meta.building import make_learner, make_tasks
+from synrl_ray.meta.config import Maml
+from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.settings import Learner, OmniglotTasks, SinusoidTasks
+
+_MOST_RESTARTS = 10
+"""Of workers, in one meta-iteration: more are no accident."""
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """Of the tasks of a shard, sums."""
+
+    num_tasks: int
+    gradients: list[Tensor]
+    loss: float
+    """Of the outer losses."""
+    accuracy: float | None
+    """Of the query accuracies after the last inner step; ``None`` where nothing is right or wrong."""
+
+
+class Shard:
+    """Tasks and a learner, in the driver or in a worker of its own."""
+
+    def __init__(self, tasks: SinusoidTasks | OmniglotTasks, learner: Learner, maml: Maml) -> None:
+        torch.set_num_threads(1)
+        self.tasks = make_tasks(tasks)
+        self.maml = MAML(make_learner(learner, tasks), maml)
+
+    def gradients(self, weights: Mapping[str, Tensor], seeds: Sequence[int], iteration: int) -> ShardResult:
+        """The meta-gradients of training tasks at these weights.
+
+        Raises:
+            NonFiniteError: for a loss that is not finite; it names the task's seed.
+        """
+        self.maml.load_state_dict(weights)
+        self.maml.zero_grad()
+        loss, metrics = self.maml.outer_loss(self.tasks.sample("train", seeds), iteration)
+        loss.backward()
+        count = len(seeds)
+        return ShardResult(
+            count,
+            [torch.zeros_like(p) if p.grad is None else p.grad * count for p in self.maml.parameters()],
+            loss.item() * count,
+            None if metrics.query_accuracy is None else float(metrics.query_accuracy[:, -1].sum()),
+        )
+
+
+class Shards:
+    """The driver's view of the workers.
+
+    Args:
+        make: arguments of :class:`Shard`.
+        num_workers: processes of their own; 0 computes in the driver.
+
+    Attributes:
+        restarts: workers that died and were replaced, so far.
+    """
+
+    def __init__(self, make: tuple[Any, ...], num_workers: int) -> None:
+        self._make = make
+        self.restarts = 0
+        self._local = None if num_workers else Shard(*make)
+        self._workers = [self._start() for _ in range(num_workers)]
+
+    def gradients(self, weights: Mapping[str, Tensor], seeds: Sequence[int], iteration: int) -> ShardResult:
+        """The sum over all tasks, always in the order of the workers.
+
+        Raises:
+            UserError: if workers die again and again.
+        """
+        if self._local is not None:
+            return self._local.gradients(weights, seeds, iteration)
+        sent = ray.put(dict(weights))
+        parts = [list(seeds[w :: len(self._workers)]) for w in range(len(self._workers))]
+        busy = {w: self._send(w, sent, part, iteration) for w, part in enumerate(parts) if part}
+        results: dict[int, ShardResult] = {}
+        restarts = 0
+        while len(results) < len(busy):
+            for w in [w for w in busy if w not in results]:
+                try:
+                    results[w] = ray.get(busy[w])
+                except RayActorError as error:
+                    restarts += 1
+                    if restarts > _MOST_RESTARTS:
+                        raise worker_died() from error
+                    self._workers[w] = self._start()
+                    busy[w] = self._send(w, sent, parts[w], iteration)
+        self.restarts += restarts
+        return _sum([results[w] for w in sorted(results)])
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            ray.kill(worker)
+
+    def _start(self) -> Any:
+        return ray.remote(num_cpus=1)(Shard).remote(*self._make)
+
+    def _send(self, worker: int, weights: Any, seeds: Sequence[int], iteration: int) -> Any:
+        return self._workers[worker].gradients.remote(weights, seeds, iteration)
+
+
+def _sum(results: Sequence[ShardResult]) -> ShardResult:
+    accuracies = [r.accuracy for r in results if r.accuracy is not None]
+    return ShardResult(
+        sum(r.num_tasks for r in results),
+        [torch.stack(parts).sum(0) for parts in zip(*(r.gradients for r in results), strict=True)],
+        sum(r.loss for r in results),
+        sum(accuracies) if accuracies else None,
+    )

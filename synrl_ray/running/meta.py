@@ -1,0 +1,95 @@
+"""Meta-learning as a run's task: a Tune trainable and the initialisation that it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from synrl_ray.experiment import MetaExperiment
+from synrl_ray.running.meta_result import combine_meta, draw_meta, finish_meta
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.task import Measured
+from synrl_ray.running.trainable_task import TrainableTask
+
+
+class MetaTask(TrainableTask):
+    """Meta-trains a learner; an iteration is some meta-iterations, evaluated on validation tasks."""
+
+    unit = "meta_iterations"
+
+    def __init__(self, spec: RunSpec) -> None:
+        from synrl_ray.meta.trainable import MAMLTrainable
+
+        self.spec, self.experiment = spec, meta_experiment(spec)
+        self.trainable = MAMLTrainable(
+            {
+                "experiment": self.experiment,
+                "policy": spec.policy,
+                "seed": spec.seed,
+                "num_workers": spec.num_workers,
+            }
+        )
+        self.total = self.experiment.stopping.meta_iterations
+        self.interval = self.experiment.evaluation.interval
+
+    @staticmethod
+    def check(spec: RunSpec) -> None:
+        """Raise :class:`UserError` for missing data, or a learner that does not fit the tasks."""
+        from synrl_ray.meta.building import make_learner, make_tasks
+        from synrl_ray.meta.maml import MAML
+
+        experiment = meta_experiment(spec)
+        make_tasks(experiment.tasks)
+        MAML(make_learner(experiment.learner(spec.policy), experiment.tasks), experiment.algorithm.maml)
+
+    @staticmethod
+    def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
+        """The score over seeds."""
+        return combine_meta(results, meta_experiment(spec).target)
+
+    @staticmethod
+    def draw(folders: Sequence[RunFolder], path: Path) -> None:
+        """The score against meta-iterations."""
+        draw_meta(folders, path)
+
+    def train_once(self) -> Measured:
+        """Some meta-iterations."""
+        row = self.trainable.train()
+        columns = ("loss", "train_accuracy", "gradient_norm", "meta_lr", "worker_restarts")
+        return Measured(
+            steps=row["meta_iterations"], episodes=0, row={name: row[name] for name in columns if name in row}
+        )
+
+    def evaluate(self) -> dict[str, float]:
+        """On validation tasks."""
+        from synrl_ray.meta.judging import figures, judge
+
+        protocol = self.experiment.evaluation
+        found = figures(
+            judge(
+                self.trainable.maml,
+                self.trainable.tasks,
+                "validation",
+                protocol.interim_tasks,
+                protocol.inner_steps,
+            )
+        )
+        return {f"evaluation_{name}": found[name] for name in ("loss", "accuracy") if name in found}
+
+    def export(self, folder: Path) -> None:
+        """The initialisation's files."""
+        from synrl_ray.meta.files import save_maml
+
+        learner = self.experiment.learner(self.spec.policy)
+        save_maml(self.trainable.maml, learner, self.experiment.tasks, folder, experiment=self.experiment.id)
+
+    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+        """Judge on test tasks, write result and picture."""
+        return finish_meta(folder, self.spec, self.trainable, position)
+
+
+def meta_experiment(spec: RunSpec) -> MetaExperiment:
+    """The run's experiment, known to be one of meta-learning."""
+    return cast(MetaExperiment, spec.experiment)

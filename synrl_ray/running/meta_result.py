@@ -1,0 +1,114 @@
+"""From a meta-trained learner to ``result.json`` and its picture; and the same for several seeds together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from synrl_ray.evaluation.curves import Curve, plot_learning_curve
+from synrl_ray.evaluation.statistics import summarise
+from synrl_ray.experiment import MetaExperiment, MetaTarget, OmniglotTasks
+from synrl_ray.running.result import title_of, versions
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.spec import RunSpec
+
+if TYPE_CHECKING:
+    from synrl_ray.meta.files import Tasks
+    from synrl_ray.meta.maml import MAML
+    from synrl_ray.meta.trainable import MAMLTrainable
+
+
+def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MAMLTrainable, position: Position) -> dict[str, Any]:
+    """Judge on test tasks; write ``result.json`` and the picture."""
+    experiment = cast(MetaExperiment, spec.experiment)
+    protocol = experiment.evaluation
+    judged = judge_learner(trainable.maml, experiment.tasks, num_tasks=protocol.tasks, inner_steps=protocol.inner_steps)
+    result = {
+        "experiment": experiment.id,
+        "policy": spec.policy,
+        "seed": spec.seed,
+        "meta_iterations": position.steps,
+        "wall_seconds": round(position.wall_seconds, 2),
+        "seconds_per_meta_iteration": round(position.wall_seconds / max(position.steps, 1), 5),
+        "num_workers": spec.num_workers,
+        **judged,
+        "target_reached": None if experiment.target is None else reached(experiment.target, judged),
+        "versions": versions(),
+    }
+    folder.write_result(result)
+    draw_meta([folder], folder.path / "learning_curve.png")
+    return result
+
+
+def judge_learner(maml: MAML, tasks: Tasks, *, num_tasks: int, inner_steps: int) -> dict[str, Any]:
+    """Scores on test tasks with their intervals, and the protocol."""
+    from synrl_ray.meta.building import data_of, make_tasks
+    from synrl_ray.meta.judging import figures, judge
+
+    found = figures(judge(maml, make_tasks(tasks), "test", num_tasks, inner_steps))
+    size = f"{tasks.ways}-way {tasks.shots}-shot" if isinstance(tasks, OmniglotTasks) else f"{tasks.shots} samples"
+    return {
+        **found,
+        "protocol": {
+            "data": data_of(tasks),
+            "tasks": size,
+            "test_tasks": num_tasks,
+            "inner_steps": inner_steps,
+            "interval": "1.96 standard errors over test tasks",
+        },
+    }
+
+
+def combine_meta(results: Sequence[dict[str, Any]], target: MetaTarget | None) -> dict[str, Any]:
+    """Each seed's score, and their mean with a stratified-bootstrap interval over seeds."""
+    first = results[0]
+    combined: dict[str, Any] = {
+        "experiment": first["experiment"],
+        "policy": first["policy"],
+        "seeds": [r["seed"] for r in results],
+        "meta_iterations": [r["meta_iterations"] for r in results],
+        "wall_seconds": [r["wall_seconds"] for r in results],
+        "protocol": first["protocol"],
+        "versions": first["versions"],
+    }
+    for name in ("loss", "accuracy"):
+        if name in first:
+            values = [r[name] for r in results]
+            summary = summarise(values)
+            combined |= {
+                name: summary.mean,
+                f"{name}_per_seed": values,
+                f"{name}_ci95": list(summary.ci95),
+                f"{name}_by_step": [
+                    sum(v) / len(v) for v in zip(*(r[f"{name}_by_step"] for r in results), strict=True)
+                ],
+            }
+    if target is not None:
+        combined["seeds_that_end_at_target"] = sum(reached(target, r) for r in results)
+    return combined
+
+
+def reached(target: MetaTarget, figures: dict[str, Any]) -> bool:
+    """Whether the score is as good as was asked for."""
+    good_accuracy = target.accuracy is None or figures["accuracy"] >= target.accuracy
+    return good_accuracy and (target.loss is None or figures["loss"] <= target.loss)
+
+
+def draw_meta(folders: Sequence[RunFolder], path: Path) -> None:
+    """The score on validation tasks against meta-iterations."""
+    rows = [[row for row in folder.metrics() if row.get("evaluation_loss") is not None] for folder in folders]
+    if not all(rows):
+        return
+    name = "accuracy" if "evaluation_accuracy" in rows[0][0] else "loss"
+    experiment = cast(MetaExperiment, folders[0].spec().experiment)
+    policy = folders[0].spec().policy
+    plot_learning_curve(
+        [Curve(policy, [r["meta_iterations"] for r in seed], [r[f"evaluation_{name}"] for r in seed]) for seed in rows],
+        path,
+        title=title_of(folders),
+        target=getattr(experiment.target, name, None),
+        xlabel="meta-iterations",
+        ylabel=f"{name} on validation tasks after adaptation",
+        yunit="",
+    )

@@ -1,0 +1,37 @@
+"""What runs of Tune trainables share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ray.tune import Trainable
+
+
+class TrainableTask:
+    """Trains with a Tune trainable, to its end: its learning-rate schedule is made for that."""
+
+    trainable: Trainable
+
+    def is_solved(self, row: dict[str, Any]) -> bool:
+        """Never before the end."""
+        return False
+
+    def distributions(self) -> dict[str, np.ndarray]:
+        """None."""
+        return {}
+
+    def save(self, path: Path) -> None:
+        """The trainable's checkpoint."""
+        path.mkdir()
+        self.trainable.save_checkpoint(str(path))
+
+    def restore(self, path: Path) -> None:
+        """From the trainable's checkpoint."""
+        self.trainable.load_checkpoint(path)
+
+    def close(self) -> None:
+        """End what the trainable has started."""
+        self.trainable.cleanup()

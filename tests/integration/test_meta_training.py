@@ -1,0 +1,46 @@
+"""Meta-training shared by Ray workers: the same figures for any number of them, also when one is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+import ray
+
+from synrl_ray.experiment import AnnLearner, MetaExperiment
+from synrl_ray.meta.trainable import MAMLTrainable
+from synrl_ray.registry import get_experiment
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
+
+EXPERIMENT = get_experiment("sinusoid-maml")
+assert isinstance(EXPERIMENT, MetaExperiment)
+EXPERIMENT = replace(EXPERIMENT, ann=AnnLearner(hidden_sizes=(8,)))
+
+
+def _losses(num_workers: int, *, kill: bool = False) -> tuple[list[float], int]:
+    trainable = MAMLTrainable({"experiment": EXPERIMENT, "policy": "ann", "seed": 0, "num_workers": num_workers})
+    trainable.iterations_per_step = 5
+    losses = []
+    for step in range(4):
+        if kill and step == 2:
+            worker = trainable.shards._workers[0]
+            os.kill(ray.get(worker.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+            time.sleep(0.2)
+        losses.append(trainable.step()["loss"])
+    restarts = trainable.shards.restarts
+    trainable.cleanup()
+    return losses, restarts
+
+
+def test_any_number_of_workers_gives_the_same_curve_and_a_killed_one_is_replaced() -> None:
+    alone, _ = _losses(0)
+    shared, restarts = _losses(2)
+    assert restarts == 0
+    assert shared == pytest.approx(alone, rel=1e-5)
+    after_a_death, restarts = _losses(2, kill=True)
+    assert restarts == 1
+    assert after_a_death == pytest.approx(alone, rel=1e-5)

@@ -1,0 +1,66 @@
+from dataclasses import replace
+
+import pytest
+
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import AnnLearner, MetaEvaluation, MetaStopping, MetaTarget, SpikingLearner
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.evaluating import evaluate_folder
+from synrl_ray.running.meta import MetaTask
+from synrl_ray.running.meta_result import combine_meta, reached
+from synrl_ray.running.report import print_evaluation
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.training import train_run
+
+EXPERIMENT = replace(
+    get_experiment("sinusoid-maml"),
+    ann=AnnLearner(hidden_sizes=(8,)),
+    spiking=SpikingLearner(hidden_sizes=(8,), steps_per_sample=2),
+    stopping=MetaStopping(meta_iterations=100),
+    evaluation=MetaEvaluation(tasks=20, inner_steps=2, interval=50, interim_tasks=10),
+)
+
+
+@pytest.mark.parametrize("policy", ["ann", "spiking"])
+def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, capsys):
+    spec = RunSpec(experiment=EXPERIMENT, policy=policy, seed=0, num_workers=0)
+    MetaTask.check(spec)
+    folder = RunFolder.create(tmp_path / "run", spec)
+    result = train_run(folder, spec)
+    names = {path.name for path in folder.path.iterdir()}
+    assert {"config.json", "metrics.jsonl", "result.json", "learning_curve.png", "policy.safetensors"} <= names
+    assert len(result["loss_by_step"]) == 3
+    low, high = result["loss_ci95"]
+    assert low < result["loss"] == result["loss_by_step"][-1] < high
+    assert result["protocol"]["test_tasks"] == 20
+    assert [row["meta_iterations"] for row in folder.metrics()] == [50, 100]
+    again = evaluate_folder(folder.path, episodes=None, seed=None)
+    assert again["loss_by_step"] == result["loss_by_step"]
+    assert evaluate_folder(folder.path, episodes=5, seed=None)["protocol"]["test_tasks"] == 5
+    print_evaluation(again)
+    assert "20 test tasks of sinusoids, 10 samples, 2 inner steps" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--seed means nothing"):
+        evaluate_folder(folder.path, episodes=None, seed=1)
+    with pytest.raises(UserError, match="--video means nothing"):
+        evaluate_folder(folder.path, episodes=None, seed=None, video=tmp_path / "x.mp4")
+
+
+def test_seeds_are_combined():
+    def result(seed, accuracy):
+        return {
+            "experiment": "x", "policy": "ann", "seed": seed, "meta_iterations": 1, "wall_seconds": 1.0,
+            "accuracy": accuracy, "accuracy_by_step": [0.2, accuracy], "loss": 1.0, "loss_by_step": [2.0, 1.0],
+            "protocol": {}, "versions": {},
+        }  # fmt: skip
+
+    combined = combine_meta([result(0, 0.9), result(1, 1.0)], MetaTarget(accuracy=0.95, source="a test"))
+    assert combined["accuracy"] == pytest.approx(0.95)
+    assert combined["accuracy_per_seed"] == [0.9, 1.0]
+    assert combined["accuracy_by_step"] == pytest.approx([0.2, 0.95])
+    assert combined["seeds_that_end_at_target"] == 1
+
+
+def test_a_target_may_be_a_loss():
+    assert reached(MetaTarget(loss=0.5, source="a test"), {"loss": 0.4})
+    assert not reached(MetaTarget(loss=0.5, source="a test"), {"loss": 0.6})
