@@ -7,17 +7,18 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
-from cyclopts import App, Parameter, Token
+from cyclopts import App, Parameter
 
 from synrl_ray import __version__
+from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, located, run_specs
 from synrl_ray.errors import UserError
 from synrl_ray.running.ray_session import limit_threads
+from synrl_ray.tune_cli import tune
 
 if TYPE_CHECKING:
-    from synrl_ray.experiment import AnyExperiment
     from synrl_ray.running.spec import RunSpec
 
 app = App(
@@ -30,17 +31,7 @@ app = App(
 )
 head = App(name="head", help="A Ray head with a job server on this machine, bound to loopback.")
 app.command(head)
-
-PolicyKind = Literal["spiking", "ann", "tabular"]  # as in experiment.py, which would make help slow
-Json = Annotated[bool, Parameter(name="--json")]
-
-
-def _integer(kind: Any, tokens: Sequence[Token]) -> int:
-    """Whole numbers only, where the parser would round ``0.5``."""
-    return int(tokens[0].value)
-
-
-Integer = Annotated[int, Parameter(converter=_integer)]
+app.command(tune)
 
 
 @app.command(name="list")
@@ -52,7 +43,6 @@ def list_experiments(*, as_json: Json = False) -> None:
     """
     from dataclasses import asdict
 
-    from synrl_ray.experiment import Epochs
     from synrl_ray.registry import all_experiments
 
     experiments = all_experiments().values()
@@ -62,9 +52,7 @@ def list_experiments(*, as_json: Json = False) -> None:
         return
     width = max((len(e.id) for e in experiments), default=0)
     for e in experiments:
-        length = e.stopping
-        amount = f"{length.epochs} epochs" if isinstance(length, Epochs) else f"{length.env_steps:,} environment steps"
-        print(f"{e.id:<{width}}  {e.summary} ({amount})")
+        print(f"{e.id:<{width}}  {e.summary} ({e.stopping.amount})")
 
 
 @app.command
@@ -77,7 +65,8 @@ def train(
     seeds: Integer | None = None,
     num_workers: Integer | None = None,
     stop_steps: Integer | None = None,
-    settings: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)] = None,
+    settings: Settings = None,
+    config: Path | None = None,
     run_dir: Path | None = None,
     address: str | None = None,
     resume: Path | None = None,
@@ -94,6 +83,7 @@ def train(
         stop_steps: environment steps after which training ends. With --resume, schedules keep the end that they were
             made for.
         settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
+        config: a JSON file of such settings, such as the best.json of `synrl tune`; --set comes after it.
         run_dir: the run's folder; runs/EXPERIMENT/POLICY-seedN where not given. With --seeds, the folder of the runs.
         address: host:port of a Ray cluster; without it a local Ray is started.
         resume: go on with the run in this folder instead of starting one. Only for folders of your own: RLlib's
@@ -105,14 +95,29 @@ def train(
 
     if resume is not None:
         fixed: dict[str, Any] = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds}
-        fixed |= {"--set": settings, "--run-dir": run_dir, "--policy": policy, "--num-workers": num_workers}
+        fixed |= {
+            "--set": settings,
+            "--config": config,
+            "--run-dir": run_dir,
+            "--policy": policy,
+            "--num-workers": num_workers,
+        }
         given = [name for name, value in fixed.items() if value is not None]
         if given:
             raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
         with watch_runs(quiet=as_json) as watch:
-            outcome = resume_run(_located(resume), stop_steps=stop_steps, address=address, watch=watch)
+            outcome = resume_run(located(resume), stop_steps=stop_steps, address=address, watch=watch)
     else:
-        specs = _specs(experiment, policy, seed, seeds, num_workers or 0, stop_steps, settings)
+        specs = run_specs(
+            experiment,
+            policy,
+            seed=seed,
+            seeds=seeds,
+            num_workers=num_workers or 0,
+            stop_steps=stop_steps,
+            settings=settings,
+            config=config,
+        )
         with watch_runs(quiet=as_json) as watch:
             outcome = train_seeds(specs, _folders(specs, run_dir, seeds), address=address, watch=watch)
     if as_json:
@@ -145,7 +150,7 @@ def evaluate(
     from synrl_ray.running.evaluating import evaluate_folder
     from synrl_ray.running.report import print_evaluation
 
-    result = evaluate_folder(_located(run_dir), episodes=episodes, seed=seed, video=video and _located(video))
+    result = evaluate_folder(located(run_dir), episodes=episodes, seed=seed, video=video and located(video))
     if as_json:
         print(json.dumps(result, indent=2))
     else:
@@ -163,7 +168,7 @@ def export(run_dir: Path, /, *, out: Path, as_json: Json = False) -> None:
     """
     from synrl_ray.running.exporting import export_nir
 
-    outcome = export_nir(_located(run_dir), _located(out))
+    outcome = export_nir(located(run_dir), located(out))
     if as_json:
         print(json.dumps(outcome))
     else:
@@ -233,60 +238,10 @@ def head_env() -> None:
         print(f"export {name}={shlex.quote(value)}")
 
 
-def _located(path: Path) -> Path:
-    """A relative path counts from ``SYNRL_RUN_ROOT`` inside a job, whose working directory Ray deletes."""
-    return Path(os.environ.get("SYNRL_RUN_ROOT", ".")).expanduser() / path
-
-
-def _specs(
-    name: str | None,
-    policy: PolicyKind | None,
-    seed: int | None,
-    seeds: int | None,
-    num_workers: int,
-    stop_steps: int | None,
-    settings: Sequence[str] | None,
-) -> list[RunSpec]:
-    from synrl_ray.experiment import ClassificationExperiment
-    from synrl_ray.overrides import apply_overrides
-    from synrl_ray.registry import get_experiment
-    from synrl_ray.running.spec import RunSpec
-
-    if settings == []:
-        raise UserError("--set names no setting", "write for instance --set lr=3e-4")
-    if name is None and any("=" not in item for item in settings or []):
-        raise UserError("--set has swallowed the experiment's name", "name the experiment before the options")
-    if name is None:
-        raise UserError("no experiment is named", "`synrl list` shows all; or --resume RUN_DIR")
-    if seed is not None and seeds is not None:
-        raise UserError("--seed and --seeds exclude each other", "--seeds N trains the seeds 0 to N-1")
-    for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), ("--num-workers", num_workers, 0)):
-        if value is not None and value < least:
-            raise UserError(f"{option} {value} is too small", f"it is at least {least}")
-    experiment = apply_overrides(get_experiment(name), settings or [])
-    if stop_steps is not None:
-        if isinstance(experiment, ClassificationExperiment):
-            raise UserError(f"{name} does not count environment steps", "write --set epochs=N instead of --stop-steps")
-        experiment = apply_overrides(experiment, [f"stopping.env_steps={stop_steps}"])
-    kind = _kind(experiment, policy)
-    return [
-        RunSpec(experiment=experiment, policy=kind, seed=s, num_workers=num_workers)
-        for s in (range(seeds) if seeds is not None else [seed or 0])
-    ]
-
-
-def _kind(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:
-    """The kind of policy that is asked for, or the experiment's first one."""
-    if policy is not None and policy not in experiment.kinds:
-        have = " and ".join(experiment.kinds)
-        raise UserError(f"{experiment.id} has no {policy} policy", f"it has {have}: leave --policy out, or name it")
-    return policy or experiment.kinds[0]
-
-
 def _folders(specs: Sequence[RunSpec], run_dir: Path | None, seeds: int | None) -> list[Path]:
     if run_dir is not None and seeds is None:
-        return [_located(run_dir)]
-    base = _located(run_dir or Path("runs") / specs[0].experiment.id)
+        return [located(run_dir)]
+    base = located(run_dir or Path("runs") / specs[0].experiment.id)
     return [base / f"{spec.policy}-seed{spec.seed}" for spec in specs]
 
 

@@ -1,0 +1,88 @@
+"""Options that several commands share, and the runs that they describe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter, Token
+
+from synrl_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from synrl_ray.experiment import AnyExperiment
+    from synrl_ray.running.spec import RunSpec
+
+PolicyKind = Literal["spiking", "ann", "tabular"]  # as in experiment.py, which would make help slow
+Json = Annotated[bool, Parameter(name="--json")]
+
+
+def _integer(kind: Any, tokens: Sequence[Token]) -> int:
+    """Whole numbers only, where the parser would round ``0.5``."""
+    return int(tokens[0].value)
+
+
+Integer = Annotated[int, Parameter(converter=_integer)]
+Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
+
+
+def located(path: Path) -> Path:
+    """A relative path counts from ``SYNRL_RUN_ROOT`` inside a job, whose working directory Ray deletes."""
+    return Path(os.environ.get("SYNRL_RUN_ROOT", ".")).expanduser() / path
+
+
+def run_specs(
+    name: str | None,
+    policy: PolicyKind | None,
+    *,
+    seed: int | None,
+    seeds: int | None,
+    num_workers: int,
+    stop_steps: int | None,
+    settings: Sequence[str] | None,
+    config: Path | None = None,
+) -> list[RunSpec]:
+    """The runs that the options of a command describe: one, or one for each of several seeds.
+
+    Raises:
+        UserError: for options that name nothing, exclude one another or are out of range.
+    """
+    from dataclasses import fields
+
+    from synrl_ray.overrides import apply_overrides, read_settings
+    from synrl_ray.registry import get_experiment
+    from synrl_ray.running.spec import RunSpec
+
+    if settings == []:
+        raise UserError("--set names no setting", "write for instance --set lr=3e-4")
+    if name is None and any("=" not in item for item in settings or []):
+        raise UserError("--set has swallowed the experiment's name", "name the experiment before the options")
+    if name is None:
+        raise UserError("no experiment is named", "`synrl list` shows all; or --resume RUN_DIR")
+    if seed is not None and seeds is not None:
+        raise UserError("--seed and --seeds exclude each other", "--seeds N trains the seeds 0 to N-1")
+    for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), ("--num-workers", num_workers, 0)):
+        if value is not None and value < least:
+            raise UserError(f"{option} {value} is too small", f"it is at least {least}")
+    experiment = apply_overrides(get_experiment(name), settings or [], read_settings(config) if config else None)
+    if stop_steps is not None:
+        if not hasattr(experiment.stopping, "env_steps"):
+            instead = fields(experiment.stopping)[0].name
+            remedy = f"write --set {instead}=N instead of --stop-steps"
+            raise UserError(f"{name} does not count environment steps", remedy)
+        experiment = apply_overrides(experiment, [f"stopping.env_steps={stop_steps}"])
+    kind = kind_of_policy(experiment, policy)
+    return [
+        RunSpec(experiment=experiment, policy=kind, seed=s, num_workers=num_workers)
+        for s in (range(seeds) if seeds is not None else [seed or 0])
+    ]
+
+
+def kind_of_policy(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:
+    """The kind of policy that is asked for, or the experiment's first one."""
+    if policy is not None and policy not in experiment.kinds:
+        have = " and ".join(experiment.kinds)
+        raise UserError(f"{experiment.id} has no {policy} policy", f"it has {have}: leave --policy out, or name it")
+    return policy or experiment.kinds[0]

@@ -1,0 +1,108 @@
+"""What Tune reports, written into the study's folder as it comes, and said in a line."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+
+from synrl_ray.running.interrupt import StopRequest
+from synrl_ray.running.task import user_error_in
+from synrl_ray.tuning.score import words
+from synrl_ray.tuning.study import Study
+from synrl_ray.tuning.study_folder import StudyFolder
+from synrl_ray.tuning.trainable import INDEX
+from synrl_ray.tuning.trials import Trial, best_trial
+
+_LINE_SECONDS = 10.0
+
+
+class Stopped(Exception):
+    """The user stopped the search."""
+
+
+class Recorder(Callback):
+    """Keeps ``trials.jsonl`` up to date, and ends Tune's loop when the user wants that.
+
+    Args:
+        folder: where.
+        study: what is searched.
+        trials: those that there are; the search appends new ones.
+        stop: whether the user wants an end.
+        say: shows a line.
+    """
+
+    def __init__(
+        self, folder: StudyFolder, study: Study, trials: list[Trial], stop: StopRequest, say: Callable[[str], None]
+    ) -> None:
+        self.folder, self.study, self.trials, self.stop, self.say = folder, study, trials, stop, say
+        self.said = time.monotonic()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Look whether the user wants an end.
+
+        Raises:
+            Stopped: if so.
+        """
+        if self.stop.requested:
+            raise Stopped
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial begins, or goes on."""
+        self.folder.write_trials(self.trials)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial has been evaluated."""
+        own = self._own(trial)
+        own.settings = {path: value for path, value in trial.config.items() if path != INDEX}
+        own.steps, own.total, own.unit = int(result["steps"]), int(result["total"]), str(result["unit"])
+        own.score_name = result["score_name"] or own.score_name
+        own.curve.append((own.steps, float(result["score"])))
+        if result["ended"]:
+            own.state = "finished"
+        self.folder.write_trials(self.trials)
+        if time.monotonic() - self.said > _LINE_SECONDS:
+            self._say(f"trial {own.index}: {own.score:.6g} after {own.steps:,} {words(own.unit)}")
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial has ended by itself or by the scheduler."""
+        own = self._own(trial)
+        own.state = "finished" if own.state == "finished" else "stopped"
+        self.folder.write_trials(self.trials)
+        self._say(f"trial {own.index} {own.state}: {own.score:.6g} after {own.steps:,} {words(own.unit)}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial has failed; the others go on."""
+        own = self._own(trial)
+        own.state, own.error = "failed", _reason(trial)
+        self.folder.write_trials(self.trials)
+        self._say(f"trial {own.index} failed: {own.error}")
+
+    def _own(self, trial: Any) -> Trial:
+        return self.trials[int(str(trial))]
+
+    def _say(self, line: str) -> None:
+        self.said = time.monotonic()
+        ended = sum(trial.state != "running" for trial in self.trials)
+        best = best_trial(self.trials)
+        so_far = f", best {best.score:.6g} (trial {best.index})" if best is not None else ""
+        self.say(f"[{ended}/{self.study.num_trials}{so_far}] {line}")
+
+
+def _reason(trial: Any) -> str:
+    """What went wrong, in a line. Tune has just written it on this machine, and copies it to the study later."""
+    file = trial.pickled_error_file
+    if file is None:
+        return "a worker process died"
+    error = pickle.loads(Path(file).read_bytes())
+    known = user_error_in(error)
+    if known is not None:
+        return str(known)
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {(str(cause).strip().splitlines() or ['no message'])[0]}"

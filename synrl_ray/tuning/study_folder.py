@@ -1,0 +1,127 @@
+"""A study's folder: what is searched, and what each trial has given. Every file is whole or absent."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from synrl_ray.errors import UserError
+from synrl_ray.files import write_atomically
+from synrl_ray.tuning.study import Study
+from synrl_ray.tuning.trials import Trial
+
+_STUDY, _TRIALS, _BEST = "study.json", "trials.jsonl", "best.json"
+
+
+class StudyFolder:
+    """Files of one study.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create(path: Path, study: Study) -> StudyFolder:
+        """Start a new study.
+
+        Raises:
+            UserError: if something is there, or the folder cannot be written.
+        """
+        StudyFolder.require_free(path)
+        folder = StudyFolder(path)
+        try:
+            write_atomically(path / _STUDY, json.dumps(study.to_json(), indent=2) + "\n")
+        except OSError as error:
+            problem = f"study folder {path} cannot be written ({error.strerror})"
+            raise UserError(problem, "choose another --run-dir") from error
+        return folder
+
+    @staticmethod
+    def require_free(path: Path) -> None:
+        """Raise :class:`UserError` if a new study cannot start in that folder because something is there."""
+        if (path / _STUDY).exists():
+            remedy = f"continue it with `synrl tune --resume {path}`, or choose another --run-dir or --seed"
+            raise UserError(f"study folder {path} exists", remedy)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise UserError(f"{path} exists and is no study folder", "choose another --run-dir")
+
+    @staticmethod
+    def open(path: Path) -> StudyFolder:
+        """Open an existing study.
+
+        Raises:
+            UserError: if the folder is not a study's.
+        """
+        if not (path / _STUDY).is_file():
+            raise UserError(f"{path} is no study folder (no {_STUDY})", "name a folder that `synrl tune` has made")
+        return StudyFolder(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one search at a time.
+
+        Raises:
+            UserError: if another process searches in it.
+        """
+        with (self.path / _STUDY).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"study folder {self.path} is in use", "wait for the other search to end") from error
+            yield
+
+    @property
+    def runs(self) -> Path:
+        """Where the trials' run folders are."""
+        return self.path / "trials"
+
+    def study(self) -> Study:
+        """What is searched here.
+
+        Raises:
+            UserError: if ``study.json`` is damaged.
+        """
+        try:
+            return Study.from_json(json.loads((self.path / _STUDY).read_text()))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(_STUDY, error) from error
+
+    def trials(self) -> list[Trial]:
+        """The trials so far, in their order.
+
+        Raises:
+            UserError: if ``trials.jsonl`` is damaged.
+        """
+        if not (self.path / _TRIALS).exists():
+            return []
+        try:
+            rows = [json.loads(line) for line in (self.path / _TRIALS).read_text().splitlines()]
+            trials = [Trial.from_json(row) for row in rows]
+            if [trial.index for trial in trials] != list(range(len(trials))):
+                raise ValueError("its trials are not numbered from 0 on")
+            if any(trial.total < 1 for trial in trials if trial.curve):
+                raise ValueError("it does not say how long a run is")
+            return trials
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(_TRIALS, error) from error
+
+    def write_trials(self, trials: Sequence[Trial]) -> None:
+        """Replace ``trials.jsonl``."""
+        rows = (json.dumps(trial.to_json()) + "\n" for trial in trials)
+        write_atomically(self.path / _TRIALS, "".join(rows))
+
+    def write_best(self, settings: dict[str, Any]) -> Path:
+        """Write ``best.json``, for ``synrl train EXPERIMENT --config``."""
+        write_atomically(self.path / _BEST, json.dumps(settings, indent=2) + "\n")
+        return self.path / _BEST
+
+    def _damaged(self, name: str, error: Exception) -> UserError:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return UserError(f"{self.path / name} is damaged ({reason})", "restore it or start a new study")

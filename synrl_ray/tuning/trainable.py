@@ -1,0 +1,150 @@
+"""A trial: the project's own training loop in a run folder, driven by Tune from evaluation to evaluation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Trainable
+
+from synrl_ray.files import write_atomically
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.task import Task
+from synrl_ray.running.training import TrainingRun
+from synrl_ray.tuning.score import WORST, score_of
+from synrl_ray.tuning.study import Study
+
+INDEX = "trial"
+"""Of the trial's number in Tune's configuration, beside its settings."""
+
+
+class TrialTrainable(Trainable):
+    """Trains one trial of a study; a step goes on until the next evaluation.
+
+    The configuration holds searched settings by their paths. Every step reports ``score``, its ``score_name``, the
+    ``steps`` trained, the ``progress`` in percent and whether the run has ``ended``. The run folder is ``trials/NNNN``
+    of the study, and a trial whose folder has a checkpoint goes on from it: that is how a study is resumed.
+
+    Raises:
+        UserError: for settings that do not fit, a damaged checkpoint, or what the training reports, such as NaN.
+    """
+
+    training: TrainingRun | None = None
+    spec: RunSpec
+    folder: RunFolder
+
+    def setup(self, config: dict[str, Any], *, study: dict[str, Any], folder: str) -> None:
+        """Keep what belongs to the study; Tune calls this."""
+        self.study, self.runs = Study.from_json(study), Path(folder) / "trials"
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become another trial, or this one with other settings, without a new process."""
+        self.cleanup()
+        self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train until the next evaluation."""
+        with self.folder.writable():
+            run = self.training = self.training or self._begin()
+            found = None
+            while found is None and not run.ended:
+                found = score_of(run.iterate())
+            if run.ended:
+                run.save()
+                found = found or score_of(run.task.evaluate())  # ended between two evaluations
+        score, name = found or (WORST, "")
+        return {
+            "score": score,
+            "score_name": name,
+            "unit": run.task.unit,
+            "steps": run.position.steps,
+            "total": run.task.total,
+            "progress": min(100.0, 100 * run.position.steps / run.task.total),
+            "ended": run.ended,
+            "done": run.ended,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Copy the run's checkpoint, which the last evaluation has left, and its metrics."""
+        found = self.folder.checkpoint()
+        if found is None:
+            return
+        algorithm, position = found
+        shutil.copytree(algorithm, Path(checkpoint_dir) / "algorithm")
+        (Path(checkpoint_dir) / "position.json").write_text(json.dumps(asdict(position)))
+        (Path(checkpoint_dir) / "metrics.json").write_text(json.dumps(self.folder.metrics()))
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Go on from such a copy, of this trial or of a better one, with the settings that this trial has."""
+        self.cleanup()
+        source = Path(str(checkpoint))
+        if not (source / "position.json").exists():
+            return
+        self.folder.write_spec(self.spec)
+        rows = json.loads((source / "metrics.json").read_text())
+        write_atomically(self.folder.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        position = Position(**json.loads((source / "position.json").read_text()))
+        self.folder.save_checkpoint(partial(_copy, source / "algorithm"), position)
+
+    def cleanup(self) -> None:
+        """Release actors and files."""
+        if self.training is not None:
+            self.training.close()
+        self.training = None
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self.spec = self.study.trial({path: value for path, value in config.items() if path != INDEX})
+        self.folder = RunFolder(self.runs / self.trial_name)
+
+    def _begin(self) -> TrainingRun:
+        """Start the run, or go on from its checkpoint. The file of its settings may be an older one's."""
+        self.folder.write_spec(self.spec)
+        return _Continued(self.folder, self.spec, lambda progress: None)
+
+
+class _Continued(TrainingRun):
+    """A run whose settings may have changed since its checkpoint was written."""
+
+    def _restore(self) -> None:
+        with own_settings(self.task):
+            super()._restore()
+
+
+@contextmanager
+def own_settings(task: Task) -> Iterator[None]:
+    """Let optimizers keep the settings that the task was made with, where the block restores a checkpoint.
+
+    Torch keeps learning rates and the like in an optimizer's state, so that those of the checkpoint would come back.
+    What a schedule of torch's own has made of the learning rate since the start is kept as a factor; RLlib's
+    schedules set it before every update. All other settings are read from the task's configuration when needed.
+    """
+    optimizers = _optimizers(task)
+    before = [[dict(group) for group in optimizer.param_groups] for optimizer in optimizers]
+    yield
+    for optimizer, groups in zip(optimizers, before, strict=True):
+        for group, own in zip(optimizer.param_groups, groups, strict=True):
+            factor = group["lr"] / group["initial_lr"] if group.get("initial_lr") else 1.0
+            group.update({name: value for name, value in own.items() if name != "params"})
+            group["lr"] *= factor
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target)
+
+
+def _optimizers(task: Any) -> list[Any]:
+    """Those of an RLlib algorithm's learner in this process, or of a trainable."""
+    if hasattr(task, "algorithm"):
+        learner = task.algorithm.learner_group._learner
+        return [pair[1] for module in learner.module.keys() for pair in learner.get_optimizers_for_module(module)]  # noqa: SIM118
+    optimizer = getattr(task.trainable, "optimizer", None)
+    return [optimizer] if optimizer is not None else []

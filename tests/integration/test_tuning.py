@@ -1,0 +1,88 @@
+"""Searches under Tune: stopped and resumed, a trial that fails, a population that copies its best."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from synrl_ray.overrides import apply_overrides, read_settings
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.tuning.searching import RandomProposer
+from synrl_ray.tuning.session import search
+from synrl_ray.tuning.space import search_space
+from synrl_ray.tuning.study import Study
+from synrl_ray.tuning.study_folder import StudyFolder
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
+
+
+def _study(*ranges: str, steps: int, **options: object) -> Study:
+    settings = ["steps_per_iteration=20000", "interval_steps=20000", f"env_steps={steps}"]
+    experiment = apply_overrides(get_experiment("taxi-q-learning"), settings)
+    experiment = replace(experiment, search_space=search_space(experiment, "tabular", extra=ranges))
+    run = RunSpec(experiment=experiment, policy="tabular", seed=0, num_workers=0)
+    return Study(run=run, **options)  # type: ignore[arg-type]
+
+
+def test_a_stopped_search_goes_on_and_keeps_what_has_ended(tmp_path: Path) -> None:
+    folder = StudyFolder.create(tmp_path / "study", _study(steps=60_000, samples=3, scheduler="none", max_concurrent=1))
+
+    def stop_at_first(line: str) -> None:
+        if "trial 0 finished" in line:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="continue with `synrl tune --resume"):
+        search(folder, stop_at_first)
+    first = folder.trials()
+    assert first[0].state == "finished"
+    assert len(first) < 3 or first[2].state == "running"
+    written = (folder.runs / "0000" / "metrics.jsonl").stat().st_mtime_ns
+
+    outcome = search(folder, lambda line: None)
+    assert [trial.state for trial in outcome.trials] == ["finished"] * 3
+    assert outcome.trials[0] == first[0]
+    assert (folder.runs / "0000" / "metrics.jsonl").stat().st_mtime_ns == written
+    for trial in outcome.trials:
+        assert [steps for steps, _ in trial.curve] == [20_000, 40_000, 60_000]
+        rows = RunFolder.open(folder.runs / trial.name).metrics()
+        assert [-row["evaluation_regret"] for row in rows] == [score for _, score in trial.curve]
+    assert outcome.best.score == max(trial.score or 0 for trial in outcome.trials)
+    assert read_settings(folder.path / "best.json") == outcome.best.settings
+    assert {path.name for path in folder.path.iterdir()} == {
+        "study.json", "trials.jsonl", "best.json", "tuning.png", "trials",
+    }  # fmt: skip
+
+
+def test_a_trial_that_fails_does_not_end_the_search(tmp_path: Path) -> None:
+    """A checkpoint that cannot be read stands for whatever goes wrong in a trial."""
+    folder = StudyFolder.create(tmp_path / "study", _study(steps=20_000, samples=2, scheduler="none"))
+    broken = folder.runs / "0000" / "checkpoint"
+    broken.mkdir(parents=True)
+    (broken / "position.json").write_text("{}")
+    outcome = search(folder, lambda line: None)
+    assert [trial.state for trial in outcome.trials] == ["failed", "finished"]
+    assert "is damaged" in str(outcome.trials[0].error)
+    assert outcome.best.index == 1
+
+
+def test_a_population_trains_with_the_settings_that_it_is_given(tmp_path: Path) -> None:
+    """Of two trials the worse one takes over weights and settings of the better one, and changes the settings."""
+    study = _study(steps=80_000, samples=2, scheduler="pbt")
+    folder = StudyFolder.create(tmp_path / "study", study)
+    outcome = search(folder, lambda line: None)
+    assert [trial.state for trial in outcome.trials] == ["finished"] * 2
+    drawn = [RandomProposer(study, []).propose(trial.index) for trial in outcome.trials]
+    assert [trial.settings for trial in outcome.trials] != drawn
+    for trial in outcome.trials:
+        run = RunFolder.open(folder.runs / trial.name)
+        spec = run.spec()
+        assert spec == study.trial(trial.settings)
+        last = run.metrics()[-1]
+        assert last["env_steps"] == 80_000
+        assert last["plasticity_epsilon"] == pytest.approx(spec.experiment.algorithm.epsilon_at(80_000))  # type: ignore[union-attr]
