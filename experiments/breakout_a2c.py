@@ -37,7 +37,7 @@ experiment = Experiment(
     ann=AnnPolicy(
         conv_layers="small", hidden_sizes=(256,), share_layers=True, frame_stack=4, normalise_observations=True
     ),
-    algorithm=A2C(lr=7e-4, num_steps=8, entropy_coeff=0.01, vf_loss_coeff=0.25, rmsprop_eps=1e-5),
+    algorithm=A2C(lr=7e-4, num_steps=8, entropy_coeff=0.01, vf_loss_coeff=0.25, rmsprop_eps=1e-7),
     stopping=Stopping(env_steps=10_000_000),
     evaluation=Evaluation(episodes=30, interval_steps=250_000, interim_episodes=5),
     target=Target(
