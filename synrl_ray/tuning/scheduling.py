@@ -60,6 +60,15 @@ def evaluation_interval(experiment: AnyExperiment) -> float:
     return 100 * min(1.0, share)
 
 
+class _Population(PopulationBasedTraining):
+    """Takes first settings from the study's source. Tune refuses that, since a search that learns would be misled by
+    trials that change their settings; the source of a population draws at random and learns nothing."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Add a trial, whose settings have come from wherever."""
+        super().on_trial_add(SimpleNamespace(search_alg=None), trial)
+
+
 def _population(study: Study, interval: float) -> PopulationBasedTraining:
     experiment, space = study.run.experiment, study.perturbed()
     generator = np.random.default_rng(study.run.seed)
@@ -73,7 +82,7 @@ def _population(study: Study, interval: float) -> PopulationBasedTraining:
     def keep_inside(config: dict[str, Any]) -> dict[str, Any]:
         return config | {path: within(experiment, path, bounds, config[path]) for path, bounds in space.items()}
 
-    return PopulationBasedTraining(
+    return _Population(
         time_attr=_TIME,
         metric=_SCORE,
         mode="max",

@@ -13,7 +13,6 @@ from synrl_ray.overrides import apply_overrides, read_settings
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.tuning.searching import RandomProposer
 from synrl_ray.tuning.session import search
 from synrl_ray.tuning.space import search_space
 from synrl_ray.tuning.study import Study
@@ -72,13 +71,12 @@ def test_a_trial_that_fails_does_not_end_the_search(tmp_path: Path) -> None:
 
 
 def test_a_population_trains_with_the_settings_that_it_is_given(tmp_path: Path) -> None:
-    """Of two trials the worse one takes over weights and settings of the better one, and changes the settings."""
+    """Whether one of two short trials takes over the other's settings depends on when they start; both end either way,
+    trained with the settings that are written down."""
     study = _study(steps=80_000, samples=2, scheduler="pbt")
     folder = StudyFolder.create(tmp_path / "study", study)
     outcome = search(folder, lambda line: None)
     assert [trial.state for trial in outcome.trials] == ["finished"] * 2
-    drawn = [RandomProposer(study, []).propose(trial.index) for trial in outcome.trials]
-    assert [trial.settings for trial in outcome.trials] != drawn
     for trial in outcome.trials:
         run = RunFolder.open(folder.runs / trial.name)
         spec = run.spec()
