@@ -10,7 +10,9 @@ from pathlib import Path
 
 from synrl_ray.errors import UserError
 
-DEFAULT_SIZE_LIMIT = 1_000_000
+DEFAULT_SIZE_LIMIT = 3_000_000
+"""Bytes: the project's own code takes a third of it. What is larger holds data or results that a job does not need."""
+
 # Left out besides what .gitignore and .rayignore name. The project's own .rayignore says the same for `ray job submit`.
 EXCLUDES = (
     "/.git",

@@ -15,12 +15,13 @@ import pytest
 
 from synrl_ray.cluster import Head, environment_for, head_environment, running_head, start_head, stop_head, submit_job
 from synrl_ray.cluster.job_server import free_ports
+from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT
 from synrl_ray.cluster.processes import alive, tree
 from synrl_ray.errors import UserError
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 REPOSITORY = Path(__file__).parents[2]
-MEGABYTE = 1_000_000
+
 TRAIN_STEPS = 2000
 SMALL = ("spiking.hidden_sizes=16,16", "interval_steps=2048", "interim_episodes=2", "evaluation.episodes=5")
 
@@ -52,7 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(REPOSITORY / name, copy / name)
     for decoy in (".venv/lib/torch.so", "runs/a/video.mp4", "tests/data.bin", "experiments/results/a.bin"):
         (copy / decoy).parent.mkdir(parents=True, exist_ok=True)
-        (copy / decoy).write_bytes(b"x" * MEGABYTE)
+        (copy / decoy).write_bytes(b"x" * DEFAULT_SIZE_LIMIT)
     return copy
 
 
@@ -92,7 +93,7 @@ def test_plain_ray_job_submit_ships_little(head: Head, state_dir: Path, project:
     assert finished.returncode == 0, finished.stdout + finished.stderr
     [directory] = shipped(head)
     assert f"code: {directory}/synrl_ray/__init__.py interpreter: {sys.prefix}" in finished.stdout
-    assert sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) < MEGABYTE
+    assert sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) < DEFAULT_SIZE_LIMIT
     top = {path.name for path in directory.iterdir() if any(path.iterdir() if path.is_dir() else [1])}
     assert top - {"__pycache__"} == {"synrl_ray", "experiments", "pyproject.toml", ".gitignore", ".rayignore"}
 
@@ -121,7 +122,7 @@ def test_train(head: Head, state_dir: Path, project: Path, tmp_path: Path, capsy
     log = capsys.readouterr().out
     assert outcome.exit_status == 0, log
     assert outcome.package_size is not None
-    assert outcome.package_size < MEGABYTE
+    assert outcome.package_size < DEFAULT_SIZE_LIMIT
     assert len(shipped(head)) == 1, "the project's client and Ray's own ship the same"
     result = json.loads((run_dir / "result.json").read_text())
     assert result["experiment"] == "cartpole-ppo"
