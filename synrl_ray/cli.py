@@ -136,6 +136,7 @@ def evaluate(
     episodes: Integer | None = None,
     seed: Integer | None = None,
     video: Path | None = None,
+    official_runs: bool = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's policy greedily, on seeds that training never uses. Ray is not needed.
@@ -145,12 +146,14 @@ def evaluate(
         episodes: how many (default: the experiment's protocol).
         seed: seed of the first episode's environment (default: the experiment's protocol, as in result.json).
         video: write one episode to this .mp4 or .gif file.
+        official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
         as_json: print JSON instead of a table.
     """
     from synrl_ray.running.evaluating import evaluate_folder
     from synrl_ray.running.report import print_evaluation
 
-    result = evaluate_folder(located(run_dir), episodes=episodes, seed=seed, video=video and located(video))
+    film = video and located(video)
+    result = evaluate_folder(located(run_dir), episodes=episodes, seed=seed, video=film, official_runs=official_runs)
     if as_json:
         print(json.dumps(result, indent=2))
     else:

@@ -1,8 +1,9 @@
 """Omniglot: characters of many alphabets, each drawn once by each of 20 people.
 
-The whole set has 1,623 characters of 50 alphabets. The two small sets of its authors share two alphabets; together
-they have 242 characters of 8 alphabets. A result on one set does not compare with a result on the other, so the data
-carry the name of theirs.
+The whole set has 1,623 characters of 50 alphabets; 964 of them, of 30 alphabets, are its background set, and the others
+make the official one-shot runs. The two small sets of its authors share two alphabets; together they have 242
+background characters of 8 alphabets. A result on one set does not compare with a result on another, so the data carry
+the name of theirs.
 
 References:
     Lake, Salakhutdinov & Tenenbaum (2015), Human-level concept learning through probabilistic program induction,
@@ -29,17 +30,21 @@ from synrl_ray.files import write_atomically
 
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 NUM_DRAWERS = 20
-# The archives of each set, the most complete set first, and their MD5.
+_BACKGROUND = {"images_background.zip": "68d2efa1b9178cc56df9314c21c6e718"}
+# The archives of each set, in the order in which they are looked for, and their MD5.
 _SETS = {
     "omniglot": {
-        "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
+        **_BACKGROUND,
         "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
     },
     "omniglot-small": {
         "images_background_small1.zip": "e704a628b5459e08445c13499850abc4",
         "images_background_small2.zip": "b75a71a51d3b13f821f212756fe481fd",
     },
+    "omniglot-background": _BACKGROUND,
 }
+EVALUATION_FREE = ("omniglot-background", "omniglot-small")
+"""Sets without the characters of the official one-shot runs."""
 _CACHE_FORMAT = 1  # counted up when the same archives are to give other arrays
 
 logger = logging.getLogger(__name__)
@@ -50,7 +55,7 @@ class Omniglot:
     """Drawings in the order of their characters' names, and of their drawers' numbers."""
 
     name: str
-    """Which set: ``omniglot`` or ``omniglot-small``."""
+    """Which set: ``omniglot``, ``omniglot-small`` or ``omniglot-background``."""
     images: NDArray[np.uint8]
     """``[characters, 20, 28, 28]``, ink 255 on paper 0."""
     characters: tuple[str, ...]
@@ -69,8 +74,9 @@ def load_omniglot(name: str | None = None, folder: Path | None = None, cache: Pa
     """Read the archives without unpacking them, or what an earlier call has decoded of the same ones.
 
     Args:
-        name: which set. Where not given, the first of ``omniglot`` and ``omniglot-small`` whose archives are both at
-            hand; else the one of which one archive is; else ``omniglot``. Archives that are not at hand are fetched.
+        name: which set. Where not given, the first of ``omniglot``, ``omniglot-small`` and ``omniglot-background``
+            whose archives are all at hand; else the first of which one archive is; else ``omniglot``. Archives that
+            are not at hand are fetched.
         folder: of the archives; ``omniglot`` in the data folder where not given.
         cache: folder of the decoded images, which may be deleted at any time; ``~/.cache/synrl_ray/decoded`` where
             not given, since data folders are often read-only. If it cannot be written, the images are decoded anew

@@ -38,7 +38,7 @@ class OmniglotTasks(Checked):
     """Query images of each class."""
     rotations: bool = True
     """Whether turned characters are classes of their own."""
-    data: Literal["omniglot", "omniglot-small"] | None = None
+    data: Literal["omniglot", "omniglot-small", "omniglot-background"] | None = None
     """Which set; ``None`` for the one that is at hand."""
 
 

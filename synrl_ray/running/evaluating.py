@@ -19,7 +19,9 @@ from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, pro
 from synrl_ray.running.run_folder import RunFolder
 
 
-def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None) -> dict[str, Any]:
+def evaluate_folder(
+    path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None, official_runs: bool = False
+) -> dict[str, Any]:
     """Greedy evaluation on the environment named in ``policy.json``; the folder is not changed.
 
     Args:
@@ -27,13 +29,23 @@ def evaluate_folder(path: Path, *, episodes: int | None, seed: int | None, video
         episodes: how many; the run's protocol, or 100, where not given.
         seed: of the first episode's environment.
         video: where to write a video of the first episode.
+        official_runs: judge a learner of Omniglot by the 20 official one-shot runs.
 
     Raises:
-        UserError: for a damaged folder, an environment that cannot be made, or a refused video format.
+        UserError: for a damaged folder, an environment that cannot be made, a refused video format, or an option that
+            means nothing for what the folder holds.
     """
     for option, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0)):
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
+    if official_runs:
+        given = [o for o, v in {"--episodes": episodes, "--seed": seed, "--video": video}.items() if v is not None]
+        if given or not format_of(path).startswith("meta"):
+            problem = (
+                f"{given[0]} and --official-runs do not go together" if given else "--official-runs is for learners"
+            )
+            raise UserError(problem, "leave one out" if given else "train omniglot-maml with --set ways=20 shots=1")
+        return _evaluate_official_runs(path)
     if describes_classifier(path):
         given = [o for o, v in {"--episodes": episodes, "--seed": seed, "--video": video}.items() if v is not None]
         if given:
@@ -97,15 +109,36 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None) -> di
     if seed is not None:
         raise UserError("--seed means nothing for a meta-learner", "leave it out: all are judged on the same tasks")
     maml, learner, tasks = load_maml(path)
-    protocol = MetaEvaluation()
-    if (path / "config.json").exists():
-        protocol = cast(MetaExperiment, RunFolder.open(path).spec().experiment).evaluation
+    protocol = _meta_protocol(path)
     return {
         "experiment": json.loads((path / DESCRIPTION_FILE).read_text()).get("experiment"),
         "policy": learner.kind,
         "run": str(path),
         **judge_learner(maml, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps),
     }
+
+
+def _evaluate_official_runs(path: Path) -> dict[str, Any]:
+    """Adaptation to the official one-shot runs of Omniglot."""
+    from synrl_ray.meta.files import load_maml
+    from synrl_ray.running.meta_result import judge_by_official_runs
+
+    maml, learner, tasks = load_maml(path)
+    description = json.loads((path / DESCRIPTION_FILE).read_text())
+    steps = _meta_protocol(path).inner_steps
+    return {
+        "experiment": description.get("experiment"),
+        "policy": learner.kind,
+        "run": str(path),
+        **judge_by_official_runs(maml, tasks, trained_on=str(description.get("data")), inner_steps=steps),
+    }
+
+
+def _meta_protocol(path: Path) -> MetaEvaluation:
+    """The protocol of the run, if its ``config.json`` is there."""
+    if not (path / "config.json").exists():
+        return MetaEvaluation()
+    return cast(MetaExperiment, RunFolder.open(path).spec().experiment).evaluation
 
 
 def _film(policy: BatchPolicy, environment: Environment, video: Path | None, seed: int) -> None:

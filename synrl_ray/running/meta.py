@@ -80,10 +80,11 @@ class MetaTask(TrainableTask):
 
     def export(self, folder: Path) -> None:
         """The initialisation's files."""
+        from synrl_ray.meta.building import data_of
         from synrl_ray.meta.files import save_maml
 
-        learner = self.experiment.learner(self.spec.policy)
-        save_maml(self.trainable.maml, learner, self.experiment.tasks, folder, experiment=self.experiment.id)
+        learner, tasks = self.experiment.learner(self.spec.policy), self.experiment.tasks
+        save_maml(self.trainable.maml, learner, tasks, folder, experiment=self.experiment.id, data=data_of(tasks))
 
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Judge on test tasks, write result and picture."""

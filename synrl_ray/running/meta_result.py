@@ -60,6 +60,30 @@ def judge_learner(maml: MAML, tasks: Tasks, *, num_tasks: int, inner_steps: int)
     }
 
 
+def judge_by_official_runs(maml: MAML, tasks: Tasks, *, trained_on: str, inner_steps: int) -> dict[str, Any]:
+    """Scores on the 20 official one-shot runs of Omniglot, and the protocol.
+
+    Raises:
+        UserError: for a learner that they do not fit, or a missing archive.
+    """
+    from synrl_ray.data.omniglot_runs import NUM_RUNS, official_runs
+    from synrl_ray.meta.judging import figures
+    from synrl_ray.meta.official_runs import official_tasks, require_fit
+
+    require_fit(tasks, trained_on)
+    return {
+        **figures(maml.evaluate(official_tasks(official_runs()), inner_steps)),
+        "protocol": {
+            "data": "Omniglot, the official one-shot runs",
+            "trained_on": trained_on,
+            "tasks": "20-way 1-shot",
+            "test_tasks": NUM_RUNS,
+            "inner_steps": inner_steps,
+            "interval": "1.96 standard errors over runs",
+        },
+    }
+
+
 def combine_meta(results: Sequence[dict[str, Any]], target: MetaTarget | None) -> dict[str, Any]:
     """Each seed's score, and their mean with a stratified-bootstrap interval over seeds."""
     first = results[0]

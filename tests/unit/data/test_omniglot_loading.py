@@ -63,6 +63,7 @@ def folder(tmp_path, monkeypatch, archives):
     sets = {
         "omniglot": {name: md5(archives[name]) for name in FULL},
         "omniglot-small": {name: md5(archives[name]) for name in SMALL},
+        "omniglot-background": {name: md5(archives[name]) for name in list(FULL)[:1]},
     }
     monkeypatch.setattr(omniglot, "_SETS", sets)
     monkeypatch.setattr(urllib.request, "urlopen", offline)
@@ -257,5 +258,5 @@ def test_damaged_archive_is_named_and_left_alone(folder, cache, damage):
 
 def test_set_that_does_not_exist_is_named():
     assert error_line("omniglot-tiny", Path("nowhere")) == (
-        "there is no set 'omniglot-tiny' of Omniglot — choose one of omniglot, omniglot-small"
+        "there is no set 'omniglot-tiny' of Omniglot — choose one of omniglot, omniglot-small, omniglot-background"
     )
