@@ -70,6 +70,7 @@ def train(
     run_dir: Path | None = None,
     address: str | None = None,
     resume: Path | None = None,
+    trust: bool = False,
     as_json: Json = False,
 ) -> None:
     """Train an experiment, or go on with a run that was stopped.
@@ -86,8 +87,8 @@ def train(
         config: a JSON file of such settings, such as the best.json of `synrl tune`; --set comes after it.
         run_dir: the run's folder; runs/EXPERIMENT/POLICY-seedN where not given. With --seeds, the folder of the runs.
         address: host:port of a Ray cluster; without it a local Ray is started.
-        resume: go on with the run in this folder instead of starting one. Only for folders of your own: RLlib's
-            checkpoint is a pickle, which can execute anything.
+        resume: go on with the run in this folder instead of starting one.
+        trust: load a checkpoint that you did not make on this machine. RLlib's are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
     from synrl_ray.running.display import watch_runs
@@ -106,7 +107,7 @@ def train(
         if given:
             raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
         with watch_runs(quiet=as_json) as watch:
-            outcome = resume_run(located(resume), stop_steps=stop_steps, address=address, watch=watch)
+            outcome = resume_run(located(resume), stop_steps=stop_steps, address=address, watch=watch, trust=trust)
     else:
         specs = run_specs(
             experiment,
@@ -119,7 +120,7 @@ def train(
             config=config,
         )
         with watch_runs(quiet=as_json) as watch:
-            outcome = train_seeds(specs, _folders(specs, run_dir, seeds), address=address, watch=watch)
+            outcome = train_seeds(specs, _folders(specs, run_dir, seeds), address=address, watch=watch, trust=trust)
     if as_json:
         print(json.dumps(outcome.result, indent=2))
     else:

@@ -36,6 +36,7 @@ def tune(
     run_dir: Path | None = None,
     address: str | None = None,
     resume: Path | None = None,
+    trust: bool = False,
     as_json: Json = False,
 ) -> None:
     """Search an experiment's settings with Ray Tune, or go on with a search that was stopped.
@@ -56,7 +57,8 @@ def tune(
         stop_steps: environment steps of each trial.
         run_dir: the study's folder; runs/EXPERIMENT/tune-POLICY-seedN where not given.
         address: host:port of a Ray cluster; without it a local Ray is started.
-        resume: go on with the study in this folder. Only for folders of your own: checkpoints are pickles.
+        resume: go on with the study in this folder.
+        trust: load checkpoints that you did not make on this machine. RLlib's are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
     from synrl_ray.tuning.session import resume_study, start_study
@@ -68,7 +70,7 @@ def tune(
         given = [name for name, value in {**fixed, "--run-dir": run_dir}.items() if value is not None]
         if given:
             raise UserError(f"--resume does not go with {given[0]}", "a resumed study keeps its own settings")
-        show(resume_study(located(resume), address=address, say=_say), as_json=as_json)
+        show(resume_study(located(resume), address=address, say=_say, trust=trust), as_json=as_json)
         return
     for option, value in (("--samples", samples), ("--max-concurrent", max_concurrent)):
         if value is not None and value < 1:

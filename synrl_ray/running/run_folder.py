@@ -6,29 +6,19 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
+from synrl_ray.running.checkpoints import Checkpoint, Checkpoints, Position
 from synrl_ray.running.spec import RunSpec
 
-_CONFIG, _METRICS, _RESULT, _CHECKPOINT = "config.json", "metrics.jsonl", "result.json", "checkpoint"
+__all__ = ["Position", "RunFolder"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Position:
-    """How far a run has come, as its checkpoint knows it."""
-
-    iteration: int = 0
-    steps: int = 0
-    """Units trained: environment steps, or samples."""
-    episodes: int = 0
-    wall_seconds: float = 0.0
+_CONFIG, _METRICS, _RESULT = "config.json", "metrics.jsonl", "result.json"
 
 
 class RunFolder:
@@ -148,29 +138,12 @@ class RunFolder:
     # --- checkpoint ------------------------------------------------------------------------------------------
 
     def save_checkpoint(self, write: Callable[[Path], None], position: Position) -> None:
-        """Replace the checkpoint. ``write(folder)`` fills a new one; until it is complete the old one stays."""
-        fresh, current, previous = (self.path / (_CHECKPOINT + end) for end in (".new", "", ".old"))
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        write(fresh / "algorithm")
-        write_atomically(fresh / "position.json", json.dumps(asdict(position)) + "\n")
-        if current.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            os.rename(current, previous)
-        os.rename(fresh, current)
-        shutil.rmtree(previous, ignore_errors=True)
+        """Write the newest checkpoint and keep the one before it; see :meth:`Checkpoints.save`."""
+        Checkpoints(self.path).save(write, position)
 
-    def checkpoint(self) -> tuple[Path, Position] | None:
-        """The newest complete checkpoint and its position, or ``None`` before the first."""
-        for end in ("", ".old"):
-            folder = self.path / (_CHECKPOINT + end)
-            if (folder / "position.json").is_file():
-                try:
-                    return folder / "algorithm", Position(**json.loads((folder / "position.json").read_text()))
-                except (TypeError, ValueError) as error:
-                    problem = f"{folder / 'position.json'} is damaged"
-                    raise UserError(problem, "restore it or start a new run") from error
-        return None
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest whole checkpoint; see :meth:`Checkpoints.newest`."""
+        return Checkpoints(self.path).newest()
 
     # --- result ----------------------------------------------------------------------------------------------
 

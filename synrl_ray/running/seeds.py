@@ -18,6 +18,7 @@ from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import task_kind, user_error_in
 from synrl_ray.running.training import Interrupted, train_run
+from synrl_ray.running.trust import require_own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,12 @@ class Outcome:
     """The folders of the runs."""
 
 
-def train_seeds(specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str | None, watch: Watcher) -> Outcome:
+def train_seeds(
+    specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str | None, watch: Watcher, trust: bool = False
+) -> Outcome:
     """Train the runs, each into its folder; with several, as many at a time as there are CPUs.
 
-    Several seeds that were stopped go on when the same command is given again.
+    Several seeds that were stopped go on when the same command is given again; ``trust`` as in :func:`resume_run`.
 
     Raises:
         UserError: before anything is written, if a folder is taken or the environment does not fit.
@@ -43,6 +46,8 @@ def train_seeds(specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str
     for path, spec in zip(paths, specs, strict=True):
         if not (several and _is_same_run(path, spec)):
             RunFolder.require_free(path)
+        elif not trust:
+            require_own(RunFolder(path), spec)
     task_kind(specs[0]).check(specs[0])
     with ray_session(address, num_cpus=1 + specs[0].num_workers):
         folders = [
@@ -56,7 +61,9 @@ def train_seeds(specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str
     return _summarise(folders, specs)
 
 
-def resume_run(path: Path, *, stop_steps: int | None, address: str | None, watch: Watcher) -> Outcome:
+def resume_run(
+    path: Path, *, stop_steps: int | None, address: str | None, watch: Watcher, trust: bool = False
+) -> Outcome:
     """Go on with a run from its checkpoint; a run that has ended is left as it is.
 
     Args:
@@ -65,12 +72,16 @@ def resume_run(path: Path, *, stop_steps: int | None, address: str | None, watch
             stay as they are.
         address: of a Ray cluster; a local Ray is started without it.
         watch: is told of the progress.
+        trust: load a checkpoint that was not made by this user on this machine; RLlib's can execute anything.
 
     Raises:
-        UserError: for a folder that is no run's, or an end that the run cannot have any more.
+        UserError: for a folder that is no run's, an end that the run cannot have any more, or a checkpoint that is
+            not to be trusted.
     """
     folder = RunFolder.open(path)
     spec, result = folder.spec(), folder.result()
+    if result is None and not trust:
+        require_own(folder, spec)
     if stop_steps is not None:
         moved = with_end(spec, stop_steps)
         if result is not None and moved != spec:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.running.checkpoints import Checkpoint
 from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.progress import Progress, Watcher, ignore
 from synrl_ray.running.run_folder import Position, RunFolder
@@ -56,8 +57,10 @@ class TrainingRun:
         self.rate = 0.0
         self.shown: dict[str, float] = {}
         watch(Progress(label=self.label, phase="starting"))
+        found = folder.checkpoint()
         self.task: Task = task_kind(spec)(spec)
-        self._restore()
+        if found is not None:
+            self._restore(found)
         folder.rewind_metrics(self.position.iteration)
         self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
         self.started = time.monotonic() - self.position.wall_seconds
@@ -139,17 +142,18 @@ class TrainingRun:
     def _judge(self, row: dict[str, Any]) -> None:
         self.ended = self.position.steps >= self.task.total or self.task.is_solved(row)
 
-    def _restore(self) -> None:
-        found = self.folder.checkpoint()
-        if found is None:
-            return
-        path, self.position = found
+    def _restore(self, found: Checkpoint) -> None:
+        self.position = found.position
+        if found.damaged is not None:
+            told = f"{found.damaged} is damaged: going on from the one before, at {found.position.steps:,}"
+            self.report("starting", notices=(told,))
         try:
-            self.task.restore(path)
+            self.task.restore(found.state)
         except Exception as error:  # pickle, msgpack and Ray raise many types for damaged files
             self.task.close()
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(f"checkpoint {path.parent} is damaged ({reason})", "start a new run") from error
+            problem = f"checkpoint {found.state.parent} is damaged ({reason})"
+            raise UserError(problem, "start a new run") from error
         for row in self.folder.metrics():
             if row["iteration"] <= self.position.iteration:
                 self._judge(row)

@@ -21,7 +21,9 @@ from typing import Any
 from synrl_ray.errors import UserError
 from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.ray_session import ray_session
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.task import task_kind
+from synrl_ray.running.trust import require_own
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
 from synrl_ray.tuning.trials import Trial, best_trial, unfinished
@@ -55,17 +57,25 @@ def start_study(path: Path, study: Study, *, address: str | None, say: Callable[
         return search(StudyFolder.create(path, study), say)
 
 
-def resume_study(path: Path, *, address: str | None, say: Callable[[str], None]) -> SearchOutcome:
+def resume_study(path: Path, *, address: str | None, say: Callable[[str], None], trust: bool = False) -> SearchOutcome:
     """Go on with a study; one that has ended is summarised again.
 
+    Args:
+        path: the study's folder.
+        address: of a Ray cluster; a local Ray is started without it.
+        say: is told what happens, a line at a time.
+        trust: load checkpoints that were not made by this user on this machine; RLlib's can execute anything.
+
     Raises:
-        UserError: for a folder that is no study's or is damaged; see also :func:`start_study`.
+        UserError: for a folder that is no study's, is damaged, or is not to be trusted; see also :func:`start_study`.
         KeyboardInterrupt: after Ctrl-C.
     """
     folder = StudyFolder.open(path)
     study, trials = folder.study(), folder.trials()
     if len(trials) >= study.num_trials and not unfinished(trials):
         return _conclude(folder, study, trials)
+    for trial in [] if trust else unfinished(trials):
+        require_own(RunFolder(path / "trials" / f"{trial.index:04d}"), study.run)
     _check(study)
     with ray_session(address, num_cpus=1 + study.run.num_workers):
         return search(folder, say)

@@ -14,6 +14,7 @@ from typing import Any
 from ray.tune import Trainable
 
 from synrl_ray.files import write_atomically
+from synrl_ray.running.checkpoints import Checkpoint
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import Task
@@ -78,9 +79,8 @@ class TrialTrainable(Trainable):
         found = self.folder.checkpoint()
         if found is None:
             return
-        algorithm, position = found
-        shutil.copytree(algorithm, Path(checkpoint_dir) / "algorithm")
-        (Path(checkpoint_dir) / "position.json").write_text(json.dumps(asdict(position)))
+        shutil.copytree(found.state, Path(checkpoint_dir) / "algorithm")
+        (Path(checkpoint_dir) / "position.json").write_text(json.dumps(asdict(found.position)))
         (Path(checkpoint_dir) / "metrics.json").write_text(json.dumps(self.folder.metrics()))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -114,9 +114,9 @@ class TrialTrainable(Trainable):
 class _Continued(TrainingRun):
     """A run whose settings may have changed since its checkpoint was written."""
 
-    def _restore(self) -> None:
+    def _restore(self, found: Checkpoint) -> None:
         with own_settings(self.task):
-            super()._restore()
+            super()._restore(found)
 
 
 @contextmanager

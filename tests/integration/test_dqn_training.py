@@ -93,7 +93,7 @@ def test_run_leaves_a_policy_that_acts_as_the_argmax_of_the_values(tmp_path: Pat
     observations = np.random.default_rng(0).uniform(-1, 1, (50, 4)).astype(np.float32)
     values = module.compute_q_values({Columns.OBS: torch.from_numpy(observations)})[QF_PREDS]
     assert np.array_equal(policy.act(observations)[0], values.argmax(-1).numpy())
-    checkpoint, _ = folder.checkpoint()  # type: ignore[misc]
+    checkpoint = folder.checkpoint().state  # type: ignore[union-attr]
     assert sum(file.stat().st_size for file in checkpoint.rglob("*")) < 1_000_000
 
 
@@ -144,7 +144,7 @@ def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, 
         train_run(folder, spec)
     checkpoint = folder.checkpoint()
     assert checkpoint is not None
-    assert 1000 <= checkpoint[1].steps < 8 * 300
+    assert 1000 <= checkpoint.position.steps < 8 * 300
 
 
 @pytest.mark.slow

@@ -53,8 +53,8 @@ def _wait_for_checkpoint(folder: RunFolder, process: subprocess.Popen[str], beyo
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         found = folder.checkpoint() if folder.path.exists() else None
-        if found is not None and found[1].steps > beyond:
-            return found[1].steps
+        if found is not None and found.position.steps > beyond:
+            return found.position.steps
         time.sleep(0.05)
     raise AssertionError("no checkpoint within 90 s")
 
@@ -67,7 +67,7 @@ def test_a_run_leaves_every_file_and_a_policy_that_acts(tmp_path: Path) -> None:
     names = {path.name for path in folder.path.iterdir()}
     assert names == {
         "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "policy.json", "policy.safetensors",
-        "checkpoint", "tensorboard",
+        "checkpoint", "checkpoint.old", "tensorboard",
     }  # fmt: skip
     assert result == folder.result()
     assert result["env_steps"] >= 4000
@@ -88,7 +88,7 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"synrl train --resume {folder.path}" in errors.splitlines()[-1]
-    stopped_at = folder.checkpoint()[1].steps  # type: ignore[index]
+    stopped_at = folder.checkpoint().position.steps  # type: ignore[union-attr]
     assert folder.metrics()[-1]["env_steps"] == stopped_at, "Ctrl-C keeps every finished iteration"
 
     process = _synrl("train", "--resume", str(folder.path))
@@ -133,7 +133,7 @@ def test_an_environment_that_stays_nan_stops_the_run_and_keeps_the_checkpoint(
     assert folder.result() is None
     checkpoint = folder.checkpoint()
     assert checkpoint is not None
-    assert 1800 < checkpoint[1].steps < 8 * 600
+    assert 1800 < checkpoint.position.steps < 8 * 600
     assert load_policy(folder.path).act([0.0, 0.0, 0.1, 0.0])[0] in (0, 1)
 
 
@@ -150,17 +150,30 @@ def test_an_environment_that_is_nan_now_and_then_is_restarted_counted_and_told_o
     assert told == ["an environment failed and was restarted (the observation is not finite)"]
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    spec = _spec("env_steps=1500")
-    folder = RunFolder.create(tmp_path / "run", spec)
-    train_run(folder, spec)
-    path, _ = folder.checkpoint()  # type: ignore[misc]
-    for file in path.rglob("*"):
+def _damage(checkpoint: Path) -> None:
+    for file in checkpoint.rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[:10])
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) -> None:
+    spec = _spec("env_steps=4000")
+    folder = RunFolder.create(tmp_path / "run", spec)
+    train_run(folder, spec)
+    last = folder.checkpoint().position  # type: ignore[union-attr]
+    _damage(folder.path / "checkpoint")
+    told: list[str] = []
+    result = train_run(folder, _spec("env_steps=6000"), lambda progress: told.extend(progress.notices))
+    (notice,) = told
+    assert notice.startswith(f"{folder.path / 'checkpoint'} is damaged: going on from the one before, at ")
+    rows = folder.metrics()
+    assert [row["iteration"] for row in rows] == list(range(1, len(rows) + 1))
+    assert result["env_steps"] == rows[-1]["env_steps"] > last.steps
+    for name in ("checkpoint", "checkpoint.old"):
+        _damage(folder.path / name)
     with pytest.raises(UserError, match=r"checkpoint .* is damaged"):
-        train_run(folder, _spec("env_steps=4096"))
+        train_run(folder, _spec("env_steps=9000"))
 
 
 @pytest.mark.usefixtures("local_ray")

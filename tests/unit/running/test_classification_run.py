@@ -184,7 +184,7 @@ def test_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(lab, tmp_
     with pytest.raises(Interrupted):
         train(tmp_path / "cut", spec_of(policy=policy), stop_at(SAMPLES))
     cut = RunFolder(tmp_path / "cut")
-    position = cut.checkpoint()[1]
+    position = cut.checkpoint().position
     assert (cut.result(), position.iteration, position.steps) == (None, 1, SAMPLES)
     _, result = train(tmp_path / "cut")
     weights = [load_file(folder.path / "policy.safetensors") for folder in (whole, cut)]

@@ -19,8 +19,10 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return RunFolder(tmp_path)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "run").mkdir()
+    return RunFolder(tmp_path / "run")
 
 
 def writer(position):
@@ -33,6 +35,10 @@ def writer(position):
     return write
 
 
+def files(folder):
+    return sorted(path.name for path in folder.path.iterdir())
+
+
 def save(folder, position):
     folder.save_checkpoint(writer(position), position)
 
@@ -42,9 +48,9 @@ def found(folder):
     checkpoint = folder.checkpoint()
     if checkpoint is None:
         return None
-    path, position = checkpoint
-    assert (path / "state").read_text() == str(position.iteration)
-    return position
+    assert (checkpoint.state / "state").read_text() == str(checkpoint.position.iteration)
+    assert checkpoint.is_own
+    return checkpoint.position
 
 
 def kill_at(monkeypatch, module, name, call=1):
@@ -75,7 +81,9 @@ def test_saved_checkpoint_is_found_and_nothing_else_is_left(folder):
     assert found(folder) == FIRST
     save(folder, SECOND)
     assert found(folder) == SECOND
-    assert [path.name for path in folder.path.iterdir()] == ["checkpoint"]
+    assert files(folder) == ["checkpoint", "checkpoint.old"]
+    save(folder, THIRD)
+    assert files(folder) == ["checkpoint", "checkpoint.old"]
 
 
 def test_failing_write_keeps_the_checkpoint(folder):
@@ -91,7 +99,7 @@ def test_failing_write_keeps_the_checkpoint(folder):
     assert found(folder) == FIRST
     save(folder, THIRD)
     assert found(folder) == THIRD
-    assert [path.name for path in folder.path.iterdir()] == ["checkpoint"]
+    assert files(folder) == ["checkpoint", "checkpoint.old"]
 
 
 def test_failing_first_write_leaves_no_checkpoint(folder):
@@ -100,8 +108,8 @@ def test_failing_first_write_leaves_no_checkpoint(folder):
     assert folder.checkpoint() is None
 
 
-# save_checkpoint removes .new, removes .old, renames current to .old, renames .new to current, removes .old.
-DEATHS = [(shutil, "rmtree", 1), (shutil, "rmtree", 2), (os, "rename", 1), (os, "rename", 2), (shutil, "rmtree", 3)]
+# save_checkpoint removes .new, removes .old, renames current to .old, renames .new to current.
+DEATHS = [(shutil, "rmtree", 1), (shutil, "rmtree", 2), (os, "rename", 1), (os, "rename", 2)]
 
 
 @pytest.mark.parametrize(("module", "name", "call"), DEATHS)
@@ -111,7 +119,7 @@ def test_death_at_any_step_keeps_a_checkpoint_and_the_next_save_works(folder, mo
     assert found(folder) in (FIRST, SECOND)
     save(folder, THIRD)
     assert found(folder) == THIRD
-    assert [path.name for path in folder.path.iterdir()] == ["checkpoint"]
+    assert files(folder) == ["checkpoint", "checkpoint.old"]
 
 
 @pytest.mark.parametrize("second_death", DEATHS)
@@ -145,11 +153,46 @@ def test_current_checkpoint_goes_before_the_old_one(folder):
     assert found(folder) == SECOND
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"null", b'{"bogus": 1}'])
-def test_damaged_position_is_named(folder, content):
+def corrupt(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("name", ["position.json", "algorithm/state", "seal.json"])
+def test_a_truncated_newest_checkpoint_gives_way_to_the_one_before(folder, name):
     save(folder, FIRST)
-    (folder.path / "checkpoint" / "position.json").write_bytes(content)
+    save(folder, SECOND)
+    corrupt(folder.path / "checkpoint" / name)
+    assert found(folder) == FIRST
+    assert folder.checkpoint().damaged == folder.path / "checkpoint"
+    save(folder, THIRD)
+    assert found(folder) == THIRD
+    corrupt(folder.path / "checkpoint" / name)
+    assert found(folder) == FIRST, "the damaged one has not taken its place"
+
+
+def test_a_missing_file_and_one_too_many_are_damage(folder):
+    save(folder, FIRST)
+    save(folder, SECOND)
+    (folder.path / "checkpoint" / "algorithm" / "more").write_text("")
+    assert found(folder) == FIRST
+    (folder.path / "checkpoint.old" / "algorithm" / "state").unlink()
+    with pytest.raises(UserError, match="checkpoint is damaged"):
+        folder.checkpoint()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"null", b'{"bogus": 1}'])
+@pytest.mark.parametrize("name", ["position.json", "seal.json"])
+def test_damage_without_another_checkpoint_is_named(folder, content, name):
+    save(folder, FIRST)
+    (folder.path / "checkpoint" / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
         folder.checkpoint()
-    assert str(caught.value).startswith(f"{folder.path / 'checkpoint' / 'position.json'} is damaged")
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == f"checkpoint {folder.path / 'checkpoint'} is damaged — restore it or start a new run"
+
+
+def test_a_checkpoint_without_a_seal_is_taken_but_not_as_own(folder):
+    save(folder, FIRST)
+    (folder.path / "checkpoint" / "seal.json").unlink()
+    assert folder.checkpoint().position == FIRST
+    assert not folder.checkpoint().is_own

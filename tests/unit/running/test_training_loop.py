@@ -20,6 +20,7 @@ from synrl_ray.registry import get_experiment
 from synrl_ray.running import control, result
 from synrl_ray.running.control import ControlTask
 from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.seal import seal
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import user_error_in
 from synrl_ray.running.training import Interrupted, train_run
@@ -110,7 +111,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
     assert steps(lab) == list(range(100, 1001, 100))
     assert lab.folder.result() == outcome
     assert (outcome["env_steps"], outcome["episodes"], outcome["return_mean"]) == (1000, 20, 5.0)
-    assert lab.folder.checkpoint()[1].steps == 1000
+    assert lab.folder.checkpoint().position.steps == 1000
     assert load_network_policy(lab.folder.path).config == AnnPolicy(hidden_sizes=(2,))
     assert json.loads((lab.folder.path / "policy.json").read_text())["environment"] == {
         "id": "CartPole-v1",
@@ -119,7 +120,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
     }
     names = {path.name for path in lab.folder.path.iterdir()}
     assert names == {
-        *("config.json", "metrics.jsonl", "tensorboard", "checkpoint"),
+        *("config.json", "metrics.jsonl", "tensorboard", "checkpoint", "checkpoint.old"),
         *("policy.safetensors", "policy.json", "result.json", "learning_curve.png"),
     }
     assert lab.algorithms[0].is_stopped
@@ -127,8 +128,8 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
 
 def test_last_iterations_are_in_the_checkpoint_even_without_an_evaluation(lab):
     lab.run(spec_of(stopping=Stopping(env_steps=400)))  # the only evaluation is at 300
-    path, position = lab.folder.checkpoint()
-    assert (position.steps, (path / "steps").read_text()) == (400, "400")
+    found = lab.folder.checkpoint()
+    assert (found.position.steps, (found.state / "steps").read_text()) == (400, "400")
 
 
 def test_iteration_in_which_no_episode_ends_counts_none(lab):
@@ -189,7 +190,7 @@ def test_interrupt_ends_after_the_iteration_with_a_checkpoint_and_resuming_goes_
     lab.at[4] = lambda: os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(Interrupted):
         lab.run(spec_of())
-    position = lab.folder.checkpoint()[1]
+    position = lab.folder.checkpoint().position
     assert (position.iteration, position.steps, position.episodes) == (4, 400, 8)
     assert lab.folder.result() is None
     assert lab.algorithms[0].is_stopped
@@ -208,7 +209,7 @@ def test_crash_between_checkpoints_is_resumed_from_the_last_one_without_double_r
     with pytest.raises(RuntimeError, match="out of memory"):
         lab.run(spec_of())
     assert lab.algorithms[0].is_stopped
-    assert lab.folder.checkpoint()[1].steps == 300
+    assert lab.folder.checkpoint().position.steps == 300
     assert steps(lab) == [100, 200, 300, 400]
     lab.run()
     assert steps(lab) == list(range(100, 1001, 100))
@@ -233,7 +234,7 @@ def test_evaluation_that_came_after_the_checkpoint_does_not_end_the_resumed_run(
     lab.at["save 500"] = crash  # the row of the second evaluation is written, its checkpoint is not
     with pytest.raises(OSError, match="disk full"):
         lab.run(spec_of(stopping=Stopping(env_steps=1000, mean_return=200.0)))
-    assert lab.folder.checkpoint()[1].steps == 300
+    assert lab.folder.checkpoint().position.steps == 300
     assert lab.run()["env_steps"] == 1000
 
 
@@ -241,12 +242,26 @@ def test_damaged_checkpoint_is_named_and_the_algorithm_is_stopped(lab):
     lab.at[4] = lambda: os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(Interrupted):
         lab.run(spec_of())
-    (lab.folder.path / "checkpoint" / "algorithm" / "steps").write_text("")
+    checkpoint = lab.folder.path / "checkpoint"
+    (checkpoint / "algorithm" / "steps").write_text("")
+    seal(checkpoint)  # whole, and yet the algorithm cannot read it
     with pytest.raises(UserError) as caught:
         lab.run()
-    assert caught.value.message.startswith(f"checkpoint {lab.folder.path / 'checkpoint'} is damaged (")
+    assert caught.value.message.startswith(f"checkpoint {checkpoint} is damaged (")
     assert lab.algorithms[-1].is_stopped
     assert steps(lab) == [100, 200, 300, 400]
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_with_a_word(lab):
+    lab.at[4] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Interrupted):
+        lab.run(spec_of())
+    checkpoint = lab.folder.path / "checkpoint"
+    (checkpoint / "algorithm" / "steps").write_text("")
+    lab.run()
+    notices = [notice for progress in lab.told for notice in progress.notices]
+    assert notices == [f"{checkpoint} is damaged: going on from the one before, at 300"]
+    assert steps(lab) == [100 * i for i in range(1, 11)]
 
 
 def test_error_for_the_user_from_another_process_is_unwrapped_and_keeps_the_checkpoint(lab):
@@ -258,7 +273,7 @@ def test_error_for_the_user_from_another_process_is_unwrapped_and_keeps_the_chec
     lab.at[5] = fail
     with pytest.raises(NonFiniteError, match="batch 'obs' is not finite"):
         lab.run(spec_of())
-    assert lab.folder.checkpoint()[1].steps == 300
+    assert lab.folder.checkpoint().position.steps == 300
 
 
 def test_user_error_is_found_in_chains_and_nowhere_else():
