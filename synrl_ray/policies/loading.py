@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from synrl_ray.errors import UserError
+from synrl_ray.policies.description import format_of
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy, load_local_policy
-from synrl_ray.policies.policy import Policy, format_of, load_network_policy
+from synrl_ray.policies.policy import Policy, load_network_policy
 
 
 def load_policy(folder: str | Path) -> Policy | LocalPolicy:

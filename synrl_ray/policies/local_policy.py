@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save
 
 from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, format_of, read_description, require_room
 from synrl_ray.policies.local_agent import LocalAgent
 from synrl_ray.policies.local_agents import KINDS, LocalSettings, make_agent
 from synrl_ray.policies.maze_agent_config import RStdp
-from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE, format_of
-from synrl_ray.policies.spaces import space_from_json, space_to_json
+from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs, space_from_json, space_to_json
 
 _FORMAT = "local-1"
 _SETTINGS: TypeAdapter[LocalSettings] = TypeAdapter(Annotated[LocalSettings, Field(discriminator="name")])
@@ -105,11 +105,12 @@ def load_local_policy(folder: str | Path) -> LocalPolicy:
     """
     folder = Path(folder)
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+        description = read_description(folder)
         if description["format"] != _FORMAT:
             raise ValueError(f"format {description['format']!r} is not known")
         settings = _SETTINGS.validate_json(json.dumps(description["settings"]))
         spaces = (space_from_json(description["observation_space"]), space_from_json(description["action_space"]))
+        require_room(folder, [ObservationEncoder(spaces[0]).num_features, num_distribution_inputs(spaces[1])])
         agent = make_agent(*spaces, settings=_untaught(settings))
         agent.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, UserError, ValueError) as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,18 @@ from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import PolicyConfig, policy_config
-from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, read_description, require_room
+from synrl_ray.policies.spaces import (
+    ObservationEncoder,
+    check_spaces,
+    num_distribution_inputs,
+    space_from_json,
+    space_to_json,
+    to_environment,
+)
 
-WEIGHTS_FILE = "policy.safetensors"
-DESCRIPTION_FILE = "policy.json"
 _FORMAT = 1
+_DAMAGE = (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, UserError, ValueError)
 
 
 class Policy:
@@ -134,15 +143,6 @@ def _all_within(observations: np.ndarray, space: spaces.Discrete) -> bool:
     return bool(np.all((observations >= low) & (observations < low + size)))
 
 
-def format_of(folder: Path) -> str:
-    """The format that a folder's description names; empty where there is none: loading it will say what is wrong."""
-    try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text())
-    except (OSError, ValueError):
-        return ""
-    return str(description.get("format", "")) if isinstance(description, dict) else ""
-
-
 def load_network_policy(folder: str | Path) -> Policy:
     """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
 
@@ -156,20 +156,39 @@ def load_network_policy(folder: str | Path) -> Policy:
     for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise UserError(f"{folder} holds no {name}", "name the folder of a run that has trained, or train it first")
-    try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    with _damage_of(folder / DESCRIPTION_FILE):
+        description = read_description(folder)
         if description["format"] != _FORMAT:
             raise ValueError(f"format {description['format']!r} is not known")
         observation_space = space_from_json(description["observation_space"])
         action_space = space_from_json(description["action_space"])
         check_spaces(observation_space, action_space)
-        network = ActorCritic(observation_space, action_space, policy_config(description["policy"]))
-    except (AttributeError, KeyError, RuntimeError, TypeError, UserError, ValueError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{folder / DESCRIPTION_FILE} is damaged ({reason})", "restore it or train again") from error
-    try:
+        config = policy_config(description["policy"])
+        inputs = [ObservationEncoder(observation_space).num_features] if config.conv_layers is None else []
+        sizes = [*inputs, *map(int, config.hidden_sizes), num_distribution_inputs(action_space)]
+    with _damage_of(folder / WEIGHTS_FILE):
+        require_room(folder, sizes)
+    with _damage_of(folder / DESCRIPTION_FILE):
+        network = ActorCritic(observation_space, action_space, config)
+    with _damage_of(folder / WEIGHTS_FILE):
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder / WEIGHTS_FILE} is damaged ({reason})", "restore it or train again") from error
     return Policy(network, observation_space, action_space)
+
+
+@contextmanager
+def _damage_of(file: Path) -> Iterator[None]:
+    """Whatever goes wrong inside is that file's damage."""
+    try:
+        yield
+    except (
+        AttributeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        UserError,
+        ValueError,
+    ) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(f"{file} is damaged ({reason})", "restore it or train again") from error

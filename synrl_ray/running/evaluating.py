@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import BatchPolicy, evaluate_policy
 from synrl_ray.experiment import Environment, Evaluation, Experiment, LocalExperiment, MetaEvaluation, MetaExperiment
+from synrl_ray.policies.description import DESCRIPTION_FILE, format_of, read_description
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
-from synrl_ray.policies.policy import DESCRIPTION_FILE, Policy, format_of, load_network_policy
+from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
 from synrl_ray.running.run_folder import RunFolder
@@ -58,7 +59,7 @@ def evaluate_folder(
     if describes_local_policy(path):
         return _evaluate_local(path, episodes=episodes, seed=seed, video=video)
     policy = load_network_policy(path)
-    description = json.loads((path / DESCRIPTION_FILE).read_text())
+    description = read_description(path)
     environment = environment_of(path)
     require_same_spaces(policy, environment)
     protocol = _protocol(path)
@@ -93,7 +94,7 @@ def _evaluate_local(path: Path, *, episodes: int | None, seed: int | None, video
     first_seed = protocol.first_seed if seed is None else seed
     _film(policy, environment, video, first_seed)
     return {
-        "experiment": json.loads((path / DESCRIPTION_FILE).read_text()).get("experiment"),
+        "experiment": read_description(path).get("experiment"),
         "policy": policy.kind,
         "run": str(path),
         **evaluate_local(policy, environment, episodes=episodes or protocol.episodes, seed=first_seed),
@@ -111,7 +112,7 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None) -> di
     maml, learner, tasks = load_maml(path)
     protocol = _meta_protocol(path)
     return {
-        "experiment": json.loads((path / DESCRIPTION_FILE).read_text()).get("experiment"),
+        "experiment": read_description(path).get("experiment"),
         "policy": learner.kind,
         "run": str(path),
         **judge_learner(maml, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps),
@@ -124,7 +125,7 @@ def _evaluate_official_runs(path: Path) -> dict[str, Any]:
     from synrl_ray.running.meta_result import judge_by_official_runs
 
     maml, learner, tasks = load_maml(path)
-    description = json.loads((path / DESCRIPTION_FILE).read_text())
+    description = read_description(path)
     steps = _meta_protocol(path).inner_steps
     return {
         "experiment": description.get("experiment"),
@@ -156,7 +157,7 @@ def environment_of(path: Path) -> Environment:
         UserError: if ``policy.json`` names none.
     """
     try:
-        described = json.loads((path / DESCRIPTION_FILE).read_text())["environment"]
+        described = read_description(path)["environment"]
         return TypeAdapter(Environment).validate_json(json.dumps(described))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / DESCRIPTION_FILE} names no environment", "restore it or train again") from error
@@ -176,7 +177,7 @@ def evaluate_classifier(path: Path) -> dict[str, Any]:
         predicted = torch.cat([model(part).argmax(1) for part in torch.from_numpy(test.images).split(500)])
     num_correct = int((predicted.numpy() == test.labels).sum())
     return {
-        "experiment": json.loads((path / DESCRIPTION_FILE).read_text()).get("experiment"),
+        "experiment": read_description(path).get("experiment"),
         "policy": model.config.kind,
         "run": str(path),
         "accuracy": num_correct / len(test),

@@ -13,11 +13,10 @@ from safetensors.torch import load_file, save
 
 from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, read_description, require_room
 from synrl_ray.supervised.config import AnnClassifier, SpikingClassifier
 from synrl_ray.supervised.model import Classifier
 
-WEIGHTS_FILE = "policy.safetensors"
-DESCRIPTION_FILE = "policy.json"
 _FORMAT = "classifier-1"
 
 
@@ -41,7 +40,7 @@ def load_classifier(folder: Path) -> Classifier:
         UserError: if the files are missing or damaged.
     """
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+        description = read_description(folder)
         if not is_classifier(description):
             raise ValueError("its format is not known")
         kind: Any = {"spiking": SpikingClassifier, "ann": AnnClassifier}[description["classifier"]["kind"]]
@@ -49,6 +48,8 @@ def load_classifier(folder: Path) -> Classifier:
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]!r}")
         config = TypeAdapter(kind).validate_python(description["classifier"])
+        hidden = config.hidden_sizes if config.architecture == "mlp" else config.hidden_sizes[-1:]
+        require_room(folder, [*hidden, len(description["classes"])])
         model = Classifier(config, tuple(int(digit) for digit in description["classes"]))
         model.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (OSError, KeyError, TypeError, ValueError, ValidationError, RuntimeError, SafetensorError) as error:

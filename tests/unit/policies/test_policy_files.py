@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
-from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE, Policy, load_network_policy
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE
+from synrl_ray.policies.policy import Policy, load_network_policy
 
 OBS = spaces.Box(np.array([-1, -np.inf, 0], np.float32), np.array([1, np.inf, np.inf], np.float32))
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
@@ -117,7 +118,7 @@ def test_damaged_description_is_named(saved, content):
         ({"policy": {"hidden_sizes": []}}, "hidden_sizes"),
         ({"policy": {"hidden_sizes": [-1]}}, ""),
         ({"policy": {"hidden_sizes": "ab"}}, ""),
-        ({"policy": {"beta": 2.0}}, "beta must lie in [0, 1]"),
+        ({"policy": {"hidden_sizes": [8, 4], "beta": 2.0}}, "beta must lie in [0, 1]"),
         ({"policy": None}, ""),
         ({"policy": []}, ""),
         ({"observation_space": {"type": "Dict"}}, "unknown space type 'Dict'"),

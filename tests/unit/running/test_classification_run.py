@@ -21,6 +21,7 @@ from synrl_ray.registry import get_experiment
 from synrl_ray.running.classification import ClassificationTask
 from synrl_ray.running.evaluating import evaluate_folder
 from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.seal import seal
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import task_kind
 from synrl_ray.running.training import Interrupted, train_run
@@ -89,7 +90,7 @@ def test_experiment_runs_as_a_classification():
 def test_run_writes_policy_checkpoint_metrics_result_and_pictures(finished):
     folder, _ = finished
     assert {path.name for path in folder.path.iterdir()} == {
-        *("config.json", "metrics.jsonl", "tensorboard", "checkpoint"),
+        *("config.json", "metrics.jsonl", "tensorboard", "checkpoint", "checkpoint.old"),
         *("policy.safetensors", "policy.json", "result.json"),
         *("learning_curve.png", "confusion.png", "activity.png"),
     }
@@ -210,6 +211,7 @@ def test_damaged_checkpoint_is_named_in_one_line(lab, tmp_path):
         train(tmp_path / "run", spec_of(), stop_at(SAMPLES))
     (file,) = (tmp_path / "run" / "checkpoint" / "algorithm").iterdir()
     file.write_bytes(file.read_bytes()[:100])
+    seal(tmp_path / "run" / "checkpoint")
     with pytest.raises(UserError) as caught:
         train(tmp_path / "run")
     assert str(caught.value).startswith(f"checkpoint {tmp_path / 'run' / 'checkpoint'} is damaged (")

@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnnClassifier, SpikingClassifier
-from synrl_ray.supervised.files import DESCRIPTION_FILE, WEIGHTS_FILE, is_classifier, load_classifier, save_classifier
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE
+from synrl_ray.supervised.files import is_classifier, load_classifier, save_classifier
 from synrl_ray.supervised.model import Classifier
 
 SMALL = {"hidden_sizes": (6,), "channels": (2, 3)}
