@@ -8,6 +8,8 @@ from torch import Tensor
 
 from synrl_ray.plasticity import numba_kernels as kernels
 from synrl_ray.plasticity.factors import Factors
+from synrl_ray.plasticity.numba_kernels_eligibility import online_hard_eligibility
+from synrl_ray.plasticity.numba_kernels_hard import online_hard
 
 NO_MASK = np.zeros((0, 0), dtype=np.bool_)
 
@@ -58,13 +60,7 @@ def online_stdp(weights: Tensor, factors: Factors, low: Tensor, high: Tensor, so
     if soft:
         kernels.online_soft(weights.numpy(), *_arrays(factors), *limits, scale)
     else:
-        potentiation, depression = pair_sums(factors, None)
-        x, y, d, p = factors
-        post_trace_OTB = y.flatten(0, 1).t()  # a weight that follows its bounds reads all steps of one neuron
-        kernels.online_hard(
-            weights.numpy(), _array(x), _array(post_trace_OTB), _array(d), _array(p), _array(potentiation),
-            _array(depression), *limits, scale,
-        )  # fmt: skip
+        online_hard(weights.numpy(), *_arrays(factors), *limits, scale)
     return weights
 
 
@@ -83,9 +79,10 @@ def online_eligibility(
     """Weights ``[I, O]`` and eligibility ``[B, I, O]`` after every step's change was applied."""
     weights = torch.clamp(weights.detach(), low.unsqueeze(-1), high.unsqueeze(-1)).contiguous()
     eligibility = eligibility.detach().clone(memory_format=torch.contiguous_format)
-    kernels.online_eligibility(
+    learn = kernels.online_soft_eligibility if soft else online_hard_eligibility
+    learn(
         weights.numpy(), eligibility.numpy(), *_arrays(factors), _array(modulator), decay, _mask(mask), _array(low),
-        _array(high), soft, scale,
+        _array(high), scale,
     )  # fmt: skip
     return weights, eligibility
 

@@ -1,7 +1,10 @@
-"""Compiled CPU kernels of plasticity: one call a fragment, without the GIL.
+"""Compiled CPU kernels of plasticity: one call a fragment, without the GIL. Traces, sums, and soft bounds.
 
 Spikes are rare, so the work goes where a spike is. A presynaptic spike changes a row of weights, a postsynaptic one a
 column; columns are kept as rows of a transposed sum, so that both are contiguous loops that LLVM vectorises.
+
+With soft bounds each change depends on the weight before it, so that the order of changes matters to every weight. The
+kernels of hard bounds stand in ``numba_kernels_hard`` and ``numba_kernels_eligibility``.
 
 Legend: T simulation steps, B batch, I pre, O post, N neurons. An empty mask means that there is none.
 """
@@ -97,89 +100,6 @@ def _list_spikes(gains, starts, where):
 
 
 @jit_fused
-def _list_by_neuron(gains, starts, where, values):
-    """Sparse columns of ``gains [T, B, N]``: neuron n fired at ``where[starts[n] : starts[n + 1]]``, each t * B + b."""
-    num_steps, batch, num_neurons = gains.shape
-    starts[:] = 0
-    for t in range(num_steps):
-        for b in range(batch):
-            for n in range(num_neurons):
-                if gains[t, b, n] != 0:
-                    starts[n + 1] += 1
-    for n in range(num_neurons):
-        starts[n + 1] += starts[n]
-    free = starts[:-1].copy()
-    for t in range(num_steps):
-        for b in range(batch):
-            for n in range(num_neurons):
-                if gains[t, b, n] != 0:
-                    where[free[n]] = t * batch + b
-                    values[free[n]] = gains[t, b, n]
-                    free[n] += 1
-
-
-@jit_fused
-def _follow_bounds(
-    w, x, y, potentiations, potentiated_at, depressions, depressed_at, num_depressions, batch, low, high, steps
-):  # fmt: skip
-    """One weight through all steps; ``steps [T]`` is scratch that is zero before and after."""
-    for k in range(potentiated_at.size):
-        row = potentiated_at[k]
-        steps[row // batch] += x[row] * potentiations[k]
-    for k in range(num_depressions):
-        row = depressed_at[k]
-        steps[row // batch] -= depressions[k] * y[row]
-    for t in range(steps.size):
-        w = min(max(w + steps[t], low), high)
-        steps[t] = 0
-    return w
-
-
-@jit_fused
-def online_hard(
-    weights, pre_trace, post_trace_OTB, pre_gain, post_gain, potentiation, depression, low, high, scale
-):  # fmt: skip
-    """Change ``weights [I, O]`` step by step, with hard bounds.
-
-    The order of changes matters only to a weight that some order of them could bring to a bound. The others take the
-    sums ``potentiation`` and ``depression [I, O]``; these few go through all steps one by one.
-    """
-    num_steps, batch, num_pre = pre_trace.shape
-    num_post, num_rows = weights.shape[1], num_steps * batch
-    scale = weights.dtype.type(scale)
-    starts = np.empty(num_post + 1, np.int64)
-    where = np.empty(np.count_nonzero(post_gain), np.int64)
-    values = np.empty(where.size, weights.dtype)
-    _list_by_neuron(post_gain, starts, where, values)
-    x_rows, d_rows = pre_trace.reshape(num_rows, num_pre), pre_gain.reshape(num_rows, num_pre)
-    x, depressions = np.empty(num_rows, weights.dtype), np.empty(num_rows, weights.dtype)
-    depressed_at, near = np.empty(num_rows, np.int64), np.empty(num_post, np.bool_)
-    steps = np.zeros(num_steps, weights.dtype)
-    for i in range(num_pre):
-        w, up, down, lowest, highest = weights[i], potentiation[i], depression[i], low[i], high[i]
-        any_near, num_depressions = False, 0
-        for o in range(num_post):
-            near[o] = (w[o] + scale * up[o] > highest) | (w[o] - scale * down[o] < lowest)
-            any_near |= near[o]
-        if any_near:
-            for row in range(num_rows):
-                x[row] = scale * x_rows[row, i]
-                if d_rows[row, i] != 0:
-                    depressions[num_depressions] = scale * d_rows[row, i]
-                    depressed_at[num_depressions] = row
-                    num_depressions += 1
-        for o in range(num_post):
-            if near[o]:
-                begin, end = starts[o], starts[o + 1]
-                w[o] = _follow_bounds(
-                    w[o], x, post_trace_OTB[o], values[begin:end], where[begin:end], depressions, depressed_at,
-                    num_depressions, batch, lowest, highest, steps,
-                )  # fmt: skip
-            else:
-                w[o] = min(max(w[o] + scale * (up[o] - down[o]), lowest), highest)  # rounding may pass a bound
-
-
-@jit_fused
 def online_soft(weights, pre_trace, post_trace, pre_gain, post_gain, low, high, scale):
     """Change ``weights [I, O]`` step by step, with soft bounds, where each change depends on the weight before it."""
     num_steps, batch, num_pre = pre_trace.shape
@@ -228,8 +148,8 @@ def _mix(gains, rows, out):
 
 
 @jit_fused
-def online_eligibility(
-    weights, eligibility, pre_trace, post_trace, pre_gain, post_gain, modulator, decay, mask, low, high, soft, scale
+def online_soft_eligibility(
+    weights, eligibility, pre_trace, post_trace, pre_gain, post_gain, modulator, decay, mask, low, high, scale
 ):  # fmt: skip
     """Change ``weights [I, O]`` and ``eligibility [B, I, O]`` step by step; a row of both stays in the cache."""
     num_steps, batch, num_pre = pre_trace.shape
@@ -262,15 +182,11 @@ def online_eligibility(
                 if x != 0:
                     for k in range(starts[row], starts[row + 1]):
                         o = where[k]
-                        step = x * post_gain[t, b, o] / shrunk
-                        e[o] += step * (highest - w[o]) if soft else step
+                        e[o] += x * post_gain[t, b, o] / shrunk * (highest - w[o])
                 if d != 0:
                     y = post_trace[t, b]
-                    if soft:
-                        for o in range(num_post):
-                            e[o] -= d / shrunk * y[o] * (w[o] - lowest)
-                    else:
-                        _add(-d / shrunk, y, e)
+                    for o in range(num_post):
+                        e[o] -= d / shrunk * y[o] * (w[o] - lowest)
                 gains[b] = scale * shrunk * modulator[t, b]
                 is_modulated |= gains[b] != 0
             if is_modulated:

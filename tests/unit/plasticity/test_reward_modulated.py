@@ -29,7 +29,7 @@ def make(steps=60, batch=3, num_pre=3, num_post=2, dtype=F64):
     modulator[torch.rand(steps, batch, generator=g) < 0.7] = 0  # most rewards come late
     weights = 0.3 + 0.4 * torch.rand(num_pre, num_post, generator=g, dtype=F64).to(dtype)
     mask = torch.rand(steps, batch, generator=g) < 0.04
-    mask[25, 1] = True
+    mask[25, batch // 2] = True
     return pre, post, modulator, weights, mask
 
 
@@ -73,6 +73,28 @@ def test_float32_kernels_agree_to_1e_6(dependence):
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
     assert results[0][0].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("lr", [0.002, 0.05], ids=["few weights meet a bound", "many do"])
+def test_kernels_agree_on_several_tiles_and_chunks(batch, lr):
+    """More neurons than a tile, more rows than a chunk: 70 x 130 synapses, 450 steps, from a trace that is not zero."""
+    pre, post, modulator, weights, mask = make(450, batch, 70, 130)
+    config = RewardModulatedSTDP(stdp=PairSTDP(a_plus=0.1, a_minus=0.11), tau_e=40.0, lr=lr)
+    state = initial_eligibility(config, batch, 70, 130, F64)
+    trace = torch.randn(state.eligibility.shape, generator=torch.Generator().manual_seed(5), dtype=F64)
+    state = state._replace(eligibility=trace)
+    options = {"reset_mask": mask}
+    plain, fast = (
+        reward_modulated_stdp_online(weights, pre, post, modulator, state, config, BOUNDS, kernel=kernel, **options)
+        for kernel in KERNELS
+    )
+    torch.testing.assert_close(fast.weights, plain.weights, rtol=0, atol=1e-11)
+    torch.testing.assert_close(fast.state.eligibility, plain.state.eligibility, rtol=0, atol=1e-11)
+    wide = WeightBounds(w_min=-100, w_max=100)
+    free = reward_modulated_stdp_online(weights, pre, post, modulator, state, config, wide, kernel="torch", **options)
+    met = ((plain.weights - free.weights.clamp(0.3, 0.7)).abs() > 1e-9).double().mean().item()
+    assert met > 0.2 if lr > 0.01 else 0 < met < 0.2
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -118,6 +118,20 @@ def test_kernels_agree(rule, dependence, dtype, tolerance, w_max):
         assert ((results[0][1] == bounds.w_max) | (results[0][1] == bounds.w_min)).any()
 
 
+@pytest.mark.parametrize("amplitude", [0.001, 0.1], ids=["few weights meet a bound", "many do"])
+def test_kernels_agree_on_several_tiles_and_chunks(amplitude):
+    """More neurons than a tile, more rows than a chunk: 70 x 130 synapses, 200 steps."""
+    rule = PairSTDP(a_plus=amplitude, a_minus=amplitude, pairing="nearest")
+    pre, post = spikes(200, 3, 70, 130)
+    weights = torch.rand(70, 130, dtype=F64, generator=torch.Generator().manual_seed(2))
+    state = initial_state(rule, 3, 70, 130, F64)
+    plain, fast = (stdp_online(weights, pre, post, state, rule, WeightBounds(), kernel=kernel)[0] for kernel in KERNELS)
+    torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
+    free = stdp_online(weights, pre, post, state, rule, WeightBounds(w_min=-100, w_max=100), kernel="torch")[0]
+    met = ((plain - free.clamp(0, 1)).abs() > 1e-9).double().mean().item()
+    assert met > 0.2 if amplitude > 0.01 else 0 < met < 0.2
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_online_is_the_proposal_where_no_bound_is_met(kernel):
     pre, post = spikes(50, 4, 7, 9)
