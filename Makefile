@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test test-slow lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality requirements clean
+.PHONY: help setup run test test-slow test-cluster lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality requirements clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ test: lint  ## Lint, types, import contracts and tests (no slow learning runs)
 
 test-slow: $(STAMP)  ## The slow learning runs
 	$(PY) -m pytest -m slow
+
+test-cluster: $(STAMP)  ## A real cluster of two hosts in network namespaces (root, sshd and rsync; minutes)
+	$(PY) -m pytest -m cluster -s tests/cluster
 
 lint: $(STAMP)  ## Style, types, import contracts
 	$(VENV)/bin/ruff check .

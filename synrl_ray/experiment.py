@@ -11,15 +11,18 @@ from pydantic import Field
 
 from synrl_ray.algorithm_settings import A2C, DQN, PPO, Count, Fraction, Positive, Reinforce
 from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
-from synrl_ray.meta.config import Maml
+from synrl_ray.meta.config import Maml, MamlRl
 from synrl_ray.meta.settings import (
     AnnLearner,
+    GridworldTaskSettings,
     Learner,
     MetaEvaluation,
+    MetaRlTraining,
     MetaStopping,
     MetaTarget,
     MetaTraining,
     OmniglotTasks,
+    QComparison,
     SinusoidTasks,
     SpikingLearner,
 )
@@ -47,12 +50,15 @@ __all__ = [
     "Epochs",
     "Evaluation",
     "Experiment",
+    "GridworldTaskSettings",
     "LocalExperiment",
     "LocalStopping",
     "LogUniform",
     "Maml",
+    "MamlRl",
     "MetaEvaluation",
     "MetaExperiment",
+    "MetaRlTraining",
     "MetaStopping",
     "MetaTarget",
     "MetaTraining",
@@ -60,6 +66,7 @@ __all__ = [
     "OmniglotTasks",
     "PathTarget",
     "PolicyKind",
+    "QComparison",
     "QLearning",
     "RStdp",
     "RegretTarget",
@@ -353,12 +360,16 @@ class MetaExperiment:
     task: Literal["meta"] = "meta"
     id: str
     summary: str
-    tasks: Annotated[SinusoidTasks | OmniglotTasks, Field(discriminator="name")]
+    tasks: Annotated[SinusoidTasks | OmniglotTasks | GridworldTaskSettings, Field(discriminator="name")]
     spiking: SpikingLearner = field(default_factory=SpikingLearner)
     ann: AnnLearner = field(default_factory=AnnLearner)
-    algorithm: MetaTraining = field(default_factory=MetaTraining)
+    algorithm: Annotated[MetaTraining | MetaRlTraining, Field(discriminator="name")] = field(
+        default_factory=MetaTraining
+    )
     stopping: MetaStopping
     evaluation: MetaEvaluation = field(default_factory=MetaEvaluation)
+    comparison: QComparison | None = None
+    """With Q-learning, on the same test tasks, after training; for gridworlds."""
     target: MetaTarget | None = None
     search_space: Mapping[str, LogUniform | Uniform | Choice] = field(default_factory=dict)
 

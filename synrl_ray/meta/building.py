@@ -1,37 +1,69 @@
-"""From settings to tasks and networks."""
+"""From settings to tasks, networks and meta-learners."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import nn
 
 from synrl_ray.data.omniglot import load_omniglot
+from synrl_ray.envs.gridworld import NUM_ACTIONS
+from synrl_ray.envs.gridworld_tables import GridworldRewards
+from synrl_ray.errors import UserError
 from synrl_ray.meta.classification import FewShotClassification
+from synrl_ray.meta.config import Maml, MamlRl
+from synrl_ray.meta.gridworld_batch import PlayedGridworlds
+from synrl_ray.meta.gridworlds import GridworldTasks
+from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.maml_rl import MAMLRL
 from synrl_ray.meta.networks import SpikingConv4, SpikingRegressor, conv4, mlp
-from synrl_ray.meta.settings import AnnLearner, Learner, OmniglotTasks, SinusoidTasks
+from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SinusoidTasks
 from synrl_ray.meta.sinusoids import Sinusoids
 from synrl_ray.meta.tasks import TaskDistribution
 
 
-def make_tasks(settings: SinusoidTasks | OmniglotTasks) -> TaskDistribution:
+def make_tasks(settings: AnyTasks) -> TaskDistribution | PlayedGridworlds:
     """The distribution of tasks.
 
     Raises:
-        UserError: for missing data, or more classes or drawings than they have.
+        UserError: for missing data, more classes or drawings than they have, or a gridworld that cannot be.
     """
+    if isinstance(settings, GridworldTaskSettings):
+        return PlayedGridworlds(gridworld_tasks(settings))
     if isinstance(settings, SinusoidTasks):
         return Sinusoids(shots=settings.shots, query_shots=settings.queries)
     images = load_omniglot(settings.data).images
     return FewShotClassification(images, settings.ways, settings.shots, settings.queries, rotations=settings.rotations)
 
 
-def make_learner(learner: Learner, tasks: SinusoidTasks | OmniglotTasks) -> nn.Module:
+def gridworld_tasks(settings: GridworldTaskSettings) -> GridworldTasks:
+    """The gridworlds of these settings.
+
+    Raises:
+        UserError: as :class:`~synrl_ray.meta.gridworlds.GridworldTasks`.
+    """
+    shaping = {"shaping_scale": settings.shaping_scale, "shaping_discount": settings.discount}
+    start = (settings.rows // 2, settings.columns // 2) if settings.start == "centre" else settings.start
+    return GridworldTasks(
+        rows=settings.rows,
+        columns=settings.columns,
+        num_obstacles=settings.num_obstacles,
+        shared_obstacles=settings.shared_obstacles,
+        start=start,
+        horizon=settings.horizon,
+        rewards=GridworldRewards(**(shaping if settings.reward == "shaped" else {})),
+        observation=settings.observation,
+        show_obstacles=settings.show_obstacles,
+    )
+
+
+def make_learner(learner: Learner, tasks: AnyTasks) -> nn.Module:
     """The network that adapts to each task; torch's seed makes its weights."""
+    if isinstance(tasks, GridworldTaskSettings):
+        features = gridworld_tasks(tasks).sample("train", [0]).num_features
+        return _vector_network(learner, features, NUM_ACTIONS)
     if isinstance(tasks, SinusoidTasks):
-        if isinstance(learner, AnnLearner):
-            return mlp(hidden_sizes=learner.hidden_sizes)
-        return SpikingRegressor(
-            hidden_sizes=learner.hidden_sizes, steps_per_sample=learner.steps_per_sample, beta=learner.beta
-        )
+        return _vector_network(learner, 1, 1)
     if isinstance(learner, AnnLearner):
         return conv4(ways=tasks.ways, channels=learner.channels)
     return SpikingConv4(
@@ -39,8 +71,34 @@ def make_learner(learner: Learner, tasks: SinusoidTasks | OmniglotTasks) -> nn.M
     )
 
 
-def data_of(settings: SinusoidTasks | OmniglotTasks) -> str:
+def make_maml(learner: Learner, tasks: AnyTasks, config: Maml | MamlRl) -> MAML | MAMLRL:
+    """A learner with its inner loop; torch's seed makes its weights.
+
+    Raises:
+        UserError: if tasks and inner loop are not for one another, or the network has nothing to adapt.
+    """
+    if isinstance(tasks, GridworldTaskSettings):
+        if isinstance(config, MamlRl):
+            return MAMLRL(make_learner(learner, tasks), config, tasks.discount)
+    elif isinstance(config, Maml):
+        return MAML(make_learner(learner, tasks), config)
+    wanted = "maml-rl" if isinstance(config, Maml) else "maml"
+    raise UserError(f"tasks {tasks.name!r} are not for this algorithm", f"they are learned by {wanted!r}")
+
+
+def data_of(settings: AnyTasks) -> str:
     """What a result was measured on, by name."""
-    if isinstance(settings, SinusoidTasks):
-        return "sinusoids"
+    if isinstance(settings, GridworldTaskSettings | SinusoidTasks):
+        return settings.name
     return load_omniglot(settings.data).name
+
+
+def _vector_network(learner: Learner, in_features: int, out_features: int) -> nn.Module:
+    sizes: dict[str, Any] = {
+        "in_features": in_features,
+        "hidden_sizes": learner.hidden_sizes,
+        "out_features": out_features,
+    }
+    if isinstance(learner, AnnLearner):
+        return mlp(**sizes)
+    return SpikingRegressor(**sizes, steps_per_sample=learner.steps_per_sample, beta=learner.beta)

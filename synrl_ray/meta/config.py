@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval, Lt
 
 from synrl_ray.plasticity.config import Checked
 
 Order = Literal["second", "first"]
 LearnedRates = Literal["none", "layer", "parameter"]
 EngineName = Literal["vmap", "learn2learn"]
+OuterLoss = Literal["policy_gradient", "ppo"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +55,38 @@ class Maml(Checked):
             raise ValueError(f"compile=true needs engine='vmap', got {self.engine!r}")
         if self.compile and self.multi_step_loss:
             raise ValueError("compile=true would compile anew whenever the weights of multi_step_loss change")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MamlRl(Checked):
+    """MAML of policies: inner steps of policy gradient on episodes that are played in between (Finn et al. 2017)."""
+
+    inner_lr: Annotated[float, Gt(0)] = 3.0
+    """Learning rate of the inner steps; where it is learned, its start."""
+    learn_inner_lr: bool = True
+    """Inner rates as meta-parameters, one for each tensor of parameters and each inner step; the last one serves any
+    step after it. Nothing keeps them positive."""
+    inner_steps: Annotated[int, Ge(1)] = 3
+    """Gradient steps on a task, each on new episodes."""
+    order: Order = "second"
+    """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants."""
+    episodes: Annotated[int, Ge(2)] = 40
+    """Of each task before each inner step, and again to judge what a step has made of the policy."""
+    gae_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.95
+    """Decay of the advantages' traces (Schulman et al. 2016, arXiv:1506.02438)."""
+    outer: OuterLoss = "policy_gradient"
+    """What judges an adapted policy on its own episodes; ``"ppo"`` takes several meta-steps on the same ones."""
+    ppo_clip: Annotated[float, Gt(0), Lt(1)] = 0.2
+    """How far PPO lets the ratio of probabilities move from 1 (Schulman et al. 2017, arXiv:1707.06347)."""
+    ppo_epochs: Annotated[int, Ge(1)] = 3
+    """PPO's meta-steps on the episodes of a meta-batch."""
+    early_weight: Annotated[float, Ge(0)] = 0.3
+    """Weight of the outer losses after inner steps before the last, whose weight is 1."""
+    entropy: Annotated[float, Ge(0)] = 0.03
+    """Bonus for the entropy of adapted policies where they go."""
+    exploration: Annotated[float, Ge(0)] = 0.3
+    """Bonus for the entropy, in all states, of the initial policy. Its episodes are what adaptation learns from, but
+    the meta-gradient does not pass through which of them are played (Stadie et al. 2018, arXiv:1803.01118, do that):
+    without a bonus the initial policy becomes deterministic and finds few goals."""
+    exploration_decay: Annotated[float, Interval(ge=0, le=1)] = 0.3
+    """Factor of that bonus for the policy after each inner step."""

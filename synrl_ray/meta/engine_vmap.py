@@ -57,7 +57,7 @@ class VmapEngine:
         return self._run(parameters, rates, batch, inner)
 
     def _losses(self, parameters: Parameters, rates: Rates, batch: TaskBatch, inner: InnerLoop) -> TaskLosses:
-        current = _expanded(parameters, len(batch))
+        current = expanded(parameters, len(batch))
         total: Tensor | None = None
         support, query, accuracy = [], [], []
         for step, weight in enumerate(inner.query_weights):
@@ -76,7 +76,7 @@ class VmapEngine:
     def adapt(self, parameters: Parameters, rates: Rates, batch: TaskBatch, num_steps: int) -> Parameters:
         """As in :class:`~synrl_ray.meta.engine.Engine`."""
         with torch.no_grad():
-            current = _expanded(parameters, len(batch))
+            current = expanded(parameters, len(batch))
             for _ in range(num_steps):
                 _, current = self._step(current, rates, batch, second_order=False)
             return {name: p.detach().clone() for name, p in current.items()}
@@ -112,7 +112,8 @@ def stacked_or_none(columns: list[Any]) -> Tensor | None:
     return None if any(column is None for column in columns) else torch.stack(columns, 1)
 
 
-def _expanded(parameters: Parameters, num_tasks: int) -> Parameters:
+def expanded(parameters: Parameters, num_tasks: int) -> Parameters:
+    """The same parameters for each of M tasks, ``[M, ...]``, without copying them."""
     return {name: p.expand(num_tasks, *p.shape) for name, p in parameters.items()}
 
 

@@ -13,20 +13,21 @@ from safetensors.torch import load_file, save
 
 from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
-from synrl_ray.meta.building import make_learner
-from synrl_ray.meta.config import Maml
+from synrl_ray.meta.building import make_maml
+from synrl_ray.meta.config import Maml, MamlRl
 from synrl_ray.meta.maml import MAML
-from synrl_ray.meta.settings import AnnLearner, Learner, OmniglotTasks, SinusoidTasks, SpikingLearner
-from synrl_ray.policies.policy import DESCRIPTION_FILE, WEIGHTS_FILE
+from synrl_ray.meta.maml_rl import MAMLRL
+from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SpikingLearner
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, read_description
 
 FORMAT = "meta-1"
-Tasks = SinusoidTasks | OmniglotTasks
-_TASKS: TypeAdapter[Tasks] = TypeAdapter(Annotated[Tasks, Field(discriminator="name")])
+_TASKS: TypeAdapter[AnyTasks] = TypeAdapter(Annotated[AnyTasks, Field(discriminator="name")])
 _LEARNER: TypeAdapter[Learner] = TypeAdapter(Annotated[AnnLearner | SpikingLearner, Field(discriminator="kind")])
-_MAML = TypeAdapter(Maml)
+_MAML: TypeAdapter[Maml | MamlRl] = TypeAdapter(Maml)
+_MAML_RL: TypeAdapter[Maml | MamlRl] = TypeAdapter(MamlRl)
 
 
-def save_maml(maml: MAML, learner: Learner, tasks: Tasks, folder: Path, **metadata: Any) -> None:
+def save_maml(maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks, folder: Path, **metadata: Any) -> None:
     """Write weights (with inner rates, where they are learned) and description, each atomically."""
     weights = {name: tensor.detach().contiguous() for name, tensor in maml.state_dict().items()}
     settings = {"maml": asdict(maml.config), "learner": asdict(learner), "tasks": asdict(tasks)}
@@ -34,7 +35,7 @@ def save_maml(maml: MAML, learner: Learner, tasks: Tasks, folder: Path, **metada
     write_atomically(folder / DESCRIPTION_FILE, json.dumps({"format": FORMAT, **settings, **metadata}, indent=2) + "\n")
 
 
-def load_maml(folder: str | Path) -> tuple[MAML, Learner, Tasks]:
+def load_maml(folder: str | Path) -> tuple[MAML | MAMLRL, Learner, AnyTasks]:
     """Inverse of :func:`save_maml`.
 
     Raises:
@@ -42,12 +43,13 @@ def load_maml(folder: str | Path) -> tuple[MAML, Learner, Tasks]:
     """
     folder = Path(folder)
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text())
+        description = read_description(folder)
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']!r} is not known")
         tasks = _TASKS.validate_json(json.dumps(description["tasks"]))
         learner = _LEARNER.validate_json(json.dumps(description["learner"]))
-        maml = MAML(make_learner(learner, tasks), _MAML.validate_json(json.dumps(description["maml"])))
+        kind = _MAML_RL if isinstance(tasks, GridworldTaskSettings) else _MAML
+        maml = make_maml(learner, tasks, kind.validate_json(json.dumps(description["maml"])))
         maml.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())

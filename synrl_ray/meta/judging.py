@@ -35,15 +35,25 @@ def figures(metrics: TaskMetrics) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, values in (("loss", metrics.query_loss), ("accuracy", metrics.query_accuracy)):
-        if values is None:
-            continue
-        means, errors = _with_errors(values)
-        found[f"{name}_by_step"], found[f"{name}_by_step_error95"] = means, errors
-        found[name] = means[-1]
-        found[f"{name}_ci95"] = [means[-1] - errors[-1], means[-1] + errors[-1]]
+        if values is not None:
+            found |= described(name, values, values.shape[1] - 1)
     return found
 
 
-def _with_errors(values: Tensor) -> tuple[list[float], list[float]]:
-    errors = 1.96 * values.double().std(0) / len(values) ** 0.5
-    return values.double().mean(0).tolist(), errors.tolist()
+def described(name: str, values: Tensor, score_at: int) -> dict[str, Any]:
+    """Means over tasks of values ``[M, S + 1]`` after 0 … S inner steps, with their intervals.
+
+    Args:
+        name: of the score; that of the columns begins with it.
+        values: of each task.
+        score_at: the number of inner steps whose mean is the score.
+    """
+    means = values.double().mean(0).tolist()
+    errors = (1.96 * values.double().std(0) / len(values) ** 0.5).tolist()
+    score, error = means[score_at], errors[score_at]
+    return {
+        f"{name}_by_step": means,
+        f"{name}_by_step_error95": errors,
+        name: score,
+        f"{name}_ci95": [score - error, score + error],
+    }

@@ -6,9 +6,12 @@ Legend: M tasks, K samples of each, O outputs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from synrl_ray.errors import NonFiniteError
 
 
 class TaskLoss(ABC):
@@ -57,3 +60,15 @@ class CrossEntropy(TaskLoss):
     def accuracy(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The share of samples ``[M]`` whose largest logit is the right one."""
         return (outputs.argmax(-1) == targets).to(outputs.dtype).mean(1)
+
+
+def refuse_non_finite(values: Tensor, seeds: Sequence[int], what: str, where: str) -> None:
+    """Refuse values of tasks ``[M, ...]`` that are not finite.
+
+    Raises:
+        NonFiniteError: naming the seed of the first such task.
+    """
+    finite = torch.isfinite(values.detach()).reshape(len(seeds), -1).all(1)
+    if not bool(finite.all()):
+        seed = seeds[int((~finite).nonzero()[0])]
+        raise NonFiniteError(what, f"task with seed {seed}, {where}", "try a smaller inner_lr")

@@ -17,7 +17,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.errors import UserError
 from synrl_ray.meta.config import Maml
 from synrl_ray.meta.engine import Engine, InnerLoop, Parameters, TaskLosses
 from synrl_ray.meta.engine_learn2learn import Learn2LearnEngine
 from synrl_ray.meta.engine_vmap import VmapEngine
+from synrl_ray.meta.losses import refuse_non_finite
+from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.tasks import TaskBatch
 
 
@@ -48,7 +50,7 @@ class TaskMetrics:
     query_accuracy: Tensor | None
 
 
-class MAML(nn.Module):
+class MAML(MetaLearner):
     """A model's initial parameters, and the rates at which they adapt, as meta-parameters.
 
     ``parameters()`` are the model's and, where inner rates are learned, those rates: hand them to any optimizer.
@@ -109,7 +111,7 @@ class MAML(nn.Module):
             try:
                 losses = self._engine.losses(self._initial(), self._rates(), chunk, self._inner_loop(iteration))
                 summed = losses.total.sum() / len(batch)
-                _refuse_non_finite(losses.total, chunk, f"meta-iteration {iteration}")
+                refuse_non_finite(losses.total, chunk.seeds, "the meta-loss", f"meta-iteration {iteration}")
                 if torch.is_grad_enabled():
                     part = torch.autograd.grad(summed, metas, allow_unused=True, materialize_grads=True)
                     gradients = [a + b for a, b in zip(gradients, part, strict=True)] if gradients else list(part)
@@ -119,6 +121,14 @@ class MAML(nn.Module):
             total = total + summed.detach()
             found.append(TaskLosses(losses.total.detach(), losses.support, losses.query, losses.accuracy))
         return _with_gradients(total, gradients, metas), _joined(found)
+
+    def meta_loss(
+        self, batch: TaskBatch, iteration: int, behaviour: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The outer loss; :class:`~synrl_ray.meta.meta_learner.MetaLearner` has the arguments."""
+        loss, metrics = self.outer_loss(batch, iteration)
+        right = metrics.query_accuracy
+        return loss, {} if right is None else {"accuracy": right[:, -1]}
 
     def adapt(self, batch: TaskBatch, num_steps: int | None = None) -> Parameters:
         """All of the model's parameters after adapting to each task, ``[M, ...]`` by name, detached.
@@ -239,10 +249,3 @@ def _refuse_running_statistics(model: nn.Module) -> None:
                 f"batch norm {name} keeps running statistics, which all tasks would share",
                 "build it with track_running_stats=False",
             )
-
-
-def _refuse_non_finite(losses: Tensor, chunk: TaskBatch, where: str) -> None:
-    finite = torch.isfinite(losses.detach())
-    if not bool(finite.all()):
-        seed = chunk.seeds[int((~finite).nonzero()[0])]
-        raise NonFiniteError("the meta-loss", f"task with seed {seed}, {where}", "try a smaller inner_lr")

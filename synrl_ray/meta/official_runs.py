@@ -11,7 +11,7 @@ from synrl_ray.data.omniglot import EVALUATION_FREE
 from synrl_ray.data.omniglot_runs import NUM_RUNS, WAYS, OneShotRuns
 from synrl_ray.errors import UserError
 from synrl_ray.meta.losses import CrossEntropy
-from synrl_ray.meta.settings import OmniglotTasks, SinusoidTasks
+from synrl_ray.meta.settings import AnyTasks, OmniglotTasks
 from synrl_ray.meta.tasks import TaskBatch
 
 
@@ -31,7 +31,7 @@ def official_tasks(runs: OneShotRuns) -> TaskBatch:
     )
 
 
-def require_fit(tasks: SinusoidTasks | OmniglotTasks, trained_on: str) -> None:
+def require_fit(tasks: AnyTasks, trained_on: str) -> None:
     """Whether a learner of these tasks, trained on the set of that name, may be judged by the official runs.
 
     Raises:

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Le
 
-from synrl_ray.meta.config import Maml
+from synrl_ray.meta.config import Maml, MamlRl
 from synrl_ray.plasticity.config import Checked
+from synrl_ray.policies.q_table_config import QLearning
 
 Count = Annotated[int, Ge(1)]
 Sizes = tuple[Count, ...]
@@ -40,6 +41,36 @@ class OmniglotTasks(Checked):
     """Whether turned characters are classes of their own."""
     data: Literal["omniglot", "omniglot-small", "omniglot-background"] | None = None
     """Which set; ``None`` for the one that is at hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridworldTaskSettings(Checked):
+    """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldTasks`."""
+
+    name: Literal["gridworlds"] = "gridworlds"
+    rows: Count = 7
+    columns: Count = 7
+    num_obstacles: Annotated[int, Ge(0)] = 0
+    """Of each grid."""
+    shared_obstacles: bool = False
+    """Whether all tasks have the same ones."""
+    start: tuple[int, int] | Literal["centre"] | None = "centre"
+    """Row and column of the first cell; ``None`` for any free one."""
+    horizon: Count = 20
+    """Environment steps of an episode."""
+    discount: Annotated[float, Gt(0), Le(1)] = 0.95
+    """Of the returns that agents learn from, and of the shaping; regret is without it."""
+    reward: Literal["shaped", "sparse"] = "shaped"
+    """Whether moves towards the goal are paid in addition to reaching it, which leaves best policies as they are."""
+    shaping_scale: Annotated[float, Gt(0)] = 5.0
+    """Moves towards the goal that are worth as much as reaching it, where rewards are shaped."""
+    observation: Literal["one_hot", "coordinates"] = "one_hot"
+    """What is seen of the agent's cell; the goal is never seen."""
+    show_obstacles: bool = False
+    """Whether the map of obstacles is seen as well."""
+
+
+AnyTasks = SinusoidTasks | OmniglotTasks | GridworldTaskSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +120,25 @@ class MetaTraining(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetaRlTraining(Checked):
+    """The outer loop of policies: Adam on the meta-gradient of a meta-batch."""
+
+    name: Literal["maml-rl"] = "maml-rl"
+    maml: MamlRl = field(default_factory=MamlRl)
+    """The inner loop, and how its outcome is judged."""
+    meta_lr: Annotated[float, Gt(0)] = 3e-3
+    """Learning rate of the initial parameters at the start."""
+    rate_lr: Annotated[float, Gt(0)] = 1e-2
+    """That of the inner rates, which are larger numbers."""
+    lr_decay: bool = True
+    """Cosine schedule of both over the meta-iterations."""
+    meta_batch: Count = 20
+    """Tasks of a meta-iteration."""
+    grad_clip: Annotated[float, Gt(0)] | None = 1.0
+    """Largest norm of the meta-gradient; ``None`` for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MetaStopping(Checked):
     """When training ends."""
 
@@ -115,6 +165,30 @@ class MetaEvaluation(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QComparison(Checked):
+    """A comparison with tabular Q-learning on test tasks; see :func:`synrl_ray.meta.comparing.compare`."""
+
+    env_steps: Count = 8_000
+    """Environment steps that every learner has on a new task."""
+    interval_steps: Count = 100
+    """Environment steps between looks at its policy."""
+    q_learning: QLearning = field(default_factory=QLearning)
+    """Step size and schedules of Q-learning; its discount is that of the tasks."""
+    epsilons: tuple[Annotated[float, Interval(ge=0, le=1)], ...] = (0.05, 0.1, 0.2, 0.4)
+    """Shares of random actions, of which the best on validation tasks is taken."""
+    initial_values: tuple[float, ...] = (0.0, 1.0)
+    """Action values at the start, likewise."""
+    inner_lrs: tuple[Annotated[float, Gt(0)], ...] = (1.0, 3.0, 10.0, 30.0)
+    """Learning rates of the policy that starts untrained, likewise."""
+    pool_tasks: Count = 100
+    """Training tasks whose action values make the pooled start."""
+    pool_steps: Count = 20_000
+    """Environment steps of each of them, with random actions."""
+    validation_tasks: Annotated[int, Ge(2)] = 100
+    """Tasks on which choices are made."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MetaTarget(Checked):
     """The score to reach, and where the figure comes from."""
 
@@ -122,4 +196,6 @@ class MetaTarget(Checked):
     """Share of right answers after adaptation, at least."""
     loss: Annotated[float, Ge(0)] | None = None
     """Query loss after adaptation, at most."""
+    regret: Annotated[float, Ge(0)] | None = None
+    """Regret of the greedy policy after adaptation, as a share of the optimal return, at most."""
     source: str

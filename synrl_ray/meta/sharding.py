@@ -16,10 +16,10 @@ from ray.exceptions import RayActorError
 from torch import Tensor
 
 from synrl_ray.errors import worker_died
-from synrl_ray.meta.building import make_learner, make_tasks
-from synrl_ray.meta.config import Maml
-from synrl_ray.meta.maml import MAML
-from synrl_ray.meta.settings import Learner, OmniglotTasks, SinusoidTasks
+from synrl_ray.meta.building import make_maml, make_tasks
+from synrl_ray.meta.config import Maml, MamlRl
+from synrl_ray.meta.meta_learner import MetaLearner
+from synrl_ray.meta.settings import AnyTasks, Learner
 
 _MOST_RESTARTS = 10
 """Of workers, in one meta-iteration: more are no accident."""
@@ -33,34 +33,42 @@ class ShardResult:
     gradients: list[Tensor]
     loss: float
     """Of the outer losses."""
-    accuracy: float | None
-    """Of the query accuracies after the last inner step; ``None`` where nothing is right or wrong."""
+    figures: dict[str, float]
+    """Of what else is known of each task, by name, such as the accuracy after the last inner step."""
 
 
 class Shard:
     """Tasks and a learner, in the driver or in a worker of its own."""
 
-    def __init__(self, tasks: SinusoidTasks | OmniglotTasks, learner: Learner, maml: Maml) -> None:
+    def __init__(self, tasks: AnyTasks, learner: Learner, maml: Maml | MamlRl) -> None:
         torch.set_num_threads(1)
         self.tasks = make_tasks(tasks)
-        self.maml = MAML(make_learner(learner, tasks), maml)
+        self.maml: MetaLearner = make_maml(learner, tasks, maml)
 
-    def gradients(self, weights: Mapping[str, Tensor], seeds: Sequence[int], iteration: int) -> ShardResult:
+    def gradients(
+        self,
+        weights: Mapping[str, Tensor],
+        seeds: Sequence[int],
+        iteration: int,
+        behaviour: Mapping[str, Tensor] | None = None,
+    ) -> ShardResult:
         """The meta-gradients of training tasks at these weights.
+
+        ``behaviour`` are the weights of the meta-iteration's first meta-step, in later ones.
 
         Raises:
             NonFiniteError: for a loss that is not finite; it names the task's seed.
         """
         self.maml.load_state_dict(weights)
         self.maml.zero_grad()
-        loss, metrics = self.maml.outer_loss(self.tasks.sample("train", seeds), iteration)
+        loss, figures = self.maml.meta_loss(self.tasks.sample("train", seeds), iteration, behaviour)
         loss.backward()
         count = len(seeds)
         return ShardResult(
             count,
             [torch.zeros_like(p) if p.grad is None else p.grad * count for p in self.maml.parameters()],
             loss.item() * count,
-            None if metrics.query_accuracy is None else float(metrics.query_accuracy[:, -1].sum()),
+            {name: float(values.sum()) for name, values in figures.items()},
         )
 
 
@@ -81,15 +89,21 @@ class Shards:
         self._local = None if num_workers else Shard(*make)
         self._workers = [self._start() for _ in range(num_workers)]
 
-    def gradients(self, weights: Mapping[str, Tensor], seeds: Sequence[int], iteration: int) -> ShardResult:
+    def gradients(
+        self,
+        weights: Mapping[str, Tensor],
+        seeds: Sequence[int],
+        iteration: int,
+        behaviour: Mapping[str, Tensor] | None = None,
+    ) -> ShardResult:
         """The sum over all tasks, always in the order of the workers.
 
         Raises:
             UserError: if workers die again and again.
         """
         if self._local is not None:
-            return self._local.gradients(weights, seeds, iteration)
-        sent = ray.put(dict(weights))
+            return self._local.gradients(weights, seeds, iteration, behaviour)
+        sent = ray.put(dict(weights)), None if behaviour is None else ray.put(dict(behaviour))
         parts = [list(seeds[w :: len(self._workers)]) for w in range(len(self._workers))]
         busy = {w: self._send(w, sent, part, iteration) for w, part in enumerate(parts) if part}
         results: dict[int, ShardResult] = {}
@@ -115,15 +129,15 @@ class Shards:
     def _start(self) -> Any:
         return ray.remote(num_cpus=1)(Shard).remote(*self._make)
 
-    def _send(self, worker: int, weights: Any, seeds: Sequence[int], iteration: int) -> Any:
-        return self._workers[worker].gradients.remote(weights, seeds, iteration)
+    def _send(self, worker: int, weights: tuple[Any, Any], seeds: Sequence[int], iteration: int) -> Any:
+        now, behaviour = weights
+        return self._workers[worker].gradients.remote(now, seeds, iteration, behaviour)
 
 
 def _sum(results: Sequence[ShardResult]) -> ShardResult:
-    accuracies = [r.accuracy for r in results if r.accuracy is not None]
     return ShardResult(
         sum(r.num_tasks for r in results),
         [torch.stack(parts).sum(0) for parts in zip(*(r.gradients for r in results), strict=True)],
         sum(r.loss for r in results),
-        sum(accuracies) if accuracies else None,
+        {name: sum(r.figures[name] for r in results) for name in results[0].figures},
     )

@@ -27,6 +27,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 MAX_SEED = 2**62 - 1  # so that three splits of them fit 64 bits
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_STREAM = 0xD1B54A32D192ED03  # odd, so that no two streams of a seed start alike
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
@@ -134,12 +135,17 @@ def task_generator(split: Split, seed: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(checked(split, [seed]),)))
 
 
-def uniforms(split: Split, seeds: Sequence[int], count: int) -> NDArray[np.float64]:
+def uniforms(split: Split, seeds: Sequence[int], count: int, stream: int = 0) -> NDArray[np.float64]:
     """Numbers in [0, 1), ``[M, count]``: for each seed a stream of its own, all in one pass.
 
     SplitMix64 of Steele, Lea & Flood (2014), doi:10.1145/2714064.2660195. Seed and split are mixed, one to one, into
     the start of a stream. For distributions that need few numbers: a NumPy generator for each of 25 sinusoids would
     take as long as the meta-iteration that they are for.
+
+    Args:
+        split, seeds: as of tasks.
+        count: of each seed's numbers.
+        stream: which of a seed's streams, for numbers that are needed at several times.
 
     Raises:
         UserError: as :meth:`TaskDistribution.sample`.
@@ -147,6 +153,8 @@ def uniforms(split: Split, seeds: Sequence[int], count: int) -> NDArray[np.float
     number = checked(split, seeds)
     key = np.asarray(seeds, dtype=np.uint64) * np.uint64(len(SPLITS)) + np.uint64(number)
     start = _mixed(key * _GOLDEN + _GOLDEN)
+    if stream:
+        start = _mixed(start + np.uint64(stream * _STREAM % 2**64))
     bits = _mixed(start[:, None] + _GOLDEN * np.arange(1, count + 1, dtype=np.uint64))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 

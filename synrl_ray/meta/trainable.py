@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray.tune import Trainable
+from torch import Tensor
 
 from synrl_ray.errors import NonFiniteError, UserError
-from synrl_ray.meta.building import make_learner, make_tasks
-from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.building import make_maml, make_tasks
 from synrl_ray.meta.sharding import Shards
 
 _CHECKPOINT = "maml.pt"
@@ -45,8 +46,8 @@ class MAMLTrainable(Trainable):
         learner = self.experiment.learner(config["policy"])
         torch.manual_seed(config["seed"])
         self.tasks = make_tasks(self.experiment.tasks)
-        self.maml = MAML(make_learner(learner, self.experiment.tasks), settings.maml)
-        self.optimizer = torch.optim.Adam(self.maml.parameters(), lr=config.get("meta_lr", settings.meta_lr))
+        self.maml = make_maml(learner, self.experiment.tasks, settings.maml)
+        self.optimizer = self._optimizer(config.get("meta_lr", settings.meta_lr))
         self.total = self.experiment.stopping.meta_iterations
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=self.total)
         self.shards = Shards((self.experiment.tasks, learner, settings.maml), config.get("num_workers", 0))
@@ -54,28 +55,20 @@ class MAMLTrainable(Trainable):
 
     def step(self) -> dict[str, Any]:
         """Some meta-iterations; the row has means over them."""
-        losses, accuracies, norms = [], [], []
-        for _ in range(min(self.iterations_per_step, self.total - self.meta_iterations)):
-            loss, accuracy, norm = self._meta_iteration()
-            losses.append(loss)
-            norms.append(norm)
-            if accuracy is not None:
-                accuracies.append(accuracy)
-        row = {
+        rows = [self._meta_iteration() for _ in range(min(self.iterations_per_step, self.total - self.meta_iterations))]
+        return {
             "meta_iterations": self.meta_iterations,
-            "loss": sum(losses) / len(losses),
-            "gradient_norm": sum(norms) / len(norms),
+            **{name: sum(row[name] for row in rows) / len(rows) for name in rows[0]},
             "meta_lr": self.optimizer.param_groups[0]["lr"],
             "worker_restarts": self.shards.restarts,
         }
-        return row | ({"train_accuracy": sum(accuracies) / len(accuracies)} if accuracies else {})
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another meta learning rate, as population-based training does."""
+        """Take another meta learning rate, as population-based training does; that of inner rates stays."""
         if "meta_lr" in new_config:
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["initial_lr"] = new_config["meta_lr"]
-            self.schedule.base_lrs = [new_config["meta_lr"]]
+            group = self.optimizer.param_groups[0]
+            group["lr"] = group["initial_lr"] = new_config["meta_lr"]
+            self.schedule.base_lrs[0] = new_config["meta_lr"]
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -100,22 +93,47 @@ class MAMLTrainable(Trainable):
         """End the workers; Tune calls this."""
         self.shards.close()
 
-    def _meta_iteration(self) -> tuple[float, float | None, float]:
+    def _meta_iteration(self) -> dict[str, float]:
+        """One meta-batch; loss and figures are those of its first meta-step, the norm is that of its last."""
         settings, at = self.experiment.algorithm, self.meta_iterations
         first = self.first_task + at * settings.meta_batch
-        found = self.shards.gradients(self.maml.state_dict(), range(first, first + settings.meta_batch), at)
-        parameters = list(self.maml.parameters())
-        for parameter, gradient in zip(parameters, found.gradients, strict=True):
-            parameter.grad = gradient / found.num_tasks
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip or float("inf"))
-        self.optimizer.step()
+        seeds = range(first, first + settings.meta_batch)
+        row: dict[str, float] = {}
+        behaviour: dict[str, Tensor] | None = None
+        for epoch in range(self.maml.epochs):
+            found = self.shards.gradients(self.maml.state_dict(), seeds, at, behaviour)
+            if epoch == 0:
+                figures = {f"train_{name}": total / found.num_tasks for name, total in found.figures.items()}
+                row = {"loss": found.loss / found.num_tasks, **figures}
+                if self.maml.epochs > 1:  # the optimizer is about to change the weights in place
+                    behaviour = {name: tensor.clone() for name, tensor in self.maml.state_dict().items()}
+            row["gradient_norm"] = self._meta_step([gradient / found.num_tasks for gradient in found.gradients])
         if settings.lr_decay:
             self.schedule.step()
-        if not all(bool(torch.isfinite(p).all()) for p in parameters):
-            raise NonFiniteError("a meta-parameter", f"after meta-iteration {at}", "try a smaller meta_lr")
         self.meta_iterations += 1
-        accuracy = None if found.accuracy is None else found.accuracy / found.num_tasks
-        return found.loss / found.num_tasks, accuracy, float(norm)
+        return row
+
+    def _meta_step(self, gradients: Sequence[Tensor]) -> float:
+        """Apply meta-gradients; their norm before it is clipped."""
+        parameters = list(self.maml.parameters())
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.experiment.algorithm.grad_clip or float("inf"))
+        self.optimizer.step()
+        if not all(bool(torch.isfinite(p).all()) for p in parameters):
+            where = f"after meta-iteration {self.meta_iterations}"
+            raise NonFiniteError("a meta-parameter", where, "try a smaller meta_lr")
+        return float(norm)
+
+    def _optimizer(self, meta_lr: float) -> torch.optim.Adam:
+        """Adam; inner rates that have a meta learning rate of their own are its second group."""
+        rates = self.maml.rates
+        apart = {id(rate) for rate in rates}
+        others = [p for p in self.maml.parameters() if id(p) not in apart]
+        groups: list[dict[str, Any]] = [{"params": others}]
+        if rates:
+            groups.append({"params": rates, "lr": self.experiment.algorithm.rate_lr})
+        return torch.optim.Adam(groups, lr=meta_lr)
 
     def _setup_logdir(self) -> None:
         """Outside of Tune there is nothing to log: leave the home folder alone."""

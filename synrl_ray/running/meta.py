@@ -37,12 +37,11 @@ class MetaTask(TrainableTask):
     @staticmethod
     def check(spec: RunSpec) -> None:
         """Raise :class:`UserError` for missing data, or a learner that does not fit the tasks."""
-        from synrl_ray.meta.building import make_learner, make_tasks
-        from synrl_ray.meta.maml import MAML
+        from synrl_ray.meta.building import make_maml, make_tasks
 
         experiment = meta_experiment(spec)
         make_tasks(experiment.tasks)
-        MAML(make_learner(experiment.learner(spec.policy), experiment.tasks), experiment.algorithm.maml)
+        make_maml(experiment.learner(spec.policy), experiment.tasks, experiment.algorithm.maml)
 
     @staticmethod
     def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
@@ -57,7 +56,7 @@ class MetaTask(TrainableTask):
     def train_once(self) -> Measured:
         """Some meta-iterations."""
         row = self.trainable.train()
-        columns = ("loss", "train_accuracy", "gradient_norm", "meta_lr", "worker_restarts")
+        columns = ("loss", "train_accuracy", "train_return", "gradient_norm", "meta_lr", "worker_restarts")
         return Measured(
             steps=row["meta_iterations"], episodes=0, row={name: row[name] for name in columns if name in row}
         )
@@ -65,18 +64,17 @@ class MetaTask(TrainableTask):
     def evaluate(self) -> dict[str, float]:
         """On validation tasks."""
         from synrl_ray.meta.judging import figures, judge
+        from synrl_ray.meta.maml_rl import MAMLRL
+        from synrl_ray.meta.policy_judging import judge_policies
 
-        protocol = self.experiment.evaluation
-        found = figures(
-            judge(
-                self.trainable.maml,
-                self.trainable.tasks,
-                "validation",
-                protocol.interim_tasks,
-                protocol.inner_steps,
-            )
-        )
-        return {f"evaluation_{name}": found[name] for name in ("loss", "accuracy") if name in found}
+        protocol, maml, tasks = self.experiment.evaluation, self.trainable.maml, self.trainable.tasks
+        num_tasks, steps = protocol.interim_tasks, protocol.inner_steps
+        if isinstance(maml, MAMLRL):
+            found = judge_policies(maml, tasks, "validation", num_tasks, steps).figures(steps)
+        else:
+            found = figures(judge(maml, tasks, "validation", num_tasks, steps))
+        names = ("loss", "accuracy", "regret", "regret_stochastic")
+        return {f"evaluation_{name}": found[name] for name in names if name in found}
 
     def export(self, folder: Path) -> None:
         """The initialisation's files."""

@@ -8,22 +8,44 @@ from typing import TYPE_CHECKING, Any, cast
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.statistics import summarise
-from synrl_ray.experiment import MetaExperiment, MetaTarget, OmniglotTasks
+from synrl_ray.experiment import GridworldTaskSettings, MetaExperiment, MetaTarget, OmniglotTasks
+from synrl_ray.running.comparison import finish_comparison
+from synrl_ray.running.policy_adaptation import draw_policy, judge_policy, judge_untrained
 from synrl_ray.running.result import title_of, versions
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
-    from synrl_ray.meta.files import Tasks
     from synrl_ray.meta.maml import MAML
+    from synrl_ray.meta.maml_rl import MAMLRL
+    from synrl_ray.meta.settings import AnyTasks
+    from synrl_ray.meta.tasks import TaskDistribution
     from synrl_ray.meta.trainable import MAMLTrainable
+
+SCORES = ("regret", "accuracy", "loss")
+"""What learners are judged by; the first of them that is known is the one that counts."""
 
 
 def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MAMLTrainable, position: Position) -> dict[str, Any]:
-    """Judge on test tasks; write ``result.json`` and the picture."""
+    """Judge on test tasks; write ``result.json`` and the pictures."""
     experiment = cast(MetaExperiment, spec.experiment)
-    protocol = experiment.evaluation
-    judged = judge_learner(trainable.maml, experiment.tasks, num_tasks=protocol.tasks, inner_steps=protocol.inner_steps)
+    judging = {"num_tasks": experiment.evaluation.tasks, "inner_steps": experiment.evaluation.inner_steps}
+    maml, tasks = trainable.maml, experiment.tasks
+    judged = judge_learner(maml, tasks, **judging)
+    if isinstance(tasks, GridworldTaskSettings):
+        learner = experiment.learner(spec.policy)
+        judged["untrained"] = judge_untrained(cast("MAMLRL", maml), learner, tasks, **judging)
+        if experiment.comparison is not None:
+            judged["comparison"] = finish_comparison(
+                cast("MAMLRL", maml),
+                learner,
+                tasks,
+                experiment.comparison,
+                folder.path,
+                meta_tasks=position.steps * experiment.algorithm.meta_batch,
+                num_tasks=experiment.evaluation.tasks,
+                title=title_of([folder]),
+            )
     result = {
         "experiment": experiment.id,
         "policy": spec.policy,
@@ -38,15 +60,20 @@ def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MAMLTrainable, posi
     }
     folder.write_result(result)
     draw_meta([folder], folder.path / "learning_curve.png")
+    if isinstance(tasks, GridworldTaskSettings):
+        draw_policy(cast("MAMLRL", maml), tasks, folder.path / "adaptation.png", title=title_of([folder]))
     return result
 
 
-def judge_learner(maml: MAML, tasks: Tasks, *, num_tasks: int, inner_steps: int) -> dict[str, Any]:
+def judge_learner(maml: MAML | MAMLRL, tasks: AnyTasks, *, num_tasks: int, inner_steps: int) -> dict[str, Any]:
     """Scores on test tasks with their intervals, and the protocol."""
     from synrl_ray.meta.building import data_of, make_tasks
     from synrl_ray.meta.judging import figures, judge
 
-    found = figures(judge(maml, make_tasks(tasks), "test", num_tasks, inner_steps))
+    if isinstance(tasks, GridworldTaskSettings):
+        return judge_policy(cast("MAMLRL", maml), tasks, num_tasks=num_tasks, inner_steps=inner_steps)
+    distribution = cast("TaskDistribution", make_tasks(tasks))
+    found = figures(judge(cast("MAML", maml), distribution, "test", num_tasks, inner_steps))
     size = f"{tasks.ways}-way {tasks.shots}-shot" if isinstance(tasks, OmniglotTasks) else f"{tasks.shots} samples"
     return {
         **found,
@@ -60,7 +87,9 @@ def judge_learner(maml: MAML, tasks: Tasks, *, num_tasks: int, inner_steps: int)
     }
 
 
-def judge_by_official_runs(maml: MAML, tasks: Tasks, *, trained_on: str, inner_steps: int) -> dict[str, Any]:
+def judge_by_official_runs(
+    maml: MAML | MAMLRL, tasks: AnyTasks, *, trained_on: str, inner_steps: int
+) -> dict[str, Any]:
     """Scores on the 20 official one-shot runs of Omniglot, and the protocol.
 
     Raises:
@@ -72,7 +101,7 @@ def judge_by_official_runs(maml: MAML, tasks: Tasks, *, trained_on: str, inner_s
 
     require_fit(tasks, trained_on)
     return {
-        **figures(maml.evaluate(official_tasks(official_runs()), inner_steps)),
+        **figures(cast("MAML", maml).evaluate(official_tasks(official_runs()), inner_steps)),
         "protocol": {
             "data": "Omniglot, the official one-shot runs",
             "trained_on": trained_on,
@@ -96,7 +125,7 @@ def combine_meta(results: Sequence[dict[str, Any]], target: MetaTarget | None) -
         "protocol": first["protocol"],
         "versions": first["versions"],
     }
-    for name in ("loss", "accuracy"):
+    for name in (*SCORES, "regret_stochastic"):
         if name in first:
             values = [r[name] for r in results]
             summary = summarise(values)
@@ -115,20 +144,26 @@ def combine_meta(results: Sequence[dict[str, Any]], target: MetaTarget | None) -
 
 def reached(target: MetaTarget, figures: dict[str, Any]) -> bool:
     """Whether the score is as good as was asked for."""
-    good_accuracy = target.accuracy is None or figures["accuracy"] >= target.accuracy
-    return good_accuracy and (target.loss is None or figures["loss"] <= target.loss)
+    if target.accuracy is not None and figures["accuracy"] < target.accuracy:
+        return False
+    most = {"loss": target.loss, "regret": target.regret}
+    return all(bound is None or figures[name] <= bound for name, bound in most.items())
 
 
 def draw_meta(folders: Sequence[RunFolder], path: Path) -> None:
     """The score on validation tasks against meta-iterations."""
-    rows = [[row for row in folder.metrics() if row.get("evaluation_loss") is not None] for folder in folders]
+    found = {name for folder in folders for row in folder.metrics() for name in SCORES if f"evaluation_{name}" in row}
+    name = next((name for name in SCORES if name in found), None)
+    if name is None:
+        return
+    column = f"evaluation_{name}"
+    rows = [[row for row in folder.metrics() if row.get(column) is not None] for folder in folders]
     if not all(rows):
         return
-    name = "accuracy" if "evaluation_accuracy" in rows[0][0] else "loss"
     experiment = cast(MetaExperiment, folders[0].spec().experiment)
     policy = folders[0].spec().policy
     plot_learning_curve(
-        [Curve(policy, [r["meta_iterations"] for r in seed], [r[f"evaluation_{name}"] for r in seed]) for seed in rows],
+        [Curve(policy, [r["meta_iterations"] for r in seed], [r[column] for r in seed]) for seed in rows],
         path,
         title=title_of(folders),
         target=getattr(experiment.target, name, None),

@@ -141,19 +141,35 @@ def _print_meta(result: dict[str, Any]) -> None:
             f"Training      {result['meta_iterations']:,} meta-iterations in {result['wall_seconds']:.0f} s, "
             f"{1000 * result['seconds_per_meta_iteration']:.1f} ms each"
         )
-    for name, shape in (("accuracy", ".2%"), ("loss", ".4f")):
+    for name, label, shape in _META_SCORES:
         if name not in result:
             continue
         low, high = result[f"{name}_ci95"]
         steps = ", ".join(f"{value:{shape}}" for value in result[f"{name}_by_step"])
         _console.print(
-            f"{name.capitalize():<13} {result[name]:{shape}}  (95 % interval {low:{shape}} to {high:{shape}}; "
+            f"{label:<13} {result[name]:{shape}}  (95 % interval {low:{shape}} to {high:{shape}}; "
             f"after 0, 1, … inner steps: {steps})"
+        )
+    if "untrained" in result:
+        steps = ", ".join(f"{value:.1%}" for value in result["untrained"]["regret_by_step"])
+        _console.print(f"Untrained     {steps}  (regret of a new network after 0, 1, … inner steps)")
+    if isinstance(result.get("env_steps_by_step"), list):
+        used = result["env_steps_by_step"][protocol["inner_steps"]]
+        _console.print(
+            f"Adaptation    {used:,.0f} environment steps on a task, {protocol['episodes_per_step']} episodes a step"
         )
     _console.print(
         f"Protocol      {protocol['test_tasks']} test tasks of {protocol['data']}, {protocol['tasks']}, "
         f"{protocol['inner_steps']} inner steps; interval: {protocol['interval']}"
     )
+
+
+_META_SCORES = (
+    ("regret", "Regret", ".1%"),
+    ("regret_stochastic", "Not greedy", ".1%"),
+    ("accuracy", "Accuracy", ".2%"),
+    ("loss", "Loss", ".4f"),
+)
 
 
 def _print_seeds(result: dict[str, Any]) -> None:

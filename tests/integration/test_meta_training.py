@@ -10,19 +10,30 @@ from dataclasses import replace
 import pytest
 import ray
 
-from synrl_ray.experiment import AnnLearner, MetaExperiment
+from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, MamlRl, MetaExperiment, MetaRlTraining
 from synrl_ray.meta.trainable import MAMLTrainable
 from synrl_ray.registry import get_experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
 
-EXPERIMENT = get_experiment("sinusoid-maml")
-assert isinstance(EXPERIMENT, MetaExperiment)
-EXPERIMENT = replace(EXPERIMENT, ann=AnnLearner(hidden_sizes=(8,)))
+SINUSOIDS, GRIDWORLDS = get_experiment("sinusoid-maml"), get_experiment("gridworld-maml")
+assert isinstance(SINUSOIDS, MetaExperiment)
+assert isinstance(GRIDWORLDS, MetaExperiment)
+assert isinstance(GRIDWORLDS.algorithm, MetaRlTraining)
+PPO = MamlRl(episodes=5, outer="ppo", ppo_epochs=2)
+EXPERIMENTS = {
+    "sinusoids": replace(SINUSOIDS, ann=AnnLearner(hidden_sizes=(8,))),
+    "gridworlds": replace(
+        GRIDWORLDS,
+        tasks=GridworldTaskSettings(rows=4, columns=4, horizon=8),
+        ann=AnnLearner(hidden_sizes=(8,)),
+        algorithm=replace(GRIDWORLDS.algorithm, maml=PPO, meta_batch=6),
+    ),
+}
 
 
-def _losses(num_workers: int, *, kill: bool = False) -> tuple[list[float], int]:
-    trainable = MAMLTrainable({"experiment": EXPERIMENT, "policy": "ann", "seed": 0, "num_workers": num_workers})
+def _losses(experiment: MetaExperiment, num_workers: int, *, kill: bool = False) -> tuple[list[float], int]:
+    trainable = MAMLTrainable({"experiment": experiment, "policy": "ann", "seed": 0, "num_workers": num_workers})
     trainable.iterations_per_step = 5
     losses = []
     for step in range(4):
@@ -36,11 +47,12 @@ def _losses(num_workers: int, *, kill: bool = False) -> tuple[list[float], int]:
     return losses, restarts
 
 
-def test_any_number_of_workers_gives_the_same_curve_and_a_killed_one_is_replaced() -> None:
-    alone, _ = _losses(0)
-    shared, restarts = _losses(2)
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_any_number_of_workers_gives_the_same_curve_and_a_killed_one_is_replaced(experiment: MetaExperiment) -> None:
+    alone, _ = _losses(experiment, 0)
+    shared, restarts = _losses(experiment, 2)
     assert restarts == 0
     assert shared == pytest.approx(alone, rel=1e-5)
-    after_a_death, restarts = _losses(2, kill=True)
+    after_a_death, restarts = _losses(experiment, 2, kill=True)
     assert restarts == 1
     assert after_a_death == pytest.approx(alone, rel=1e-5)

@@ -3,7 +3,15 @@ from dataclasses import replace
 import pytest
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import AnnLearner, MetaEvaluation, MetaStopping, MetaTarget, SpikingLearner
+from synrl_ray.experiment import (
+    AnnLearner,
+    GridworldTaskSettings,
+    MamlRl,
+    MetaEvaluation,
+    MetaStopping,
+    MetaTarget,
+    SpikingLearner,
+)
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.evaluating import evaluate_folder
 from synrl_ray.running.meta import MetaTask
@@ -46,6 +54,40 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
         evaluate_folder(folder.path, episodes=None, seed=None, video=tmp_path / "x.mp4")
 
 
+def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
+    experiment = get_experiment("gridworld-maml")
+    experiment = replace(
+        experiment,
+        tasks=GridworldTaskSettings(rows=4, columns=4, horizon=8, num_obstacles=1, shared_obstacles=True),
+        ann=AnnLearner(hidden_sizes=(8,)),
+        algorithm=replace(experiment.algorithm, maml=MamlRl(inner_steps=2, episodes=5), meta_batch=4),
+        stopping=MetaStopping(meta_iterations=100),
+        evaluation=MetaEvaluation(tasks=20, inner_steps=2, interval=50, interim_tasks=10),
+    )
+    spec = RunSpec(experiment=experiment, policy="ann", seed=0, num_workers=0)
+    MetaTask.check(spec)
+    folder = RunFolder.create(tmp_path / "run", spec)
+    result = train_run(folder, spec)
+    names = {path.name for path in folder.path.iterdir()}
+    assert {"result.json", "learning_curve.png", "adaptation.png", "policy.safetensors"} <= names
+    for figures in (result, result["untrained"]):
+        for name in ("regret", "regret_stochastic"):
+            assert len(figures[f"{name}_by_step"]) == 5
+            assert figures[name] == figures[f"{name}_by_step"][2]
+    assert result["regret_stochastic_by_step"][0] > 0.5  # before adaptation
+    assert result["env_steps_by_step"] == sorted(result["env_steps_by_step"])
+    assert result["target_reached"] == (result["regret"] <= 0.05)
+    assert all(row["evaluation_regret"] >= 0 for row in folder.metrics())
+    again = evaluate_folder(folder.path, episodes=None, seed=None)
+    assert again["regret_by_step"] == result["regret_by_step"]
+    print_evaluation(result)
+    assert "Untrained" in (out := capsys.readouterr().out)
+    assert "20 test tasks of gridworlds, 4 x 4 cells, 1 obstacles, shaped reward, 2 inner steps" in out
+    combined = combine_meta([result, result], experiment.target)
+    assert combined["regret_stochastic_by_step"] == result["regret_stochastic_by_step"]
+    assert combined["regret_per_seed"] == [result["regret"]] * 2
+
+
 def test_seeds_are_combined():
     def result(seed, accuracy):
         return {
@@ -64,3 +106,5 @@ def test_seeds_are_combined():
 def test_a_target_may_be_a_loss():
     assert reached(MetaTarget(loss=0.5, source="a test"), {"loss": 0.4})
     assert not reached(MetaTarget(loss=0.5, source="a test"), {"loss": 0.6})
+    assert reached(MetaTarget(regret=0.05, source="a test"), {"regret": 0.05})
+    assert not reached(MetaTarget(regret=0.05, source="a test"), {"regret": 0.06})

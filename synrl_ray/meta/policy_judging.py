@@ -1,0 +1,96 @@
+"""How well policies adapt to goals that were held out: their exact regret, as a share of the optimal return.
+
+Legend: M tasks, S inner steps, N states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from synrl_ray.envs.gridworld import NUM_ACTIONS, Gridworlds
+from synrl_ray.envs.gridworld_values import optimal_values, policy_values
+from synrl_ray.meta.building import make_maml
+from synrl_ray.meta.gridworld_batch import PlayedGridworlds
+from synrl_ray.meta.judging import described
+from synrl_ray.meta.maml_rl import MAMLRL
+from synrl_ray.meta.settings import GridworldTaskSettings, Learner
+from synrl_ray.meta.tasks import Split
+
+_AT_ONCE = 50
+"""Tasks in one computation."""
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyJudgement:
+    """Of each task, after 0 … S inner steps.
+
+    Args:
+        greedy: regret of always taking the likeliest action ``[M, S + 1]``, over the optimal return.
+        stochastic: regret of the policy as it is ``[M, S + 1]``, over the optimal return.
+        env_steps: that adaptation has taken so far ``[M, S + 1]``.
+    """
+
+    greedy: Tensor
+    stochastic: Tensor
+    env_steps: Tensor
+
+    def figures(self, inner_steps: int) -> dict[str, Any]:
+        """Means over tasks for ``result.json``; the score is that after this number of inner steps."""
+        return {
+            **described("regret", self.greedy, inner_steps),
+            **described("regret_stochastic", self.stochastic, inner_steps),
+            "env_steps_by_step": self.env_steps.double().mean(0).tolist(),
+        }
+
+
+def judge_policies(
+    maml: MAMLRL, tasks: PlayedGridworlds, split: Split, num_tasks: int, num_steps: int
+) -> PolicyJudgement:
+    """Adapt to the first M tasks of a split, the same ones with the same random numbers for every policy.
+
+    Raises:
+        NonFiniteError: if a policy is; it names the task's seed.
+    """
+    parts = []
+    for first in range(0, num_tasks, _AT_ONCE):
+        batch = tasks.sample(split, range(first, min(first + _AT_ONCE, num_tasks)))
+        experience = maml.play(batch, num_steps=num_steps, judged=False)
+        env_steps = torch.stack([torch.zeros(len(batch)), *(played.env_steps for played in experience.support)], 1)
+        probabilities = [log_probs.double().softmax(-1) for log_probs in experience.log_probs]
+        parts.append(
+            PolicyJudgement(
+                relative_regret(batch.grids, [greedy(p) for p in probabilities]),
+                relative_regret(batch.grids, probabilities),
+                env_steps.cumsum(1),
+            )
+        )
+    return PolicyJudgement(
+        torch.cat([part.greedy for part in parts]),
+        torch.cat([part.stochastic for part in parts]),
+        torch.cat([part.env_steps for part in parts]),
+    )
+
+
+def relative_regret(grids: Gridworlds, policies: Sequence[Tensor]) -> Tensor:
+    """The share of the optimal return that policies ``[M, N, 4]`` fall short of, ``[M, len(policies)]``."""
+    optimum = optimal_values(grids)
+    return torch.stack([(optimum - policy_values(grids, policy)) / optimum for policy in policies], 1)
+
+
+def greedy(probabilities: Tensor) -> Tensor:
+    """The likeliest action of each state with probability 1; of equal ones, the first."""
+    return torch.nn.functional.one_hot(probabilities.argmax(-1), NUM_ACTIONS).double()
+
+
+def untrained(maml: MAMLRL, learner: Learner, tasks: GridworldTaskSettings) -> MAMLRL:
+    """The same learner as it was made, for comparison; always with the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = make_maml(learner, tasks, maml.config)
+    assert isinstance(made, MAMLRL)
+    return made

@@ -1,0 +1,171 @@
+"""The comparison of a meta-learned policy with Q-learning: figures, table, picture and what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synrl_ray.evaluation.comparison_figure import LearnerCurve, draw_comparison
+from synrl_ray.experiment import GridworldTaskSettings, QComparison
+from synrl_ray.files import write_atomically
+
+if TYPE_CHECKING:
+    from synrl_ray.meta.comparing import Comparison, Contender
+    from synrl_ray.meta.maml_rl import MAMLRL
+    from synrl_ray.meta.settings import Learner
+
+GOOD = 0.95
+"""Share of the optimal return that counts as having learned a task."""
+_LOOKS = (0, 1, 3)
+"""Inner steps of the meta-learned policy after which everybody's figures are in the table."""
+
+
+def finish_comparison(
+    maml: MAMLRL,
+    learner: Learner,
+    tasks: GridworldTaskSettings,
+    settings: QComparison,
+    folder: Path,
+    *,
+    meta_tasks: int,
+    num_tasks: int,
+    title: str,
+) -> dict[str, Any]:
+    """Compare on test tasks; write ``comparison.md`` and ``comparison.png``; return what ``result.json`` keeps.
+
+    Args:
+        maml: the meta-learned policy.
+        learner: its network.
+        tasks, settings: what is compared, and how.
+        folder: of the run.
+        meta_tasks: training tasks that the policy has met.
+        num_tasks: of the test.
+        title: of the picture.
+    """
+    from synrl_ray.meta.building import gridworld_tasks
+    from synrl_ray.meta.comparing import compare
+    from synrl_ray.meta.gridworld_batch import PlayedGridworlds
+
+    played = PlayedGridworlds(gridworld_tasks(tasks))
+    most_steps = meta_tasks * 2 * maml.config.inner_steps * maml.config.episodes * tasks.horizon
+    found = compare(maml, most_steps, learner, tasks, played, settings, num_tasks)
+    figures = {contender.name: _figures(contender, found.env_steps) for contender in found.contenders}
+    marks = [steps * maml.config.episodes * tasks.horizon for steps in _LOOKS]
+    looks = sorted({min(mark, settings.env_steps) for mark in [*marks, settings.env_steps]})
+    text = "\n".join(
+        [
+            *_table(found, figures, looks),
+            "",
+            _reading(figures, found, num_tasks),
+            "",
+        ]
+    )
+    write_atomically(folder / "comparison.md", text)
+    _draw(found, played, tasks.discount, looks[len(looks) // 2], folder / "comparison.png", title)
+    return {"env_steps": found.env_steps.tolist(), "learners": figures, "test_tasks": num_tasks, "text": text}
+
+
+def _figures(contender: Contender, env_steps: np.ndarray) -> dict[str, Any]:
+    mean, error = _mean_and_error(contender.share)
+    good = np.flatnonzero(mean >= GOOD)
+    return {
+        "share_of_optimum": mean.tolist(),
+        "share_of_optimum_error95": error.tolist(),
+        "env_steps_to_95": int(env_steps[good[0]]) if len(good) else None,
+        "env_steps_before": contender.steps_before,
+        "chosen_on_validation_tasks": contender.chosen,
+    }
+
+
+def _mean_and_error(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Over tasks, with 1.96 standard errors."""
+    return share.mean(0), 1.96 * share.std(0, ddof=1) / len(share) ** 0.5
+
+
+def _table(found: Comparison, figures: dict[str, Any], looks: list[int]) -> list[str]:
+    """Markdown: the share of the optimal return after so many environment steps on a new task."""
+    heads = [f"after {steps:,}" for steps in looks]
+    lines = [
+        f"| learner | {' | '.join(heads)} | steps to {GOOD:.0%} | steps before, on training tasks |",
+        "|---" * (len(looks) + 3) + "|",
+    ]
+    for name, kept in figures.items():
+        cells = []
+        for steps in looks:
+            at = int(np.searchsorted(found.env_steps, steps, side="right")) - 1
+            share, error = kept["share_of_optimum"][at], kept["share_of_optimum_error95"][at]
+            cells.append(f"{share:.1%} ± {error:.1%}")
+        reached = "never" if kept["env_steps_to_95"] is None else f"{kept['env_steps_to_95']:,}"
+        before = f"at most {kept['env_steps_before']:,}" if kept["env_steps_before"] else "0"
+        lines.append(f"| {name} | {' | '.join(cells)} | {reached} | {before} |")
+    return lines
+
+
+def _reading(figures: dict[str, Any], found: Comparison, num_tasks: int) -> str:
+    """What the figures say of specialists and adaptable agents, in words."""
+    specialists = {name: kept for name, kept in figures.items() if name.startswith("Q-learning")}
+    adaptable, scratch = figures["policy, meta-learned start"], figures["policy, untrained start"]
+    areas = {name: float(np.mean(kept["share_of_optimum"])) for name, kept in figures.items()}
+    best, last = max(specialists, key=lambda name: areas[name]), int(found.env_steps[-1])
+
+    def steps(kept: dict[str, Any]) -> str:
+        reached = kept["env_steps_to_95"]
+        return f"does not get there within {last:,}" if reached is None else f"takes {reached:,} environment steps"
+
+    worth = np.array(adaptable["share_of_optimum"]) - np.array(specialists[best]["share_of_optimum"])
+    ahead = found.env_steps[np.flatnonzero(worth > 0)]
+    lead = "At no look is the meta-learned policy ahead of the better table."
+    if len(ahead):
+        lead = (
+            f"Of the looks from {ahead[0]:,} to {ahead[-1]:,} steps there are {len(ahead)} at which the meta-learned "
+            f"policy is ahead of the better table, by up to {worth.max():.1%} of the optimum."
+        )
+    gain = np.array(adaptable["share_of_optimum"]) - np.array(scratch["share_of_optimum"])
+    ends = specialists[best]["share_of_optimum"][-1], adaptable["share_of_optimum"][-1]
+    return (
+        f"On {num_tasks} tasks with goals that no training has seen, the specialist ({best}) {steps(specialists[best])}"
+        f" to {GOOD:.0%} of the optimal return, the adaptable policy {steps(adaptable)}, and the same policy without "
+        f"meta-learning {steps(scratch)}. {lead} Meta-learning is worth up to {gain.max():.1%} of the optimum to the "
+        f"policy. At the end the table is at {ends[0]:.1%} and the adaptable policy at {ends[1]:.1%}. The table learns "
+        f"each task alone and needs no training before; the policy has paid at most "
+        f"{adaptable['env_steps_before']:,} environment steps on other tasks for its start."
+    )
+
+
+def _draw(found: Comparison, played: Any, discount: float, drawn_at: int, path: Path, title: str) -> None:
+    """Of a task that is as hard for the learners, at that look, as half of the tasks."""
+    import torch
+    from torch.nn.functional import one_hot
+
+    from synrl_ray.envs.gridworld import NUM_ACTIONS
+    from synrl_ray.envs.gridworld_values import optimal_action_values, policy_state_values
+
+    at = int(np.searchsorted(found.env_steps, drawn_at, side="right")) - 1
+    done = np.mean([contender.share[:, at] for contender in found.contenders], axis=0)
+    task = int(np.argsort(done, kind="stable")[len(done) // 2])
+    single = played.sample("test", [task]).grids
+    best = float(optimal_action_values(single, discount)[0].max())
+    free, columns = single.free[0].numpy(), single.free.shape[2]
+    learners = []
+    for contender in found.contenders:
+        actions = torch.from_numpy(contender.actions[at, task])
+        values = policy_state_values(single, one_hot(actions, NUM_ACTIONS).double()[None], discount)[0].numpy()
+        mean, error = _mean_and_error(contender.share)
+        shown = np.where(free, (values / best).reshape(free.shape), np.nan)
+        learners.append(LearnerCurve(contender.name, mean, error, shown, _way(single, actions.numpy(), columns)))
+    goal = divmod(int(single.goals[0]), columns)
+    draw_comparison(learners, found.env_steps, goal, drawn_at, path, title=title)
+
+
+def _way(grids: Any, actions: np.ndarray, columns: int) -> list[tuple[int, int]]:
+    """Cells of the greedy episode from the likeliest start."""
+    state, goal = int(grids.initial[0].argmax()), int(grids.goals[0])
+    way = [divmod(state, columns)]
+    for _ in range(grids.horizon):
+        if state == goal:
+            break
+        state = int(grids.next_state[0, state, actions[state]])
+        way.append(divmod(state, columns))
+    return way

@@ -1,0 +1,60 @@
+"""The comparison's files: a table, what it says, and a picture."""
+
+import cv2
+import pytest
+import torch
+
+from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, MamlRl, QComparison
+from synrl_ray.meta.building import make_maml
+from synrl_ray.running.comparison import finish_comparison
+
+TASKS = GridworldTaskSettings(rows=4, columns=5, horizon=12, num_obstacles=2)
+LEARNER = AnnLearner(hidden_sizes=(8,))
+SETTINGS = QComparison(
+    env_steps=600,
+    interval_steps=30,
+    epsilons=(0.1,),
+    inner_lrs=(3.0,),
+    pool_tasks=3,
+    pool_steps=500,
+    validation_tasks=4,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    maml = make_maml(LEARNER, TASKS, MamlRl(episodes=5))
+    kept = finish_comparison(maml, LEARNER, TASKS, SETTINGS, folder, meta_tasks=100, num_tasks=8, title="four learners")
+    return folder, kept
+
+
+def test_result_keeps_curves_and_choices(finished):
+    _, kept = finished
+    assert set(kept) == {"env_steps", "learners", "test_tasks", "text"}
+    for figures in kept["learners"].values():
+        assert len(figures["share_of_optimum"]) == len(figures["share_of_optimum_error95"]) == 21
+    meta = kept["learners"]["policy, meta-learned start"]
+    assert meta["env_steps_before"] == 100 * 6 * 5 * 12
+
+
+def test_table_and_reading_say_the_same_figures(finished):
+    folder, kept = finished
+    text = (folder / "comparison.md").read_text()
+    head, _, *rows = text.split("\n\n")[0].splitlines()
+    assert head.startswith("| learner | after 0 | after 60 | after 180 | after 600 |")
+    assert len(rows) == 4
+    for name, figures in kept["learners"].items():
+        (row,) = (row for row in rows if row.startswith(f"| {name} |"))
+        assert f"{figures['share_of_optimum'][-1]:.1%} ±" in row
+    reading = text.split("\n\n")[1]
+    assert f"{kept['learners']['policy, meta-learned start']['share_of_optimum'][-1]:.1%}" in reading
+    assert "8 tasks" in reading
+
+
+def test_picture_is_drawn(finished):
+    folder, _ = finished
+    picture = cv2.imread(str(folder / "comparison.png"))
+    assert picture.shape[1] == 1560
+    assert len({tuple(pixel) for pixel in picture[::7, ::7].reshape(-1, 3)}) > 50
