@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test test-slow test-cluster lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality requirements clean
+.PHONY: help setup run test test-slow test-cluster lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-faults requirements clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ bench-plasticity: $(STAMP)  ## Synapse updates per second against BindsNET (peer
 bench-ablations: $(STAMP)  ## What each part of the local learners is worth (half an hour)
 	$(PY) benchmarks/maze_ablation.py
 	$(PY) benchmarks/stdp_q_ablation.py
+
+bench-faults: $(STAMP)  ## What is lost when something dies, and how soon a run goes on
+	$(PY) benchmarks/faults.py
 
 bench-maml: $(STAMP)  ## Meta-iterations per second against learn2learn (and torchopt, where installed)
 	$(PY) benchmarks/maml.py

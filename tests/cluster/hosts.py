@@ -1,6 +1,6 @@
 """Hosts on one machine: network namespaces with addresses of their own, and an SSH server in each.
 
-Each host has its own name, home, ``/tmp``, shared memory and processes (``ray stop`` ends all that it sees); the rest of
+Each host has its own name, home, ``/tmp``, shared memory and processes (``ray stop`` ends all it sees); the rest of
 the file system is this machine's. They reach one another and this machine, nothing else.
 """
 
