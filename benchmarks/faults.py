@@ -13,7 +13,7 @@ the middle of it:
     checkpoint   the same, and a file of the newest checkpoint is cut short in between
     disk         the file system is full when a checkpoint is written; it is made larger, and the run resumed
 
-``lost`` are environment steps that were done and have to be done again, or that a batch lacked. ``recovery`` is the time
+``lost``: environment steps that were done and have to be done again, or that a batch lacked. ``recovery``: the time
 from the fault (from the command that resumes, where one is needed) to the end of the first whole iteration afterwards.
 """
 
