@@ -72,7 +72,7 @@ def main() -> None:
     for logger in ("ray", "ray.rllib"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     ray.init(
-        address="local", _node_ip_address="127.0.0.1", num_cpus=1 + 2 * max(options.workers), include_dashboard=False,
+        address="local", _node_ip_address="127.0.0.1", num_cpus=1 + 4 * max(options.workers), include_dashboard=False,
         log_to_driver=False, logging_level=logging.ERROR, object_store_memory=512 * 1024**2,
     )  # fmt: skip
     for name in options.env:

@@ -134,7 +134,7 @@ def main() -> None:
     if options.runner_only:
         measure([Runner], options, CLOCKS[options.clock])
     else:
-        with ray_session(None, num_cpus=1):
+        with ray_session(None, num_workers=0):
             measure([Runner, Algorithm], options, CLOCKS[options.clock])
 
 

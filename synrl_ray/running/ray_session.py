@@ -24,16 +24,17 @@ def limit_threads() -> None:
 
 
 @contextmanager
-def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
+def ray_session(address: str | None, *, num_workers: int, trainer_too: bool = False) -> Iterator[None]:
     """A Ray session for the block.
 
     Args:
         address: ``host:port`` of a running cluster, ``"auto"`` for the one on this machine; ``None`` starts a local
             one, unless ``RAY_ADDRESS`` names another (as it does inside a submitted job).
-        num_cpus: CPUs that a local Ray must at least offer.
+        num_workers: processes of their own that a run asks Ray for; each takes a CPU.
+        trainer_too: the trainer is a task of Ray's as well, not this process.
 
     Raises:
-        UserError: if nothing answers at the address, or a local Ray does not start.
+        UserError: if nothing answers at the address, it has too few CPUs, or a local Ray does not start.
     """
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address:
@@ -43,7 +44,7 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
 
     options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address is None or address == "local":
-        _start_local(num_cpus, options)
+        _start_local(1 + num_workers, options)
     else:
         _require_listener(address)
         try:
@@ -52,6 +53,8 @@ def ray_session(address: str | None, *, num_cpus: int) -> Iterator[None]:
             problem = f"cannot join the Ray cluster at {address} ({_reason(error)})"
             raise UserError(problem, "check the address") from error
     try:
+        if address not in (None, "local"):
+            _require_cpus(num_workers + trainer_too)
         yield
     finally:
         ray.shutdown()
@@ -77,6 +80,23 @@ def _start_local(num_cpus: int, options: dict[str, Any]) -> None:
             if attempt + 1 == _ATTEMPTS:
                 remedy = "look for processes that fill the machine, and try again"
                 raise UserError(f"Ray did not start ({_reason(error)})", remedy) from error
+
+
+def _require_cpus(needed: int) -> None:
+    """Fail where Ray would wait for ever."""
+    has = _cpus()
+    if has < needed:
+        remedy = "choose a smaller --num-workers, or add nodes"
+        raise UserError(f"the Ray cluster has {has} CPUs, and a run needs {needed}", remedy)
+
+
+def _cpus() -> int:
+    """Of the cluster; one that scales itself counts with all the nodes that it may have."""
+    import ray
+    from ray._private.state import state
+
+    largest = state.get_max_resources_from_cluster_config() or {}
+    return int(max(ray.cluster_resources().get("CPU", 0), largest.get("CPU", 0)))
 
 
 def _reason(error: Exception) -> str:

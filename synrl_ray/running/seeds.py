@@ -49,7 +49,7 @@ def train_seeds(
         elif not trust:
             require_own(RunFolder(path), spec)
     task_kind(specs[0]).check(specs[0])
-    with ray_session(address, num_cpus=1 + specs[0].num_workers):
+    with ray_session(address, num_workers=specs[0].num_workers, trainer_too=several):
         folders = [
             RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec)
             for path, spec in zip(paths, specs, strict=True)
@@ -92,7 +92,7 @@ def resume_run(
         spec = moved
     if result is None:
         task_kind(spec).check(spec)
-        with ray_session(address, num_cpus=1 + spec.num_workers):
+        with ray_session(address, num_workers=spec.num_workers):
             result = _train_here(folder, spec, watch)
     return Outcome(result=result, folder=path, runs=(path,))
 

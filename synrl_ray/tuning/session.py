@@ -53,7 +53,7 @@ def start_study(path: Path, study: Study, *, address: str | None, say: Callable[
     """
     StudyFolder.require_free(path)
     _check(study)
-    with ray_session(address, num_cpus=1 + study.run.num_workers):
+    with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
         return search(StudyFolder.create(path, study), say)
 
 
@@ -77,7 +77,7 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
     for trial in [] if trust else unfinished(trials):
         require_own(RunFolder(path / "trials" / f"{trial.index:04d}"), study.run)
     _check(study)
-    with ray_session(address, num_cpus=1 + study.run.num_workers):
+    with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
         return search(folder, say)
 
 

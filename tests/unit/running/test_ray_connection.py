@@ -21,6 +21,7 @@ def calls(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setattr(module, "_quiet", lambda: None)
+    monkeypatch.setattr(module, "_cpus", lambda: 3)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     return log
 
@@ -31,21 +32,21 @@ def listener():
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def use(address, num_cpus=1):
-    with ray_session(address, num_cpus=num_cpus):
+def use(address, num_workers=0, **options):
+    with ray_session(address, num_workers=num_workers, **options):
         pass
 
 
 @pytest.mark.parametrize("address", [None, "", "local"])
 def test_without_an_address_a_local_ray_is_started_and_ended(calls, address):
-    use(address, num_cpus=1000)
+    use(address, num_workers=999)
     assert [name for name, _ in calls] == ["init", "shutdown"]
     options = calls[0][1]
     assert (options["address"], options["num_cpus"], options["include_dashboard"]) == ("local", 1000, False)
 
 
 def test_local_ray_offers_at_least_the_cpus_of_the_machine(calls):
-    use(None, num_cpus=1)
+    use(None)
     assert calls[0][1]["num_cpus"] == max(1, os.cpu_count() or 1)
 
 
@@ -54,6 +55,19 @@ def test_address_of_a_cluster_is_joined_and_left(calls, listener):
     assert [name for name, _ in calls] == ["init", "shutdown"]
     assert calls[0][1]["address"] == listener
     assert "num_cpus" not in calls[0][1]
+
+
+@pytest.mark.parametrize(("num_workers", "trainer_too"), [(3, False), (2, True)])
+def test_cluster_with_as_many_cpus_as_a_run_needs_is_used(calls, listener, num_workers, trainer_too):
+    use(listener, num_workers, trainer_too=trainer_too)
+    assert [name for name, _ in calls] == ["init", "shutdown"]
+
+
+@pytest.mark.parametrize(("num_workers", "trainer_too"), [(4, False), (3, True)])
+def test_cluster_with_fewer_cpus_is_left_with_both_figures_told(calls, listener, num_workers, trainer_too):
+    with pytest.raises(UserError, match="has 3 CPUs, and a run needs 4"):
+        use(listener, num_workers, trainer_too=trainer_too)
+    assert [name for name, _ in calls] == ["init", "shutdown"]
 
 
 def test_address_in_the_environment_counts_as_given(calls, listener, monkeypatch):
@@ -69,7 +83,7 @@ def test_address_that_is_given_goes_before_the_environment(calls, listener, monk
 
 
 def test_session_ends_with_an_error_in_its_block(calls):
-    with pytest.raises(ValueError, match="inside"), ray_session(None, num_cpus=1):
+    with pytest.raises(ValueError, match="inside"), ray_session(None, num_workers=0):
         raise ValueError("inside")
     assert [name for name, _ in calls] == ["init", "shutdown"]
 
