@@ -3,12 +3,12 @@
 Run (``make bench-scaling``):
     python benchmarks/scaling.py                                      # 0, 1 and 2 env runners of each experiment
     python benchmarks/scaling.py --env breakout --workers 0 1 2 4
-    python benchmarks/scaling.py --simulated 1 2 4 8                  # nodes of a simulated cluster, an env runner on each
+    python benchmarks/scaling.py --simulated 1 2 4 8                  # a simulated cluster, an env runner on each node
 
 The experiments' spiking policies. Sampling and learning take turns, so with W env runners a step takes
-``1 / (W r) + d`` seconds: r is the rate of one env runner, d what the driver does for each step: collecting, advantages,
-learning, sending the weights back. ``efficiency`` is the rate over that of one env runner, divided by W; ``of sampling``
-is the same without d. Rates are medians over the rounds; the configurations run in turn within each.
+``1 / (W r) + d`` seconds: r is the rate of one env runner, d what the driver does for each step: collecting,
+advantages, learning, sending the weights back. ``efficiency`` is the rate over that of one env runner, divided by W;
+``of sampling`` is the same without d. Rates are medians over the rounds; the configurations run in turn within each.
 
 ``--simulated`` adds nodes of one CPU each to a Ray cluster on this machine, places an env runner on each, and gives
 every env runner the work that one has in the experiment, so the batch grows with them. The machine's cores are shared,
@@ -142,13 +142,16 @@ def scale(name: str, workers: list[int], rounds: int) -> None:
     rate = {number: 1 / cost.seconds for number, cost in zip(workers, costs, strict=True)}
     sampling = {number: 1 / cost.sampling for number, cost in zip(workers, costs, strict=True)}
     print(f"{name}: environment steps per second on {os.cpu_count()} cores")
-    print(f"{'env runners':>12}{'steps/s':>10}{'efficiency':>12}{'sampling alone':>16}{'of sampling':>13}{'ms/step driver':>16}")
+    titles = f"{'env runners':>12}{'steps/s':>10}{'efficiency':>12}{'sampling alone':>16}{'of sampling':>13}"
+    print(f"{titles}{'driver ms/step':>16}")
     for number, cost in zip(workers, costs, strict=True):
         each = max(1, number)
         of_all = f"{rate[number] / rate[1] / each:.2f}" if 1 in rate else "-"
         of_sampling = f"{sampling[number] / sampling[1] / each:.2f}" if 1 in rate else "-"
         driver = 1e3 * (cost.seconds - cost.sampling)
-        line = f"{number:>12}{rate[number]:>10,.0f}{of_all:>12}{sampling[number]:>16,.0f}{of_sampling:>13}{driver:>16.3f}"
+        line = (
+            f"{number:>12}{rate[number]:>10,.0f}{of_all:>12}{sampling[number]:>16,.0f}{of_sampling:>13}{driver:>16.3f}"
+        )
         print(line, flush=True)
 
 
@@ -157,7 +160,9 @@ def simulate(name: str, sizes: list[int], rounds: int) -> None:
     experiment = get_experiment(EXPERIMENTS[name])
     assert isinstance(experiment, Experiment)
     print(f"{name}: a driver, and an env runner on each node")
-    print(f"{'nodes':>6}{'with a runner':>15}{'batch':>8}{'collecting':>16}{'learning':>14}{'received':>14}{'sent':>14}")
+    print(
+        f"{'nodes':>6}{'with a runner':>15}{'batch':>8}{'collecting':>16}{'learning':>14}{'received':>14}{'sent':>14}"
+    )
     costs = []
     for size in sizes:
         with _cluster(size):
@@ -172,8 +177,9 @@ def simulate(name: str, sizes: list[int], rounds: int) -> None:
             if isinstance(settings, A2C)
             else getattr(settings, "train_batch_size", 0)
         )
+        collecting, learning = 1e3 * cost.collecting_cpu, 1e3 * cost.learning_cpu
         print(
-            f"{size:>6}{used:>15}{batch:>8,}{1e3 * cost.collecting_cpu:>9.3f} ms/step{1e3 * cost.learning_cpu:>6.3f} ms/step"
+            f"{size:>6}{used:>15}{batch:>8,}{collecting:>9.3f} ms/step{learning:>6.3f} ms/step"
             f"{cost.received:>8,.0f} B/step{cost.sent:>8,.0f} B/step",
             flush=True,
         )
@@ -187,7 +193,7 @@ def simulate(name: str, sizes: list[int], rounds: int) -> None:
 def paper(rate: float, cost: Cost) -> None:
     """How far env runners carry: ``1 / (1 / (W r) + d)``."""
     driver = cost.collecting_cpu + cost.learning_cpu
-    print(f"on paper: an env runner alone samples {rate:,.0f} steps/s, the driver needs {1e3 * driver:.3f} ms for each step")
+    print(f"on paper: an env runner alone samples {rate:,.0f} steps/s, the driver needs {1e3 * driver:.3f} ms a step")
     print(f"  as long as an env runner does with {1 / (rate * driver):.1f} of them; at most {1 / driver:,.0f} steps/s")
     for number in PAPER:
         total = 1 / (1 / (number * rate) + driver)
@@ -245,7 +251,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--env", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--simulated", type=int, nargs="+", metavar="NODES", help="a simulated cluster of so many nodes")
+    parser.add_argument(
+        "--simulated", type=int, nargs="+", metavar="NODES", help="a simulated cluster of so many nodes"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     for name in options.env:

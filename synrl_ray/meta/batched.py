@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.meta.batched_convolution import BatchedConvBlock
+from synrl_ray.meta.batched_spiking import BatchedSampleLIF, BatchedStepMean
 from synrl_ray.meta.engine import Parameters
 from synrl_ray.meta.losses import TaskLoss
-from synrl_ray.meta.networks import ConvBlock
+from synrl_ray.meta.networks import ConvBlock, ConvCurrent
+from synrl_ray.meta.spiking_layers import SampleLIF, StepMean
 
 
 class BatchedLayer(Protocol):
@@ -144,6 +146,12 @@ def _batched(module: nn.Module, is_first: bool) -> BatchedLayer | None:
         return Flatten()
     if isinstance(module, ConvBlock) and kind is ConvBlock:
         return BatchedConvBlock(module, is_first)
+    if isinstance(module, ConvCurrent) and kind is ConvCurrent:
+        return BatchedConvBlock(module, is_first, rectifies=False)
+    if isinstance(module, SampleLIF) and kind is SampleLIF and BatchedSampleLIF.takes(module.neuron):
+        return BatchedSampleLIF(module)
+    if isinstance(module, StepMean) and kind is StepMean:
+        return BatchedStepMean(module)
     return None
 
 

@@ -48,13 +48,14 @@ class BatchedConvBlock:
     Args:
         block: the block.
         is_first: whether its input is data, whose gradient nobody asks for.
+        rectifies: whether it has a rectifier.
     """
 
-    def __init__(self, block: nn.Sequential, is_first: bool) -> None:
+    def __init__(self, block: nn.Sequential, is_first: bool, rectifies: bool = True) -> None:
         convolution, norm = block[0], block[1]
         assert isinstance(convolution, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        self._eps = norm.eps
+        self._eps, self._rectifies = norm.eps, rectifies
         self._is_unfolded = is_first and convolution.weight[0].numel() <= UNFOLDED_UP_TO
 
     def forward(self, p: Parameters, x: Tensor) -> tuple[Tensor, _Kept]:
@@ -74,7 +75,9 @@ class BatchedConvBlock:
             picked = _largest(maps.view(-1, height, width, num_out), p["1.weight"], batch)
         chosen = maps.view(num_tasks * batch, -1, num_out).gather(1, picked).view(num_tasks, -1, num_out)
         normal = (chosen - mean) * scale
-        output = torch.relu(torch.addcmul(p["1.bias"].unsqueeze(1), normal, p["1.weight"].unsqueeze(1)))
+        output = torch.addcmul(p["1.bias"].unsqueeze(1), normal, p["1.weight"].unsqueeze(1))
+        if self._rectifies:
+            output = torch.relu(output)
         shaped = output.view(num_tasks, batch, height // 2, width // 2, num_out).permute(0, 1, 4, 2, 3)
         return shaped, _Kept(x, maps, mean, scale, picked, normal, output.detach())
 
@@ -82,7 +85,8 @@ class BatchedConvBlock:
         """Return the gradients of input, filters and batch norm."""
         num_tasks, pixels, num_out = kept.maps.shape
         grad = grad.permute(0, 1, 3, 4, 2).reshape(kept.output.shape)
-        grad = torch.ops.aten.threshold_backward(grad, kept.output, 0)
+        if self._rectifies:
+            grad = torch.ops.aten.threshold_backward(grad, kept.output, 0)
         bias_grad, gain_grad = grad.sum(1), (grad * kept.normal).sum(1)
         # Sums of g_z and of g_z z are gamma times those of beta's and gamma's gradients.
         gain = p["1.weight"]

@@ -16,7 +16,7 @@ from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.gridworlds import GridworldTasks
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.maml_rl import MAMLRL
-from synrl_ray.meta.networks import SpikingConv4, SpikingRegressor, conv4, mlp
+from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
 from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SinusoidTasks
 from synrl_ray.meta.sinusoids import Sinusoids
 from synrl_ray.meta.tasks import TaskDistribution
@@ -66,7 +66,7 @@ def make_learner(learner: Learner, tasks: AnyTasks) -> nn.Module:
         return _vector_network(learner, 1, 1)
     if isinstance(learner, AnnLearner):
         return conv4(ways=tasks.ways, channels=learner.channels)
-    return SpikingConv4(
+    return spiking_conv4(
         ways=tasks.ways, channels=learner.channels, num_steps=learner.steps_per_sample, beta=learner.beta
     )
 
@@ -101,4 +101,4 @@ def _vector_network(learner: Learner, in_features: int, out_features: int) -> nn
     }
     if isinstance(learner, AnnLearner):
         return mlp(**sizes)
-    return SpikingRegressor(**sizes, steps_per_sample=learner.steps_per_sample, beta=learner.beta)
+    return spiking_mlp(**sizes, num_steps=learner.steps_per_sample, beta=learner.beta)

@@ -1,8 +1,5 @@
 """Networks for meta-learning: plain modules ``[K, ...]`` → ``[K, O]``, without state between calls.
 
-Spiking layers run through the library's step loop (``kernel="functional"``): the fused scans have a hand-written first
-derivative and no second one.
-
 Legend: K samples of a task, F features, C channels, H height, W width, T simulation steps, O outputs.
 """
 
@@ -11,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from synrl_ray.snn import LIF, SpikingMLP, Surrogate
+from synrl_ray.meta.spiking_layers import SampleLIF, StepMean
+from synrl_ray.snn import Surrogate
+from synrl_ray.snn.networks import scale_weights
 
 
 def mlp(in_features: int = 1, hidden_sizes: Sequence[int] = (40, 40), out_features: int = 1) -> nn.Sequential:
@@ -61,53 +59,70 @@ def conv4(in_shape: tuple[int, int, int] = (1, 28, 28), ways: int = 5, channels:
     return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(channels * size, ways))
 
 
-class SpikingRegressor(nn.Module):
-    """A :class:`synrl_ray.snn.SpikingMLP` that sees each sample for T simulation steps from rest.
+def spiking_mlp(
+    in_features: int = 1,
+    hidden_sizes: Sequence[int] = (40, 40),
+    out_features: int = 1,
+    *,
+    num_steps: int = 8,
+    beta: float = 0.9,
+    gain: float = 1.0,
+    hidden_gain: float = 2.0,
+    surrogate: Surrogate | None = None,
+) -> nn.Sequential:
+    """LIF layers that see each sample as a constant current from rest, and a leaky readout.
+
+    The readout is the membrane of a leaky integrator at the end over the sum of its decays: a mean of the spikes that
+    weighs later ones more, so that the inner rate does not depend on the number of steps.
 
     Args:
         in_features, hidden_sizes, out_features: F, neurons of each layer, O.
-        steps_per_sample: T.
-        gain, hidden_gain, surrogate, beta: as in ``SpikingMLP``. The default gains and the flat surrogate let the inner
-            gradient reach all layers: with sharp ones hardly a neuron hears of the loss.
+        num_steps: T.
+        beta: decay of neurons and readout.
+        gain, hidden_gain: scale of the initial weights of the first layer, and of those behind it. The default gains
+            and the flat surrogate let the inner gradient reach all layers: with sharp ones hardly a neuron hears of the
+            loss.
+        surrogate: of the neurons; atan if not given.
 
     Shape:
-        ``[K, F]`` → ``[K, O]``, the readout's membranes at the end over the sum of its decays: a mean of the spikes
-        that weighs later ones more, so that the inner rate does not depend on T.
+        ``[K, F]`` → ``[K, O]``.
+
+    Raises:
+        ValueError: for less than one step.
+    """
+    layers: list[nn.Module] = []
+    for i, o in pairwise((in_features, *hidden_sizes)):
+        layers += [nn.Linear(i, o), SampleLIF(num_steps, holds=not layers, beta=beta, surrogate=surrogate)]
+    scale_weights(layers[::2], gain, hidden_gain)
+    readout = nn.Linear((in_features, *hidden_sizes)[-1], out_features)
+    return nn.Sequential(*layers, StepMean(num_steps, beta), readout)
+
+
+class ConvCurrent(nn.Sequential):
+    """3 × 3 convolution, batch norm, 2 × 2 max-pool: the input current of spiking neurons.
+
+    Shape:
+        ``[K, C, H, W]`` → ``[K, out_channels, H // 2, W // 2]``.
     """
 
-    def __init__(
-        self,
-        in_features: int = 1,
-        hidden_sizes: Sequence[int] = (40, 40),
-        out_features: int = 1,
-        *,
-        steps_per_sample: int = 8,
-        beta: float = 0.9,
-        gain: float = 1.0,
-        hidden_gain: float = 2.0,
-        surrogate: Surrogate | None = None,
-    ) -> None:
-        super().__init__()
-        self.net = SpikingMLP(
-            in_features,
-            hidden_sizes,
-            out_features,
-            steps_per_observation=steps_per_sample,
-            beta=beta,
-            gain=gain,
-            hidden_gain=hidden_gain,
-            surrogate=surrogate or Surrogate("atan"),
-            kernel="functional",
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels, track_running_stats=False),
+            nn.MaxPool2d(2),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs of each sample."""
-        outputs, _ = self.net(x.unsqueeze(0))
-        return torch.as_tensor(outputs.squeeze(0) / self.net.readout.bias_gain)
 
-
-class SpikingConv4(nn.Module):
-    """:func:`conv4` with LIF neurons in place of rectifiers; spikes are pooled, their logits averaged over time.
+def spiking_conv4(
+    in_shape: tuple[int, int, int] = (1, 28, 28),
+    ways: int = 5,
+    channels: int = 64,
+    *,
+    num_steps: int = 4,
+    beta: float = 0.9,
+    surrogate: Surrogate | None = None,
+) -> nn.Sequential:
+    """:func:`conv4` with LIF neurons in place of rectifiers, behind the pooling; logits of the mean spikes.
 
     The images are a constant current, so the first convolution runs once. Batch norm sees all steps of all samples of
     a task together.
@@ -125,40 +140,11 @@ class SpikingConv4(nn.Module):
     Raises:
         ValueError: for images of less than 16 × 16, or less than one simulation step.
     """
-
-    def __init__(
-        self,
-        in_shape: tuple[int, int, int] = (1, 28, 28),
-        ways: int = 5,
-        channels: int = 64,
-        *,
-        num_steps: int = 4,
-        beta: float = 0.9,
-        surrogate: Surrogate | None = None,
-    ) -> None:
-        super().__init__()
-        if num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-        size = _size_after_blocks(in_shape)
-        inputs = (in_shape[0], channels, channels, channels)
-        self.num_steps = num_steps
-        self.convolutions = nn.ModuleList(nn.Conv2d(c, channels, 3, padding=1) for c in inputs)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(channels, track_running_stats=False) for _ in inputs)
-        self.neurons = nn.ModuleList(
-            LIF(beta, surrogate=surrogate or Surrogate("atan"), hold=num_steps if i == 0 else 1, kernel="functional")
-            for i in range(len(inputs))
-        )
-        self.readout = nn.Linear(channels * size, ways)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of each image."""
-        batch, signal = x.shape[0], x
-        for convolution, norm, neuron in zip(self.convolutions, self.norms, self.neurons, strict=True):
-            current = norm(convolution(signal))
-            spikes, _ = neuron(current.reshape(-1, batch, current[0].numel()))
-            signal = nn.functional.max_pool2d(spikes.reshape(-1, *current.shape[1:]), 2)
-        features = signal.flatten(1).unflatten(0, (self.num_steps, batch))
-        return torch.as_tensor(self.readout(features.mean(0)))
+    size = _size_after_blocks(in_shape)
+    layers: list[nn.Module] = []
+    for c in (in_shape[0], channels, channels, channels):
+        layers += [ConvCurrent(c, channels), SampleLIF(num_steps, holds=not layers, beta=beta, surrogate=surrogate)]
+    return nn.Sequential(*layers, nn.Flatten(), StepMean(num_steps), nn.Linear(channels * size, ways))
 
 
 def _size_after_blocks(in_shape: tuple[int, int, int]) -> int:

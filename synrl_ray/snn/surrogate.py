@@ -23,6 +23,7 @@ class _Shape:
     default_slope: float
     primitive: Callable[[Tensor, float], Tensor]
     derivative: Callable[[Tensor, float], Tensor]
+    curvature: Callable[[Tensor, float], Tensor]
 
 
 def _sigmoid_derivative(x: Tensor, slope: float) -> Tensor:
@@ -30,19 +31,33 @@ def _sigmoid_derivative(x: Tensor, slope: float) -> Tensor:
     return slope * y * (1 - y)
 
 
+def _sigmoid_curvature(x: Tensor, slope: float) -> Tensor:
+    y = torch.sigmoid(slope * x)
+    return slope**2 * y * (1 - y) * (1 - 2 * y)
+
+
+def _atan_curvature(x: Tensor, slope: float) -> Tensor:
+    ratio = math.pi / 2 * slope
+    return (-slope * ratio**2) * x * ((ratio * x).square_().add_(1)).square_().reciprocal_()
+
+
 _SHAPES: dict[str, _Shape] = {
     "fast_sigmoid": _Shape(
         25.0,
         lambda x, k: x / (1 + k * x.abs()),
         lambda x, k: (x.abs().mul_(k).add_(1)).square_().reciprocal_(),
+        lambda x, k: -2 * k * x.sign() * (x.abs().mul_(k).add_(1)).pow_(-3),
     ),
     "atan": _Shape(
         2.0,
         lambda x, k: torch.atan(math.pi / 2 * k * x) / math.pi + 0.5,
         lambda x, k: (k / 2) * ((math.pi / 2 * k * x).square_().add_(1)).reciprocal_(),
+        _atan_curvature,
     ),
-    "sigmoid": _Shape(25.0, lambda x, k: torch.sigmoid(k * x), _sigmoid_derivative),
-    "straight_through": _Shape(1.0, lambda x, k: k * x, lambda x, k: torch.full_like(x, k)),
+    "sigmoid": _Shape(25.0, lambda x, k: torch.sigmoid(k * x), _sigmoid_derivative, _sigmoid_curvature),
+    "straight_through": _Shape(
+        1.0, lambda x, k: k * x, lambda x, k: torch.full_like(x, k), lambda x, k: torch.zeros_like(x)
+    ),
 }
 
 
@@ -91,6 +106,10 @@ class Surrogate:
     def derivative(self, x: Tensor) -> Tensor:
         """Surrogate derivative at ``x``, elementwise, same shape."""
         return _SHAPES[self.name].derivative(x, self.k)
+
+    def curvature(self, x: Tensor) -> Tensor:
+        """Derivative of :meth:`derivative`, which gradients of gradients need; same shape."""
+        return _SHAPES[self.name].curvature(x, self.k)
 
     def primitive(self, x: Tensor) -> Tensor:
         """The smooth function whose derivative this is, up to a constant."""

@@ -7,7 +7,7 @@ from torch import nn
 from synrl_ray.meta.config import Maml
 from synrl_ray.meta.losses import CrossEntropy
 from synrl_ray.meta.maml import MAML
-from synrl_ray.meta.networks import SpikingConv4, SpikingRegressor, conv4, mlp
+from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
 from synrl_ray.meta.sinusoids import Sinusoids
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.snn import Surrogate
@@ -29,9 +29,9 @@ def build(kind):
     elif kind == "conv4":
         net = conv4((1, 18, 16), ways=3, channels=4)
     elif kind == "spiking_mlp":
-        net = SpikingRegressor(hidden_sizes=(8, 6), steps_per_sample=4, surrogate=Surrogate("atan"))
+        net = spiking_mlp(hidden_sizes=(8, 6), num_steps=4, surrogate=Surrogate("atan"))
     else:
-        net = SpikingConv4((1, 18, 16), ways=3, channels=3, num_steps=2)
+        net = spiking_conv4((1, 18, 16), ways=3, channels=3, num_steps=2)
     net = net.double()
     with torch.no_grad():
         for p in net.parameters():  # so that batch norm has gains of both signs and biases that count

@@ -11,7 +11,7 @@ from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.meta import engine_vmap
 from synrl_ray.meta.config import Maml
 from synrl_ray.meta.maml import MAML
-from synrl_ray.meta.networks import SpikingConv4, conv4
+from synrl_ray.meta.networks import conv4, spiking_conv4
 from synrl_ray.snn import SnnTorchLayer, SpikingMLP
 
 
@@ -120,8 +120,8 @@ def test_what_cannot_be_compiled_runs_as_it_is(small, monkeypatch, caplog, meta_
 
 
 def test_images_too_small_for_four_halvings():
-    for build in (conv4, SpikingConv4):
+    for build in (conv4, spiking_conv4):
         with pytest.raises(ValueError, match="leave nothing of a 15 x 28 image"):
             build((1, 15, 28))
     with pytest.raises(ValueError, match="num_steps must be at least 1"):
-        SpikingConv4(num_steps=0)
+        spiking_conv4(num_steps=0)

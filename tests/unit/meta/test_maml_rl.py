@@ -10,7 +10,7 @@ from synrl_ray.meta.config import MamlRl
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.gridworlds import GridworldTasks
 from synrl_ray.meta.maml_rl import MAMLRL
-from synrl_ray.meta.networks import SpikingRegressor, mlp
+from synrl_ray.meta.networks import mlp, spiking_mlp
 
 TASKS = PlayedGridworlds(
     GridworldTasks(rows=3, columns=3, horizon=6, rewards=GridworldRewards(shaping_scale=3.0, shaping_discount=0.9))
@@ -25,7 +25,7 @@ def make(kind="rectified", **settings):
     elif kind == "tanh":  # goes through vmap
         model = nn.Sequential(nn.Linear(9, 5), nn.Tanh(), nn.Linear(5, 4))
     else:
-        model = SpikingRegressor(9, (5,), 4, steps_per_sample=3)
+        model = spiking_mlp(9, (5,), 4, num_steps=3)
     config = MamlRl(**{"inner_steps": 2, "episodes": 6, "inner_lr": 2.0, **settings})
     return MAMLRL(model.double(), config, discount=0.9)
 

@@ -8,9 +8,10 @@ from synrl_ray.meta.config import Maml
 from synrl_ray.meta.learn2learn_loader import load_maml
 from synrl_ray.meta.losses import SquaredError
 from synrl_ray.meta.maml import MAML
-from synrl_ray.meta.networks import mlp
+from synrl_ray.meta.networks import mlp, spiking_mlp
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork
+from synrl_ray.snn import LIF
 
 
 @pytest.mark.parametrize(
@@ -32,8 +33,7 @@ def test_engines_agree(model_and_batch, settings, meta_gradients, assert_same):
 
 def test_written_out_gradients_equal_those_of_vmap(model_and_batch, meta_gradients, assert_same):
     model, batch = model_and_batch
-    if BatchedNetwork.of(model) is None:
-        pytest.skip("this network goes through vmap anyway")
+    assert BatchedNetwork.of(model) is not None
 
     def without_fast_path(maml):
         maml._engine.network = VmappedNetwork(model)
@@ -42,10 +42,11 @@ def test_written_out_gradients_equal_those_of_vmap(model_and_batch, meta_gradien
     assert_same(found, meta_gradients(model, batch, inner_steps=2, prepare=without_fast_path), 1e-10)
 
 
-def test_rectified_networks_take_the_written_out_path(model_and_batch):
-    model, _ = model_and_batch
-    is_spiking = "Spiking" in type(model).__name__
-    assert (BatchedNetwork.of(model) is None) == is_spiking
+def test_neurons_with_other_equations_go_through_vmap():
+    for settings in ({"reset": "zero"}, {"learn_beta": True}, {"graded": True}):
+        model = spiking_mlp()
+        model[1].neuron = LIF(kernel="functional", hold=8, **settings)
+        assert BatchedNetwork.of(model) is None
 
 
 def test_linear_layers_take_samples_of_any_rank(meta_gradients, assert_same):

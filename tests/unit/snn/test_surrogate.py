@@ -42,3 +42,12 @@ def test_bad_input():
     for slope in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="slope must be positive"):
             Surrogate("atan", slope)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_curvature_is_the_derivative_of_the_derivative(name):
+    surrogate = Surrogate(name, slope=3.0)
+    x = torch.linspace(-1.0, 1.0, 40, dtype=torch.float64)  # without 0, where fast_sigmoid has a kink
+    h = 1e-6
+    expected = (surrogate.derivative(x + h) - surrogate.derivative(x - h)) / (2 * h)
+    torch.testing.assert_close(surrogate.curvature(x), expected, rtol=1e-6, atol=1e-8)
