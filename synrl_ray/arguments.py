@@ -24,6 +24,7 @@ def _integer(kind: Any, tokens: Sequence[Token]) -> int:
     return int(tokens[0].value)
 
 
+_LEARNED_TOGETHER = ("ppo", "a2c", "reinforce")
 Integer = Annotated[int, Parameter(converter=_integer)]
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
 
@@ -43,6 +44,7 @@ def run_specs(
     stop_steps: int | None,
     settings: Sequence[str] | None,
     config: Path | None = None,
+    num_learners: int = 0,
 ) -> list[RunSpec]:
     """The runs that the options of a command describe: one, or one for each of several seeds.
 
@@ -63,7 +65,8 @@ def run_specs(
         raise UserError("no experiment is named", "`synrl list` shows all; or --resume RUN_DIR")
     if seed is not None and seeds is not None:
         raise UserError("--seed and --seeds exclude each other", "--seeds N trains the seeds 0 to N-1")
-    for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), ("--num-workers", num_workers, 0)):
+    scale = (("--num-workers", num_workers, 0), ("--num-learners", num_learners, 0))
+    for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), *scale):
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
     experiment = apply_overrides(get_experiment(name), settings or [], read_settings(config) if config else None)
@@ -74,8 +77,10 @@ def run_specs(
             raise UserError(f"{name} does not count environment steps", remedy)
         experiment = apply_overrides(experiment, [f"stopping.env_steps={stop_steps}"])
     kind = kind_of_policy(experiment, policy)
+    if num_learners and getattr(experiment.algorithm, "name", None) not in _LEARNED_TOGETHER:
+        raise UserError(f"--num-learners means nothing for {name}", "it is for PPO, A2C and REINFORCE: leave it out")
     return [
-        RunSpec(experiment=experiment, policy=kind, seed=s, num_workers=num_workers)
+        RunSpec(experiment=experiment, policy=kind, seed=s, num_workers=num_workers, num_learners=num_learners)
         for s in (range(seeds) if seeds is not None else [seed or 0])
     ]
 

@@ -64,6 +64,7 @@ def train(
     seed: Integer | None = None,
     seeds: Integer | None = None,
     num_workers: Integer | None = None,
+    num_learners: Integer | None = None,
     stop_steps: Integer | None = None,
     settings: Settings = None,
     config: Path | None = None,
@@ -81,6 +82,8 @@ def train(
         seed: seed of the run (0 where neither --seed nor --seeds is given).
         seeds: train this many seeds, 0 to N-1, as many at a time as there are CPUs, and summarise them.
         num_workers: env runners in processes of their own; 0, the default, samples in the trainer's.
+        num_learners: learners in processes of their own, which share each minibatch; 0, the default, learns in the
+            trainer's. For PPO, A2C and REINFORCE.
         stop_steps: environment steps after which training ends. With --resume, schedules keep the end that they were
             made for.
         settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
@@ -102,6 +105,7 @@ def train(
             "--run-dir": run_dir,
             "--policy": policy,
             "--num-workers": num_workers,
+            "--num-learners": num_learners,
         }
         given = [name for name, value in fixed.items() if value is not None]
         if given:
@@ -115,6 +119,7 @@ def train(
             seed=seed,
             seeds=seeds,
             num_workers=num_workers or 0,
+            num_learners=num_learners or 0,
             stop_steps=stop_steps,
             settings=settings,
             config=config,

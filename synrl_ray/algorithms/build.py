@@ -16,7 +16,9 @@ from synrl_ray.sampling.vector import PREPROCESSING
 _STEPS_PER_ROW = 2000
 
 
-def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, num_workers: int) -> AlgorithmConfig:
+def algorithm_config(
+    experiment: Experiment, policy: PolicyKind, *, seed: int, num_workers: int, num_learners: int = 0
+) -> AlgorithmConfig:
     """The configuration of one run.
 
     Args:
@@ -25,9 +27,10 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
         seed: of networks, environments and action sampling.
         num_workers: env runners in processes of their own; 0 samples in the driver. The environments are divided
             among them: scale does not change the hyperparameters.
+        num_learners: learners in processes of their own, which share each minibatch; 0 learns in the driver.
 
     Raises:
-        ValueError: if the train batch does not divide into fragments.
+        ValueError: if the train batch does not divide into fragments, or among the learners.
     """
     environment, settings, network = experiment.environment, experiment.algorithm, experiment.policy(policy)
     if isinstance(settings, DQN):
@@ -41,14 +44,14 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
         )
         config.environment(environment.id, env_config={**environment.kwargs, **prepared})
     config.env_runners(num_env_runners=num_workers, num_envs_per_env_runner=environment.num_envs // max(1, num_workers))
-    config.learners(num_learners=0)
+    config.learners(num_learners=num_learners, num_cpus_per_learner=1)
     horizon = experiment.stopping.schedule_steps or experiment.stopping.env_steps
     decayed = [[0, settings.lr], [horizon, 0.0]]
     config.training(
         lr=decayed if settings.lr_decay else settings.lr,
         gamma=settings.gamma,
         grad_clip=settings.grad_clip,
-        train_batch_size_per_learner=_train_batch_size(experiment, policy),
+        train_batch_size_per_learner=_share(_train_batch_size(experiment, policy), num_learners),
         minibatch_size=settings.minibatch_size if isinstance(settings, PPO) else None,
     )
     module = QModule if isinstance(settings, DQN) else ActorCriticModule
@@ -59,6 +62,13 @@ def algorithm_config(experiment: Experiment, policy: PolicyKind, *, seed: int, n
     # An error in an env runner is the user's to see, not RLlib's to retry without end; Faults tells it from a death.
     config.fault_tolerance(restart_failed_env_runners=not isinstance(settings, DQN))
     return config
+
+
+def _share(train_batch_size: int, num_learners: int) -> int:
+    share, rest = divmod(train_batch_size, max(1, num_learners))
+    if rest:
+        raise ValueError(f"a batch of {train_batch_size} steps cannot be shared by {num_learners} learners")
+    return share
 
 
 def _own_settings(settings: PPO | A2C | Reinforce) -> RolloutConfig:

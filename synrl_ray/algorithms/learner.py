@@ -17,7 +17,7 @@ from torch import Tensor
 from synrl_ray.algorithms.fused_loss import fits, fused_ppo_loss
 from synrl_ray.algorithms.losses import Terms, policy_gradient_loss, ppo_loss
 from synrl_ray.algorithms.rmsprop import RMSpropTF
-from synrl_ray.algorithms.train_batch import Batch, minibatches
+from synrl_ray.algorithms.train_batch import Batch, minibatches, num_minibatches, num_valid
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.sampling.distributions import logp_and_entropy
 
@@ -35,6 +35,11 @@ class RolloutLearner(TorchLearner):
     def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
         """The loss from distribution inputs, actions, ``values`` and the batch's columns, of M steps."""
 
+    def build(self) -> None:
+        """Build the module and its optimizer, for one thread: small networks lose by more."""
+        torch.set_num_threads(1)
+        super().build()
+
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """RMSprop or Adam, as the configuration says."""
         parameters = [p for p in self.get_parameters(self._module[module_id]) if p.requires_grad]
@@ -47,17 +52,26 @@ class RolloutLearner(TorchLearner):
         )
 
     def _create_iterator_if_necessary(
-        self, *, training_data: Any, num_epochs: int = 1, minibatch_size: int | None = None, **kwargs: Any
+        self,
+        *,
+        training_data: Any,
+        num_epochs: int = 1,
+        minibatch_size: int | None = None,
+        num_total_minibatches: int = 0,
+        **kwargs: Any,
     ) -> Iterator[MultiAgentBatch]:
         # The whole batch at once: RLlib's bookkeeping for each item costs as much as a small network's step.
         batch = dict(training_data.batch.policy_batches[DEFAULT_MODULE_ID])
-        self._minibatches = minibatches(batch, num_epochs, minibatch_size)
+        parts = num_total_minibatches or num_minibatches(batch, minibatch_size)
+        self._minibatches = minibatches(batch, num_epochs, parts)
         yield training_data.batch
 
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
         module = self.module[DEFAULT_MODULE_ID]
         (optimizer,) = self._named_optimizers.values()
         for minibatch in self._minibatches:
+            if not self.distributed and not num_valid(minibatch):
+                continue
             outputs = module.forward_train(minibatch)
             loss = self.compute_loss_for_module(
                 module_id=DEFAULT_MODULE_ID, config=self.config, batch=minibatch, fwd_out=outputs
@@ -68,7 +82,7 @@ class RolloutLearner(TorchLearner):
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
     ) -> Tensor:
-        """The algorithm's loss over the valid steps, checked."""
+        """The algorithm's loss over the valid steps, checked; of several learners, each one's part of it."""
         columns: dict[str, Any] = {
             "inputs": fwd_out[Columns.ACTION_DIST_INPUTS],
             "actions": batch[Columns.ACTIONS],
@@ -79,9 +93,17 @@ class RolloutLearner(TorchLearner):
         }
         if Columns.LOSS_MASK in batch:
             columns = {name: column[batch[Columns.LOSS_MASK]] for name, column in columns.items()}
-        self._terms = self.loss(config, self.module[module_id].unwrapped().action_space, **columns)
-        total = self._terms.total
-        if not torch.isfinite(total):
+        number = num_valid(batch)
+        if number:
+            self._terms = self.loss(config, self.module[module_id].unwrapped().action_space, **columns)
+            total = self._terms.total
+        else:  # another learner has the valid steps, and waits for this one's gradient
+            total = sum(values.sum() for values in (columns["inputs"], columns["values"])) * 0.0
+        is_finite = bool(torch.isfinite(total))
+        if self.distributed:
+            weight, is_finite = weight_among_learners(number, is_finite)
+            total = total * weight
+        if not is_finite:
             name = first_not_finite({"batch": batch, "network output": fwd_out}) or "the total loss"
             raise NonFiniteError(name, f"module {module_id!r}")
         return total
@@ -119,6 +141,14 @@ class PolicyGradientLearner(RolloutLearner):
         logp, entropy = logp_and_entropy(action_space, inputs, actions)
         coefficients = {"value_coeff": config.vf_loss_coeff, "entropy_coeff": config.entropy_coeff}
         return policy_gradient_loss(logp=logp, entropy=entropy, **columns, **coefficients)
+
+
+def weight_among_learners(number: int, is_finite: bool) -> tuple[float, bool]:
+    """What this learner's mean over so many steps counts in the mean of all learners, which their gradients are
+    averaged to, and whether the loss of every learner is finite: if not, all stop, and none waits for another."""
+    every = torch.tensor([float(number), float(not is_finite)], dtype=torch.float64)
+    torch.distributed.all_reduce(every)
+    return number * torch.distributed.get_world_size() / float(every[0]), not every[1]
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer, grad_clip: float | None) -> None:

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
@@ -23,7 +25,8 @@ from ray.rllib.utils.metrics import (
 
 from synrl_ray.algorithms.batched import BatchedAlgorithm
 from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
-from synrl_ray.algorithms.train_batch import train_batch
+from synrl_ray.algorithms.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
+from synrl_ray.errors import worker_died
 from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.sampling.batched import BatchedEnvRunner
 from synrl_ray.sampling.metrics import SECONDS
@@ -149,6 +152,28 @@ class RolloutAlgorithm(BatchedAlgorithm):
             lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().network.measure(seen)
         )
 
+    def _learn(self, batch: Batch) -> list[Any]:
+        """Pass over the batch, in this process or in those of the learners.
+
+        Raises:
+            UserError: if a learner died.
+        """
+        config, number = self.config, self.config.num_learners
+        parts = [MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(s)}, num_valid(s)) for s in shares(batch, number or 1)]
+        try:
+            learned = self.learner_group.update(
+                training_data=TrainingData(batches=parts) if number else TrainingData(batch=parts[0]),
+                timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps()},
+                num_epochs=config.num_epochs,
+                # As many for each learner, or one would wait for the others.
+                num_total_minibatches=num_minibatches(batch, config.minibatch_size),
+            )
+        except (RayError, RuntimeError) as error:
+            if number and self.learner_group._worker_manager.num_healthy_actors() < number:
+                raise worker_died() from error
+            raise
+        return list(learned)
+
     def training_step(self) -> None:
         """Sample, learn, synchronise."""
         config = self.config
@@ -165,15 +190,7 @@ class RolloutAlgorithm(BatchedAlgorithm):
                 use_baseline=config.use_baseline,
                 reward_scale=config.reward_scale * scale,
             )
-            learned = self.learner_group.update(
-                batch=MultiAgentBatch(
-                    {DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=sum(rollout.num_steps for rollout in rollouts)
-                ),
-                timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps()},
-                num_epochs=config.num_epochs,
-                minibatch_size=config.minibatch_size,
-            )
-            self.metrics.aggregate(learned, key=LEARNER_RESULTS)
+            self.metrics.aggregate(self._learn(batch), key=LEARNER_RESULTS)
         self._measure_observations(rollouts)
         self.metrics.log_value((SECONDS, "learner"), time.perf_counter() - began, reduce="sum")
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):

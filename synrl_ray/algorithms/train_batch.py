@@ -78,23 +78,42 @@ def train_batch(
     return batch
 
 
-def minibatches(batch: Batch, num_epochs: int, minibatch_size: int | None) -> Iterator[Batch]:
-    """Pass over every row exactly once in each epoch, in a new order.
+def num_minibatches(batch: Batch, minibatch_size: int | None) -> int:
+    """Parts of each pass.
 
     Args:
         batch: of :func:`train_batch`.
-        num_epochs: passes.
         minibatch_size: steps of a part, as many whole sequences as come near to it; ``None`` for the whole batch. Parts
-            are of equal size: a small rest would get a whole step of its own. Parts without a valid step are left out.
+            are of equal size: a small rest would get a whole step of its own.
     """
     rows, steps_each = num_rows(batch), batch[Columns.ADVANTAGES][0].numel()
     size = rows if minibatch_size is None else max(1, minibatch_size // steps_each)
-    parts = max(1, round(rows / size))
+    return max(1, round(rows / size))
+
+
+def minibatches(batch: Batch, num_epochs: int, parts: int) -> Iterator[Batch]:
+    """Pass over every row exactly once in each epoch, in a new order.
+
+    Args:
+        batch: of :func:`train_batch`, or a share of it.
+        num_epochs: passes.
+        parts: of each pass, see :func:`num_minibatches`.
+    """
     for _ in range(num_epochs):
-        order = torch.randperm(rows) if parts > 1 else None
-        for part in _split(batch, order, parts):
-            if Columns.LOSS_MASK not in part or part[Columns.LOSS_MASK].any():
-                yield part
+        order = torch.randperm(num_rows(batch)) if parts > 1 else None
+        yield from _split(batch, order, parts)
+
+
+def shares(batch: Batch, number: int) -> list[Batch]:
+    """The batch in parts of nearly equal size, one for each learner."""
+    return _split(batch, None, number)
+
+
+def num_valid(batch: Batch) -> int:
+    """Steps that count for the loss."""
+    if Columns.LOSS_MASK in batch:
+        return int(batch[Columns.LOSS_MASK].sum())
+    return num_rows(batch)
 
 
 def num_rows(batch: Batch) -> int:

@@ -138,4 +138,5 @@ def control_experiment(spec: RunSpec) -> Experiment:
 def _build(spec: RunSpec) -> Any:
     from synrl_ray.algorithms.build import algorithm_config
 
-    return build(algorithm_config(control_experiment(spec), spec.policy, seed=spec.seed, num_workers=spec.num_workers))
+    scale = {"num_workers": spec.num_workers, "num_learners": spec.num_learners}
+    return build(algorithm_config(control_experiment(spec), spec.policy, seed=spec.seed, **scale))

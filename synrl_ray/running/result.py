@@ -59,6 +59,7 @@ def finish_run(folder: RunFolder, spec: RunSpec, policy: Policy, position: Posit
         **judgement_of(outcome, experiment.environment),
         "energy": decision_energy(policy, recorder.observations, recorder.states) if recorder.count else None,
         "num_workers": spec.num_workers,
+        "num_learners": spec.num_learners,
         "versions": versions(),
     }
     folder.write_result(result)  # before the drawing, which shows it

@@ -49,7 +49,7 @@ def train_seeds(
         elif not trust:
             require_own(RunFolder(path), spec)
     task_kind(specs[0]).check(specs[0])
-    with ray_session(address, num_workers=specs[0].num_workers, trainer_too=several):
+    with ray_session(address, num_workers=specs[0].num_processes, trainer_too=several):
         folders = [
             RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec)
             for path, spec in zip(paths, specs, strict=True)
@@ -92,7 +92,7 @@ def resume_run(
         spec = moved
     if result is None:
         task_kind(spec).check(spec)
-        with ray_session(address, num_workers=spec.num_workers):
+        with ray_session(address, num_workers=spec.num_processes):
             result = _train_here(folder, spec, watch)
     return Outcome(result=result, folder=path, runs=(path,))
 
@@ -127,7 +127,7 @@ def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watc
     import ray
     from ray.util.queue import Empty, Queue
 
-    cpus_each = 1 + specs[0].num_workers
+    cpus_each = 1 + specs[0].num_processes
     at_a_time = max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_each)
     mailbox = Queue(actor_options={"num_cpus": 0})
     task = ray.remote(num_cpus=1, max_retries=0)(_train_remotely)

@@ -19,6 +19,14 @@ class RunSpec:
     policy: PolicyKind
     seed: int
     num_workers: int
+    """Env runners in processes of their own."""
+    num_learners: int = 0
+    """Learners in processes of their own."""
+
+    @property
+    def num_processes(self) -> int:
+        """Processes beside the trainer's; each takes a CPU."""
+        return self.num_workers + self.num_learners
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -27,6 +35,7 @@ class RunSpec:
             "policy": self.policy,
             "seed": self.seed,
             "num_workers": self.num_workers,
+            "num_learners": self.num_learners,
             "experiment": experiment_to_json(self.experiment),
         }
 
@@ -47,4 +56,5 @@ class RunSpec:
             policy=policy,
             seed=int(data["seed"]),
             num_workers=int(data["num_workers"]),
+            num_learners=int(data.get("num_learners", 0)),
         )

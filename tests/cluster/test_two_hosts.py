@@ -45,6 +45,7 @@ class Cluster:
             "HOME": str(home),
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "RAY_AUTH_MODE": "token",
+            "RAY_UP_enable_autoscaler_v2": "0",
         }
 
     def write_file(self) -> None:
@@ -77,7 +78,7 @@ class Cluster:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             status = self.run("ray", "exec", str(self.file), "ray status")
-            if len(re.findall(r"^ 1 node_|^ 1 local\.cluster\.node", status, re.MULTILINE)) >= number:
+            if sum(map(int, re.findall(r"^ (\d+) (?:node_|local\.cluster\.node)", status, re.MULTILINE))) >= number:
                 return
             time.sleep(3)
         log = self.run("ray", "exec", str(self.file), "tail -n 60 /tmp/ray/session_latest/logs/monitor*")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from ray.rllib.core.columns import Columns
 
-from synrl_ray.algorithms.train_batch import minibatches, num_rows, train_batch
+from synrl_ray.algorithms.train_batch import minibatches, num_minibatches, num_rows, num_valid, shares, train_batch
 from synrl_ray.rl_modules.actor_critic import EPISODE_STARTS, STATE
 from synrl_ray.sampling.rollout import Rollout, advantages
 
@@ -154,7 +154,7 @@ def test_integers_stay_integers():
 
 def test_minibatches_take_whole_rows_of_every_column_and_of_the_states():
     batch = batch_of(CARRIED)
-    parts = list(minibatches(batch, 1, 2 * LENGTH))
+    parts = list(minibatches(batch, 1, num_minibatches(batch, 2 * LENGTH)))
     assert [num_rows(part) for part in parts] == [2] * (num_rows(batch) // 2)
     place = {int(row[0]): i for i, row in enumerate(batch[Columns.ACTIONS])}  # numbered by where they come from
     chosen = [[place[int(step[0])] for step in part[Columns.ACTIONS]] for part in parts]
@@ -166,9 +166,19 @@ def test_minibatches_take_whole_rows_of_every_column_and_of_the_states():
         assert torch.equal(part[Columns.STATE_IN][STATE], batch[Columns.STATE_IN][STATE][rows])
 
 
-def test_parts_without_a_valid_step_are_left_out():
+def test_valid_steps_are_those_of_the_mask_or_all():
     batch = batch_of(CARRIED)
     batch[Columns.LOSS_MASK][:] = False
     batch[Columns.LOSS_MASK][1, 0] = True
-    (part,) = minibatches(batch, 1, LENGTH)
-    assert torch.equal(part[Columns.ACTIONS], batch[Columns.ACTIONS][1:2])
+    assert num_valid(batch) == 1
+    del batch[Columns.LOSS_MASK]
+    assert num_valid(batch) == num_rows(batch)
+
+
+def test_shares_for_learners_hold_every_row_once_in_parts_that_differ_by_one_at_most():
+    batch = batch_of(CARRIED)
+    parts = shares(batch, 3)
+    sizes = [num_rows(part) for part in parts]
+    assert sum(sizes) == num_rows(batch)
+    assert max(sizes) - min(sizes) <= 1
+    assert torch.equal(torch.cat([part[Columns.ACTIONS] for part in parts]), batch[Columns.ACTIONS])
