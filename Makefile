@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test test-slow test-cluster lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-faults requirements clean
+.PHONY: help setup run test test-slow test-cluster lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-faults bench-scaling requirements clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -84,6 +84,7 @@ bench-car-racing: $(STAMP)  ## Frames per second of CarRacing alone
 
 bench-equality: $(STAMP)  ## Whether PPO on batched rollouts learns what stock RLlib's learns
 	$(PY) benchmarks/learning_equality.py
+
 bench-plasticity: $(STAMP)  ## Synapse updates per second against BindsNET (peers extra), Taxi against a plain loop
 	$(PY) benchmarks/plasticity.py
 	$(PY) benchmarks/tabular.py
@@ -94,6 +95,10 @@ bench-ablations: $(STAMP)  ## What each part of the local learners is worth (hal
 
 bench-faults: $(STAMP)  ## What is lost when something dies, and how soon a run goes on
 	$(PY) benchmarks/faults.py
+
+bench-scaling: $(STAMP)  ## Throughput with 0, 1 and 2 env runners, and the driver's share on a simulated cluster
+	$(PY) benchmarks/scaling.py
+	$(PY) benchmarks/scaling.py --env breakout cartpole --simulated 1 2 4 8
 
 bench-maml: $(STAMP)  ## Meta-iterations per second against learn2learn (and torchopt, where installed)
 	$(PY) benchmarks/maml.py

@@ -2,13 +2,15 @@
 
 Run (``make bench-scaling``):
     python benchmarks/scaling.py                                      # 0, 1 and 2 env runners of each experiment
-    python benchmarks/scaling.py --env breakout --workers 0 1 2 4
+    python benchmarks/scaling.py --env breakout --workers 0 1 2 4 --grow --learners 2
     python benchmarks/scaling.py --simulated 1 2 4 8                  # a simulated cluster, an env runner on each node
 
 The experiments' spiking policies. Sampling and learning take turns, so with W env runners a step takes
 ``1 / (W r) + d`` seconds: r is the rate of one env runner, d what the driver does for each step: collecting,
 advantages, learning, sending the weights back. ``efficiency`` is the rate over that of one env runner, divided by W;
 ``of sampling`` is the same without d. Rates are medians over the rounds; the configurations run in turn within each.
+The environments of the experiment are divided among the env runners; with ``--grow`` each has as many, and the batch
+grows. With ``--learners`` so many processes learn, where there is more than one env runner.
 
 ``--simulated`` adds nodes of one CPU each to a Ray cluster on this machine, places an env runner on each, and gives
 every env runner the work that one has in the experiment, so the batch grows with them. The machine's cores are shared,
@@ -69,8 +71,9 @@ class Cost:
 class Running:
     """A training whose driver is watched."""
 
-    def __init__(self, experiment: Experiment, workers: int) -> None:
-        self.algorithm: Any = algorithm_config(experiment, "spiking", seed=0, num_workers=workers).build_algo()
+    def __init__(self, experiment: Experiment, workers: int, learners: int = 0) -> None:
+        scale = {"num_workers": workers, "num_learners": learners}
+        self.algorithm: Any = algorithm_config(experiment, "spiking", seed=0, **scale).build_algo()
         self.workers, self.steps = workers, 0
         self.cost = Cost()
         self.algorithm._sample = self._watch(self.algorithm._sample, sampling=True)
@@ -130,12 +133,14 @@ def measure(running: list[Running], rounds: int) -> list[Cost]:
     return [Cost(*(statistics.median(values) for values in zip(*map(astuple, own), strict=True))) for own in costs]
 
 
-def scale(name: str, workers: list[int], rounds: int) -> None:
+def scale(name: str, workers: list[int], learners: int, grow: bool, rounds: int) -> None:
     """Real env runners on this machine."""
     experiment = get_experiment(EXPERIMENTS[name])
     assert isinstance(experiment, Experiment)
-    with _ray(num_cpus=1 + sum(workers)):
-        running = [Running(experiment, number) for number in workers]
+    with _ray(num_cpus=1 + sum(workers) + learners * len(workers)):
+        running = [
+            Running(_grown(experiment, max(1, n)) if grow else experiment, n, learners if n > 1 else 0) for n in workers
+        ]
         costs = measure(running, rounds)
         for training in running:
             training.close()
@@ -254,13 +259,15 @@ def main() -> None:
     parser.add_argument(
         "--simulated", type=int, nargs="+", metavar="NODES", help="a simulated cluster of so many nodes"
     )
+    parser.add_argument("--grow", action="store_true", help="each env runner has the experiment's environments")
+    parser.add_argument("--learners", type=int, default=0, help="processes that learn, with several env runners")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     for name in options.env:
         if options.simulated:
             simulate(name, options.simulated, options.rounds)
         else:
-            scale(name, options.workers, options.rounds)
+            scale(name, options.workers, options.learners, options.grow, options.rounds)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
     from synrl_ray.policies.policy import Policy
 
 
@@ -60,6 +62,8 @@ class ControlTask(RLlibTask):
                 f"minibatch_size {settings.minibatch_size} is larger than train_batch_size {settings.train_batch_size}",
                 "make it smaller",
             )
+        if spec.num_learners:
+            _check_batch(spec)
 
     @staticmethod
     def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
@@ -135,8 +139,19 @@ def control_experiment(spec: RunSpec) -> Experiment:
     return cast(Experiment, spec.experiment)
 
 
+def _check_batch(spec: RunSpec) -> None:
+    try:
+        _config(spec)
+    except ValueError as error:
+        raise UserError(str(error), "choose another --num-learners or batch size") from None
+
+
 def _build(spec: RunSpec) -> Any:
+    return build(_config(spec))
+
+
+def _config(spec: RunSpec) -> AlgorithmConfig:
     from synrl_ray.algorithms.build import algorithm_config
 
     scale = {"num_workers": spec.num_workers, "num_learners": spec.num_learners}
-    return build(algorithm_config(control_experiment(spec), spec.policy, seed=spec.seed, **scale))
+    return algorithm_config(control_experiment(spec), spec.policy, seed=spec.seed, **scale)

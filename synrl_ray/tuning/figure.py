@@ -89,8 +89,14 @@ def _draw_setting(axes: Axes, study: Study, trials: Sequence[Trial], best: Trial
         axes.set_xticks(range(len(options)), [textwrap.shorten(option, 14, placeholder="…") for option in options])
         axes.set_xlim(-0.5, len(options) - 0.5)
     elif isinstance(bounds, LogUniform):
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
         axes.set_xscale("log")
         axes.set_xlim(bounds.low / 1.15, bounds.high * 1.15)
+        # A narrow panel: marks at 1 and 3 of each decade, and none between that would carry numbers of their own.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(path)
     _tidy(axes)
 

@@ -139,6 +139,7 @@ def _quiet() -> None:
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its header ignores verbose=0
     for name in ("ray.tune", "ray.train"):  # what fails is said once, by the recorder
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
