@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,6 +34,34 @@ Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=
 def located(path: Path) -> Path:
     """A relative path counts from ``SYNRL_RUN_ROOT`` inside a job, whose working directory Ray deletes."""
     return Path(os.environ.get("SYNRL_RUN_ROOT", ".")).expanduser() / path
+
+
+def fetched(url: str, run_dir: Path | None) -> Path:
+    """The folder that a run's copy is fetched into, ``runs/EXPERIMENT/POLICY-seedN`` where none is named.
+
+    Raises:
+        UserError: if something is there already.
+    """
+    from synrl_ray.running.run_folder import RunFolder
+    from synrl_ray.running.storage import Storage
+
+    path = located(run_dir or Path("runs", *url.rstrip("/").split("/")[-2:]))
+    RunFolder.require_free(path)
+    Storage(url).pull(path)
+    return path
+
+
+@contextmanager
+def policy_folder(place: str) -> Iterator[Path]:
+    """A folder with a policy: a path, or what of a copy is needed to judge it, fetched for the block."""
+    from synrl_ray.running.storage import Storage, is_url
+
+    if not is_url(place):
+        yield located(Path(place))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        Storage(place).pull(Path(folder), policy_only=True)
+        yield Path(folder)
 
 
 def run_specs(

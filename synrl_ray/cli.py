@@ -13,7 +13,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from synrl_ray import __version__
-from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, located, run_specs
+from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, fetched, located, policy_folder, run_specs
 from synrl_ray.errors import UserError
 from synrl_ray.running.ray_session import limit_threads
 from synrl_ray.tune_cli import tune
@@ -69,8 +69,9 @@ def train(
     settings: Settings = None,
     config: Path | None = None,
     run_dir: Path | None = None,
+    storage: str | None = None,
     address: str | None = None,
-    resume: Path | None = None,
+    resume: str | None = None,
     trust: bool = False,
     as_json: Json = False,
 ) -> None:
@@ -89,20 +90,24 @@ def train(
         settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
         config: a JSON file of such settings, such as the best.json of `synrl tune`; --set comes after it.
         run_dir: the run's folder; runs/EXPERIMENT/POLICY-seedN where not given. With --seeds, the folder of the runs.
+        storage: where to copy each run at every checkpoint: a folder, or an fsspec URL such as s3://bucket/runs.
         address: host:port of a Ray cluster; without it a local Ray is started.
-        resume: go on with the run in this folder instead of starting one.
+        resume: go on with the run in this folder instead of starting one. The copy at a URL is fetched into --run-dir
+            first.
         trust: load a checkpoint that you did not make on this machine. RLlib's are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
     from synrl_ray.running.display import watch_runs
     from synrl_ray.running.seeds import resume_run, train_seeds
+    from synrl_ray.running.storage import is_url
 
     if resume is not None:
         fixed: dict[str, Any] = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds}
         fixed |= {
             "--set": settings,
             "--config": config,
-            "--run-dir": run_dir,
+            "--storage": storage,
+            "--run-dir": None if is_url(resume) else run_dir,
             "--policy": policy,
             "--num-workers": num_workers,
             "--num-learners": num_learners,
@@ -111,7 +116,8 @@ def train(
         if given:
             raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
         with watch_runs(quiet=as_json) as watch:
-            outcome = resume_run(located(resume), stop_steps=stop_steps, address=address, watch=watch, trust=trust)
+            folder = fetched(resume, run_dir) if is_url(resume) else located(Path(resume))
+            outcome = resume_run(folder, stop_steps=stop_steps, address=address, watch=watch, trust=trust)
     else:
         specs = run_specs(
             experiment,
@@ -125,7 +131,18 @@ def train(
             config=config,
         )
         with watch_runs(quiet=as_json) as watch:
-            outcome = train_seeds(specs, _folders(specs, run_dir, seeds), address=address, watch=watch, trust=trust)
+            outcome = train_seeds(
+                specs,
+                _folders(specs, run_dir, seeds),
+                address=address,
+                watch=watch,
+                trust=trust,
+                storage=None
+                if storage is None
+                else storage
+                if is_url(storage)
+                else str(located(Path(storage)).absolute()),
+            )
     if as_json:
         print(json.dumps(outcome.result, indent=2))
     else:
@@ -136,7 +153,7 @@ def train(
 
 @app.command
 def evaluate(
-    run_dir: Path,
+    run_dir: str,
     /,
     *,
     episodes: Integer | None = None,
@@ -148,7 +165,7 @@ def evaluate(
     """Evaluate a run's policy greedily, on seeds that training never uses. Ray is not needed.
 
     Args:
-        run_dir: a run's folder, or one under experiments/results.
+        run_dir: a run's folder, one under experiments/results, or the URL of a copy.
         episodes: how many (default: the experiment's protocol).
         seed: seed of the first episode's environment (default: the experiment's protocol, as in result.json).
         video: write one episode to this .mp4 or .gif file.
@@ -159,7 +176,8 @@ def evaluate(
     from synrl_ray.running.report import print_evaluation
 
     film = video and located(video)
-    result = evaluate_folder(located(run_dir), episodes=episodes, seed=seed, video=film, official_runs=official_runs)
+    with policy_folder(run_dir) as folder:
+        result = evaluate_folder(folder, episodes=episodes, seed=seed, video=film, official_runs=official_runs)
     if as_json:
         print(json.dumps(result, indent=2))
     else:

@@ -15,6 +15,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
 from synrl_ray.running.checkpoints import Checkpoint, Checkpoints, Position
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.storage import FolderCopy
 
 __all__ = ["Position", "RunFolder"]
 
@@ -30,6 +31,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.copy = FolderCopy(path)
 
     @staticmethod
     def require_free(path: Path) -> None:

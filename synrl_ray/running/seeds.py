@@ -16,6 +16,7 @@ from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.storage import Storage
 from synrl_ray.running.task import task_kind, user_error_in
 from synrl_ray.running.training import Interrupted, train_run
 from synrl_ray.running.trust import require_own
@@ -33,11 +34,18 @@ class Outcome:
 
 
 def train_seeds(
-    specs: Sequence[RunSpec], paths: Sequence[Path], *, address: str | None, watch: Watcher, trust: bool = False
+    specs: Sequence[RunSpec],
+    paths: Sequence[Path],
+    *,
+    address: str | None,
+    watch: Watcher,
+    trust: bool = False,
+    storage: str | None = None,
 ) -> Outcome:
     """Train the runs, each into its folder; with several, as many at a time as there are CPUs.
 
     Several seeds that were stopped go on when the same command is given again; ``trust`` as in :func:`resume_run`.
+    With ``storage``, an fsspec URL, each run is copied there, to ``EXPERIMENT/POLICY-seedN``.
 
     Raises:
         UserError: before anything is written, if a folder is taken or the environment does not fit.
@@ -49,11 +57,18 @@ def train_seeds(
         elif not trust:
             require_own(RunFolder(path), spec)
     task_kind(specs[0]).check(specs[0])
+    copies = [f"{storage}/{spec.experiment.id}/{spec.policy}-seed{spec.seed}" if storage else None for spec in specs]
+    for path, url in zip(paths, copies, strict=True):
+        if url is not None and not path.exists():
+            Storage(url).require_free()
     with ray_session(address, num_workers=specs[0].num_processes, trainer_too=several):
         folders = [
             RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec)
             for path, spec in zip(paths, specs, strict=True)
         ]
+        for folder, url in zip(folders, copies, strict=True):
+            if url is not None:
+                folder.copy.note(url)
         if not several:
             result = _train_here(folders[0], specs[0], watch)
             return Outcome(result=result, folder=paths[0], runs=tuple(paths))

@@ -40,6 +40,7 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict
     run.report("evaluating")
     result = run.task.finish(folder, run.position)
     final = {"evaluation_return_mean": "return_mean", "evaluation_regret": "regret", "accuracy": "accuracy"}
+    folder.copy.update()
     run.report("done", {column: result.get(name) for column, name in final.items()})
     return result
 
@@ -106,6 +107,10 @@ class TrainingRun:
         self.task.export(self.folder.path)
         self.board.flush()
         self.folder.save_checkpoint(self.task.save, self.position)
+        try:
+            self.folder.copy.update()
+        except UserError as error:  # the folder itself is whole: the next checkpoint tries again
+            self.report("training", notices=(error.message,))
 
     def report(self, phase: Any, row: dict[str, Any] | None = None, notices: tuple[str, ...] = ()) -> None:
         """Tell the watcher how far the run is, with the newest of the figures that are worth a look."""

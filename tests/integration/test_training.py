@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,7 +83,8 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     folder = RunFolder(tmp_path / "run")
     settings = [item for setting in [*SMALL, "env_steps=16384"] for item in ("--set", setting)]
 
-    process = _synrl("train", "cartpole-ppo", "--run-dir", str(folder.path), *settings)
+    storage = ("--storage", f"file://{tmp_path}/copies")
+    process = _synrl("train", "cartpole-ppo", "--run-dir", str(folder.path), *storage, *settings)
     _wait_for_checkpoint(folder, process, beyond=1800)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -97,10 +99,13 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     process.communicate(timeout=60)
     assert folder.result() is None
 
-    process = _synrl("train", "--resume", str(folder.path), "--json")
+    shutil.rmtree(folder.path)  # its machine is lost, the copy is not
+    copy, folder = f"file://{tmp_path}/copies/cartpole-ppo/spiking-seed0", RunFolder(tmp_path / "elsewhere")
+    process = _synrl("train", "--resume", copy, "--run-dir", str(folder.path), "--json")
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     result = json.loads(output)
+    assert json.loads((tmp_path / "copies/cartpole-ppo/spiking-seed0/result.json").read_text()) == result
 
     rows = folder.metrics()
     assert [row["iteration"] for row in rows] == list(range(1, 10))
@@ -110,6 +115,11 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     assert all(1800 < gain <= 2048 for gain in gains), gains
     assert result["env_steps"] == steps[-1]
     assert [row["lr"] for row in rows] == sorted((row["lr"] for row in rows), reverse=True), "the schedule goes on"
+
+    process = _synrl("evaluate", copy, "--json")
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert json.loads(output)["return_mean"] == result["return_mean"]
 
 
 def _nan_after(steps: int, *settings: str, num_workers: int, for_good: str) -> RunSpec:

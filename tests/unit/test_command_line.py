@@ -61,7 +61,8 @@ def test_list_of_nothing_is_empty(capsys, monkeypatch):
         ("list", "--json"),
         (
             "train",
-            "EXPERIMENT --policy --seed --seeds --num-workers --num-learners --stop-steps --set --run-dir --address --resume --json",
+            "EXPERIMENT --policy --seed --seeds --num-workers --num-learners --stop-steps --set --run-dir --storage "
+            "--address --resume --json",
         ),
         ("evaluate", "RUN_DIR --episodes --seed --video --json"),
         ("submit", "--address --detach"),

@@ -61,6 +61,13 @@ def error_line(capsys, argv):
         (f"train {ID} --num-learners 7", "steps cannot be shared by 7 learners"),
         ("train cartpole-dqn --num-learners 2", "--num-learners means nothing for cartpole-dqn"),
         ("train sinusoid-maml --num-learners 2", "--num-learners means nothing for sinusoid-maml"),
+        (
+            f"train {ID} --storage nonsense://bucket",
+            "storage nonsense://bucket/cartpole-ppo/spiking-seed0 cannot be used",
+        ),
+        (f"train {ID} --storage /proc/nowhere", "storage /proc/nowhere/cartpole-ppo/spiking-seed0 cannot be written"),
+        ("train --resume nonsense://a/b", "storage nonsense://a/b cannot be used"),
+        ("evaluate nonsense://a/b", "storage nonsense://a/b cannot be used"),
         (f"train {ID} --stop-steps 0", "'stopping.env_steps' cannot be '0'"),
         (f"train {ID} --set lr", "--set 'lr' is not key=value"),
         (f"train {ID} --set", "--set"),
