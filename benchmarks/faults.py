@@ -8,7 +8,7 @@ A spiking PPO agent learns CartPole through the command line, as a user has it, 
 the middle of it:
 
     env runner   SIGKILL to one of two env runners; it is restarted while the other goes on
-    node         a node of a cluster of three is removed, and its env runner with it; another node takes over
+    node         one of three nodes is removed, and its env runner with it; another node takes over
     driver       SIGKILL to `synrl train`, and `synrl train --resume`. The learner is part of that process
     checkpoint   the same, and a file of the newest checkpoint is cut short in between
     disk         the file system is full when a checkpoint is written; it is made larger, and the run resumed
@@ -141,10 +141,9 @@ def node(base: Path) -> Outcome:
     import ray
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        cluster.add_node(num_cpus=1)
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
         run = Run(base / "run", "--num-workers", "2", "--address", cluster.address)
         try:
             run.wait(lambda: run.steps() > 3 * BATCH, "iteration")

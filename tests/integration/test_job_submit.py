@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from synrl_ray.cluster.job_server import free_ports
 from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT
 from synrl_ray.cluster.processes import alive, tree
 from synrl_ray.errors import UserError
+from synrl_ray.running.run_folder import RunFolder
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 REPOSITORY = Path(__file__).parents[2]
@@ -127,6 +129,31 @@ def test_train(head: Head, state_dir: Path, project: Path, tmp_path: Path, capsy
     result = json.loads((run_dir / "result.json").read_text())
     assert result["experiment"] == "cartpole-ppo"
     assert result["env_steps"] >= TRAIN_STEPS
+
+
+def test_a_stopped_job_leaves_a_run_that_goes_on(head: Head, state_dir: Path, project: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    arguments = ["train", "cartpole-ppo", "--stop-steps", "1000000", "--run-dir", str(run_dir), "--set", *SMALL]
+    outcome = submit_job(arguments, working_dir=project, state_dir=state_dir, follow=False)
+    position, deadline = run_dir / "checkpoint" / "position.json", time.monotonic() + 120
+    while not position.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    environment = {**os.environ, **environment_for(head.gcs_address, state_dir)}
+    stop = [sys.executable, "-m", "ray.scripts.scripts", "job", "stop", "--address", head.address, outcome.job_id]
+    stopped = subprocess.run(stop, env=environment, capture_output=True, text=True, timeout=60)
+    assert "was stopped" in stopped.stdout + stopped.stderr, stopped.stderr
+    at = json.loads(position.read_text())["steps"]
+    assert RunFolder(run_dir).result() is None
+    assert RunFolder(run_dir).metrics()[-1]["env_steps"] == at, "the iteration that was under way is kept"
+
+    resume = ["train", "--resume", str(run_dir), "--stop-steps", str(at + TRAIN_STEPS), "--json"]
+    resumed = subprocess.run(
+        [sys.executable, "-m", "synrl_ray", *resume], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["env_steps"] >= at + TRAIN_STEPS
 
 
 def test_stop_leaves_nothing(head: Head, state_dir: Path) -> None:

@@ -187,13 +187,16 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_same_seed_gives_the_same_run(tmp_path: Path) -> None:
-    def losses(name: str, seed: int) -> list[Any]:
-        spec = RunSpec(experiment=_spec("env_steps=4096").experiment, policy="spiking", seed=seed, num_workers=0)
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_same_seed_gives_the_same_run_bit_for_bit(tmp_path: Path, num_workers: int) -> None:
+    def trained(name: str, seed: int) -> tuple[list[Any], bytes]:
+        experiment = _spec("env_steps=4096").experiment
+        spec = RunSpec(experiment=experiment, policy="spiking", seed=seed, num_workers=num_workers)
         folder = RunFolder.create(tmp_path / name, spec)
         train_run(folder, spec)
-        return [(row["env_steps"], row["return_mean"], row["policy_loss"]) for row in folder.metrics()]
+        rows = [(row["env_steps"], row["return_mean"], row["policy_loss"]) for row in folder.metrics()]
+        return rows, (folder.path / "policy.safetensors").read_bytes()
 
-    first = losses("a", 7)
-    assert losses("b", 7) == first
-    assert losses("c", 8) != first
+    first = trained("a", 7)
+    assert trained("b", 7) == first
+    assert trained("c", 8)[1] != first[1]
