@@ -32,6 +32,10 @@ class Faults:
         self.failures = FailureCount(environment, max_failure_share)
         self.runner_restarts = 0
         self._losses_in_a_row = 0
+        self._alive: int | None = None
+        """Remote runners that were healthy when it was last looked."""
+        self._lost = 0
+        """Those that died since the last sampling."""
         self._notices: list[str] = []
         self._patience, self._next_probe = 0.0, 0.0
 
@@ -41,19 +45,18 @@ class Faults:
         Raises:
             UserError: if all runners died, or some in more than :data:`LOSSES_IN_A_ROW` iterations in a row.
         """
-        total, before = group.num_remote_env_runners(), group.num_healthy_remote_workers()
+        total = group.num_remote_env_runners()
+        self._note_deaths(group)
         results = call_runners(
             group,
             lambda runner: (runner.sample(), runner.get_metrics(), runner.failures.take()),
             local=total == 0,
         )
-        lost = before - group.num_healthy_remote_workers()
-        self._losses_in_a_row = self._losses_in_a_row + 1 if lost else 0
+        self._note_deaths(group)
+        self._losses_in_a_row = self._losses_in_a_row + 1 if self._lost else 0
+        self._lost = 0
         if not results or self._losses_in_a_row > LOSSES_IN_A_ROW:
             raise worker_died()
-        if lost:
-            self._notices.append(f"{lost} of {total} env runners died: going on with the others until restarted")
-            self._patience, self._next_probe = _PATIENCE_SECONDS, 0.0
         return results
 
     def count_failures(self, results: Sequence[tuple[int, str]], steps: int) -> None:
@@ -71,6 +74,7 @@ class Faults:
 
     def find_restarted(self, group: Any) -> list[int]:
         """Which runners have come back: waits for them once, and then only looks now and then."""
+        self._note_deaths(group)
         missing = group.num_remote_env_runners() - group.num_healthy_remote_workers()
         if not missing or time.monotonic() < self._next_probe:
             return []
@@ -85,8 +89,19 @@ class Faults:
         self._patience = 0.0
         self._next_probe = time.monotonic() + _PROBE_INTERVAL_SECONDS
         self.runner_restarts += len(found)
+        self._alive = group.num_healthy_remote_workers()
         self._notices += [f"env runner {index} was restarted" for index in found]
         return found
+
+    def _note_deaths(self, group: Any) -> None:
+        """Tell of runners that have died since the last look: not only sampling finds that out, weights are sent too."""
+        total, alive = group.num_remote_env_runners(), group.num_healthy_remote_workers()
+        lost = (total if self._alive is None else self._alive) - alive
+        self._alive = alive
+        if lost > 0:
+            self._lost += lost
+            self._notices.append(f"{lost} of {total} env runners died: going on with the others until restarted")
+            self._patience, self._next_probe = _PATIENCE_SECONDS, 0.0
 
     def take_notices(self) -> list[str]:
         """What there is to say since the last call."""

@@ -82,6 +82,23 @@ def test_a_runner_that_stays_away_holds_up_one_iteration_only(monkeypatch):
     assert faults.runner_restarts == 0
 
 
+def test_a_death_found_while_weights_are_sent_is_waited_for_and_told_of_too(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + 20.0))
+    faults, group = Faults("e", 0.1), Group(comes_back=False)
+    faults.sample(group)
+    group.healthy.remove(2)
+    assert faults.find_restarted(group) == []
+    assert len(group.probes) == 4, "for 60 s"
+    assert faults.take_notices() == ["1 of 2 env runners died: going on with the others until restarted"]
+    group.comes_back = True
+    faults.sample(group)
+    assert faults.take_notices() == [], "once"
+    now[0] += 10.0
+    assert faults.find_restarted(group) == [2]
+
+
 def test_all_runners_dead_stop_with_the_remedy():
     with pytest.raises(UserError, match=r"a worker process died.*--resume"):
         Faults("e", 0.1).sample(Group(dies=[{1, 2}]))
