@@ -94,7 +94,7 @@ class Faults:
         return found
 
     def _note_deaths(self, group: Any) -> None:
-        """Tell of runners that have died since the last look: not only sampling finds that out, weights are sent too."""
+        """Tell of runners that died since the last look. Not only sampling finds that out: weights are sent, too."""
         total, alive = group.num_remote_env_runners(), group.num_healthy_remote_workers()
         lost = (total if self._alive is None else self._alive) - alive
         self._alive = alive
