@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import ray
 import torch
 
 from synrl_ray.algorithms.build import algorithm_config
@@ -18,14 +16,7 @@ from synrl_ray.experiment import Experiment
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300), pytest.mark.usefixtures("local_ray")]
 
 
 def algorithm(num_learners: int, *settings: str) -> Any:
