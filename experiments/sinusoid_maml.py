@@ -17,7 +17,7 @@ experiment = MetaExperiment(
     id="sinusoid-maml",
     summary="Few-shot sinusoid regression with MAML",
     tasks=SinusoidTasks(shots=10),
-    spiking=SpikingLearner(hidden_sizes=(40, 40), steps_per_sample=8),
+    spiking=SpikingLearner(hidden_sizes=(40, 40), steps_per_sample=8, population=20),
     ann=AnnLearner(hidden_sizes=(40, 40)),
     algorithm=MetaTraining(maml=Maml(inner_lr=0.01), meta_batch=25),
     stopping=MetaStopping(meta_iterations=20_000),

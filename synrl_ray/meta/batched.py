@@ -21,7 +21,7 @@ from synrl_ray.meta.batched_spiking import BatchedSampleLIF, BatchedStepMean
 from synrl_ray.meta.engine import Parameters
 from synrl_ray.meta.losses import TaskLoss
 from synrl_ray.meta.networks import ConvBlock, ConvCurrent
-from synrl_ray.meta.spiking_layers import SampleLIF, StepMean
+from synrl_ray.meta.spiking_layers import PopulationCode, SampleLIF, StepMean
 
 
 class BatchedLayer(Protocol):
@@ -84,6 +84,21 @@ class BatchedNetwork:
         with torch.no_grad():
             losses = loss(x, y)
         return losses, {name: found[name] for name in names}
+
+
+class Code:
+    """A first layer without parameters: nobody asks for the gradient of its input, which is data."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def forward(self, p: Parameters, x: Tensor) -> tuple[Tensor, None]:
+        """Return the module's output."""
+        return self._module(x), None
+
+    def backward(self, p: Parameters, kept: None, grad: Tensor, need_input: bool) -> tuple[Tensor, Parameters]:
+        """Return the gradient as it came."""
+        return grad, {}
 
 
 class Linear:
@@ -150,6 +165,8 @@ def _batched(module: nn.Module, is_first: bool) -> BatchedLayer | None:
         return BatchedConvBlock(module, is_first, rectifies=False)
     if isinstance(module, SampleLIF) and kind is SampleLIF and BatchedSampleLIF.takes(module.neuron):
         return BatchedSampleLIF(module)
+    if kind is PopulationCode and is_first:
+        return Code(module)
     if isinstance(module, StepMean) and kind is StepMean:
         return BatchedStepMean(module)
     return None

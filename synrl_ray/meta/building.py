@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from synrl_ray.data.omniglot import load_omniglot
@@ -17,8 +18,9 @@ from synrl_ray.meta.gridworlds import GridworldTasks
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.maml_rl import MAMLRL
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
-from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SinusoidTasks
-from synrl_ray.meta.sinusoids import Sinusoids
+from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SinusoidTasks, SpikingLearner
+from synrl_ray.meta.sinusoids import INPUTS, Sinusoids
+from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskDistribution
 
 
@@ -58,12 +60,19 @@ def gridworld_tasks(settings: GridworldTaskSettings) -> GridworldTasks:
 
 
 def make_learner(learner: Learner, tasks: AnyTasks) -> nn.Module:
-    """The network that adapts to each task; torch's seed makes its weights."""
+    """The network that adapts to each task; torch's seed makes its weights.
+
+    Raises:
+        UserError: for a population of neurons where the tasks' features are not numbers on a scale.
+    """
+    if isinstance(learner, SpikingLearner) and learner.population and not isinstance(tasks, SinusoidTasks):
+        problem = f"a population codes the input of sinusoids, not that of {tasks.name}"
+        raise UserError(problem, "set spiking.population=null")
     if isinstance(tasks, GridworldTaskSettings):
         features = gridworld_tasks(tasks).sample("train", [0]).num_features
         return _vector_network(learner, features, NUM_ACTIONS)
     if isinstance(tasks, SinusoidTasks):
-        return _vector_network(learner, 1, 1)
+        return _vector_network(learner, 1, 1, INPUTS)
     if isinstance(learner, AnnLearner):
         return conv4(ways=tasks.ways, channels=learner.channels)
     return spiking_conv4(
@@ -86,6 +95,13 @@ def make_maml(learner: Learner, tasks: AnyTasks, config: Maml | MamlRl) -> MAML 
     raise UserError(f"tasks {tasks.name!r} are not for this algorithm", f"they are learned by {wanted!r}")
 
 
+def untrained(maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks) -> MAML | MAMLRL:
+    """The same learner as it was made, for comparison; always with the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make_maml(learner, tasks, maml.config)
+
+
 def data_of(settings: AnyTasks) -> str:
     """What a result was measured on, by name."""
     if isinstance(settings, GridworldTaskSettings | SinusoidTasks):
@@ -93,7 +109,10 @@ def data_of(settings: AnyTasks) -> str:
     return load_omniglot(settings.data).name
 
 
-def _vector_network(learner: Learner, in_features: int, out_features: int) -> nn.Module:
+def _vector_network(
+    learner: Learner, in_features: int, out_features: int, value_range: tuple[float, float] | None = None
+) -> nn.Module:
+    """``value_range`` is that of every feature, where they are numbers on a scale."""
     sizes: dict[str, Any] = {
         "in_features": in_features,
         "hidden_sizes": learner.hidden_sizes,
@@ -101,4 +120,5 @@ def _vector_network(learner: Learner, in_features: int, out_features: int) -> nn
     }
     if isinstance(learner, AnnLearner):
         return mlp(**sizes)
-    return spiking_mlp(**sizes, num_steps=learner.steps_per_sample, beta=learner.beta)
+    code = PopulationCode(*value_range, learner.population) if learner.population and value_range else None
+    return spiking_mlp(**sizes, num_steps=learner.steps_per_sample, beta=learner.beta, code=code)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from synrl_ray.meta.spiking_layers import SampleLIF, StepMean
+from synrl_ray.meta.spiking_layers import PopulationCode, SampleLIF, StepMean
 from synrl_ray.snn import Surrogate
 from synrl_ray.snn.networks import scale_weights
 
@@ -69,6 +69,7 @@ def spiking_mlp(
     gain: float = 1.0,
     hidden_gain: float = 2.0,
     surrogate: Surrogate | None = None,
+    code: PopulationCode | None = None,
 ) -> nn.Sequential:
     """LIF layers that see each sample as a constant current from rest, and a leaky readout.
 
@@ -83,6 +84,7 @@ def spiking_mlp(
             and the flat surrogate let the inner gradient reach all layers: with sharp ones hardly a neuron hears of the
             loss.
         surrogate: of the neurons; atan if not given.
+        code: what makes currents of the features; without it they are the currents.
 
     Shape:
         ``[K, F]`` → ``[K, O]``.
@@ -91,11 +93,12 @@ def spiking_mlp(
         ValueError: for less than one step.
     """
     layers: list[nn.Module] = []
-    for i, o in pairwise((in_features, *hidden_sizes)):
+    sizes = (in_features * (code.num_neurons if code else 1), *hidden_sizes)
+    for i, o in pairwise(sizes):
         layers += [nn.Linear(i, o), SampleLIF(num_steps, holds=not layers, beta=beta, surrogate=surrogate)]
     scale_weights(layers[::2], gain, hidden_gain)
-    readout = nn.Linear((in_features, *hidden_sizes)[-1], out_features)
-    return nn.Sequential(*layers, StepMean(num_steps, beta), readout)
+    readout = nn.Linear(sizes[-1], out_features)
+    return nn.Sequential(*([code] if code else []), *layers, StepMean(num_steps, beta), readout)
 
 
 class ConvCurrent(nn.Sequential):

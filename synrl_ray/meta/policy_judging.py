@@ -14,11 +14,9 @@ from torch import Tensor
 
 from synrl_ray.envs.gridworld import NUM_ACTIONS, Gridworlds
 from synrl_ray.envs.gridworld_values import optimal_values, policy_values
-from synrl_ray.meta.building import make_maml
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.judging import described
 from synrl_ray.meta.maml_rl import MAMLRL
-from synrl_ray.meta.settings import GridworldTaskSettings, Learner
 from synrl_ray.meta.tasks import Split
 
 _AT_ONCE = 50
@@ -85,12 +83,3 @@ def relative_regret(grids: Gridworlds, policies: Sequence[Tensor]) -> Tensor:
 def greedy(probabilities: Tensor) -> Tensor:
     """The likeliest action of each state with probability 1; of equal ones, the first."""
     return torch.nn.functional.one_hot(probabilities.argmax(-1), NUM_ACTIONS).double()
-
-
-def untrained(maml: MAMLRL, learner: Learner, tasks: GridworldTaskSettings) -> MAMLRL:
-    """The same learner as it was made, for comparison; always with the same weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = make_maml(learner, tasks, maml.config)
-    assert isinstance(made, MAMLRL)
-    return made

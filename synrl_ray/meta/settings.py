@@ -97,6 +97,9 @@ class SpikingLearner(Checked):
     """Simulation steps for which a sample is shown, from rest."""
     beta: Annotated[float, Interval(ge=0, le=1)] = 0.9
     """Decay of the membrane in each simulation step."""
+    population: Annotated[int, Ge(2), Le(1_000)] | None = None
+    """Neurons with Gaussian receptive fields that carry each feature of a sinusoid task; without them a feature is the
+    current itself."""
 
 
 Learner = AnnLearner | SpikingLearner

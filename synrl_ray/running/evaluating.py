@@ -115,7 +115,7 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None) -> di
         "experiment": read_description(path).get("experiment"),
         "policy": learner.kind,
         "run": str(path),
-        **judge_learner(maml, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps),
+        **judge_learner(maml, learner, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps),
     }
 
 

@@ -10,7 +10,7 @@ from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import GridworldTaskSettings, MetaExperiment, MetaTarget, OmniglotTasks
 from synrl_ray.running.comparison import finish_comparison
-from synrl_ray.running.policy_adaptation import draw_policy, judge_policy, judge_untrained
+from synrl_ray.running.policy_adaptation import draw_policy, judge_policy
 from synrl_ray.running.result import title_of, versions
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -18,7 +18,7 @@ from synrl_ray.running.spec import RunSpec
 if TYPE_CHECKING:
     from synrl_ray.meta.maml import MAML
     from synrl_ray.meta.maml_rl import MAMLRL
-    from synrl_ray.meta.settings import AnyTasks
+    from synrl_ray.meta.settings import AnyTasks, Learner
     from synrl_ray.meta.tasks import TaskDistribution
     from synrl_ray.meta.trainable import MAMLTrainable
 
@@ -30,22 +30,19 @@ def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MAMLTrainable, posi
     """Judge on test tasks; write ``result.json`` and the pictures."""
     experiment = cast(MetaExperiment, spec.experiment)
     judging = {"num_tasks": experiment.evaluation.tasks, "inner_steps": experiment.evaluation.inner_steps}
-    maml, tasks = trainable.maml, experiment.tasks
-    judged = judge_learner(maml, tasks, **judging)
-    if isinstance(tasks, GridworldTaskSettings):
-        learner = experiment.learner(spec.policy)
-        judged["untrained"] = judge_untrained(cast("MAMLRL", maml), learner, tasks, **judging)
-        if experiment.comparison is not None:
-            judged["comparison"] = finish_comparison(
-                cast("MAMLRL", maml),
-                learner,
-                tasks,
-                experiment.comparison,
-                folder.path,
-                meta_tasks=position.steps * experiment.algorithm.meta_batch,
-                num_tasks=experiment.evaluation.tasks,
-                title=title_of([folder]),
-            )
+    maml, tasks, learner = trainable.maml, experiment.tasks, experiment.learner(spec.policy)
+    judged = judge_learner(maml, learner, tasks, **judging)
+    if isinstance(tasks, GridworldTaskSettings) and experiment.comparison is not None:
+        judged["comparison"] = finish_comparison(
+            cast("MAMLRL", maml),
+            learner,
+            tasks,
+            experiment.comparison,
+            folder.path,
+            meta_tasks=position.steps * experiment.algorithm.meta_batch,
+            num_tasks=experiment.evaluation.tasks,
+            title=title_of([folder]),
+        )
     result = {
         "experiment": experiment.id,
         "policy": spec.policy,
@@ -65,18 +62,26 @@ def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MAMLTrainable, posi
     return result
 
 
-def judge_learner(maml: MAML | MAMLRL, tasks: AnyTasks, *, num_tasks: int, inner_steps: int) -> dict[str, Any]:
-    """Scores on test tasks with their intervals, and the protocol."""
-    from synrl_ray.meta.building import data_of, make_tasks
+def judge_learner(
+    maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks, *, num_tasks: int, inner_steps: int
+) -> dict[str, Any]:
+    """Scores on test tasks with their intervals, those of the learner as it was made, and the protocol."""
+    from synrl_ray.meta.building import data_of, make_tasks, untrained
     from synrl_ray.meta.judging import figures, judge
 
+    judging = {"num_tasks": num_tasks, "inner_steps": inner_steps}
+    control = untrained(maml, learner, tasks)
     if isinstance(tasks, GridworldTaskSettings):
-        return judge_policy(cast("MAMLRL", maml), tasks, num_tasks=num_tasks, inner_steps=inner_steps)
+        judged, alone = (judge_policy(cast("MAMLRL", m), tasks, **judging) for m in (maml, control))
+        return judged | {"untrained": {k: v for k, v in alone.items() if k != "protocol"}}
     distribution = cast("TaskDistribution", make_tasks(tasks))
-    found = figures(judge(cast("MAML", maml), distribution, "test", num_tasks, inner_steps))
+    found, alone = (
+        figures(judge(cast("MAML", m), distribution, "test", num_tasks, inner_steps)) for m in (maml, control)
+    )
     size = f"{tasks.ways}-way {tasks.shots}-shot" if isinstance(tasks, OmniglotTasks) else f"{tasks.shots} samples"
     return {
         **found,
+        "untrained": alone,
         "protocol": {
             "data": data_of(tasks),
             "tasks": size,
@@ -137,6 +142,8 @@ def combine_meta(results: Sequence[dict[str, Any]], target: MetaTarget | None) -
                     sum(v) / len(v) for v in zip(*(r[f"{name}_by_step"] for r in results), strict=True)
                 ],
             }
+    if "untrained" in first:  # the same network for every seed
+        combined["untrained"] = first["untrained"]
     if target is not None:
         combined["seeds_that_end_at_target"] = sum(reached(target, r) for r in results)
     return combined

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from synrl_ray.evaluation.adaptation_figure import AdaptedTask, draw_adaptation
 from synrl_ray.experiment import GridworldTaskSettings
-from synrl_ray.meta.settings import Learner
 
 if TYPE_CHECKING:
     from synrl_ray.meta.gridworld_batch import PlayedGridworlds
@@ -35,15 +34,6 @@ def judge_policy(maml: MAMLRL, tasks: GridworldTaskSettings, *, num_tasks: int, 
             "interval": "1.96 standard errors over test tasks",
         },
     }
-
-
-def judge_untrained(
-    maml: MAMLRL, learner: Learner, tasks: GridworldTaskSettings, *, num_tasks: int, inner_steps: int
-) -> dict[str, Any]:
-    """The same figures of a learner with the same settings that has not been trained: what adaptation does alone."""
-    from synrl_ray.meta.policy_judging import untrained
-
-    return _figures(untrained(maml, learner, tasks), _grids(tasks), num_tasks, inner_steps)
 
 
 def draw_policy(maml: MAMLRL, tasks: GridworldTaskSettings, path: Path, *, title: str) -> None:

@@ -151,8 +151,9 @@ def _print_meta(result: dict[str, Any]) -> None:
             f"after 0, 1, … inner steps: {steps})"
         )
     if "untrained" in result:
-        steps = ", ".join(f"{value:.1%}" for value in result["untrained"]["regret_by_step"])
-        _console.print(f"Untrained     {steps}  (regret of a new network after 0, 1, … inner steps)")
+        name, label, shape = next(score for score in _META_SCORES if score[0] in result["untrained"])
+        steps = ", ".join(f"{value:{shape}}" for value in result["untrained"][f"{name}_by_step"])
+        _console.print(f"Untrained     {steps}  ({label.lower()} of a new network after 0, 1, … inner steps)")
     if isinstance(result.get("env_steps_by_step"), list):
         used = result["env_steps_by_step"][protocol["inner_steps"]]
         _console.print(

@@ -90,9 +90,13 @@ def population(inputs: Tensor, low: Tensor, high: Tensor, num_neurons: int, widt
         )
     if not bool((low < high).all() and torch.isfinite(high - low).all()):
         raise ValueError("low must be below high, and both finite")
-    grid = torch.linspace(0, 1, num_neurons, dtype=inputs.dtype, device=inputs.device)
-    position = ((inputs - low) / (high - low)).unsqueeze(-1)
-    distance = (position - grid) * (num_neurons - 1) / width
+    return receptive_fields((inputs - low) / (high - low), num_neurons, width)
+
+
+def receptive_fields(position: Tensor, num_neurons: int, width: float = 1.0) -> Tensor:
+    """:func:`population` of positions in the range, 0 at its low end and 1 at its high one; checks nothing."""
+    grid = torch.linspace(0, 1, num_neurons, dtype=position.dtype, device=position.device)
+    distance = (position.unsqueeze(-1) - grid) * (num_neurons - 1) / width
     return torch.exp(-0.5 * distance.square()).flatten(-2)
 
 

@@ -9,10 +9,11 @@ from synrl_ray.meta.losses import CrossEntropy
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
 from synrl_ray.meta.sinusoids import Sinusoids
+from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.snn import Surrogate
 
-KINDS = ("mlp", "conv4", "spiking_mlp", "spiking_conv4")
+KINDS = ("mlp", "conv4", "spiking_mlp", "population", "spiking_conv4")
 
 
 def images(num_tasks=3, ways=3):
@@ -30,6 +31,8 @@ def build(kind):
         net = conv4((1, 18, 16), ways=3, channels=4)
     elif kind == "spiking_mlp":
         net = spiking_mlp(hidden_sizes=(8, 6), num_steps=4, surrogate=Surrogate("atan"))
+    elif kind == "population":
+        net = spiking_mlp(hidden_sizes=(8, 6), num_steps=4, code=PopulationCode(-5, 5, 7))
     else:
         net = spiking_conv4((1, 18, 16), ways=3, channels=3, num_steps=2)
     net = net.double()

@@ -6,9 +6,9 @@ import torch
 
 from synrl_ray.envs.gridworld import Gridworlds
 from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, MamlRl
-from synrl_ray.meta.building import gridworld_tasks, make_maml
+from synrl_ray.meta.building import gridworld_tasks, make_maml, untrained
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-from synrl_ray.meta.policy_judging import greedy, judge_policies, relative_regret, untrained
+from synrl_ray.meta.policy_judging import greedy, judge_policies, relative_regret
 
 SETTINGS = GridworldTaskSettings(rows=4, columns=4, horizon=10)
 LEARNER = AnnLearner(hidden_sizes=(8,))

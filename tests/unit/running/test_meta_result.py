@@ -45,9 +45,13 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
     assert [row["meta_iterations"] for row in folder.metrics()] == [50, 100]
     again = evaluate_folder(folder.path, episodes=None, seed=None)
     assert again["loss_by_step"] == result["loss_by_step"]
+    assert again["untrained"] == result["untrained"]
+    assert len(result["untrained"]["loss_by_step"]) == 3
     assert evaluate_folder(folder.path, episodes=5, seed=None)["protocol"]["test_tasks"] == 5
     print_evaluation(again)
-    assert "20 test tasks of sinusoids, 10 samples, 2 inner steps" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "20 test tasks of sinusoids, 10 samples, 2 inner steps" in out
+    assert "loss of a new network" in out
     with pytest.raises(UserError, match="--seed means nothing"):
         evaluate_folder(folder.path, episodes=None, seed=1)
     with pytest.raises(UserError, match="--video means nothing"):
@@ -80,12 +84,14 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     assert all(row["evaluation_regret"] >= 0 for row in folder.metrics())
     again = evaluate_folder(folder.path, episodes=None, seed=None)
     assert again["regret_by_step"] == result["regret_by_step"]
+    assert again["untrained"] == result["untrained"]
     print_evaluation(result)
     assert "Untrained" in (out := capsys.readouterr().out)
     assert "20 test tasks of gridworlds, 4 x 4 cells, 1 obstacles, shaped reward, 2 inner steps" in out
     combined = combine_meta([result, result], experiment.target)
     assert combined["regret_stochastic_by_step"] == result["regret_stochastic_by_step"]
     assert combined["regret_per_seed"] == [result["regret"]] * 2
+    assert combined["untrained"] == result["untrained"]
 
 
 def test_seeds_are_combined():

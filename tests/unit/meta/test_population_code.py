@@ -1,0 +1,35 @@
+"""Receptive fields as a network's first layer."""
+
+import pytest
+import torch
+
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import GridworldTaskSettings, SinusoidTasks, SpikingLearner
+from synrl_ray.meta.building import make_learner
+from synrl_ray.meta.spiking_layers import PopulationCode
+from synrl_ray.snn.encoders import population
+
+LEARNER = SpikingLearner(hidden_sizes=(8,), population=5)
+
+
+def test_is_the_encoder_over_one_range_for_all_features():
+    x = torch.linspace(-5, 5, 12).view(4, 3)
+    expected = population(x, torch.full((3,), -5.0), torch.full((3,), 5.0), 6)
+    assert torch.equal(PopulationCode(-5, 5, 6)(x), expected)
+
+
+@pytest.mark.parametrize("settings", [(1, 1, 5), (2, 1, 5), (0, 1, 1)])
+def test_refuses_what_is_no_population(settings):
+    with pytest.raises(ValueError, match="not a population"):
+        PopulationCode(*settings)
+
+
+def test_a_sinusoid_learner_sees_its_input_through_it():
+    network = make_learner(LEARNER, SinusoidTasks())
+    assert network[0].num_neurons == network[1].in_features == 5
+    assert network(torch.zeros(7, 1)).shape == (7, 1)
+
+
+def test_other_tasks_have_no_range():
+    with pytest.raises(UserError, match="sinusoids, not that of gridworld"):
+        make_learner(LEARNER, GridworldTaskSettings())
