@@ -122,6 +122,27 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     assert json.loads(output)["return_mean"] == result["return_mean"]
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_killed_meta_run_ends_as_one_that_was_left_alone(tmp_path: Path, num_workers: int) -> None:
+    settings = ["--set", "meta_iterations=1500", "evaluation.tasks=20", "ann.hidden_sizes=16,16"]
+    command = ("train", "sinusoid-maml", "--policy", "ann", "--num-workers", str(num_workers), *settings)
+    folder = RunFolder(tmp_path / "killed")
+    process = _synrl(*command, "--run-dir", str(folder.path))
+    _wait_for_checkpoint(folder, process, beyond=200)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert folder.result() is None
+
+    results = []
+    for arguments in ((*command, "--run-dir", str(tmp_path / "alone")), ("train", "--resume", str(folder.path))):
+        process = _synrl(*arguments, "--json")
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        results.append(json.loads(output)["loss_by_step"])
+    assert results[0] == results[1]
+    assert [row["meta_iterations"] for row in folder.metrics()] == list(range(50, 1501, 50))
+
+
 def _nan_after(steps: int, *settings: str, num_workers: int, for_good: str) -> RunSpec:
     kwargs = f'environment.kwargs={{"nan_after": {steps}, "for_good": {for_good}}}'
     return _spec("env=nan_env:NaNCartPole-v0", kwargs, *settings, num_workers=num_workers)
