@@ -73,7 +73,7 @@ def contender(name: str, case_name: str, steps: int) -> Gradients:
     chunk = CHUNKS[case_name]
     maml = MAML(model, Maml(inner_lr=lr, inner_steps=steps, chunk_size=chunk, compile=name == "compiled"))
     if name == "vmap":
-        maml._engine.network = VmappedNetwork(model)
+        maml._engine.body, maml._engine.network = None, VmappedNetwork(model)
 
     def gradients() -> list[Tensor]:
         maml.zero_grad()

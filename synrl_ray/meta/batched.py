@@ -10,7 +10,7 @@ Legend: M tasks, K samples, I inputs, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -42,6 +42,7 @@ class BatchedNetwork:
     """
 
     def __init__(self, layers: Sequence[tuple[str, tuple[str, ...], BatchedLayer]]) -> None:
+        self._parts = layers
         self._names = [{name: prefix + name for name in names} for prefix, names, _ in layers]
         self._layers = [layer for _, _, layer in layers]
 
@@ -58,6 +59,11 @@ class BatchedNetwork:
         is_tied = len({id(module) for _, module in modules}) < len(modules)
         return None if is_tied else cls(found)
 
+    def split(self, adapting: Collection[str]) -> tuple[BatchedNetwork, BatchedNetwork]:
+        """The layers before the first that has any of these parameters, and the others."""
+        first = self._first_of(adapting)
+        return BatchedNetwork(self._parts[:first]), BatchedNetwork(self._parts[first:])
+
     def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
         """Outputs ``[M, K, O]`` of parameters ``[M, ...]`` and inputs ``[M, K, ...]``."""
         for layer, names in zip(self._layers, self._names, strict=True):
@@ -68,8 +74,7 @@ class BatchedNetwork:
         self, parameters: Parameters, names: Sequence[str], x: Tensor, y: Tensor, loss: TaskLoss, create_graph: bool
     ) -> tuple[Tensor, Parameters]:
         """Losses ``[M]``, detached, and each one's gradient by its task's own parameters of these names."""
-        wanted = set(names)
-        first = next(i for i, own in enumerate(self._names) if not wanted.isdisjoint(own.values()))
+        first = self._first_of(names)
         with torch.set_grad_enabled(create_graph):
             kept = []
             for layer, own in zip(self._layers, self._names, strict=True):
@@ -84,6 +89,10 @@ class BatchedNetwork:
         with torch.no_grad():
             losses = loss(x, y)
         return losses, {name: found[name] for name in names}
+
+    def _first_of(self, names: Collection[str]) -> int:
+        wanted = set(names)
+        return next(i for i, own in enumerate(self._names) if not wanted.isdisjoint(own.values()))
 
 
 class Code:

@@ -11,7 +11,7 @@ Legend: M tasks, K samples, S inner steps.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,12 +32,17 @@ class VmapEngine:
 
     Args:
         model: ``[K, ...]`` → ``[K, O]``.
+        adapting: names of the parameters that adapt. Layers before them run once for all inner steps, where the
+            gradients are written out.
         compile: run the computation of a chunk through ``torch.compile``, where that works.
     """
 
-    def __init__(self, model: nn.Module, compile: bool = False) -> None:
+    def __init__(self, model: nn.Module, adapting: Sequence[str], compile: bool = False) -> None:
         self.model = model
-        self.network = BatchedNetwork.of(model) or VmappedNetwork(model)
+        self.body: BatchedNetwork | None = None
+        self.network: BatchedNetwork | VmappedNetwork = VmappedNetwork(model)
+        if (batched := BatchedNetwork.of(model)) is not None:
+            self.body, self.network = batched.split(adapting)
         self._run: Callable[..., TaskLosses] = self._losses
         if compile:
             self._run = torch.compile(self._losses)
@@ -58,6 +63,7 @@ class VmapEngine:
 
     def _losses(self, parameters: Parameters, rates: Rates, batch: TaskBatch, inner: InnerLoop) -> TaskLosses:
         current = expanded(parameters, len(batch))
+        batch = self._featured(current, batch)
         total: Tensor | None = None
         support, query, accuracy = [], [], []
         for step, weight in enumerate(inner.query_weights):
@@ -77,6 +83,7 @@ class VmapEngine:
         """As in :class:`~synrl_ray.meta.engine.Engine`."""
         with torch.no_grad():
             current = expanded(parameters, len(batch))
+            batch = self._featured(current, batch)
             for _ in range(num_steps):
                 _, current = self._step(current, rates, batch, second_order=False)
             return {name: p.detach().clone() for name, p in current.items()}
@@ -89,6 +96,12 @@ class VmapEngine:
         if operation is None:
             return None
         return UserError(f"engine 'vmap' cannot take {operation}: {_first_line(error)}", "set engine='learn2learn'")
+
+    def _featured(self, current: Parameters, batch: TaskBatch) -> TaskBatch:
+        """The batch as the first layer that adapts sees it."""
+        if self.body is None:
+            return batch
+        return replace(batch, support_x=self.body(current, batch.support_x), query_x=self.body(current, batch.query_x))
 
     def _step(
         self, current: Parameters, rates: Rates, batch: TaskBatch, second_order: bool

@@ -86,7 +86,9 @@ class MAML(MetaLearner):
                 shape = p.shape if config.learn_inner_lr == "parameter" else ()
                 self.inner_rates.append(nn.Parameter(p.new_full(shape, config.inner_lr)))
         self._engine: Engine = (
-            Learn2LearnEngine(model) if config.engine == "learn2learn" else VmapEngine(model, config.compile)
+            Learn2LearnEngine(model)
+            if config.engine == "learn2learn"
+            else VmapEngine(model, self.adapting, config.compile)
         )
 
     def outer_loss(self, batch: TaskBatch, iteration: int = 0) -> tuple[Tensor, TaskMetrics]:

@@ -20,6 +20,8 @@ from synrl_ray.snn import LIF
         {"inner_steps": 2},
         {"inner_steps": 2, "order": "first"},
         {"anil": True},
+        {"anil": True, "inner_steps": 3},
+        {"anil": True, "inner_steps": 2, "order": "first", "multi_step_loss": True},
         {"inner_steps": 2, "multi_step_loss": True, "learn_inner_lr": "layer"},
         {"learn_inner_lr": "parameter"},
     ],
@@ -36,7 +38,7 @@ def test_written_out_gradients_equal_those_of_vmap(model_and_batch, meta_gradien
     assert BatchedNetwork.of(model) is not None
 
     def without_fast_path(maml):
-        maml._engine.network = VmappedNetwork(model)
+        maml._engine.body, maml._engine.network = None, VmappedNetwork(model)
 
     found = meta_gradients(model, batch, inner_steps=2)
     assert_same(found, meta_gradients(model, batch, inner_steps=2, prepare=without_fast_path), 1e-10)
