@@ -17,7 +17,7 @@ experiment = MetaExperiment(
     id="omniglot-maml",
     summary="Omniglot few-shot classification with MAML",
     tasks=OmniglotTasks(ways=5, shots=1, queries=5),
-    spiking=SpikingLearner(channels=32, steps_per_sample=2),
+    spiking=SpikingLearner(channels=32, steps_per_sample=2, beta=0.5, surrogate_slope=0.5),
     ann=AnnLearner(channels=32),
     algorithm=MetaTraining(maml=Maml(inner_lr=0.4), meta_batch=16),
     stopping=MetaStopping(meta_iterations=5_000),

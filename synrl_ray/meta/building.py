@@ -22,6 +22,7 @@ from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings,
 from synrl_ray.meta.sinusoids import INPUTS, Sinusoids
 from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskDistribution
+from synrl_ray.snn import Surrogate
 
 
 def make_tasks(settings: AnyTasks) -> TaskDistribution | PlayedGridworlds:
@@ -75,9 +76,7 @@ def make_learner(learner: Learner, tasks: AnyTasks) -> nn.Module:
         return _vector_network(learner, 1, 1, INPUTS)
     if isinstance(learner, AnnLearner):
         return conv4(ways=tasks.ways, channels=learner.channels)
-    return spiking_conv4(
-        ways=tasks.ways, channels=learner.channels, num_steps=learner.steps_per_sample, beta=learner.beta
-    )
+    return spiking_conv4(ways=tasks.ways, channels=learner.channels, **_neurons(learner))
 
 
 def make_maml(learner: Learner, tasks: AnyTasks, config: Maml | MamlRl) -> MAML | MAMLRL:
@@ -121,4 +120,9 @@ def _vector_network(
     if isinstance(learner, AnnLearner):
         return mlp(**sizes)
     code = PopulationCode(*value_range, learner.population) if learner.population and value_range else None
-    return spiking_mlp(**sizes, num_steps=learner.steps_per_sample, beta=learner.beta, code=code)
+    return spiking_mlp(**sizes, **_neurons(learner), code=code)
+
+
+def _neurons(learner: SpikingLearner) -> dict[str, Any]:
+    surrogate = Surrogate(learner.surrogate, learner.surrogate_slope)
+    return {"num_steps": learner.steps_per_sample, "beta": learner.beta, "surrogate": surrogate}

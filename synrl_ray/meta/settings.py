@@ -97,6 +97,10 @@ class SpikingLearner(Checked):
     """Simulation steps for which a sample is shown, from rest."""
     beta: Annotated[float, Interval(ge=0, le=1)] = 0.9
     """Decay of the membrane in each simulation step."""
+    surrogate: Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"] = "atan"
+    """Name of the surrogate gradient."""
+    surrogate_slope: Annotated[float, Gt(0)] | None = None
+    """Its sharpness; ``None`` takes the surrogate's own. A flat one lets inner gradients reach all layers."""
     population: Annotated[int, Ge(2), Le(1_000)] | None = None
     """Neurons with Gaussian receptive fields that carry each feature of a sinusoid task; without them a feature is the
     current itself."""
