@@ -65,6 +65,7 @@ def plot_learning_curve(
     xlabel: str = "environment steps",
     ylabel: str = "episode return",
     yunit: str = "reward units",
+    line: str = "training",
     confidence: float = 0.95,
 ) -> None:
     """Draw learning curves into one axis and write the picture, 1200 x 750 pixels.
@@ -81,6 +82,7 @@ def plot_learning_curve(
         xlabel: name of the horizontal axis.
         ylabel: name of the vertical axis.
         yunit: its unit, appended in brackets; "" for none.
+        line: what each seed's line shows, for the legend.
         confidence: of the interval over seeds, in (0, 1).
     Raises:
         ValueError: if there is nothing finite to draw, or a curve's lengths disagree.
@@ -112,7 +114,7 @@ def plot_learning_curve(
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=13, fontweight="bold", wrap=True)
-    handles = _legend_handles(groups, target, confidence)
+    handles = _legend_handles(groups, target, line, confidence)
     num_columns = _num_legend_columns([len(handle.get_label()) for handle in handles])
     figure.legend(handles=handles, loc="outside lower center", ncols=num_columns, frameon=False, fontsize=9)
 
@@ -197,7 +199,7 @@ def _marker(color: str) -> dict[str, Any]:
     return {"marker": "o", "markersize": 5, "color": color, "markeredgecolor": "white", "markeredgewidth": 0.8}
 
 
-def _legend_handles(groups: dict[str, list[Curve]], target: float | None, confidence: float) -> list[Any]:
+def _legend_handles(groups: dict[str, list[Curve]], target: float | None, line: str, confidence: float) -> list[Any]:
     """Explain the colours (one per label), then the kinds of line, in that order."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -210,7 +212,7 @@ def _legend_handles(groups: dict[str, list[Curve]], target: float | None, confid
     has_bold_line = any(_has_bold_line(seeds) for seeds in groups.values())
     num_seeds = max(sum(bool(seed.env_steps) for seed in seeds) for seeds in groups.values())
     if num_seeds:
-        name = "training" if num_seeds == 1 else "training, each seed"
+        name = line if num_seeds == 1 else f"{line}, each seed"
         alpha = 2 * THIN_ALPHA if has_bold_line else 1.0  # alone in the legend, a faint line would be lost
         handles.append(Line2D([], [], color=color, linewidth=1.0, alpha=alpha, label=prefix + name))
     if has_bold_line:

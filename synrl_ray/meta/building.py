@@ -66,9 +66,9 @@ def make_learner(learner: Learner, tasks: AnyTasks) -> nn.Module:
     Raises:
         UserError: for a population of neurons where the tasks' features are not numbers on a scale.
     """
-    if isinstance(learner, SpikingLearner) and learner.population and not isinstance(tasks, SinusoidTasks):
+    if learner.population and not isinstance(tasks, SinusoidTasks):
         problem = f"a population codes the input of sinusoids, not that of {tasks.name}"
-        raise UserError(problem, "set spiking.population=null")
+        raise UserError(problem, f"set {learner.kind}.population=null")
     if isinstance(tasks, GridworldTaskSettings):
         features = gridworld_tasks(tasks).sample("train", [0]).num_features
         return _vector_network(learner, features, NUM_ACTIONS)
@@ -117,10 +117,9 @@ def _vector_network(
         "hidden_sizes": learner.hidden_sizes,
         "out_features": out_features,
     }
-    if isinstance(learner, AnnLearner):
-        return mlp(**sizes)
-    code = PopulationCode(*value_range, learner.population) if learner.population and value_range else None
-    return spiking_mlp(**sizes, **_neurons(learner), code=code)
+    if learner.population and value_range:
+        sizes["code"] = PopulationCode(*value_range, learner.population)
+    return mlp(**sizes) if isinstance(learner, AnnLearner) else spiking_mlp(**sizes, **_neurons(learner))
 
 
 def _neurons(learner: SpikingLearner) -> dict[str, Any]:

@@ -15,16 +15,27 @@ from synrl_ray.snn import Surrogate
 from synrl_ray.snn.networks import scale_weights
 
 
-def mlp(in_features: int = 1, hidden_sizes: Sequence[int] = (40, 40), out_features: int = 1) -> nn.Sequential:
+def mlp(
+    in_features: int = 1,
+    hidden_sizes: Sequence[int] = (40, 40),
+    out_features: int = 1,
+    *,
+    code: PopulationCode | None = None,
+) -> nn.Sequential:
     """Rectified layers; the default is the sinusoid network of Finn, Abbeel & Levine (2017), arXiv:1703.03400.
+
+    Args:
+        in_features, hidden_sizes, out_features: F, units of each layer, O.
+        code: what the first layer sees in place of the bare features.
 
     Shape:
         ``[K, F]`` → ``[K, O]``.
     """
     layers: list[nn.Module] = []
-    for i, o in pairwise((in_features, *hidden_sizes)):
+    sizes = _coded_sizes(in_features, hidden_sizes, code)
+    for i, o in pairwise(sizes):
         layers += [nn.Linear(i, o), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear((in_features, *hidden_sizes)[-1], out_features))
+    return nn.Sequential(*([code] if code else []), *layers, nn.Linear(sizes[-1], out_features))
 
 
 class ConvBlock(nn.Sequential):
@@ -93,7 +104,7 @@ def spiking_mlp(
         ValueError: for less than one step.
     """
     layers: list[nn.Module] = []
-    sizes = (in_features * (code.num_neurons if code else 1), *hidden_sizes)
+    sizes = _coded_sizes(in_features, hidden_sizes, code)
     for i, o in pairwise(sizes):
         layers += [nn.Linear(i, o), SampleLIF(num_steps, holds=not layers, beta=beta, surrogate=surrogate)]
     scale_weights(layers[::2], gain, hidden_gain)
@@ -156,3 +167,8 @@ def _size_after_blocks(in_shape: tuple[int, int, int]) -> int:
     if min(height, width) < 16:
         raise ValueError(f"four halvings leave nothing of a {height} x {width} image: 16 x 16 is the least")
     return (height // 16) * (width // 16)
+
+
+def _coded_sizes(in_features: int, hidden_sizes: Sequence[int], code: PopulationCode | None) -> tuple[int, ...]:
+    """What the first layer sees, and the sizes of the hidden ones."""
+    return (in_features * (code.num_neurons if code else 1), *hidden_sizes)

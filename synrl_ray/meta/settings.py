@@ -13,6 +13,7 @@ from synrl_ray.policies.q_table_config import QLearning
 
 Count = Annotated[int, Ge(1)]
 Sizes = tuple[Count, ...]
+Population = Annotated[int, Ge(2), Le(1_000)] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,8 @@ class AnnLearner(Checked):
     """Of vectors' layers."""
     channels: Count = 64
     """Filters of each block, for images."""
+    population: Population = None
+    """Receptive fields of each feature of a sinusoid task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +104,8 @@ class SpikingLearner(Checked):
     """Name of the surrogate gradient."""
     surrogate_slope: Annotated[float, Gt(0)] | None = None
     """Its sharpness; ``None`` takes the surrogate's own. A flat one lets inner gradients reach all layers."""
-    population: Annotated[int, Ge(2), Le(1_000)] | None = None
-    """Neurons with Gaussian receptive fields that carry each feature of a sinusoid task; without them a feature is the
-    current itself."""
+    population: Population = None
+    """Receptive fields of each feature of a sinusoid task; without them a feature is the current itself."""
 
 
 Learner = AnnLearner | SpikingLearner

@@ -105,4 +105,5 @@ def draw_accuracy_curves(folders: Sequence[RunFolder], path: Path) -> None:
         xlabel="training images seen",
         ylabel="validation accuracy",
         yunit="",
+        line="validation",
     )

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import BatchPolicy, evaluate_policy
@@ -136,10 +136,15 @@ def _evaluate_official_runs(path: Path) -> dict[str, Any]:
 
 
 def _meta_protocol(path: Path) -> MetaEvaluation:
-    """The protocol of the run, if its ``config.json`` is there."""
-    if not (path / "config.json").exists():
-        return MetaEvaluation()
-    return cast(MetaExperiment, RunFolder.open(path).spec().experiment).evaluation
+    """The protocol of the learner's run."""
+    if (path / "config.json").exists():
+        return cast(MetaExperiment, RunFolder.open(path).spec().experiment).evaluation
+    try:
+        return TypeAdapter(MetaEvaluation).validate_python(read_description(path).get("evaluation", {}))
+    except ValidationError as error:
+        raise UserError(
+            f"the evaluation in {path / DESCRIPTION_FILE} is damaged", "restore it or train again"
+        ) from error
 
 
 def _film(policy: BatchPolicy, environment: Environment, video: Path | None, seed: int) -> None:

@@ -82,7 +82,16 @@ class MetaTask(TrainableTask):
         from synrl_ray.meta.files import save_maml
 
         learner, tasks = self.experiment.learner(self.spec.policy), self.experiment.tasks
-        save_maml(self.trainable.maml, learner, tasks, folder, experiment=self.experiment.id, data=data_of(tasks))
+        protocol = self.experiment.evaluation
+        save_maml(
+            self.trainable.maml,
+            learner,
+            tasks,
+            folder,
+            experiment=self.experiment.id,
+            data=data_of(tasks),
+            evaluation={"tasks": protocol.tasks, "inner_steps": protocol.inner_steps},
+        )
 
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Judge on test tasks, write result and picture."""

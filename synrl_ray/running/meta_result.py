@@ -177,4 +177,5 @@ def draw_meta(folders: Sequence[RunFolder], path: Path) -> None:
         xlabel="meta-iterations",
         ylabel=f"{name} on validation tasks after adaptation",
         yunit="",
+        line="validation",
     )

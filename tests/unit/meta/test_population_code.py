@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import GridworldTaskSettings, SinusoidTasks, SpikingLearner
+from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, SinusoidTasks, SpikingLearner
 from synrl_ray.meta.building import make_learner
 from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.snn.encoders import population
 
-LEARNER = SpikingLearner(hidden_sizes=(8,), population=5)
+LEARNERS = [AnnLearner(hidden_sizes=(8,), population=5), SpikingLearner(hidden_sizes=(8,), population=5)]
 
 
 def test_is_the_encoder_over_one_range_for_all_features():
@@ -24,12 +24,14 @@ def test_refuses_what_is_no_population(settings):
         PopulationCode(*settings)
 
 
-def test_a_sinusoid_learner_sees_its_input_through_it():
-    network = make_learner(LEARNER, SinusoidTasks())
+@pytest.mark.parametrize("learner", LEARNERS, ids=["ann", "spiking"])
+def test_a_sinusoid_learner_sees_its_input_through_it(learner):
+    network = make_learner(learner, SinusoidTasks())
     assert network[0].num_neurons == network[1].in_features == 5
     assert network(torch.zeros(7, 1)).shape == (7, 1)
 
 
-def test_other_tasks_have_no_range():
+@pytest.mark.parametrize("learner", LEARNERS, ids=["ann", "spiking"])
+def test_other_tasks_have_no_range(learner):
     with pytest.raises(UserError, match="sinusoids, not that of gridworld"):
-        make_learner(LEARNER, GridworldTaskSettings())
+        make_learner(learner, GridworldTaskSettings())

@@ -56,6 +56,12 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
         evaluate_folder(folder.path, episodes=None, seed=1)
     with pytest.raises(UserError, match="--video means nothing"):
         evaluate_folder(folder.path, episodes=None, seed=None, video=tmp_path / "x.mp4")
+    (folder.path / "config.json").unlink()  # as where a learner alone is handed on
+    assert evaluate_folder(folder.path, episodes=None, seed=None)["loss_by_step"] == result["loss_by_step"]
+    description = folder.path / "policy.json"
+    description.write_text(description.read_text().replace('"inner_steps": 2', '"inner_steps": -2'))
+    with pytest.raises(UserError, match=r"evaluation in .*policy.json is damaged"):
+        evaluate_folder(folder.path, episodes=None, seed=None)
 
 
 def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
