@@ -159,6 +159,7 @@ def evaluate(
     episodes: Integer | None = None,
     seed: Integer | None = None,
     video: Path | None = None,
+    shots: Integer | None = None,
     official_runs: bool = False,
     as_json: Json = False,
 ) -> None:
@@ -169,6 +170,7 @@ def evaluate(
         episodes: how many (default: the experiment's protocol).
         seed: seed of the first episode's environment (default: the experiment's protocol, as in result.json).
         video: write one episode to this .mp4 or .gif file.
+        shots: samples (of each class) from which a meta-learner adapts (default: as in its training).
         official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
         as_json: print JSON instead of a table.
     """
@@ -177,7 +179,9 @@ def evaluate(
 
     film = video and located(video)
     with policy_folder(run_dir) as folder:
-        result = evaluate_folder(folder, episodes=episodes, seed=seed, video=film, official_runs=official_runs)
+        result = evaluate_folder(
+            folder, episodes=episodes, seed=seed, video=film, shots=shots, official_runs=official_runs
+        )
     if as_json:
         print(json.dumps(result, indent=2))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import BatchPolicy, evaluate_policy
-from synrl_ray.experiment import Environment, Evaluation, Experiment, LocalExperiment, MetaEvaluation, MetaExperiment
+from synrl_ray.experiment import (
+    Environment,
+    Evaluation,
+    Experiment,
+    GridworldTaskSettings,
+    LocalExperiment,
+    MetaEvaluation,
+    MetaExperiment,
+)
 from synrl_ray.policies.description import DESCRIPTION_FILE, format_of, read_description
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
@@ -21,7 +30,13 @@ from synrl_ray.running.run_folder import RunFolder
 
 
 def evaluate_folder(
-    path: Path, *, episodes: int | None, seed: int | None, video: Path | None = None, official_runs: bool = False
+    path: Path,
+    *,
+    episodes: int | None,
+    seed: int | None,
+    video: Path | None = None,
+    shots: int | None = None,
+    official_runs: bool = False,
 ) -> dict[str, Any]:
     """Greedy evaluation on the environment named in ``policy.json``; the folder is not changed.
 
@@ -30,32 +45,36 @@ def evaluate_folder(
         episodes: how many; the run's protocol, or 100, where not given.
         seed: of the first episode's environment.
         video: where to write a video of the first episode.
+        shots: samples from which a meta-learner adapts, if other than in its training.
         official_runs: judge a learner of Omniglot by the 20 official one-shot runs.
 
     Raises:
         UserError: for a damaged folder, an environment that cannot be made, a refused video format, or an option that
             means nothing for what the folder holds.
     """
-    for option, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0)):
+    for option, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0), ("--shots", shots, 1)):
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
+    options = {"--episodes": episodes, "--seed": seed, "--video": video, "--shots": shots}
+    given = [option for option, value in options.items() if value is not None]
+    is_meta = format_of(path).startswith("meta")
     if official_runs:
-        given = [o for o, v in {"--episodes": episodes, "--seed": seed, "--video": video}.items() if v is not None]
-        if given or not format_of(path).startswith("meta"):
+        if given or not is_meta:
             problem = (
                 f"{given[0]} and --official-runs do not go together" if given else "--official-runs is for learners"
             )
             raise UserError(problem, "leave one out" if given else "train omniglot-maml with --set ways=20 shots=1")
         return _evaluate_official_runs(path)
     if describes_classifier(path):
-        given = [o for o, v in {"--episodes": episodes, "--seed": seed, "--video": video}.items() if v is not None]
         if given:
             raise UserError(f"{given[0]} means nothing for a classifier", "leave it out")
         return evaluate_classifier(path)
-    if format_of(path).startswith("meta"):
+    if is_meta:
         if video is not None:
             raise UserError("--video means nothing for a meta-learner", "leave it out")
-        return _evaluate_meta(path, num_tasks=episodes, seed=seed)
+        return _evaluate_meta(path, num_tasks=episodes, seed=seed, shots=shots)
+    if shots is not None:
+        raise UserError("--shots means nothing for a policy", "leave it out: it is for meta-learners")
     if describes_local_policy(path):
         return _evaluate_local(path, episodes=episodes, seed=seed, video=video)
     policy = load_network_policy(path)
@@ -102,20 +121,30 @@ def _evaluate_local(path: Path, *, episodes: int | None, seed: int | None, video
     }
 
 
-def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None) -> dict[str, Any]:
+def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots: int | None) -> dict[str, Any]:
     """Adaptation to test tasks, the same ones for every learner."""
     from synrl_ray.meta.files import load_maml
-    from synrl_ray.running.meta_result import judge_learner
+    from synrl_ray.running.meta_result import judge_learner, size_of
 
     if seed is not None:
         raise UserError("--seed means nothing for a meta-learner", "leave it out: all are judged on the same tasks")
-    maml, learner, tasks = load_maml(path)
+    maml, learner, trained_on = load_maml(path)
+    tasks = trained_on
+    if shots is not None:
+        if isinstance(tasks, GridworldTaskSettings):
+            raise UserError("--shots means nothing for a learner that plays", "leave it out")
+        tasks = replace(tasks, shots=shots)
     protocol = _meta_protocol(path)
+    judged = judge_learner(
+        maml, learner, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps
+    )
+    if not isinstance(trained_on, GridworldTaskSettings) and tasks != trained_on:
+        judged["protocol"]["trained_on"] = size_of(trained_on)
     return {
         "experiment": read_description(path).get("experiment"),
         "policy": learner.kind,
         "run": str(path),
-        **judge_learner(maml, learner, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps),
+        **judged,
     }
 
 

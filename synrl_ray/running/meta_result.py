@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.statistics import summarise
-from synrl_ray.experiment import GridworldTaskSettings, MetaExperiment, MetaTarget, OmniglotTasks
+from synrl_ray.experiment import GridworldTaskSettings, MetaExperiment, MetaTarget, OmniglotTasks, SinusoidTasks
 from synrl_ray.running.comparison import finish_comparison
 from synrl_ray.running.policy_adaptation import draw_policy, judge_policy
 from synrl_ray.running.result import title_of, versions
@@ -78,18 +78,22 @@ def judge_learner(
     found, alone = (
         figures(judge(cast("MAML", m), distribution, "test", num_tasks, inner_steps)) for m in (maml, control)
     )
-    size = f"{tasks.ways}-way {tasks.shots}-shot" if isinstance(tasks, OmniglotTasks) else f"{tasks.shots} samples"
     return {
         **found,
         "untrained": alone,
         "protocol": {
             "data": data_of(tasks),
-            "tasks": size,
+            "tasks": size_of(tasks),
             "test_tasks": num_tasks,
             "inner_steps": inner_steps,
             "interval": "1.96 standard errors over test tasks",
         },
     }
+
+
+def size_of(tasks: SinusoidTasks | OmniglotTasks) -> str:
+    """A task's size in the field's words."""
+    return f"{tasks.ways}-way {tasks.shots}-shot" if isinstance(tasks, OmniglotTasks) else f"{tasks.shots} samples"
 
 
 def judge_by_official_runs(

@@ -159,8 +159,9 @@ def _print_meta(result: dict[str, Any]) -> None:
         _console.print(
             f"Adaptation    {used:,.0f} environment steps on a task, {protocol['episodes_per_step']} episodes a step"
         )
+    trained_on = f" (trained on {protocol['trained_on']})" if "trained_on" in protocol else ""
     _console.print(
-        f"Protocol      {protocol['test_tasks']} test tasks of {protocol['data']}, {protocol['tasks']}, "
+        f"Protocol      {protocol['test_tasks']} test tasks of {protocol['data']}, {protocol['tasks']}{trained_on}, "
         f"{protocol['inner_steps']} inner steps; interval: {protocol['interval']}"
     )
 

@@ -48,6 +48,7 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
     assert again["untrained"] == result["untrained"]
     assert len(result["untrained"]["loss_by_step"]) == 3
     assert evaluate_folder(folder.path, episodes=5, seed=None)["protocol"]["test_tasks"] == 5
+    assert evaluate_folder(folder.path, episodes=5, seed=None, shots=3)["protocol"]["trained_on"] == "10 samples"
     print_evaluation(again)
     out = capsys.readouterr().out
     assert "20 test tasks of sinusoids, 10 samples, 2 inner steps" in out
@@ -91,6 +92,8 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     again = evaluate_folder(folder.path, episodes=None, seed=None)
     assert again["regret_by_step"] == result["regret_by_step"]
     assert again["untrained"] == result["untrained"]
+    with pytest.raises(UserError, match="--shots means nothing for a learner that plays"):
+        evaluate_folder(folder.path, episodes=None, seed=None, shots=3)
     print_evaluation(result)
     assert "Untrained" in (out := capsys.readouterr().out)
     assert "20 test tasks of gridworlds, 4 x 4 cells, 1 obstacles, shaped reward, 2 inner steps" in out
