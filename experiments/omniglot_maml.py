@@ -19,7 +19,7 @@ experiment = MetaExperiment(
     tasks=OmniglotTasks(ways=5, shots=1, queries=5),
     spiking=SpikingLearner(channels=32, steps_per_sample=2, beta=0.5, surrogate_slope=0.5),
     ann=AnnLearner(channels=32),
-    algorithm=MetaTraining(maml=Maml(inner_lr=0.4), meta_batch=16),
+    algorithm=MetaTraining(maml=Maml(inner_lr=0.4, chunk_size=4), meta_batch=16),
     stopping=MetaStopping(meta_iterations=5_000),
     evaluation=MetaEvaluation(tasks=600, inner_steps=3, interval=250),
     target=MetaTarget(accuracy=0.97, source="this project's target for 5 ways and 1 shot on the small sets"),

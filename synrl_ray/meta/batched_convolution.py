@@ -1,18 +1,7 @@
-r"""A convolutional block of many tasks, with its backward pass written out.
+"""A convolutional block of many tasks, with its backward pass written out.
 
-Convolution → batch norm → rectifier → max-pool, computed in another order: a rectifier and batch norm with
-:math:`\gamma \ge 0` are monotone, so the largest of a window may be picked *before* them (the smallest where
-:math:`\gamma < 0`), and all but convolution and moments then runs on a quarter of the pixels. With a the
-convolution's output, N its samples and pixels, p the picked pixels, m and v the mean and the variance of a,
-:math:`r = (v + \epsilon)^{-1/2}`:
-
-.. math::
-    z = (p - m)\, r, \qquad y = \max(0, \gamma z + \beta)
-
-and backward, with :math:`g_z = \gamma\, [y > 0]\, g_y` and U putting picked pixels back in their places:
-
-.. math::
-    g_a = r\, U g_z - \frac{r}{N} \sum g_z - \frac{r^2}{N} (a - m) \sum g_z z
+Convolution → batch norm → rectifier → max-pool; all but the convolution is :mod:`synrl_ray.meta.batched_norm`. Batch
+norm takes the convolution's bias away again: it has no effect, and its gradients are zero.
 
 Maps lie in memory with channels last, where convolution and pooling of torch are fastest on a CPU.
 
@@ -27,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from synrl_ray.meta.batched_norm import Pooled, norm_pool, norm_pool_gradient
 from synrl_ray.meta.engine import Parameters
 
 UNFOLDED_UP_TO = 32  # numbers in a filter; up to there the first layer is faster as a matrix product of patches
@@ -35,11 +25,7 @@ UNFOLDED_UP_TO = 32  # numbers in a filter; up to there the first layer is faste
 class _Kept(NamedTuple):
     inputs: Tensor
     maps: Tensor
-    mean: Tensor
-    scale: Tensor
-    picked: Tensor
-    normal: Tensor
-    output: Tensor
+    pooled: Pooled
 
 
 class BatchedConvBlock:
@@ -61,43 +47,24 @@ class BatchedConvBlock:
     def forward(self, p: Parameters, x: Tensor) -> tuple[Tensor, _Kept]:
         """``[M, K, C, H, W]`` → ``[M, K, O, H // 2, W // 2]``."""
         num_tasks, batch, _, height, width = x.shape
-        weight, bias = p["0.weight"], p["0.bias"]
+        weight = p["0.weight"]
         num_out = weight.shape[1]
         if self._is_unfolded:
             patches = nn.functional.unfold(x.flatten(0, 1), 3, padding=1)  # [M*K, C*9, P]
             x = patches.transpose(1, 2).reshape(num_tasks, batch * height * width, -1)
-            maps = torch.baddbmm(bias.unsqueeze(1), x, weight.flatten(2).transpose(1, 2))
+            maps = torch.bmm(x, weight.flatten(2).transpose(1, 2))
         else:
-            maps = _Convolution.apply(x, weight, bias).permute(0, 1, 3, 4, 2).reshape(num_tasks, -1, num_out)
-        mean, variance = _Moments.apply(maps)
-        scale = (variance + self._eps).rsqrt()
-        with torch.no_grad():
-            picked = _largest(maps.view(-1, height, width, num_out), p["1.weight"], batch)
-        chosen = maps.view(num_tasks * batch, -1, num_out).gather(1, picked).view(num_tasks, -1, num_out)
-        normal = (chosen - mean) * scale
-        output = torch.addcmul(p["1.bias"].unsqueeze(1), normal, p["1.weight"].unsqueeze(1))
-        if self._rectifies:
-            output = torch.relu(output)
+            maps = _Convolution.apply(x, weight).permute(0, 1, 3, 4, 2).reshape(num_tasks, -1, num_out)
+        output, pooled = norm_pool(maps, p["1.weight"], p["1.bias"], (height, width), self._eps, self._rectifies)
         shaped = output.view(num_tasks, batch, height // 2, width // 2, num_out).permute(0, 1, 4, 2, 3)
-        return shaped, _Kept(x, maps, mean, scale, picked, normal, output.detach())
+        return shaped, _Kept(x, maps, pooled)
 
     def backward(self, p: Parameters, kept: _Kept, grad: Tensor, need_input: bool) -> tuple[Tensor, Parameters]:
         """Return the gradients of input, filters and batch norm."""
-        num_tasks, pixels, num_out = kept.maps.shape
-        grad = grad.permute(0, 1, 3, 4, 2).reshape(kept.output.shape)
-        if self._rectifies:
-            grad = torch.ops.aten.threshold_backward(grad, kept.output, 0)
-        bias_grad, gain_grad = grad.sum(1), (grad * kept.normal).sum(1)
-        # Sums of g_z and of g_z z are gamma times those of beta's and gamma's gradients.
-        gain = p["1.weight"]
-        scaled = gain * kept.scale.squeeze(1)
-        slope = (-scaled * kept.scale.squeeze(1) / pixels * gain_grad).unsqueeze(1)
-        shift = (-scaled / pixels * bias_grad).unsqueeze(1) - slope * kept.mean
-        moments_part = torch.addcmul(shift, kept.maps, slope)
-        pooled = (grad * scaled.unsqueeze(1)).view(*kept.picked.shape)
-        by_sample = moments_part.view(kept.picked.shape[0], -1, num_out)
-        maps_grad = by_sample.scatter_add(1, kept.picked, pooled).view(kept.maps.shape)
-        found = {"1.weight": gain_grad, "1.bias": bias_grad, "0.bias": maps_grad.sum(1)}
+        num_tasks, _, num_out = kept.maps.shape
+        grad = grad.permute(0, 1, 3, 4, 2).reshape(num_tasks, -1, num_out)
+        maps_grad, gain_grad, bias_grad = norm_pool_gradient(grad, kept.maps, p["1.weight"], kept.pooled)
+        found = {"1.weight": gain_grad, "1.bias": bias_grad, "0.bias": torch.zeros_like(bias_grad)}
         weight = p["0.weight"]
         if self._is_unfolded:
             found["0.weight"] = torch.bmm(maps_grad.transpose(1, 2), kept.inputs).view(weight.shape)
@@ -108,33 +75,6 @@ class BatchedConvBlock:
         return _InputGradient.apply(shaped, weight) if need_input else grad, found
 
 
-def _largest(maps: Tensor, gain: Tensor, batch: int) -> Tensor:
-    """Which pixel of each window batch norm makes the largest: ``[M*K, H, W, O]`` → ``[M*K, H//2 * W//2, O]``."""
-    if bool((gain < 0).any()):
-        signs = torch.where(gain < 0, -1.0, 1.0).to(maps.dtype)
-        maps = maps * signs.repeat_interleave(batch, 0)[:, None, None]
-    _, index = nn.functional.max_pool2d(maps.permute(0, 3, 1, 2), 2, return_indices=True)
-    return index.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-class _Moments(torch.autograd.Function):
-    """Mean and variance ``[M, 1, O]`` of maps ``[M, N, O]``; ``torch.var_mean`` takes ten times as long."""
-
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
-        mean = maps.mean(1, keepdim=True)
-        variance = (maps - mean).square_().mean(1, keepdim=True)
-        ctx.save_for_backward(maps, mean)
-        return mean, variance
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_mean: Tensor, grad_variance: Tensor) -> Tensor:
-        maps, mean = ctx.saved_tensors
-        slope = grad_variance * (2 / maps.shape[1])
-        return torch.addcmul(grad_mean / maps.shape[1] - slope * mean, maps, slope)
-
-
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, which: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
     """Gradients of input and filters of one task's 3 × 3 convolution; ``which`` are computed."""
     by_input, by_filter, _ = torch.ops.aten.convolution_backward(
@@ -143,11 +83,9 @@ def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, which: tuple[
     return by_input, by_filter
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _convolved(x: Tensor, weight: Tensor) -> Tensor:
     """``[M, K, C, H, W]``, ``[M, O, C, 3, 3]`` → ``[M, K, O, H, W]``, channels last."""
-    biases: Any = [None] * len(x) if bias is None else bias
-    tasks = zip(x, weight, biases, strict=True)
-    return _joined([nn.functional.conv2d(a, _last(w), b, padding=1) for a, w, b in tasks])
+    return _joined([nn.functional.conv2d(a, _last(w), padding=1) for a, w in zip(x, weight, strict=True)])
 
 
 def _input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
@@ -177,19 +115,18 @@ class _Convolution(torch.autograd.Function):
     """The 3 × 3 convolution of each task's maps with its own filters."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _convolved(x, weight, bias)
+        return _convolved(x, weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        need_x, need_weight, need_bias = ctx.needs_input_grad
+        need_x, need_weight = ctx.needs_input_grad
         return (
             _input_gradient(grad, weight) if need_x else None,
             _filter_gradient(grad, x) if need_weight else None,
-            grad.sum((1, 3, 4)) if need_bias else None,
         )
 
 
@@ -207,7 +144,7 @@ class _InputGradient(torch.autograd.Function):
         grad, weight = ctx.saved_tensors
         need_grad, need_weight = ctx.needs_input_grad
         return (
-            _convolved(outer, weight, None) if need_grad else None,
+            _convolved(outer, weight) if need_grad else None,
             _filter_gradient(grad, outer) if need_weight else None,
         )
 
@@ -226,6 +163,6 @@ class _FilterGradient(torch.autograd.Function):
         grad, x = ctx.saved_tensors
         need_grad, need_x = ctx.needs_input_grad
         return (
-            _convolved(x, outer, None) if need_grad else None,
+            _convolved(x, outer) if need_grad else None,
             _input_gradient(grad, outer) if need_x else None,
         )
