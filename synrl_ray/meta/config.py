@@ -39,8 +39,8 @@ class Maml(Checked):
     engine: EngineName = "vmap"
     """``"vmap"`` adapts all tasks of a chunk in one computation, ``"learn2learn"`` one after another: the reference."""
     chunk_size: Annotated[int, Ge(1)] | None = None
-    """Tasks in one computation; ``None`` is the whole meta-batch. The result is the same: fewer need less memory and, where
-    convolutions fill the caches with their maps, less time."""
+    """Tasks in one computation; ``None`` is the whole meta-batch. The result is the same: fewer need less memory and,
+    where convolutions fill the caches with their maps, less time."""
     compile: bool = False
     """Compile the computation of a chunk (engine ``"vmap"``; minutes at the first call). What torch cannot
     compile runs as it is, with a warning."""
