@@ -59,10 +59,10 @@ class BatchedNetwork:
         is_tied = len({id(module) for _, module in modules}) < len(modules)
         return None if is_tied else cls(found)
 
-    def split(self, adapting: Collection[str]) -> tuple[BatchedNetwork, BatchedNetwork]:
-        """The layers before the first that has any of these parameters, and the others."""
+    def split(self, adapting: Collection[str]) -> tuple[BatchedNetwork | None, BatchedNetwork]:
+        """The layers before the first that has any of these parameters, if there are any, and the others."""
         first = self._first_of(adapting)
-        return BatchedNetwork(self._parts[:first]), BatchedNetwork(self._parts[first:])
+        return BatchedNetwork(self._parts[:first]) if first else None, BatchedNetwork(self._parts[first:])
 
     def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
         """Outputs ``[M, K, O]`` of parameters ``[M, ...]`` and inputs ``[M, K, ...]``."""

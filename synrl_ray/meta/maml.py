@@ -105,13 +105,14 @@ class MAML(MetaLearner):
             NonFiniteError: if a task's loss is; it names the task's seed.
             UserError: if the engine cannot take the model; it names the operation and the other engine.
         """
-        metas = [p for p in self.parameters() if p.requires_grad]
+        initial = self._initial()
+        metas = [p for p in (*initial.values(), *self.inner_rates) if p.requires_grad]
         total = torch.zeros((), dtype=metas[0].dtype, device=metas[0].device)
         gradients: list[Tensor] = []
         found: list[TaskLosses] = []
         for chunk in batch.chunks(self.config.chunk_size):
             try:
-                losses = self._engine.losses(self._initial(), self._rates(), chunk, self._inner_loop(iteration))
+                losses = self._engine.losses(initial, self._rates(), chunk, self._inner_loop(iteration))
                 summed = losses.total.sum() / len(batch)
                 refuse_non_finite(losses.total, chunk.seeds, "the meta-loss", f"meta-iteration {iteration}")
                 if torch.is_grad_enabled():
