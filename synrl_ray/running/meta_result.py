@@ -131,7 +131,7 @@ def combine_meta(results: Sequence[dict[str, Any]], target: MetaTarget | None) -
         "seeds": [r["seed"] for r in results],
         "meta_iterations": [r["meta_iterations"] for r in results],
         "wall_seconds": [r["wall_seconds"] for r in results],
-        "protocol": first["protocol"],
+        "protocol": first["protocol"] | {"interval": "95 % bootstrap over seeds"},
         "versions": first["versions"],
     }
     for name in (*SCORES, "regret_stochastic"):

@@ -101,6 +101,7 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     assert combined["regret_stochastic_by_step"] == result["regret_stochastic_by_step"]
     assert combined["regret_per_seed"] == [result["regret"]] * 2
     assert combined["untrained"] == result["untrained"]
+    assert "over seeds" in combined["protocol"]["interval"]
 
 
 def test_seeds_are_combined():
