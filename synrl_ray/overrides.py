@@ -18,6 +18,7 @@ from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experi
 
 _TASKS = {"classification": ClassificationExperiment, "local": LocalExperiment, "meta": MetaExperiment}
 _NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "task"}
+_PROBLEM = ("environment.id", "environment.kwargs", "tasks.")
 
 
 def apply_overrides(
@@ -32,7 +33,8 @@ def apply_overrides(
             be (``true``, ``3e-4``, ``null``); a list is written ``64,64``.
         settings: key and JSON value each, as in a file of ``--config``; the assignments come after them.
 
-    Settings that must fit one another are judged together, so their order does not matter.
+    Settings that must fit one another are judged together, so their order does not matter. A target is for the problem
+    that the experiment names: with another environment or other tasks there is none.
 
     Raises:
         UserError: for an unknown or ambiguous key, a value of the wrong type, or settings that refuse one another.
@@ -50,6 +52,8 @@ def apply_overrides(
         path = resolve_setting(experiment, key)
         values[path] = read_value(experiment, path, text, key)
         given[key] = text
+    if any(path.startswith(_PROBLEM) and value != _value_at(experiment, path) for path, value in values.items()):
+        values["target"] = None
     try:
         return cast(AnyExperiment, _replace(experiment, values))
     except ValueError as error:
@@ -156,8 +160,12 @@ def resolve_setting(experiment: AnyExperiment, key: str) -> str:
 
 def setting_type(node: Any, path: str) -> Any:
     """Declared type of a setting."""
-    *parents, name = path.split(".")
-    return get_type_hints(type(reduce(getattr, parents, node)), include_extras=True)[name]
+    parent, _, name = path.rpartition(".")
+    return get_type_hints(type(_value_at(node, parent)), include_extras=True)[name]
+
+
+def _value_at(node: Any, path: str) -> Any:
+    return reduce(getattr, filter(None, path.split(".")), node)
 
 
 def _replace(node: Any, values: Mapping[str, Any]) -> Any:
@@ -179,7 +187,8 @@ def _coerce(annotation: Any, candidates: Iterable[Any], key: str, shown: str) ->
         try:
             return adapter.validate_python(candidate)
         except ValidationError as error:
-            problem = problem or error.errors()[0]["msg"]
+            nearest = max(error.errors(), key=lambda found: len(found["loc"]))  # of what a union may be
+            problem = problem or nearest["msg"]
     raise UserError(f"setting {key!r} cannot be {shown}", problem[:1].lower() + problem[1:])
 
 

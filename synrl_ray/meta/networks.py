@@ -56,18 +56,26 @@ class ConvBlock(nn.Sequential):
         )
 
 
-def conv4(in_shape: tuple[int, int, int] = (1, 28, 28), ways: int = 5, channels: int = 64) -> nn.Sequential:
+def conv4(
+    in_shape: tuple[int, int, int] = (1, 28, 28), ways: int = 5, channels: int | Sequence[int] = 64
+) -> nn.Sequential:
     """Four convolutional blocks and a linear layer (Vinyals et al. 2016, arXiv:1606.04080; Finn et al. 2017).
+
+    Args:
+        in_shape: C, H, W.
+        ways: classes.
+        channels: filters of the four blocks, or of each of them.
 
     Shape:
         ``[K, C, H, W]`` → logits ``[K, ways]``.
 
     Raises:
-        ValueError: for images of less than 16 × 16, which four halvings do not leave a pixel of.
+        ValueError: for images of less than 16 × 16, which four halvings do not leave a pixel of, or filters of another
+            number of blocks.
     """
-    size = _size_after_blocks(in_shape)
-    blocks = [ConvBlock(c, channels) for c in (in_shape[0], channels, channels, channels)]
-    return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(channels * size, ways))
+    sizes = _block_sizes(in_shape, channels)
+    blocks = [ConvBlock(i, o) for i, o in pairwise(sizes)]
+    return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(sizes[-1] * _pixels_after_blocks(in_shape), ways))
 
 
 def spiking_mlp(
@@ -130,7 +138,7 @@ class ConvCurrent(nn.Sequential):
 def spiking_conv4(
     in_shape: tuple[int, int, int] = (1, 28, 28),
     ways: int = 5,
-    channels: int = 64,
+    channels: int | Sequence[int] = 64,
     *,
     num_steps: int = 4,
     beta: float = 0.9,
@@ -144,7 +152,7 @@ def spiking_conv4(
     Args:
         in_shape: C, H, W.
         ways: classes.
-        channels: filters of each block.
+        channels: filters of the four blocks, or of each of them.
         num_steps: T.
         beta, surrogate: of the neurons.
 
@@ -152,16 +160,25 @@ def spiking_conv4(
         ``[K, C, H, W]`` → logits ``[K, ways]``.
 
     Raises:
-        ValueError: for images of less than 16 × 16, or less than one simulation step.
+        ValueError: as :func:`conv4`, or for less than one simulation step.
     """
-    size = _size_after_blocks(in_shape)
+    sizes = _block_sizes(in_shape, channels)
     layers: list[nn.Module] = []
-    for c in (in_shape[0], channels, channels, channels):
-        layers += [ConvCurrent(c, channels), SampleLIF(num_steps, holds=not layers, beta=beta, surrogate=surrogate)]
-    return nn.Sequential(*layers, nn.Flatten(), StepMean(num_steps), nn.Linear(channels * size, ways))
+    for i, o in pairwise(sizes):
+        layers += [ConvCurrent(i, o), SampleLIF(num_steps, holds=not layers, beta=beta, surrogate=surrogate)]
+    features = sizes[-1] * _pixels_after_blocks(in_shape)
+    return nn.Sequential(*layers, nn.Flatten(), StepMean(num_steps), nn.Linear(features, ways))
 
 
-def _size_after_blocks(in_shape: tuple[int, int, int]) -> int:
+def _block_sizes(in_shape: tuple[int, int, int], channels: int | Sequence[int]) -> tuple[int, ...]:
+    """Channels of the images and behind each block."""
+    filters = (channels,) * 4 if isinstance(channels, int) else tuple(channels)
+    if len(filters) != 4:
+        raise ValueError(f"channels are of four blocks, got {len(filters)}: {filters}")
+    return (in_shape[0], *filters)
+
+
+def _pixels_after_blocks(in_shape: tuple[int, int, int]) -> int:
     """Pixels of a map behind four halvings."""
     _, height, width = in_shape
     if min(height, width) < 16:

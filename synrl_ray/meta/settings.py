@@ -75,27 +75,33 @@ AnyTasks = SinusoidTasks | OmniglotTasks | GridworldTaskSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnLearner(Checked):
-    """Rectified layers: fully connected for vectors, four convolutional blocks for images."""
-
-    kind: Literal["ann"] = "ann"
+class _Layers(Checked):
     hidden_sizes: Sizes = (40, 40)
     """Of vectors' layers."""
-    channels: Count = 64
-    """Filters of each block, for images."""
+    channels: Count | Sizes = 64
+    """Filters of the four blocks, or of each of them, for images."""
     population: Population = None
-    """Receptive fields of each feature of a sinusoid task."""
+    """Receptive fields of each feature of a sinusoid task; without them a feature is the input itself."""
+
+    def __post_init__(self) -> None:
+        """Refuse filters of another number of blocks."""
+        super().__post_init__()
+        if not isinstance(self.channels, int) and len(self.channels) != 4:
+            raise ValueError(f"channels are those of four blocks, or one number for all, got {len(self.channels)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpikingLearner(Checked):
-    """The same layers with LIF neurons."""
+class AnnLearner(_Layers):
+    """Rectified layers: fully connected for vectors, four convolutional blocks for images."""
+
+    kind: Literal["ann"] = "ann"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingLearner(_Layers):
+    """The same layers with LIF neurons, for which a bare feature is the input current."""
 
     kind: Literal["spiking"] = "spiking"
-    hidden_sizes: Sizes = (40, 40)
-    """Of vectors' layers."""
-    channels: Count = 64
-    """Filters of each block, for images."""
     steps_per_sample: Annotated[int, Ge(1), Le(1_000)] = 4
     """Simulation steps for which a sample is shown, from rest."""
     beta: Annotated[float, Interval(ge=0, le=1)] = 0.9
@@ -104,8 +110,6 @@ class SpikingLearner(Checked):
     """Name of the surrogate gradient."""
     surrogate_slope: Annotated[float, Gt(0)] | None = None
     """Its sharpness; ``None`` takes the surrogate's own. A flat one lets inner gradients reach all layers."""
-    population: Population = None
-    """Receptive fields of each feature of a sinusoid task; without them a feature is the current itself."""
 
 
 Learner = AnnLearner | SpikingLearner

@@ -61,6 +61,9 @@ def train_seeds(
     for path, url in zip(paths, copies, strict=True):
         if url is not None and not path.exists():
             Storage(url).require_free()
+    begun = [RunFolder(path) for path in paths]
+    if several and all(folder.result() is not None for folder in begun):
+        return _summarise(begun, specs)  # nothing is left that needs Ray
     with ray_session(address, num_workers=specs[0].num_processes, trainer_too=several):
         folders = [
             RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec)

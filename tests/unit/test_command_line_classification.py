@@ -69,6 +69,22 @@ def train(data, tmp_path, monkeypatch, capsys):
     return train
 
 
+def test_seeds_that_are_all_trained_are_summarised_without_ray(data, tmp_path, monkeypatch, capsys):
+    command = ["train", "mnist-binary", "--set", *SMALL, "--json"]
+    with monkeypatch.context() as patched:
+        patched.setattr(seeds, "ray_session", lambda *arguments, **options: contextlib.nullcontext())
+        patched.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "ray_results"))
+        for seed in ("0", "1"):
+            with contextlib.suppress(SystemExit):
+                main([*command, "--seed", seed])
+    capsys.readouterr()
+    with contextlib.suppress(SystemExit):
+        main([*command, "--seeds", "2"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["seeds"] == [0, 1]
+    assert len(result["accuracy_per_seed"]) == 2
+
+
 def error_line(capsys, tmp_path, *argv):
     """The one line on standard error of a command that ends with status 2 and writes nothing."""
     before = sorted(tmp_path.rglob("*"))

@@ -85,7 +85,15 @@ def test_assignment_sets_this_value_and_no_other(assignment, path, expected):
     assert type(value_at(changed, path)) is type(expected)
     others = [p for p in setting_paths(EXPERIMENT) if p != path and value_at(changed, p) != value_at(EXPERIMENT, p)]
     assert others == []
-    assert (changed.id, changed.target, changed.search_space) == ("some-id", EXPERIMENT.target, EXPERIMENT.search_space)
+    target = None if path in ("environment.id", "environment.kwargs") else EXPERIMENT.target
+    assert (changed.id, changed.target, changed.search_space) == ("some-id", target, EXPERIMENT.search_space)
+
+
+def test_target_is_for_the_tasks_it_was_set_for():
+    experiment = get_experiment("omniglot-maml")
+    assert apply_overrides(experiment, ["ways=5", "shots=1", "meta_batch=8"]).target == experiment.target
+    assert apply_overrides(experiment, ["ways=20"]).target is None
+    assert apply_overrides(EXPERIMENT, ["env=Some-v0"]).target == EXPERIMENT.target
 
 
 def test_no_assignment_changes_nothing():

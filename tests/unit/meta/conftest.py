@@ -34,7 +34,7 @@ def build(kind):
     elif kind == "population":
         net = spiking_mlp(hidden_sizes=(8, 6), num_steps=4, code=PopulationCode(-5, 5, 7))
     else:
-        net = spiking_conv4((1, 18, 16), ways=3, channels=3, num_steps=2)
+        net = spiking_conv4((1, 18, 16), ways=3, channels=(3, 3, 4, 5), num_steps=2)
     net = net.double()
     with torch.no_grad():
         for p in net.parameters():  # so that batch norm has gains of both signs and biases that count

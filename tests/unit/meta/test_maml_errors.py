@@ -119,9 +119,11 @@ def test_what_cannot_be_compiled_runs_as_it_is(small, monkeypatch, caplog, meta_
     assert_same(found, meta_gradients(*small), 1e-12)
 
 
-def test_images_too_small_for_four_halvings():
+def test_images_too_small_for_four_halvings_and_filters_of_three_blocks():
     for build in (conv4, spiking_conv4):
         with pytest.raises(ValueError, match="leave nothing of a 15 x 28 image"):
             build((1, 15, 28))
+        with pytest.raises(ValueError, match="four blocks, got 3"):
+            build(channels=(8, 8, 16))
     with pytest.raises(ValueError, match="num_steps must be at least 1"):
         spiking_conv4(num_steps=0)
