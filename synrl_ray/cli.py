@@ -213,6 +213,7 @@ def export(run_dir: Path, /, *, out: Path, as_json: Json = False) -> None:
 def submit(
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
     address: str | None = None,
+    env: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     detach: bool = False,
 ) -> None:
     """Run a synrl command as a job on a Ray cluster: `synrl submit -- train cartpole-ppo`.
@@ -220,13 +221,24 @@ def submit(
     Args:
         arguments: the command and its arguments, after `--`.
         address: of the job server, such as http://127.0.0.1:8265; the head of `synrl head start` where not given.
+        env: variables of the job, `NAME=VALUE`, such as SYNRL_DATA=/data where the cluster has it.
         detach: return at once instead of following the job's log.
     """
     from synrl_ray.cluster.submit import submit_job
 
     if not arguments:
         raise UserError("nothing to submit", "write for instance `synrl submit -- train cartpole-ppo`")
-    outcome = submit_job(list(arguments), address=address, working_dir=Path.cwd(), follow=not detach)
+    pairs = [entry.partition("=") for entry in env or ()]
+    for name, sign, value in pairs:
+        if not name or not sign:
+            raise UserError(f"--env {name + sign + value!r} is not NAME=VALUE", "write for instance SYNRL_DATA=/data")
+    outcome = submit_job(
+        list(arguments),
+        address=address,
+        working_dir=Path.cwd(),
+        follow=not detach,
+        env_vars={name: value for name, _, value in pairs},
+    )
     if outcome.exit_status:
         raise SystemExit(outcome.exit_status)
 

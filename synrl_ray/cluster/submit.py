@@ -23,6 +23,7 @@ ENTRYPOINT = ("python", "-m", "synrl_ray")
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 RUN_ROOT_VARIABLE = "SYNRL_RUN_ROOT"
 REMOTE_RUN_ROOT = "~/synrl"
+_PATH_VARIABLES = ("SYNRL_DATA", "SYNRL_EXPERIMENTS")
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # Ray lets these override an address that the caller gives.
 _OVERRIDING_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -97,7 +98,8 @@ def submit_job(
 
     The job's working directory is a copy that Ray deletes some time later. ``SYNRL_RUN_ROOT`` tells the job where
     relative run folders belong instead: in ``working_dir`` where the head is this machine's own, else ``~/synrl``
-    of the machine that runs the job.
+    of the machine that runs the job. A head of this machine's own also finds data and experiments where they are here
+    (``SYNRL_DATA``, ``SYNRL_EXPERIMENTS``); for another, ``env_vars`` name them.
 
     Args:
         args: what follows the entry point; quoted for the shell here.
@@ -125,6 +127,7 @@ def submit_job(
                 "env_vars": {
                     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
                     RUN_ROOT_VARIABLE: str(working_dir.absolute()) if own_head else REMOTE_RUN_ROOT,
+                    **(_paths_here() if own_head else {}),
                     **(env_vars or {}),
                 },
             },
@@ -135,6 +138,15 @@ def submit_job(
     return _report(
         _follow(address, token, job_id, **sent) if follow else JobOutcome(job_id, address, "PENDING", **sent)
     )
+
+
+def _paths_here() -> dict[str, str]:
+    """What the environment says of data and experiments, absolute: the job runs in another folder."""
+    here = {name: os.environ[name].split(os.pathsep) for name in _PATH_VARIABLES if os.environ.get(name)}
+    return {
+        name: os.pathsep.join(str(Path(entry).expanduser().absolute()) for entry in entries if entry)
+        for name, entries in here.items()
+    }
 
 
 def follow_job(job_id: str, *, address: str | None = None, state_dir: Path | None = None) -> JobOutcome:

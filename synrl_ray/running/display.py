@@ -77,7 +77,7 @@ def _compact(number: float) -> str:
     for factor, suffix in ((1e6, "M"), (1e3, "k")):
         if number >= factor:
             return f"{number / factor:.3g}{suffix}"
-    return f"{number:.0f}"
+    return f"{number:.2g}" if number < 10 else f"{number:.0f}"
 
 
 def _position(progress: Progress) -> str:

@@ -65,7 +65,7 @@ def test_list_of_nothing_is_empty(capsys, monkeypatch):
             "--address --resume --json",
         ),
         ("evaluate", "RUN_DIR --episodes --seed --video --json"),
-        ("submit", "--address --detach"),
+        ("submit", "--address --env --detach"),
         ("head", "start stop env"),
         ("head start", "--port --num-cpus"),
     ],

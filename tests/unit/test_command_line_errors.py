@@ -96,6 +96,7 @@ def error_line(capsys, argv):
         ("evaluate nowhere --episodes x", "--episodes"),
         ("evaluate nowhere --seed -1", "--seed -1 is too small"),
         ("submit", "nothing to submit"),
+        ("submit --env SYNRL_DATA -- list", "--env 'SYNRL_DATA' is not NAME=VALUE"),
         ("head nonsense", "Unknown command"),
         ("head start --port abc", "--port"),
         ("head start --port -5", "port"),

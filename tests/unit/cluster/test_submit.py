@@ -80,11 +80,19 @@ def test_the_job_that_is_sent(fake: Any, project: Path) -> None:
     assert outcome.package_size == 22 + 76 + 2 * len("pyproject.toml") + len("[project]\n")
 
 
-def test_own_head_writes_beside_the_project(fake: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = fake(FakeClient([[]]))
+def test_own_head_reads_and_writes_where_the_caller_does(fake: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = fake(FakeClient([]))
     monkeypatch.setattr(submit, "_server", lambda *_: (ADDRESS, "token", True))
-    submit_job(["list"], working_dir=project)
-    assert client.sent["runtime_env"]["env_vars"]["SYNRL_RUN_ROOT"] == str(project)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("SYNRL_DATA", "../data")
+    monkeypatch.setenv("SYNRL_EXPERIMENTS", f"/mine:{project}/more")
+    submit_job(["list"], working_dir=project, env_vars={"SYNRL_EXPERIMENTS": "/theirs"}, follow=False)
+    sent = client.sent["runtime_env"]["env_vars"]
+    assert sent["SYNRL_RUN_ROOT"] == str(project)
+    assert sent["SYNRL_DATA"] == f"{project}/../data"
+    assert sent["SYNRL_EXPERIMENTS"] == "/theirs"
+    submit_job(["list"], working_dir=project, follow=False)
+    assert client.sent["runtime_env"]["env_vars"]["SYNRL_EXPERIMENTS"] == f"/mine:{project}/more"
 
 
 def test_nothing_is_sent_over_the_limit(fake: Any, project: Path) -> None:

@@ -54,6 +54,10 @@ def test_line_shows_steps_returns_speed_and_time_left(lines):
     assert line == "ann seed 0:       400 / 1,000 steps  return 21.0  greedy 50.0  8 steps/s  1:15 left\n"
 
 
+def test_line_shows_the_speed_of_what_takes_seconds_a_step(lines):
+    assert "  0.43 steps/s  " in lines(0, steps=400, steps_per_second=0.4321)
+
+
 def test_line_says_that_it_evaluates(lines):
     assert lines(0, phase="evaluating", steps=400).endswith("steps  evaluating\n")
 
