@@ -10,7 +10,7 @@ import numpy as np
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.proportion import wilson_interval
-from synrl_ray.running.result import versions
+from synrl_ray.running.result import title_of, versions
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -96,11 +96,10 @@ def draw_accuracy_curves(folders: Sequence[RunFolder], path: Path) -> None:
                 returns=[row["evaluation_accuracy"] for row in rows],
             )
         )
-    seeds = ", ".join(str(folder.spec().seed) for folder in folders)
     plot_learning_curve(
         curves,
         path,
-        title=f"{spec.experiment.id}: {spec.policy} classifier, seed{'s' * (len(folders) > 1)} {seeds}",
+        title=title_of(folders, "classifier"),
         target=None,
         xlabel="training images seen",
         ylabel="validation accuracy",

@@ -176,7 +176,7 @@ def draw_meta(folders: Sequence[RunFolder], path: Path) -> None:
     plot_learning_curve(
         [Curve(policy, [r["meta_iterations"] for r in seed], [r[column] for r in seed]) for seed in rows],
         path,
-        title=title_of(folders),
+        title=title_of(folders, "policy" if isinstance(experiment.tasks, GridworldTaskSettings) else "learner"),
         target=getattr(experiment.target, name, None),
         xlabel="meta-iterations",
         ylabel=f"{name} on validation tasks after adaptation",

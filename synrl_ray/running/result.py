@@ -161,10 +161,10 @@ def draw_curves(folders: Sequence[RunFolder], path: Path) -> None:
     )
 
 
-def title_of(folders: Sequence[RunFolder]) -> str:
-    """Experiment, policy and seeds, for a picture."""
+def title_of(folders: Sequence[RunFolder], trained: str = "policy") -> str:
+    """Experiment, what was trained and seeds, for a picture."""
     spec, seeds = folders[0].spec(), ", ".join(str(folder.spec().seed) for folder in folders)
-    return f"{spec.experiment.id}: {spec.policy} policy, seed{'s' * (len(folders) > 1)} {seeds}"
+    return f"{spec.experiment.id}: {spec.policy} {trained}, seed{'s' * (len(folders) > 1)} {seeds}"
 
 
 def versions() -> dict[str, str]:

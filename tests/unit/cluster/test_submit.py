@@ -80,7 +80,7 @@ def test_the_job_that_is_sent(fake: Any, project: Path) -> None:
     assert outcome.package_size == 22 + 76 + 2 * len("pyproject.toml") + len("[project]\n")
 
 
-def test_own_head_reads_and_writes_where_the_caller_does(fake: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_head_reads_and_writes_where_we_are(fake: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = fake(FakeClient([]))
     monkeypatch.setattr(submit, "_server", lambda *_: (ADDRESS, "token", True))
     monkeypatch.chdir(project)
