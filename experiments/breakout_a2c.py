@@ -43,5 +43,5 @@ experiment = Experiment(
     target=Target(
         mean_return=100.0, source="first mark; 412 is what the RL Baselines3 Zoo's A2C reaches in 10 M steps"
     ),
-    search_space={"algorithm.lr": LogUniform(2e-4, 2e-3), "spiking.beta": Uniform(0.3, 0.9)},
+    search_space={"algorithm.lr": LogUniform(2e-4, 2e-3), "spiking.beta": Uniform(0.0, 0.9)},
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from cyclopts import Parameter, Token
 
@@ -26,6 +27,7 @@ def _integer(kind: Any, tokens: Sequence[Token]) -> int:
     return int(tokens[0].value)
 
 
+_LARGEST_SEED = 2**31 - 1  # numpy's generators take 32 bits, and env runners count on from it
 _LEARNED_TOGETHER = ("ppo", "a2c", "reinforce")
 Integer = Annotated[int, Parameter(converter=_integer)]
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
@@ -34,6 +36,11 @@ Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=
 def located(path: Path) -> Path:
     """A relative path counts from ``SYNRL_RUN_ROOT`` inside a job, whose working directory Ray deletes."""
     return Path(os.environ.get("SYNRL_RUN_ROOT", ".")).expanduser() / path
+
+
+def _at_hand(path: Path) -> Path:
+    """A file that came with the job, else one beside the runs."""
+    return path if path.exists() else located(path)
 
 
 def fetched(url: str, run_dir: Path | None) -> Path:
@@ -47,7 +54,13 @@ def fetched(url: str, run_dir: Path | None) -> Path:
 
     path = located(run_dir or Path("runs", *url.rstrip("/").split("/")[-2:]))
     RunFolder.require_free(path)
-    Storage(url).pull(path)
+    draft = path.with_name(f".{path.name}.fetching")  # of the same file system; what a killed process has left goes
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        Storage(url).pull(draft)
+        draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return path
 
 
@@ -99,13 +112,18 @@ def run_specs(
     for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), *scale):
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
-    experiment = apply_overrides(get_experiment(name), settings or [], read_settings(config) if config else None)
+    if seed is not None and seed > _LARGEST_SEED:
+        raise UserError(f"--seed {seed} is too large", f"it is at most {_LARGEST_SEED}")
+    experiment = apply_overrides(
+        get_experiment(name), settings or [], read_settings(_at_hand(config)) if config else None
+    )
     if stop_steps is not None:
         if not hasattr(experiment.stopping, "env_steps"):
             instead = fields(experiment.stopping)[0].name
             remedy = f"write --set {instead}=N instead of --stop-steps"
             raise UserError(f"{name} does not count environment steps", remedy)
         experiment = apply_overrides(experiment, [f"stopping.env_steps={stop_steps}"])
+    experiment = _with_its_data(experiment)
     kind = kind_of_policy(experiment, policy)
     if num_learners and getattr(experiment.algorithm, "name", None) not in _LEARNED_TOGETHER:
         raise UserError(f"--num-learners means nothing for {name}", "it is for PPO, A2C and REINFORCE: leave it out")
@@ -113,6 +131,22 @@ def run_specs(
         RunSpec(experiment=experiment, policy=kind, seed=s, num_workers=num_workers, num_learners=num_learners)
         for s in (range(seeds) if seeds is not None else [seed or 0])
     ]
+
+
+def _with_its_data(experiment: AnyExperiment) -> AnyExperiment:
+    """With what it reads by name: the set of Omniglot that is at hand, for a run to keep to, and a policy's place."""
+    from dataclasses import replace
+
+    from synrl_ray.experiment import LocalExperiment, MetaExperiment, OmniglotTasks
+
+    if isinstance(experiment, LocalExperiment) and experiment.initial_policy is not None:
+        return replace(experiment, initial_policy=str(_at_hand(Path(experiment.initial_policy))))
+    if isinstance(experiment, MetaExperiment) and isinstance(experiment.tasks, OmniglotTasks):
+        from synrl_ray.data.omniglot import set_at_hand
+
+        named = cast(Any, experiment.tasks.data or set_at_hand())
+        return replace(experiment, tasks=replace(experiment.tasks, data=named))
+    return experiment
 
 
 def kind_of_policy(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:

@@ -176,12 +176,15 @@ def evaluate(
     """
     from synrl_ray.running.evaluating import evaluate_folder
     from synrl_ray.running.report import print_evaluation
+    from synrl_ray.running.storage import is_url
 
     film = video and located(video)
     with policy_folder(run_dir) as folder:
         result = evaluate_folder(
             folder, episodes=episodes, seed=seed, video=film, shots=shots, official_runs=official_runs
         )
+        if is_url(run_dir):  # not the folder that it was fetched into
+            result["run"] = run_dir
     if as_json:
         print(json.dumps(result, indent=2))
     else:

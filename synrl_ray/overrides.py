@@ -18,7 +18,7 @@ from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experi
 
 _TASKS = {"classification": ClassificationExperiment, "local": LocalExperiment, "meta": MetaExperiment}
 _NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "task"}
-_PROBLEM = ("environment.id", "environment.kwargs", "tasks.")
+_PROBLEM = ("environment.id", "environment.kwargs", "tasks.", "data.digits")
 
 
 def apply_overrides(
@@ -34,7 +34,7 @@ def apply_overrides(
         settings: key and JSON value each, as in a file of ``--config``; the assignments come after them.
 
     Settings that must fit one another are judged together, so their order does not matter. A target is for the problem
-    that the experiment names: with another environment or other tasks there is none.
+    that the experiment names: with another environment or other tasks there is none, nor a return to stop at.
 
     Raises:
         UserError: for an unknown or ambiguous key, a value of the wrong type, or settings that refuse one another.
@@ -54,6 +54,8 @@ def apply_overrides(
         given[key] = text
     if any(path.startswith(_PROBLEM) and value != _value_at(experiment, path) for path, value in values.items()):
         values["target"] = None
+        if hasattr(experiment.stopping, "mean_return"):
+            values.setdefault("stopping.mean_return", None)
     try:
         return cast(AnyExperiment, _replace(experiment, values))
     except ValueError as error:

@@ -142,11 +142,13 @@ def submit_job(
 
 def _paths_here() -> dict[str, str]:
     """What the environment says of data and experiments, absolute: the job runs in another folder."""
-    here = {name: os.environ[name].split(os.pathsep) for name in _PATH_VARIABLES if os.environ.get(name)}
-    return {
-        name: os.pathsep.join(str(Path(entry).expanduser().absolute()) for entry in entries if entry)
-        for name, entries in here.items()
-    }
+    data, folders = (os.environ.get(name, "") for name in _PATH_VARIABLES)
+    here = _absolute(data) if data else "", os.pathsep.join(_absolute(f) for f in folders.split(os.pathsep) if f)
+    return {name: value for name, value in zip(_PATH_VARIABLES, here, strict=True) if value}
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def follow_job(job_id: str, *, address: str | None = None, state_dir: Path | None = None) -> JobOutcome:

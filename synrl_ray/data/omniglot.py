@@ -88,7 +88,7 @@ def load_omniglot(name: str | None = None, folder: Path | None = None, cache: Pa
     if name is not None and name not in _SETS:
         raise UserError(f"there is no set {name!r} of Omniglot", f"choose one of {', '.join(_SETS)}")
     folder = folder or data_folder() / "omniglot"
-    name = name or _set_at_hand(folder)
+    name = name or set_at_hand(folder)
     archives = [_read_archive(folder / file, checksum) for file, checksum in _SETS[name].items()]
     key = md5("".join(_SETS[name].values()).encode())[:12]
     cached = (cache or Path.home() / ".cache" / "synrl_ray" / "decoded") / f"{name}-{SIZE}px-{key}-{_CACHE_FORMAT}.npz"
@@ -99,7 +99,9 @@ def load_omniglot(name: str | None = None, folder: Path | None = None, cache: Pa
     return data
 
 
-def _set_at_hand(folder: Path) -> str:
+def set_at_hand(folder: Path | None = None) -> str:
+    """The set that :func:`load_omniglot` reads where none is named; ``folder`` as there."""
+    folder = folder or data_folder() / "omniglot"
     for enough in (all, any):
         for name, files in _SETS.items():
             if enough((folder / file).exists() for file in files):

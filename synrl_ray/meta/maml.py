@@ -162,6 +162,7 @@ class MAML(MetaLearner):
             num_steps: S, if other than the configured one; more steps than in training are common.
 
         Raises:
+            NonFiniteError: if a task's loss is; it names the task's seed.
             UserError: if the engine cannot take the model.
         """
         steps = self.config.inner_steps if num_steps is None else num_steps
@@ -173,6 +174,7 @@ class MAML(MetaLearner):
             except RuntimeError as error:
                 self._explain(error, chunk)
                 raise
+            refuse_non_finite(found[-1].query, chunk.seeds, "a query loss", f"at most {steps} inner steps")
         return _joined(found)
 
     def query_weights(self, iteration: int) -> tuple[float, ...]:

@@ -84,10 +84,13 @@ class _Layers(Checked):
     """Receptive fields of each feature of a sinusoid task; without them a feature is the input itself."""
 
     def __post_init__(self) -> None:
-        """Refuse filters of another number of blocks."""
+        """Refuse filters of another number of blocks, or none."""
         super().__post_init__()
-        if not isinstance(self.channels, int) and len(self.channels) != 4:
-            raise ValueError(f"channels are those of four blocks, or one number for all, got {len(self.channels)}")
+        filters = (self.channels,) * 4 if isinstance(self.channels, int) else self.channels
+        if len(filters) != 4:
+            raise ValueError(f"channels are those of four blocks, or one number for all, got {len(filters)}")
+        if min(filters) < 1:
+            raise ValueError(f"channels must be >= 1, got {self.channels}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -18,8 +19,10 @@ from torch import Tensor
 from synrl_ray.errors import worker_died
 from synrl_ray.meta.building import make_maml, make_tasks
 from synrl_ray.meta.config import Maml, MamlRl
+from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.settings import AnyTasks, Learner
+from synrl_ray.meta.tasks import TaskDistribution
 
 _MOST_RESTARTS = 10
 """Of workers, in one meta-iteration: more are no accident."""
@@ -38,12 +41,25 @@ class ShardResult:
 
 
 class Shard:
-    """Tasks and a learner, in the driver or in a worker of its own."""
+    """Tasks and a learner, in the driver or in a worker of its own.
+
+    They are made when they are first needed: what an actor's constructor raises, Ray hands on as its death.
+    """
 
     def __init__(self, tasks: AnyTasks, learner: Learner, maml: Maml | MamlRl) -> None:
         torch.set_num_threads(1)
-        self.tasks = make_tasks(tasks)
-        self.maml: MetaLearner = make_maml(learner, tasks, maml)
+        self._settings = tasks, learner, maml
+
+    @cached_property
+    def tasks(self) -> TaskDistribution | PlayedGridworlds:
+        """Where the seeds' tasks come from."""
+        return make_tasks(self._settings[0])
+
+    @cached_property
+    def maml(self) -> MetaLearner:
+        """Whose gradients are computed."""
+        tasks, learner, maml = self._settings
+        return make_maml(learner, tasks, maml)
 
     def gradients(
         self,
@@ -99,7 +115,7 @@ class Shards:
         """The sum over all tasks, always in the order of the workers.
 
         Raises:
-            UserError: if workers die again and again.
+            UserError: if workers die again and again, or lack the data.
         """
         if self._local is not None:
             return self._local.gradients(weights, seeds, iteration, behaviour)

@@ -21,6 +21,12 @@ _SEEDS_OF_A_RUN = 2**40
 MAX_RUN_SEED = 2**21
 
 
+def require_seed(seed: int) -> None:
+    """Raise :class:`UserError` for a run's seed that is out of range."""
+    if not 0 <= seed < MAX_RUN_SEED:
+        raise UserError(f"seed {seed} is too large for meta-learning", f"it is below {MAX_RUN_SEED}")
+
+
 class MAMLTrainable(Trainable):
     """Meta-trains one learner of a :class:`~synrl_ray.experiment.MetaExperiment`.
 
@@ -40,8 +46,7 @@ class MAMLTrainable(Trainable):
         torch.set_num_threads(1)
         self.experiment = config["experiment"]
         settings = self.experiment.algorithm
-        if not 0 <= config["seed"] < MAX_RUN_SEED:
-            raise UserError(f"seed {config['seed']} is too large for meta-learning", f"it is below {MAX_RUN_SEED}")
+        require_seed(config["seed"])
         self.first_task = config["seed"] * _SEEDS_OF_A_RUN
         learner = self.experiment.learner(config["policy"])
         torch.manual_seed(config["seed"])

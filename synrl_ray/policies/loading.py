@@ -9,6 +9,12 @@ from synrl_ray.policies.description import format_of
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy, load_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 
+# What else such a folder may hold, by the beginning of its format.
+_OTHERS = {
+    "classifier": ("classifier", "synrl_ray.supervised.files.load_classifier"),
+    "meta": ("meta-learner", "synrl_ray.meta.files.load_maml"),
+}
+
 
 def load_policy(folder: str | Path) -> Policy | LocalPolicy:
     """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
@@ -20,11 +26,12 @@ def load_policy(folder: str | Path) -> Policy | LocalPolicy:
         A network's policy, or that of an agent of local learning; both act by ``act(observations, state)``.
 
     Raises:
-        UserError: if the files are missing or damaged, or describe a classifier.
+        UserError: if the files are missing or damaged, or describe a classifier or a meta-learner.
     """
     folder = Path(folder)
     if describes_local_policy(folder):
         return load_local_policy(folder)
-    if format_of(folder).startswith("classifier"):
-        raise UserError(f"{folder} holds a classifier, not a policy", "judge it with synrl evaluate")
+    for prefix, (kind, loader) in _OTHERS.items():
+        if format_of(folder).startswith(prefix):
+            raise UserError(f"{folder} holds a {kind}, not a policy", f"load it with {loader}")
     return load_network_policy(folder)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.proportion import wilson_interval
+from synrl_ray.experiment import ClassificationExperiment
 from synrl_ray.running.result import title_of, versions
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -29,6 +30,7 @@ def finish_classification(
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (test.labels, predicted), 1)
     num_correct = int(np.trace(confusion))
+    target = cast(ClassificationExperiment, spec.experiment).target
     result = {
         "experiment": spec.experiment.id,
         "policy": spec.policy,
@@ -40,6 +42,7 @@ def finish_classification(
         "accuracy": num_correct / len(test),
         "accuracy_ci95": list(wilson_interval(num_correct, len(test))),
         "errors": len(test) - num_correct,
+        "target_reached": None if target is None else num_correct / len(test) >= target.accuracy,
         "confusion": confusion.tolist(),
         "protocol": {
             "data": "MNIST, official test set",
@@ -86,6 +89,7 @@ def combine_accuracies(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def draw_accuracy_curves(folders: Sequence[RunFolder], path: Path) -> None:
     """Validation accuracy against images seen."""
     spec = folders[0].spec()
+    target = cast(ClassificationExperiment, spec.experiment).target
     curves = []
     for folder in folders:
         rows = folder.metrics()
@@ -100,7 +104,7 @@ def draw_accuracy_curves(folders: Sequence[RunFolder], path: Path) -> None:
         curves,
         path,
         title=title_of(folders, "classifier"),
-        target=None,
+        target=None if target is None else target.accuracy,
         xlabel="training images seen",
         ylabel="validation accuracy",
         yunit="",

@@ -19,6 +19,7 @@ from synrl_ray.experiment import (
     LocalExperiment,
     MetaEvaluation,
     MetaExperiment,
+    OmniglotTasks,
 )
 from synrl_ray.policies.description import DESCRIPTION_FILE, format_of, read_description
 from synrl_ray.policies.energy import decision_energy
@@ -59,6 +60,7 @@ def evaluate_folder(
     given = [option for option, value in options.items() if value is not None]
     is_meta = format_of(path).startswith("meta")
     if official_runs:
+        read_description(path)
         if given or not is_meta:
             problem = (
                 f"{given[0]} and --official-runs do not go together" if given else "--official-runs is for learners"
@@ -128,7 +130,12 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots
 
     if seed is not None:
         raise UserError("--seed means nothing for a meta-learner", "leave it out: all are judged on the same tasks")
+    if num_tasks == 1:
+        raise UserError("--episodes 1 is too small", "it is at least 2: the interval is over tasks")
     maml, learner, trained_on = load_maml(path)
+    description = read_description(path)
+    if isinstance(trained_on, OmniglotTasks) and trained_on.data is None:  # whichever set was at hand then
+        trained_on = replace(trained_on, data=description.get("data"))
     tasks = trained_on
     if shots is not None:
         if isinstance(tasks, GridworldTaskSettings):
@@ -141,7 +148,7 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots
     if not isinstance(trained_on, GridworldTaskSettings) and tasks != trained_on:
         judged["protocol"]["trained_on"] = size_of(trained_on)
     return {
-        "experiment": read_description(path).get("experiment"),
+        "experiment": description.get("experiment"),
         "policy": learner.kind,
         "run": str(path),
         **judged,

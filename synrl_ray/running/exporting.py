@@ -14,6 +14,7 @@ from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.experiment import Environment
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.config import SpikingPolicy
+from synrl_ray.policies.description import format_of
 from synrl_ray.policies.local_policy import describes_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder
@@ -42,6 +43,8 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[s
         raise UserError(f"{out} is no NIR file", "let its name end in .nir")
     if describes_classifier(path):
         raise UserError(f"{path} holds a classifier", "only policies are exported")
+    if format_of(path).startswith("meta"):
+        raise UserError(f"{path} holds a meta-learner", "only policies are exported")
     if describes_local_policy(path):
         raise UserError(f"{path} holds an agent of local learning", "NIR describes networks trained by gradients here")
     policy = load_network_policy(path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import MetaExperiment
 from synrl_ray.running.meta_result import combine_meta, draw_meta, finish_meta
 from synrl_ray.running.run_folder import Position, RunFolder
@@ -38,8 +40,10 @@ class MetaTask(TrainableTask):
     def check(spec: RunSpec) -> None:
         """Raise :class:`UserError` for missing data, or a learner that does not fit the tasks."""
         from synrl_ray.meta.building import make_maml, make_tasks
+        from synrl_ray.meta.trainable import require_seed
 
         experiment = meta_experiment(spec)
+        require_seed(spec.seed)
         make_tasks(experiment.tasks)
         make_maml(experiment.learner(spec.policy), experiment.tasks, experiment.algorithm.maml)
 
@@ -61,18 +65,20 @@ class MetaTask(TrainableTask):
             steps=row["meta_iterations"], episodes=0, row={name: row[name] for name in columns if name in row}
         )
 
-    def evaluate(self) -> dict[str, float]:
-        """On validation tasks."""
+    def evaluate(self) -> dict[str, float | None]:
+        """On validation tasks; no loss where one is not finite."""
         from synrl_ray.meta.judging import figures, judge
         from synrl_ray.meta.maml_rl import MAMLRL
         from synrl_ray.meta.policy_judging import judge_policies
 
         protocol, maml, tasks = self.experiment.evaluation, self.trainable.maml, self.trainable.tasks
         num_tasks, steps = protocol.interim_tasks, protocol.inner_steps
+        found: dict[str, Any] = {"loss": None}
         if isinstance(maml, MAMLRL):
             found = judge_policies(maml, tasks, "validation", num_tasks, steps).figures(steps)
         else:
-            found = figures(judge(maml, tasks, "validation", num_tasks, steps))
+            with suppress(NonFiniteError):  # adapting by more steps than in training may diverge at first
+                found = figures(judge(maml, tasks, "validation", num_tasks, steps))
         names = ("loss", "accuracy", "regret", "regret_stochastic")
         return {f"evaluation_{name}": found[name] for name in names if name in found}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import GridworldTaskSettings, MetaExperiment, MetaTarget, OmniglotTasks, SinusoidTasks
@@ -75,12 +77,13 @@ def judge_learner(
         judged, alone = (judge_policy(cast("MAMLRL", m), tasks, **judging) for m in (maml, control))
         return judged | {"untrained": {k: v for k, v in alone.items() if k != "protocol"}}
     distribution = cast("TaskDistribution", make_tasks(tasks))
-    found, alone = (
-        figures(judge(cast("MAML", m), distribution, "test", num_tasks, inner_steps)) for m in (maml, control)
-    )
+    found = figures(judge(cast("MAML", maml), distribution, "test", num_tasks, inner_steps))
+    control_found: dict[str, Any] = {}
+    with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
+        control_found["untrained"] = figures(judge(cast("MAML", control), distribution, "test", num_tasks, inner_steps))
     return {
         **found,
-        "untrained": alone,
+        **control_found,
         "protocol": {
             "data": data_of(tasks),
             "tasks": size_of(tasks),

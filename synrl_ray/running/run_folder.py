@@ -77,9 +77,14 @@ class RunFolder:
         """Hold the folder for one trainer at a time.
 
         Raises:
-            UserError: if another process trains in it.
+            UserError: if another process trains in it, or it is not on this machine.
         """
-        with (self.path / _CONFIG).open() as file:
+        try:
+            config = (self.path / _CONFIG).open()
+        except FileNotFoundError as error:
+            remedy = "on a cluster of several nodes, name a shared folder as --run-dir"
+            raise UserError(f"run folder {self.path} is not on this machine", remedy) from error
+        with config as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -58,20 +58,19 @@ def train_seeds(
             require_own(RunFolder(path), spec)
     task_kind(specs[0]).check(specs[0])
     copies = [f"{storage}/{spec.experiment.id}/{spec.policy}-seed{spec.seed}" if storage else None for spec in specs]
-    for path, url in zip(paths, copies, strict=True):
-        if url is not None and not path.exists():
-            Storage(url).require_free()
     begun = [RunFolder(path) for path in paths]
-    if several and all(folder.result() is not None for folder in begun):
-        return _summarise(begun, specs)  # nothing is left that needs Ray
+    for folder, url in zip(begun, copies, strict=True):
+        if url is not None and folder.copy.url != url:
+            Storage(url).require_free(folder.path)
+    if several and all(folder.result() is not None for folder in begun):  # nothing is left that needs Ray
+        _copy(begun, copies)
+        return _summarise(begun, specs)
     with ray_session(address, num_workers=specs[0].num_processes, trainer_too=several):
         folders = [
             RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec)
             for path, spec in zip(paths, specs, strict=True)
         ]
-        for folder, url in zip(folders, copies, strict=True):
-            if url is not None:
-                folder.copy.note(url)
+        _copy(folders, copies)
         if not several:
             result = _train_here(folders[0], specs[0], watch)
             return Outcome(result=result, folder=paths[0], runs=tuple(paths))
@@ -112,6 +111,8 @@ def resume_run(
         task_kind(spec).check(spec)
         with ray_session(address, num_workers=spec.num_processes):
             result = _train_here(folder, spec, watch)
+    else:
+        folder.copy.complete()
     return Outcome(result=result, folder=path, runs=(path,))
 
 
@@ -119,8 +120,10 @@ def with_end(spec: RunSpec, stop_steps: int) -> RunSpec:
     """The run with another end and the same schedules.
 
     Raises:
-        UserError: if it does not count environment steps, or has no schedules that could be kept.
+        UserError: if it does not count environment steps, or for none of them.
     """
+    if stop_steps < 1:
+        raise UserError(f"--stop-steps {stop_steps} is too small", "it is at least 1")
     if not isinstance(spec.experiment, Experiment):
         raise UserError(f"{spec.experiment.id} cannot end elsewhere once it has begun", "leave --stop-steps out")
     stopping = spec.experiment.stopping
@@ -132,6 +135,15 @@ def with_end(spec: RunSpec, stop_steps: int) -> RunSpec:
 
 def _is_same_run(path: Path, spec: RunSpec) -> bool:
     return (path / "config.json").is_file() and RunFolder.open(path).spec() == spec
+
+
+def _copy(folders: Sequence[RunFolder], urls: Sequence[str | None]) -> None:
+    """Note where the folders' copies belong, and complete those of runs that have ended."""
+    for folder, url in zip(folders, urls, strict=True):
+        if url is not None:
+            folder.copy.note(url)
+        if folder.result() is not None:
+            folder.copy.complete()
 
 
 def _train_here(folder: RunFolder, spec: RunSpec, watch: Watcher) -> dict[str, Any]:
@@ -202,7 +214,11 @@ def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec]) -> Outcom
         )
     combined = kind.combine(results, specs[0])
     summary = folders[0].path.parent / f"{specs[0].policy}-{len(specs)}seeds"
-    summary.mkdir(exist_ok=True)
-    write_atomically(summary / "result.json", json.dumps(combined, indent=2) + "\n")
-    kind.draw(folders, summary / "learning_curve.png")
+    try:
+        summary.mkdir(exist_ok=True)
+        write_atomically(summary / "result.json", json.dumps(combined, indent=2) + "\n")
+        kind.draw(folders, summary / "learning_curve.png")
+    except OSError as error:
+        problem = f"{summary} cannot be written ({error.strerror})"
+        raise UserError(problem, "mend that, then give the same command again") from error
     return Outcome(result=combined, folder=summary, runs=tuple(folder.path for folder in folders))

@@ -11,13 +11,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
 
 _NOTE = "storage.json"
-_CONFIG = "config.json"
+_CONFIG, _RESULT = "config.json", "result.json"
 _CHECKPOINTS = ("checkpoint.old", "checkpoint")
 
 
@@ -47,8 +46,14 @@ class Storage:
             raise UserError(f"storage {self.url} cannot be used ({_line(error)})", remedy) from error
         self._sent: dict[str, tuple[int, int]] = {}
 
-    def require_free(self) -> None:
-        """Raise :class:`UserError` if nothing can be written there, or another run is there."""
+    def require_free(self, folder: Path) -> None:
+        """Raise :class:`UserError` if the folder cannot be copied there: another run is there, or no right to write."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        if isinstance(self._fs, LocalFileSystem):
+            root, folder = Path(self._root).resolve(), folder.resolve()
+            if root.is_relative_to(folder) or folder.is_relative_to(root):
+                raise UserError(f"storage {root} and run folder {folder} lie in one another", "keep them apart")
         probe = f"{self._root}/.probe-{uuid.uuid4().hex}"
         with self._said("cannot be written", "check the address and your rights"):
             if self._fs.exists(f"{self._root}/{_CONFIG}"):
@@ -76,6 +81,15 @@ class Storage:
             for name in set(self._names()) - set(files):
                 self._fs.rm_file(f"{self._root}/{name}")
                 self._sent.pop(name, None)
+
+    def has(self, name: str) -> bool:
+        """Whether the copy has that file.
+
+        Raises:
+            UserError: if it cannot be read.
+        """
+        with self._said("cannot be read", "check the address and your rights"):
+            return bool(self._fs.exists(f"{self._root}/{name}"))
 
     def pull(self, folder: Path, *, policy_only: bool = False) -> None:
         """Fetch the copy into a new folder; without checkpoints and event files if only the policy is wanted.
@@ -128,25 +142,41 @@ class FolderCopy:
         """Give the folder a copy."""
         write_atomically(self._folder / _NOTE, json.dumps({"url": url}) + "\n")
 
+    @property
+    def url(self) -> str | None:
+        """Where it is.
+
+        Raises:
+            UserError: if the note of it is damaged.
+        """
+        note = self._folder / _NOTE
+        if not note.is_file():
+            return None
+        try:
+            return str(json.loads(note.read_text())["url"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{note} is damaged", "delete it to go on without a copy") from error
+
     def update(self) -> None:
         """Bring it up to date.
 
         Raises:
             UserError: if it cannot be written.
         """
-        note = self._folder / _NOTE
-        if self._storage is None and note.is_file():
-            self._storage = Storage(_url_in(note))
+        if self._storage is None and (url := self.url) is not None:
+            self._storage = Storage(url)
         if self._storage is not None:
             self._storage.push(self._folder)
 
+    def complete(self) -> None:
+        """Bring the copy of a run that has ended up to date, unless it has the result, which is copied last.
 
-def _url_in(note: Path) -> str:
-    try:
-        url: Any = json.loads(note.read_text())["url"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{note} is damaged", "delete it to go on without a copy") from error
-    return str(url)
+        Raises:
+            UserError: if it cannot be written.
+        """
+        url = self.url
+        if url is not None and not Storage(url).has(_RESULT):
+            self.update()
 
 
 def _files(folder: Path) -> list[str]:
@@ -156,7 +186,7 @@ def _files(folder: Path) -> list[str]:
 def _order(name: str) -> tuple[int, str]:
     """The older checkpoint first, the result last."""
     top = name.partition("/")[0]
-    rank = _CHECKPOINTS.index(top) if top in _CHECKPOINTS else 3 if top == "result.json" else 2
+    rank = _CHECKPOINTS.index(top) if top in _CHECKPOINTS else 3 if top == _RESULT else 2
     return rank, name
 
 

@@ -45,7 +45,7 @@ class Task(Protocol):
     def train_once(self) -> Measured:
         """Train one iteration."""
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self) -> Mapping[str, float | None]:
         """Judge the policy during training; columns for the row."""
 
     def distributions(self) -> Mapping[str, np.ndarray]:

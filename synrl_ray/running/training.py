@@ -26,19 +26,20 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict
         UserError: for a damaged checkpoint, or what an env runner or learner reports, such as NaN.
         Interrupted: after Ctrl-C.
     """
-    with StopRequest() as stop, folder.locked(), folder.writable():
-        run = TrainingRun(folder, spec, watch)
-        try:
-            while not run.ended:
-                run.iterate()
-                if stop.requested:
-                    run.save()
-                    raise Interrupted
-            run.save()
-        finally:
-            run.close()
-    run.report("evaluating")
-    result = run.task.finish(folder, run.position)
+    with folder.locked(), folder.writable():
+        with StopRequest() as stop:
+            run = TrainingRun(folder, spec, watch)
+            try:
+                while not run.ended:
+                    run.iterate()
+                    if stop.requested:
+                        run.save()
+                        raise Interrupted
+                run.save()
+            finally:
+                run.close()
+        run.report("evaluating")
+        result = run.task.finish(folder, run.position)
     final = {"evaluation_return_mean": "return_mean", "evaluation_regret": "regret", "accuracy": "accuracy"}
     folder.copy.update()
     run.report("done", {column: result.get(name) for column, name in final.items()})
@@ -159,6 +160,7 @@ class TrainingRun:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             problem = f"checkpoint {found.state.parent} is damaged ({reason})"
             raise UserError(problem, "start a new run") from error
+        self._judge({})  # the position alone may say that it has ended
         for row in self.folder.metrics():
             if row["iteration"] <= self.position.iteration:
                 self._judge(row)

@@ -54,6 +54,8 @@ def error_line(capsys, argv):
         (f"train {ID} --seed", "--seed"),
         (f"train {ID} --seed -1", "--seed -1 is too small"),
         (f"train {ID} --seed 0.5", "--seed"),
+        (f"train {ID} --seed 4294967296", "--seed 4294967296 is too large"),
+        ("train sinusoid-maml --seed 3000000", "seed 3000000 is too large for meta-learning"),
         (f"train {ID} --seeds 0", "--seeds 0 is too small"),
         (f"train {ID} --seed 1 --seeds 2", "--seed and --seeds exclude each other"),
         (f"train {ID} --num-workers -1", "--num-workers -1 is too small"),

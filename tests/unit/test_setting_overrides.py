@@ -96,6 +96,14 @@ def test_target_is_for_the_tasks_it_was_set_for():
     assert apply_overrides(EXPERIMENT, ["env=Some-v0"]).target == EXPERIMENT.target
 
 
+def test_return_to_stop_at_goes_with_the_environment():
+    experiment = get_experiment("cartpole-dqn")
+    assert experiment.stopping.mean_return == 495
+    assert apply_overrides(experiment, ["env=Acrobot-v1"]).stopping.mean_return is None
+    assert apply_overrides(experiment, ["env=Acrobot-v1", "mean_return=-80"]).stopping.mean_return == -80
+    assert apply_overrides(experiment, ["env=CartPole-v1"]) == experiment
+
+
 def test_no_assignment_changes_nothing():
     assert apply_overrides(EXPERIMENT, []) == EXPERIMENT
 

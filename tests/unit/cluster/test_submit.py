@@ -93,6 +93,11 @@ def test_own_head_reads_and_writes_where_we_are(fake: Any, project: Path, monkey
     assert sent["SYNRL_EXPERIMENTS"] == "/theirs"
     submit_job(["list"], working_dir=project, follow=False)
     assert client.sent["runtime_env"]["env_vars"]["SYNRL_EXPERIMENTS"] == f"/mine:{project}/more"
+    monkeypatch.setenv("SYNRL_DATA", "/with:colon")
+    monkeypatch.delenv("SYNRL_EXPERIMENTS")
+    submit_job(["list"], working_dir=project, follow=False)
+    sent = client.sent["runtime_env"]["env_vars"]
+    assert (sent["SYNRL_DATA"], "SYNRL_EXPERIMENTS" in sent) == ("/with:colon", False)
 
 
 def test_nothing_is_sent_over_the_limit(fake: Any, project: Path) -> None:

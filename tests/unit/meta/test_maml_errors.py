@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from synrl_ray.errors import NonFiniteError, UserError
-from synrl_ray.meta import engine_vmap
+from synrl_ray.meta import building, engine_vmap
 from synrl_ray.meta.config import Maml
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.networks import conv4, spiking_conv4
+from synrl_ray.meta.settings import AnnLearner, OmniglotTasks
+from synrl_ray.meta.sharding import Shard
 from synrl_ray.snn import SnnTorchLayer, SpikingMLP
 
 
@@ -119,6 +121,12 @@ def test_what_cannot_be_compiled_runs_as_it_is(small, monkeypatch, caplog, meta_
     assert_same(found, meta_gradients(*small), 1e-12)
 
 
+def test_evaluation_that_diverges_names_the_task(small):
+    model, batch = small
+    with pytest.raises(NonFiniteError, match=r"query loss is not finite \(task with seed 0, at most 60 inner steps\)"):
+        MAML(model, Maml(inner_lr=100.0)).evaluate(batch, 60)
+
+
 def test_images_too_small_for_four_halvings_and_filters_of_three_blocks():
     for build in (conv4, spiking_conv4):
         with pytest.raises(ValueError, match="leave nothing of a 15 x 28 image"):
@@ -127,3 +135,19 @@ def test_images_too_small_for_four_halvings_and_filters_of_three_blocks():
             build(channels=(8, 8, 16))
     with pytest.raises(ValueError, match="num_steps must be at least 1"):
         spiking_conv4(num_steps=0)
+
+
+@pytest.mark.parametrize("channels", [0, (8, 8, 0, 8), (8, 8, 8)])
+def test_filters_that_cannot_be(channels):
+    with pytest.raises(ValueError, match="channels"):
+        AnnLearner(channels=channels)
+
+
+def test_worker_without_data_says_so(tmp_path, monkeypatch):
+    def missing(*_):
+        raise UserError("Omniglot is not here", "")
+
+    monkeypatch.setattr(building, "load_omniglot", missing)
+    shard = Shard(OmniglotTasks(), AnnLearner(channels=4), Maml())  # in a constructor, Ray would call it a death
+    with pytest.raises(UserError, match="Omniglot is not here"):
+        shard.gradients(shard.maml.state_dict(), [0], 0)

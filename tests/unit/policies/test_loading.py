@@ -33,9 +33,16 @@ def test_a_local_policy_acts_on_one_observation_and_on_many(folder):
         policy.act(np.zeros((2, 2), np.int64))
 
 
-def test_a_classifier_is_no_policy(tmp_path):
-    (tmp_path / "policy.json").write_text(json.dumps({"format": "classifier-1"}))
-    with pytest.raises(UserError, match="holds a classifier, not a policy"):
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("classifier-1", r"holds a classifier, not a policy — load it with .*load_classifier$"),
+        ("meta-1", r"holds a meta-learner, not a policy — load it with .*load_maml$"),
+    ],
+)
+def test_what_is_no_policy_names_its_loader(tmp_path, form, message):
+    (tmp_path / "policy.json").write_text(json.dumps({"format": form}))
+    with pytest.raises(UserError, match=message):
         load_policy(tmp_path)
 
 

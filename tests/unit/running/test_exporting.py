@@ -189,3 +189,8 @@ def test_command_prints_agreement_and_file(run, tmp_path, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert (end.value.code or 0, err) == (0, "")
     assert json.loads(out) == {"file": "actor.nir", "agreement": 1.0, "observations": 1000}
+
+
+def test_a_meta_learner_is_not_exported(run, tmp_path):
+    (run / "policy.json").write_text(json.dumps({"format": "meta-1"}))
+    assert "holds a meta-learner" in error_line(run, tmp_path / "out.nir")

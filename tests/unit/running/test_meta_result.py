@@ -53,6 +53,8 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
     out = capsys.readouterr().out
     assert "20 test tasks of sinusoids, 10 samples, 2 inner steps" in out
     assert "loss of a new network" in out
+    with pytest.raises(UserError, match="--episodes 1 is too small"):
+        evaluate_folder(folder.path, episodes=1, seed=None)
     with pytest.raises(UserError, match="--seed means nothing"):
         evaluate_folder(folder.path, episodes=None, seed=1)
     with pytest.raises(UserError, match="--video means nothing"):
@@ -124,3 +126,9 @@ def test_a_target_may_be_a_loss():
     assert not reached(MetaTarget(loss=0.5, source="a test"), {"loss": 0.6})
     assert reached(MetaTarget(regret=0.05, source="a test"), {"regret": 0.05})
     assert not reached(MetaTarget(regret=0.05, source="a test"), {"regret": 0.06})
+
+
+def test_adaptation_that_diverges_leaves_a_row_without_a_loss(monkeypatch):
+    settings = replace(EXPERIMENT.algorithm, maml=replace(EXPERIMENT.algorithm.maml, inner_lr=1e30))
+    task = MetaTask(RunSpec(experiment=replace(EXPERIMENT, algorithm=settings), policy="ann", seed=0, num_workers=0))
+    assert task.evaluate() == {"evaluation_loss": None}

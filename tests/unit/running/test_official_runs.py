@@ -11,6 +11,7 @@ from synrl_ray.cli import main
 from synrl_ray.data import omniglot_runs
 from synrl_ray.data.omniglot_runs import OneShotRuns
 from synrl_ray.errors import UserError
+from synrl_ray.meta import building
 from synrl_ray.meta.building import make_learner
 from synrl_ray.meta.config import Maml
 from synrl_ray.meta.files import save_maml
@@ -93,3 +94,13 @@ def test_other_options_do_not_go_with_the_runs(runs, tmp_path):
         evaluate_folder(write_learner(tmp_path / "run"), episodes=3, seed=None, official_runs=True)
     with pytest.raises(UserError, match="--official-runs is for learners"):
         evaluate_folder(RESULTS / "cartpole-ppo" / "spiking", episodes=None, seed=None, official_runs=True)
+
+
+def test_a_learner_is_judged_on_the_set_that_it_was_trained_on(tmp_path, monkeypatch):
+    def missing(name=None, *_):
+        raise UserError(f"{name} is asked for", "")
+
+    monkeypatch.setattr(building, "load_omniglot", missing)
+    folder = write_learner(tmp_path / "run", TWENTY, "omniglot-small")  # settings that name no set
+    with pytest.raises(UserError, match=r"^omniglot-small is asked for"):
+        evaluate_folder(folder, episodes=None, seed=None)

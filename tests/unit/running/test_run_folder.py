@@ -174,3 +174,18 @@ def test_moving_the_end_of_a_run_that_trains_elsewhere_is_refused_and_leaves_it_
     with folder.locked(), pytest.raises(UserError, match="is in use"):
         resume_run(folder.path, stop_steps=7, address=None, watch=ignore)
     assert (folder.path / "config.json").read_text() == before
+
+
+def test_an_end_before_the_first_step_is_refused_and_leaves_the_run_as_it_is(folder):
+    before = (folder.path / "config.json").read_text()
+    with pytest.raises(UserError, match="--stop-steps 0 is too small"):
+        resume_run(folder.path, stop_steps=0, address=None, watch=ignore)
+    assert (folder.path / "config.json").read_text() == before
+
+
+def test_folder_on_another_machine_asks_for_a_shared_one(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"is not on this machine — .*shared folder"),
+        RunFolder(tmp_path / "a").locked(),
+    ):
+        pass

@@ -71,11 +71,11 @@ def test_the_older_checkpoint_goes_first_and_the_result_last(run, tmp_path, monk
 
 def test_a_place_is_free_if_it_is_empty_or_new_and_nothing_is_left_there(run, url):
     storage = Storage(url)
-    storage.require_free()
+    storage.require_free(run)
     assert storage._names() == []
     storage.push(run)
     with pytest.raises(UserError, match="holds a run") as caught:
-        storage.require_free()
+        storage.require_free(run)
     assert f"--resume {url}" in caught.value.remedy
 
 
@@ -84,9 +84,25 @@ def test_bad_places_are_named(tmp_path):
     with pytest.raises(UserError, match="nonsense"):
         Storage("nonsense://bucket/run")
     with pytest.raises(UserError, match="file/run cannot be written"):
-        Storage(str(tmp_path / "file/run")).require_free()
+        Storage(str(tmp_path / "file/run")).require_free(tmp_path / "run")
     with pytest.raises(UserError, match="is empty"):
         Storage(str(tmp_path / "nothing")).pull(tmp_path / "back")
+
+
+@pytest.mark.parametrize("place", ["", "inside", ".."])
+def test_a_copy_within_the_run_or_around_it_is_refused(run, place):
+    with pytest.raises(UserError, match="lie in one another"):
+        Storage(str(run / place)).require_free(run)
+
+
+def test_the_copy_of_an_ended_run_is_completed_once(run, tmp_path, monkeypatch):
+    (run / "result.json").write_text("{}")
+    FolderCopy(run).complete()  # none is noted
+    FolderCopy(run).note(str(tmp_path / "there"))
+    FolderCopy(run).complete()
+    assert names(tmp_path / "there") == names(run)
+    monkeypatch.setattr(Storage, "push", lambda *_: pytest.fail("it is complete"))
+    FolderCopy(run).complete()
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, monkeypatch):
