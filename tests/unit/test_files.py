@@ -1,9 +1,10 @@
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from synrl_ray.files import write_atomically
+from synrl_ray.files import read_bounded, write_atomically
 
 
 @pytest.mark.parametrize(("content", "expected"), [("grün\n", "grün\n".encode()), (b"\x00\xff", b"\x00\xff")])
@@ -50,3 +51,28 @@ def test_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file", "new")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_read_up_to_its_bound(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    assert read_bounded(tmp_path / "file", 5) == read_bounded(tmp_path / "link", 5) == b"12345"
+    with pytest.raises(ValueError, match="larger than 4 bytes"):
+        read_bounded(tmp_path / "file", 4)
+    with pytest.raises(FileNotFoundError):
+        read_bounded(tmp_path / "none", 4)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, kind, linked):
+    path = Path("/dev/zero") if kind == "device" else tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    if linked:
+        (tmp_path / "link").symlink_to(path)
+        path = tmp_path / "link"
+    with pytest.raises(ValueError, match="no regular file"):
+        read_bounded(path, 10)
