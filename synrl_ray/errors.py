@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_LONGEST_REASON = 300  # characters: beyond it, the rest is a traceback or a dump rather than a sentence
+
 
 class UserError(Exception):
     """Something about the input is wrong.
@@ -33,6 +35,22 @@ class NonFiniteError(UserError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.tensor, self.where, self.remedy)
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, on one line: all of it where that is short, else its first line; at least its type's name."""
+    said = str(error)
+    if isinstance(error, KeyError) and error.args:
+        said = f"no {error}"
+    elif isinstance(error, OSError) and error.strerror:
+        said = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
+    elif error.args == (None,):
+        said = ""
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    whole = " ".join(lines) or type(error).__name__
+    if len(whole) <= _LONGEST_REASON:
+        return whole
+    return lines[0] if len(lines[0]) <= _LONGEST_REASON else f"{lines[0][:_LONGEST_REASON]} …"
 
 
 def worker_died() -> UserError:
