@@ -2,27 +2,84 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import stat
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write ``content`` beside ``path`` and rename it into place, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
+    """Write ``content`` beside ``path`` and rename it into place: neither a reader nor a power cut meets half of it.
+
+    Folders that are missing are made. The file has what the user's umask leaves of ``mode``, from its beginning on.
+    """
+    _make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+    sync_folder(path.parent)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Rename within a folder, and return when that would survive a power cut.
+
+    What is renamed must be synced before (:func:`sync_tree`): a file system may write the new name before the content.
+    """
+    os.rename(source, target)
+    sync_folder(target.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Write all files and folders below to the disk, and the folder itself; links are left alone."""
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            path = os.path.join(root, name)
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                _sync(path, os.O_RDONLY)
+        sync_folder(Path(root))
+
+
+def sync_folder(folder: Path) -> None:
+    """Write a folder's list of names to the disk, where its file system can do that."""
+    with _where_supported():
+        _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+@contextmanager
+def _where_supported() -> Iterator[None]:
+    """Ignore that a file system cannot do a thing at all; other errors go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
+
+
+def _sync(path: Path | str, flags: int) -> None:
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -4,7 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.files import read_bounded, rename_durably, sync_tree, write_atomically
+
+
+def record_calls(monkeypatch):
+    """What is synced and renamed, in order; a temporary file by the beginning of its name."""
+    calls = []
+    original = {name: getattr(os, name) for name in ("fsync", "rename", "replace")}
+
+    def fsync(handle):
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        hidden = path.name.startswith(".")
+        calls.append(f"fsync {path.name.rpartition('.')[0] if hidden else path}")
+        original["fsync"](handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for name in ("rename", "replace"):
+
+        def rename(source, target, *, name=name):
+            calls.append(f"{name} {Path(target).name}")
+            original[name](source, target)
+
+        monkeypatch.setattr(os, name, rename)
+    return calls
 
 
 @pytest.mark.parametrize(("content", "expected"), [("grün\n", "grün\n".encode()), (b"\x00\xff", b"\x00\xff")])
@@ -24,12 +46,34 @@ def test_existing_file_is_replaced_and_nothing_else_is_left(tmp_path):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "new")]
 
 
-def test_file_is_readable_by_others(tmp_path):
-    write_atomically(tmp_path / "file", "x")
-    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_file_has_the_mode_that_the_umask_leaves(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "file", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
-@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+def test_content_is_synced_before_its_name_and_the_name_before_the_return(tmp_path, monkeypatch):
+    calls = record_calls(monkeypatch)
+    write_atomically(tmp_path / "new" / "file", "x")
+    assert calls == [f"fsync {tmp_path}", "fsync .file", "replace file", f"fsync {tmp_path / 'new'}"]
+
+
+def test_a_tree_is_synced_from_below_and_a_rename_after_it(tmp_path, monkeypatch):
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep" / "file").write_text("x")
+    (tmp_path / "tree" / "link").symlink_to("/dev/zero")
+    calls = record_calls(monkeypatch)
+    sync_tree(tmp_path / "tree")
+    rename_durably(tmp_path / "tree", tmp_path / "there")
+    expected = ["tree/deep/file", "tree/deep", "tree", None, ""]
+    assert calls == [f"fsync {tmp_path / name}" if name is not None else "rename there" for name in expected]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_failure_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch, step):
     (tmp_path / "file").write_text("old")
 
