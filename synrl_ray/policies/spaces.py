@@ -92,17 +92,34 @@ def num_distribution_inputs(action_space: gym.Space) -> int:
 
 
 def to_environment(action_space: gym.Space, actions: np.ndarray) -> np.ndarray:
-    """Policy outputs ``[N, ...]`` to environment actions: discrete indices, or [-1, 1] stretched to the Box.
+    """Turn policy outputs ``[N, ...]`` into environment actions: discrete indices, or numbers inside the Box.
 
-    As RLlib's ``normalize_actions`` does it: linear where every dimension is bounded, else as they are.
+    Each dimension keeps the bounds that it has. Where both are finite, [-1, 1] is stretched to them, as RLlib's
+    ``normalize_actions`` does it; where one is, or they are so far apart that their distance is no finite number, the
+    output is taken as it is and clipped.
     """
     if isinstance(action_space, spaces.Discrete):
         return actions
     assert isinstance(action_space, spaces.Box)
     low, high = action_space.low, action_space.high
-    if not action_space.is_bounded():
-        return actions.astype(action_space.dtype)
-    return np.clip(low + (actions + 1.0) * (high - low) / 2.0, low, high).astype(action_space.dtype)
+    with np.errstate(over="ignore"):
+        span = high - low
+        stretched = np.isfinite(span)
+        if stretched.all():
+            actions = low + (actions + 1.0) * span / 2.0
+        else:
+            start, span = np.where(stretched, low, 0), np.where(stretched, span, 0)
+            actions = np.where(stretched, start + (actions + 1.0) * span / 2.0, actions)
+    most = np.finfo(low.dtype).max  # what is unbounded stays a number of the space's type
+    return np.clip(actions, np.maximum(low, -most), np.minimum(high, most)).astype(low.dtype)
+
+
+def has_half_bounds(action_space: gym.Space) -> bool:
+    """Whether some bounds of a Box are finite and others are not; stock RLlib keeps none of them then."""
+    if not isinstance(action_space, spaces.Box):
+        return False
+    finite = np.isfinite((action_space.low, action_space.high))
+    return bool(finite.any() and not finite.all())
 
 
 def space_to_json(space: gym.Space) -> dict[str, Any]:

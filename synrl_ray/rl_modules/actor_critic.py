@@ -15,10 +15,10 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
-from synrl_ray.errors import NonFiniteError
+from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import SpikingPolicy, policy_config
-from synrl_ray.policies.spaces import check_spaces
+from synrl_ray.policies.spaces import check_spaces, has_half_bounds
 
 STATE = "membranes"
 """Name of the carried state among RLlib's states."""
@@ -40,7 +40,7 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
     membranes are part of the state, so the critic runs in the env runners too.
 
     Raises:
-        UserError: if the spaces cannot be served.
+        UserError: if the spaces cannot be served, or RLlib's own env runners would leave bounds of the actions.
         NonFiniteError: if an observation holds NaN or infinity.
     """
 
@@ -49,11 +49,16 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
 
     def setup(self) -> None:
         """Build the network; RLlib calls this."""
-        check_spaces(self.observation_space, self.action_space)
         # RLlib merges settings of its own default networks into model_config; they mean nothing here.
         foreign = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
         settings = {key: value for key, value in self.model_config.items() if key not in foreign | self.own_settings}
         config = policy_config(settings)
+        check_spaces(self.observation_space, self.action_space, config=config)
+        if self.inference_only and has_half_bounds(self.action_space):  # only RLlib's own env runners ask for that
+            raise UserError(
+                f"RLlib's own env runners keep no bounds of {self.action_space}, since some are infinite",
+                "wrap the environment in gymnasium.wrappers.ClipAction",
+            )
         self.network = ActorCritic(self.observation_space, self.action_space, config)
 
     def get_initial_state(self) -> dict[str, np.ndarray]:

@@ -91,16 +91,35 @@ def test_discrete_actions_pass_unchanged():
     np.testing.assert_array_equal(to_environment(spaces.Discrete(3), np.array([2, 0])), [2, 0])
 
 
-@pytest.mark.parametrize(
-    "space",
-    [box([-2, 0], [2, 10]), box([-INF], [INF]), box([0, -INF], [INF, 1]), box([0, 0], [10, INF])],
-    ids=["bounded", "unbounded", "half-bounded", "bounded and half-bounded"],
-)
-def test_evaluation_stretches_actions_inside_the_bounds_as_training_does(space):
+@pytest.mark.parametrize("space", [box([-2, 0], [2, 10]), box([-INF], [INF])], ids=["bounded", "unbounded"])
+def test_evaluation_stretches_actions_inside_the_bounds_as_rllib_does(space):
     from ray.rllib.utils.spaces.space_utils import unsquash_action
 
     action = np.array([0.5, 0.75], np.float32)[: space.shape[0]]
     np.testing.assert_array_equal(to_environment(space, action[None])[0], unsquash_action(action, space))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_each_dimension_keeps_the_bounds_that_it_has(dtype):
+    # bounded: -2 + (a + 1) * 4 / 2; bounded below, above, not at all: as they are, inside what bound there is
+    space = box([-2, 0, -INF, -INF], [2, INF, 1, INF], dtype)
+    actions = to_environment(space, np.array([[0.5, -3, 7, 50], [-4, 3, -7, -50], [9, 0, 1, 0]], np.float32))
+    np.testing.assert_array_equal(actions, np.array([[1, 0, 1, 50], [-2, 3, -7, -50], [2, 0, 1, 0]], dtype))
+    assert all(space.contains(action) for action in actions)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [-1.0, -0.25, 0.0, 1.0, 3e38, -3e38])
+def test_bounds_however_wide_or_narrow_make_no_action_that_is_not_finite(dtype, value):
+    widest, tiny = np.finfo(dtype).max, np.finfo(dtype).tiny
+    space = box([-widest, 0, 3, -tiny, -INF], [widest, widest, 3, tiny, widest], dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (action,) = to_environment(space, np.full((1, 5), value, np.float32))
+    assert np.isfinite(action).all()
+    assert space.contains(action)
+    assert action[0] == np.float32(value)  # a span that overflows is no scale: such bounds mean that there are none
+    assert action[2] == 3
 
 
 @pytest.mark.parametrize(
