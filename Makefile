@@ -105,7 +105,7 @@ bench-maml: $(STAMP)  ## Meta-iterations per second against learn2learn (and tor
 
 requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.txt
 	echo 'torch==$(TORCH)' | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --extra dev --constraint - pyproject.toml \
+	  --no-emit-index-url --no-emit-find-links --all-extras --constraint - pyproject.toml \
 	  | sed -E '/^nvidia-|^cuda-|^triton/d; s/\+cpu//' > requirements.txt.new
 	mv requirements.txt.new requirements.txt
 

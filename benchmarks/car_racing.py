@@ -97,7 +97,7 @@ def envpool_steps() -> Steps | None:
 
         env = envpool.make(ENV, env_type="gymnasium", num_envs=1, num_threads=1, seed=0)
     except (ImportError, OSError) as error:
-        print(f"EnvPool: not installed ({error}); it comes with the extra peers: uv pip install -e '.[peers]'")
+        print(f"EnvPool: not installed ({error}): uv pip install -c requirements.txt -e '.[peers]'")
         return None
     env.reset()
     rng = np.random.default_rng(0)

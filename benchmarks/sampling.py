@@ -93,7 +93,7 @@ def compare(task: Task, workers: int, iterations: int, *, peers: bool, clock: Cl
         try:
             running[name] = make(task, workers)
         except (ImportError, OSError) as error:
-            print(f"{name}: not installed ({error}); it comes with the extra peers: uv pip install -e '.[peers]'")
+            print(f"{name}: not installed ({error}): uv pip install -c requirements.txt -e '.[peers]'")
     rounds: list[dict[str, float]] = []
     try:
         for iteration in range(1 + iterations):

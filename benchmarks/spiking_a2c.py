@@ -298,7 +298,7 @@ def main() -> None:
             ratio = statistics.median(rates["RLlib, ours"] / rates[jelly] for rates in rounds)
             print(f"      RLlib, ours / {jelly}: {ratio:.1f}x")
     for name, reason in absent.items():
-        print(f"{name}: not installed ({reason}); it comes with the extra peers: uv pip install -e '.[peers]'")
+        print(f"{name}: not installed ({reason}): uv pip install -c requirements.txt -e '.[peers]'")
 
 
 def start_ray() -> None:
