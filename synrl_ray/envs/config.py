@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval, MinLen
 
 Size = Annotated[int, Interval(ge=16, le=512)]
+Frames = Annotated[int, Interval(ge=1, le=1_000)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 Signed = Annotated[float, Interval(ge=-1, le=1)]
 
@@ -29,9 +30,9 @@ class AtariFrames:
 
     name: Literal["atari"] = "atari"
     screen_size: Size = 84
-    frame_skip: Annotated[int, Ge(1)] = 4
+    frame_skip: Frames = 4
     """Emulator frames for each action; the newest two are merged by their maximum."""
-    noop_max: Annotated[int, Ge(0)] = 30
+    noop_max: Annotated[int, Interval(ge=0, le=1_000)] = 30
     """Most no-op actions at the start of an episode, a random number of them."""
     sticky_actions: Share = 0.0
     """Probability that the emulator repeats its previous action."""
@@ -56,7 +57,7 @@ class CarRacingFrames:
     pedal is gas and a negative one brake; ``discrete``: the entries of ``discrete_actions``."""
     discrete_actions: Annotated[tuple[tuple[Signed, Share, Share], ...], MinLen(2)] = STEERING_AND_PEDAL
     """Steering, gas and brake of each discrete action."""
-    action_repeat: Annotated[int, Ge(1)] = 4
+    action_repeat: Frames = 4
     """Frames that an action lasts; only the last one is drawn. Rewards are added up."""
     grey: bool = True
     crop: bool = True

@@ -20,6 +20,7 @@ task's K samples.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -44,7 +45,7 @@ class BatchedSampleLIF:
         neuron = layer.neuron
         self._steps = 1 if layer.holds else layer.num_steps
         self._hold = layer.num_steps if layer.holds else 1
-        self._beta, self._threshold = float(neuron.beta), float(neuron.threshold)
+        self._beta, self._threshold = _number(neuron.beta), _number(neuron.threshold)
         self._surrogate = neuron.surrogate
 
     @staticmethod
@@ -127,6 +128,11 @@ class BatchedStepMean:
     def backward(self, p: Parameters, kept: None, grad: Tensor, need_input: bool) -> tuple[Tensor, Parameters]:
         """Return the input's gradient."""
         return torch.einsum("t,mkf->mtkf", self._weights.to(grad.dtype), grad).flatten(1, 2), {}
+
+
+def _number(value: Tensor) -> float:
+    """A scalar's number; NaN on torch's meta device, which has none."""
+    return math.nan if value.is_meta else float(value)
 
 
 def _steps_first(x: Tensor, num_steps: int) -> Tensor:

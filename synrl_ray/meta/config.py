@@ -12,6 +12,7 @@ from synrl_ray.plasticity.config import Checked
 Order = Literal["second", "first"]
 LearnedRates = Literal["none", "layer", "parameter"]
 EngineName = Literal["vmap", "learn2learn"]
+InnerSteps = Annotated[int, Interval(ge=1, le=1_000)]
 OuterLoss = Literal["policy_gradient", "ppo"]
 
 
@@ -21,7 +22,7 @@ class Maml(Checked):
 
     inner_lr: Annotated[float, Gt(0)] = 0.01
     """Learning rate of the inner steps; where it is learned, its start."""
-    inner_steps: Annotated[int, Ge(1)] = 1
+    inner_steps: InnerSteps = 1
     """Gradient steps on a task's support set."""
     order: Order = "second"
     """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants (FOMAML)."""
@@ -67,11 +68,11 @@ class MamlRl(Checked):
     learn_inner_lr: bool = True
     """Inner rates as meta-parameters, one for each tensor of parameters and each inner step; the last one serves any
     step after it. Nothing keeps them positive."""
-    inner_steps: Annotated[int, Ge(1)] = 3
+    inner_steps: InnerSteps = 3
     """Gradient steps on a task, each on new episodes."""
     order: Order = "second"
     """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants."""
-    episodes: Annotated[int, Ge(2)] = 40
+    episodes: Annotated[int, Interval(ge=2, le=10_000)] = 40
     """Of each task before each inner step, and again to judge what a step has made of the policy."""
     gae_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.95
     """Decay of the advantages' traces (Schulman et al. 2016, arXiv:1506.02438)."""

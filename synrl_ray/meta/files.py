@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
-from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
 from synrl_ray.meta.building import make_maml
 from synrl_ray.meta.config import Maml, MamlRl
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.maml_rl import MAMLRL
 from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SpikingLearner
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, read_description
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
+from synrl_ray.policies.weights import load_module
 
 FORMAT = "meta-1"
 _TASKS: TypeAdapter[AnyTasks] = TypeAdapter(Annotated[AnyTasks, Field(discriminator="name")])
@@ -42,16 +41,11 @@ def load_maml(folder: str | Path) -> tuple[MAML | MAMLRL, Learner, AnyTasks]:
         UserError: if the files are missing or damaged.
     """
     folder = Path(folder)
-    try:
+    with damage_of(folder / DESCRIPTION_FILE):
         description = read_description(folder)
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']!r} is not known")
-        tasks = _TASKS.validate_json(json.dumps(description["tasks"]))
-        learner = _LEARNER.validate_json(json.dumps(description["learner"]))
-        kind = _MAML_RL if isinstance(tasks, GridworldTaskSettings) else _MAML
-        maml = make_maml(learner, tasks, kind.validate_json(json.dumps(description["maml"])))
-        maml.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise UserError(f"the learner in {folder} is damaged ({reason})", "restore it or train again") from error
-    return maml, learner, tasks
+        tasks = described(description, "tasks", _TASKS)
+        learner = described(description, "learner", _LEARNER)
+        config = described(description, "maml", _MAML_RL if isinstance(tasks, GridworldTaskSettings) else _MAML)
+    return load_module(lambda: make_maml(learner, tasks, config), folder), learner, tasks

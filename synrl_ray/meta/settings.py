@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval, Le
+from annotated_types import Ge, Gt, Interval, Le, MaxLen
 
-from synrl_ray.meta.config import Maml, MamlRl
+from synrl_ray.meta.config import InnerSteps, Maml, MamlRl
 from synrl_ray.plasticity.config import Checked
 from synrl_ray.policies.q_table_config import QLearning
 
 Count = Annotated[int, Ge(1)]
-Sizes = tuple[Count, ...]
+Samples = Annotated[int, Interval(ge=1, le=10_000)]
+Size = Annotated[int, Interval(ge=1, le=2**20)]
+Sizes = Annotated[tuple[Size, ...], MaxLen(64)]
+Cells = Annotated[int, Interval(ge=1, le=100)]
 Population = Annotated[int, Ge(2), Le(1_000)] | None
 
 
@@ -21,9 +24,9 @@ class SinusoidTasks(Checked):
     """Regression of sinusoids; see :class:`synrl_ray.meta.sinusoids.Sinusoids`."""
 
     name: Literal["sinusoids"] = "sinusoids"
-    shots: Count = 10
+    shots: Samples = 10
     """Samples of a support set."""
-    queries: Count = 10
+    queries: Samples = 10
     """Samples of a query set."""
 
 
@@ -32,11 +35,11 @@ class OmniglotTasks(Checked):
     """Few-shot classification of characters; see :class:`synrl_ray.meta.classification.FewShotClassification`."""
 
     name: Literal["omniglot"] = "omniglot"
-    ways: Annotated[int, Ge(2)] = 5
+    ways: Annotated[int, Interval(ge=2, le=1_000)] = 5
     """Classes of a task."""
-    shots: Count = 1
+    shots: Samples = 1
     """Support images of each class."""
-    queries: Count = 15
+    queries: Samples = 15
     """Query images of each class."""
     rotations: bool = True
     """Whether turned characters are classes of their own."""
@@ -49,15 +52,15 @@ class GridworldTaskSettings(Checked):
     """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldTasks`."""
 
     name: Literal["gridworlds"] = "gridworlds"
-    rows: Count = 7
-    columns: Count = 7
+    rows: Cells = 7
+    columns: Cells = 7
     num_obstacles: Annotated[int, Ge(0)] = 0
     """Of each grid."""
     shared_obstacles: bool = False
     """Whether all tasks have the same ones."""
     start: tuple[int, int] | Literal["centre"] | None = "centre"
     """Row and column of the first cell; ``None`` for any free one."""
-    horizon: Count = 20
+    horizon: Annotated[int, Interval(ge=1, le=100_000)] = 20
     """Environment steps of an episode."""
     discount: Annotated[float, Gt(0), Le(1)] = 0.95
     """Of the returns that agents learn from, and of the shaping; regret is without it."""
@@ -78,7 +81,7 @@ AnyTasks = SinusoidTasks | OmniglotTasks | GridworldTaskSettings
 class _Layers(Checked):
     hidden_sizes: Sizes = (40, 40)
     """Of vectors' layers."""
-    channels: Count | Sizes = 64
+    channels: Size | Sizes = 64
     """Filters of the four blocks, or of each of them, for images."""
     population: Population = None
     """Receptive fields of each feature of a sinusoid task; without them a feature is the input itself."""
@@ -170,13 +173,13 @@ class MetaStopping(Checked):
 class MetaEvaluation(Checked):
     """How learners are judged: on tasks that no training has seen."""
 
-    tasks: Annotated[int, Ge(2)] = 600
+    tasks: Annotated[int, Interval(ge=2, le=100_000)] = 600
     """Test tasks of the final evaluation."""
-    inner_steps: Count = 3
+    inner_steps: InnerSteps = 3
     """After which the score is taken; more than in training are common."""
     interval: Count = 500
     """Meta-iterations between evaluations during training, on validation tasks; checkpoints are written there too."""
-    interim_tasks: Annotated[int, Ge(2)] = 100
+    interim_tasks: Annotated[int, Interval(ge=2, le=100_000)] = 100
     """Validation tasks of each of these."""
 
 

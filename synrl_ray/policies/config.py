@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Gt, Interval, MaxLen, MinLen
 
-Sizes = Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
+Size = Annotated[int, Interval(ge=1, le=2**20)]
+Sizes = Annotated[tuple[Size, ...], MinLen(1), MaxLen(64)]
+Steps = Annotated[int, Interval(ge=1, le=1024)]
+"""Simulation steps: time and memory grow with them, and no weight of a stranger's policy shows them."""
 Fraction = Annotated[float, Interval(ge=0, le=1)]
-ConvLayer = tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)], Annotated[int, Ge(1)]]
+ConvLayer = tuple[Size, Size, Size]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpikingLayers:
     """Settings that all networks of leaky integrate-and-fire layers share."""
 
-    steps_per_observation: Annotated[int, Ge(1)] = 4
+    steps_per_observation: Steps = 4
     """Simulation steps for each observation."""
     beta: Fraction = 0.9
     """Membrane decay per simulation step, in [0, 1]."""
@@ -39,7 +42,7 @@ class PolicyLayout:
 
     hidden_sizes: Sizes = (64, 64)
     """Neurons or units of each fully connected layer; a convolutional network has one such layer."""
-    conv_layers: Literal["nature", "small"] | Annotated[tuple[ConvLayer, ...], MinLen(1)] | None = None
+    conv_layers: Literal["nature", "small"] | Annotated[tuple[ConvLayer, ...], MinLen(1), MaxLen(32)] | None = None
     """Convolutions before it, for images ``[C, H, W]``: a known set (see :data:`synrl_ray.snn.SHAPES`), or channels,
     kernel size and stride of each."""
     share_layers: bool = False
@@ -47,10 +50,10 @@ class PolicyLayout:
     normalise_observations: bool = False
     """Observations in units of their own spread (of each pixel for images), measured during training; on batched
     rollouts."""
-    frame_stack: Annotated[int, Ge(1)] = 1
+    frame_stack: Annotated[int, Interval(ge=1, le=256)] = 1
     """Newest observations that the network sees at once. Those before the present one are part of the state: zero
     where an episode starts, and stored once, not for every stack."""
-    max_seq_len: Annotated[int, Ge(1)] = 32
+    max_seq_len: Annotated[int, Interval(ge=1, le=2**16)] = 32
     """Environment steps of a sequence in the learner, of backpropagation through time too; used where a state is
     carried."""
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+
+from synrl_ray.errors import UserError
+from synrl_ray.files import read_bounded
 
 DESCRIPTION_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 _MOST_BYTES = 1024**2
+_LONGEST_REASON = 400
+
+T = TypeVar("T")
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -18,14 +28,10 @@ def read_description(folder: Path) -> dict[str, Any]:
 
     Raises:
         OSError: if it is not there or cannot be read.
-        ValueError: if it is no JSON object, nested too deeply, or larger than one MiB.
+        ValueError: if it is no regular file, no JSON object, nested too deeply, or larger than one MiB.
     """
-    with (folder / DESCRIPTION_FILE).open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
     try:
-        description = json.loads(content)
+        description = json.loads(read_bounded(folder / DESCRIPTION_FILE, _MOST_BYTES))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(description, dict):
@@ -41,16 +47,61 @@ def format_of(folder: Path) -> str:
         return ""
 
 
-def require_room(folder: Path, sizes: Sequence[int]) -> None:
-    """Refuse to build layers of these sizes, one behind the other, if the weights beside it cannot be theirs.
-
-    A line of JSON can describe a network that would fill any memory; the file of its weights cannot be short.
+def described(description: dict[str, Any], key: str, settings: TypeAdapter[T]) -> T:
+    """The settings under a key of a description, held to their types and bounds.
 
     Raises:
-        OSError: if there is no file of weights.
-        ValueError: if it is too short.
+        KeyError: if there are none.
+        ValueError: naming the first one that is wrong, NaN or unknown.
     """
-    weights = sum(sizes) - sizes[0] + sum(a * b for a, b in pairwise(sizes))
-    needed, found = 4 * weights, (folder / WEIGHTS_FILE).stat().st_size
-    if needed > found:
-        raise ValueError(f"layers of {', '.join(map(str, sizes))} have {needed:,} bytes of weights, not {found:,}")
+    given = description[key]
+    try:
+        value = settings.validate_json(json.dumps(given, allow_nan=False))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, (key, *first["loc"])))
+        raise ValueError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from error
+    _refuse_unknown(given, value)
+    return value
+
+
+def _refuse_unknown(given: Any, value: Any) -> None:
+    """Refuse keys that no field has taken."""
+    if not is_dataclass(value):
+        return
+    names = {field.name for field in fields(value)}
+    for name, part in given.items():
+        if name not in names:
+            raise ValueError(f"unknown setting {name!r}")
+        _refuse_unknown(part, getattr(value, name))
+
+
+@contextmanager
+def damage_of(file: Path) -> Iterator[None]:
+    """Whatever goes wrong inside is that file's damage: one line that names it."""
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        UserError,
+        ValueError,
+    ) as error:
+        raise UserError(f"{file} is damaged ({_reason(error)})", "restore it or train again") from error
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, on one line that a terminal bears, whatever the file has put into it."""
+    if isinstance(error, KeyError):
+        reason = f"no {error}"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+    else:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    reason = "".join(character if character.isprintable() else "?" for character in reason)
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} …"

@@ -13,16 +13,23 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 from pydantic import Field, TypeAdapter
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
-from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, format_of, read_description, require_room
+from synrl_ray.policies.description import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    damage_of,
+    described,
+    format_of,
+    read_description,
+)
+from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.local_agent import LocalAgent
 from synrl_ray.policies.local_agents import KINDS, LocalSettings, make_agent
 from synrl_ray.policies.maze_agent_config import RStdp
-from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs, space_from_json, space_to_json
+from synrl_ray.policies.spaces import space_from_json, space_to_json
+from synrl_ray.policies.weights import load_module
 
 _FORMAT = "local-1"
 _SETTINGS: TypeAdapter[LocalSettings] = TypeAdapter(Annotated[LocalSettings, Field(discriminator="name")])
@@ -53,12 +60,12 @@ class LocalPolicy:
         return np.zeros((batch, 0), np.float32)
 
     def act(
-        self, observation: np.ndarray, state: np.ndarray | None = None, *, deterministic: bool = True
+        self, observation: Any, state: np.ndarray | None = None, *, deterministic: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Choose the best actions.
 
         Args:
-            observation: ``[*obs]`` or ``[N, *obs]``.
+            observation: ``[*obs]`` or ``[N, *obs]``, numbers of any type; N may be 0.
             state: given back as it was, or empty.
             deterministic: ``True``: agents explore in training only.
 
@@ -66,15 +73,14 @@ class LocalPolicy:
             The action and the state; batched as the observation.
 
         Raises:
-            ValueError: for an action by chance, or an observation of another shape.
+            ValueError: for an action by chance.
+            InputError: if the observation is not of the space; a ``ValueError``.
+            NonFiniteError: if it holds NaN or infinity.
         """
         if not deterministic:
             raise ValueError("a local agent explores in training only")
-        observation, shape = np.asarray(observation), self.observation_space.shape or ()
-        single = observation.shape == shape
-        if not single and observation.shape[1:] != shape:
-            raise ValueError(f"observation must be {shape}, or a batch of them; got {observation.shape}")
-        actions = self.agent.greedy(observation[None] if single else observation)
+        batch, single = observations_from(observation, self.observation_space)
+        actions = self.agent.greedy(batch) if len(batch) else np.zeros(0, np.int64)
         kept = self.initial_state(len(actions)) if state is None else np.asarray(state)
         return (actions[0], kept[0] if kept.ndim == 2 else kept) if single else (actions, kept)
 
@@ -104,18 +110,13 @@ def load_local_policy(folder: str | Path) -> LocalPolicy:
         UserError: if the files are missing or damaged.
     """
     folder = Path(folder)
-    try:
+    with damage_of(folder / DESCRIPTION_FILE):
         description = read_description(folder)
         if description["format"] != _FORMAT:
             raise ValueError(f"format {description['format']!r} is not known")
-        settings = _SETTINGS.validate_json(json.dumps(description["settings"]))
+        settings = described(description, "settings", _SETTINGS)
         spaces = (space_from_json(description["observation_space"]), space_from_json(description["action_space"]))
-        require_room(folder, [ObservationEncoder(spaces[0]).num_features, num_distribution_inputs(spaces[1])])
-        agent = make_agent(*spaces, settings=_untaught(settings))
-        agent.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, UserError, ValueError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise UserError(f"the policy in {folder} is damaged ({reason})", "restore it or train again") from error
+    agent = load_module(lambda: make_agent(*spaces, settings=_untaught(settings)), folder)
     return LocalPolicy(agent, settings, *spaces)
 
 

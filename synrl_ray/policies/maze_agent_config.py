@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Interval
 
 from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, RewardPrediction, TeacherSignal, WeightBounds
+from synrl_ray.policies.config import Size, Steps
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
@@ -21,7 +22,7 @@ class RStdp:
 
     name: Literal["r_stdp"] = "r_stdp"
 
-    steps_per_observation: Count = 10
+    steps_per_observation: Steps = 10
     """Simulation steps for each observation, K."""
     dt: Positive = 1.0
     """Simulation step, ms."""
@@ -34,7 +35,7 @@ class RStdp:
     """Membrane time constant of place cells and action neurons, ms."""
     threshold: Positive = 1.2
     """Of the action neurons; that of place cells is 1."""
-    neurons_per_action: Count = 1
+    neurons_per_action: Size = 1
     initial_weight: float = 0.5
     initial_spread: NonNegative = 0.01
     """Half of the width of the uniform distribution of initial weights."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,25 +11,19 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from pydantic import TypeAdapter
+from safetensors.torch import save
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import PolicyConfig, policy_config
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, read_description, require_room
-from synrl_ray.policies.spaces import (
-    ObservationEncoder,
-    check_spaces,
-    num_distribution_inputs,
-    space_from_json,
-    space_to_json,
-    to_environment,
-)
+from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy, policy_config
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
+from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
+from synrl_ray.policies.weights import load_module
 
 _FORMAT = 1
-_DAMAGE = (AttributeError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, UserError, ValueError)
+_SETTINGS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (SpikingPolicy, AnnPolicy)}
 
 
 class Policy:
@@ -43,7 +35,7 @@ class Policy:
 
     Example:
         >>> env = gym.make("CartPole-v1")
-        >>> network = ActorCritic(env.observation_space, env.action_space, policy_config({"kind": "ann"}))
+        >>> network = ActorCritic(env.observation_space, env.action_space, AnnPolicy())
         >>> policy = Policy(network, env.observation_space, env.action_space)
         >>> observation, _ = env.reset(seed=0)
         >>> action, state = policy.act(observation)
@@ -154,41 +146,16 @@ def load_network_policy(folder: str | Path) -> Policy:
     """
     folder = Path(folder)
     for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
+        if not (folder / name).exists():
             raise UserError(f"{folder} holds no {name}", "name the folder of a run that has trained, or train it first")
-    with _damage_of(folder / DESCRIPTION_FILE):
+    with damage_of(folder / DESCRIPTION_FILE):
         description = read_description(folder)
         if description["format"] != _FORMAT:
             raise ValueError(f"format {description['format']!r} is not known")
         observation_space = space_from_json(description["observation_space"])
         action_space = space_from_json(description["action_space"])
+        kind = type(policy_config(description["policy"]))
+        config = described(description, "policy", _SETTINGS[kind])
         check_spaces(observation_space, action_space)
-        config = policy_config(description["policy"])
-        inputs = [ObservationEncoder(observation_space).num_features] if config.conv_layers is None else []
-        sizes = [*inputs, *map(int, config.hidden_sizes), num_distribution_inputs(action_space)]
-    with _damage_of(folder / WEIGHTS_FILE):
-        require_room(folder, sizes)
-    with _damage_of(folder / DESCRIPTION_FILE):
-        network = ActorCritic(observation_space, action_space, config)
-    with _damage_of(folder / WEIGHTS_FILE):
-        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    network = load_module(lambda: ActorCritic(observation_space, action_space, config), folder)
     return Policy(network, observation_space, action_space)
-
-
-@contextmanager
-def _damage_of(file: Path) -> Iterator[None]:
-    """Whatever goes wrong inside is that file's damage."""
-    try:
-        yield
-    except (
-        AttributeError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        SafetensorError,
-        TypeError,
-        UserError,
-        ValueError,
-    ) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise UserError(f"{file} is damaged ({reason})", "restore it or train again") from error

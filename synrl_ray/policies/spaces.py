@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from synrl_ray.errors import UserError
 from synrl_ray.policies.config import PolicyConfig
 
-_MOST_NUMBERS = 2**24
+_MOST_NUMBERS = 2**22
 """Of an observation or action that a file describes: its bounds are arrays of that size."""
 _REMEDY = "policies serve Box or Discrete observations, and Box or Discrete(n, start=0) actions; wrap the environment"
 
@@ -147,11 +147,13 @@ def space_from_json(data: dict[str, Any]) -> gym.Space:
             return spaces.Discrete(int(data["n"]), start=int(data["start"]))
         if data["type"] == "Box":
             shape, dtype = tuple(int(size) for size in data["shape"]), np.dtype(data["dtype"])
+            if dtype.kind not in "biuf":
+                raise ValueError(f"type {dtype} is no number")
             if math.prod(shape) > _MOST_NUMBERS:
                 raise ValueError(f"a shape of {math.prod(shape):,} numbers, {_MOST_NUMBERS:,} are the most")
             low, high = (np.broadcast_to(np.array(data[key], float), shape).astype(dtype) for key in ("low", "high"))
             return spaces.Box(low, high, shape, dtype.type)
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AssertionError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a space description: {error}") from error
     raise ValueError(f"unknown space type {data['type']!r}")
 

@@ -68,9 +68,10 @@ class LIF(nn.Module):
         for name, value in (("beta", beta_), ("threshold", threshold_)):
             if value.dim() > 1:
                 raise ValueError(f"{name} must be a number or one per neuron, got shape {tuple(value.shape)}")
-        if not bool(((beta_ >= 0) & (beta_ <= 1)).all()):
+        is_known = not beta_.is_meta  # torch's meta device has shapes and no numbers
+        if is_known and not bool(((beta_ >= 0) & (beta_ <= 1)).all()):
             raise ValueError(f"beta must lie in [0, 1], got {beta}")
-        if not bool((threshold_ > 0).all()):
+        if is_known and not bool((threshold_ > 0).all()):
             raise ValueError(f"threshold must be positive, got {threshold}")
         if hold < 1:
             raise ValueError(f"hold must be at least 1, got {hold}")
@@ -168,8 +169,9 @@ class LeakyReadout(nn.Module):
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.beta = float(beta)
-        self.register_buffer("weights", float(beta) ** torch.arange(hold - 1, -1, -1.0), persistent=False)
-        self.bias_gain = float(self.weights.sum())
+        powers = float(beta) ** torch.arange(hold - 1, -1, -1.0, device="cpu")  # not meta, which could not be summed
+        self.register_buffer("weights", powers.to(torch.get_default_device()), persistent=False)
+        self.bias_gain = float(powers.sum())
         self.integrator = LIF(beta**hold, reset="none", kernel=kernel)
 
     def forward(self, spikes: Tensor, membrane: Tensor, reset_mask: Tensor | None = None) -> Tensor:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge
-
-from synrl_ray.policies.config import Sizes, SpikingLayers
+from synrl_ray.policies.config import Sizes, SpikingLayers, Steps
 
 Architecture = Literal["mlp", "conv"]
 
@@ -23,7 +21,7 @@ class SpikingClassifier(SpikingLayers):
     """Neurons of the fully connected layers."""
     channels: Sizes = (16, 32)
     """Filters of the convolutions; used by ``conv``, with the last of ``hidden_sizes``."""
-    steps_per_observation: Annotated[int, Ge(1)] = 8
+    steps_per_observation: Steps = 8
     """Simulation steps for each image."""
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from annotated_types import Interval
+from pydantic import Field, TypeAdapter
+from safetensors.torch import save
 
-from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, read_description, require_room
-from synrl_ray.supervised.config import AnnClassifier, SpikingClassifier
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
+from synrl_ray.policies.weights import load_module
+from synrl_ray.supervised.config import ClassifierConfig
 from synrl_ray.supervised.model import Classifier
 
 _FORMAT = "classifier-1"
+_CONFIG: TypeAdapter[ClassifierConfig] = TypeAdapter(Annotated[ClassifierConfig, Field(discriminator="kind")])
+_CLASSES: TypeAdapter[tuple[int, ...]] = TypeAdapter(tuple[Annotated[int, Interval(ge=0, le=9)], ...])
 
 
 def is_classifier(description: Any) -> bool:
@@ -33,26 +35,17 @@ def save_classifier(model: Classifier, folder: Path, **metadata: Any) -> None:
     write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
 
 
-def load_classifier(folder: Path) -> Classifier:
+def load_classifier(folder: str | Path) -> Classifier:
     """Inverse of :func:`save_classifier`.
 
     Raises:
         UserError: if the files are missing or damaged.
     """
-    try:
+    folder = Path(folder)
+    with damage_of(folder / DESCRIPTION_FILE):
         description = read_description(folder)
         if not is_classifier(description):
             raise ValueError("its format is not known")
-        kind: Any = {"spiking": SpikingClassifier, "ann": AnnClassifier}[description["classifier"]["kind"]]
-        unknown = sorted(set(description["classifier"]) - {field.name for field in fields(kind)})
-        if unknown:
-            raise ValueError(f"unknown setting {unknown[0]!r}")
-        config = TypeAdapter(kind).validate_python(description["classifier"])
-        hidden = config.hidden_sizes if config.architecture == "mlp" else config.hidden_sizes[-1:]
-        require_room(folder, [*hidden, len(description["classes"])])
-        model = Classifier(config, tuple(int(digit) for digit in description["classes"]))
-        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (OSError, KeyError, TypeError, ValueError, ValidationError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"the classifier in {folder} is damaged ({reason})", "restore it or train again") from error
-    return model.eval()
+        config = described(description, "classifier", _CONFIG)
+        classes = described(description, "classes", _CLASSES)
+    return load_module(lambda: Classifier(config, classes), folder).eval()

@@ -118,7 +118,7 @@ def test_damaged_description_is_named(saved, content):
         ({"policy": {"hidden_sizes": []}}, "hidden_sizes"),
         ({"policy": {"hidden_sizes": [-1]}}, ""),
         ({"policy": {"hidden_sizes": "ab"}}, ""),
-        ({"policy": {"hidden_sizes": [8, 4], "beta": 2.0}}, "beta must lie in [0, 1]"),
+        ({"policy": {"hidden_sizes": [8, 4], "beta": 2.0}}, "policy.beta: input should be less than or equal to 1"),
         ({"policy": None}, ""),
         ({"policy": []}, ""),
         ({"observation_space": {"type": "Dict"}}, "unknown space type 'Dict'"),

@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,21 @@ from safetensors.torch import load_file, save_file
 from synrl_ray import load_policy
 from synrl_ray.cli import main
 from synrl_ray.errors import UserError
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE
+from synrl_ray.meta.files import load_maml
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, format_of
+from synrl_ray.supervised.files import load_classifier
 
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
-KINDS = ["cartpole-ppo/spiking", "cartpole-ppo/ann", "taxi-q-learning/tabular", "maze-rstdp/spiking"]
+KINDS = [
+    "cartpole-ppo/spiking",
+    "cartpole-ppo/ann",
+    "taxi-q-learning/tabular",
+    "taxi-stdp-q/spiking",
+    "maze-rstdp/spiking",
+    "mnist-binary/spiking",
+    "sinusoid-maml/spiking",
+    "gridworld-maml/ann",
+]
 
 
 class Trap:
@@ -39,11 +51,19 @@ def folder(request, tmp_path):
     return tmp_path / "policy"
 
 
-def refusal(folder):
+def load(folder):
+    form = format_of(folder)
+    by_format = {"classifier-1": load_classifier, "meta-1": load_maml}
+    return by_format.get(form, load_policy)(folder)
+
+
+def refusal(folder, load=load):
     with pytest.raises(UserError) as caught:
-        load_policy(folder)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+        load(folder)
+    line = str(caught.value)
+    assert line.isprintable()
+    assert len(line) < 1000
+    return line
 
 
 def describe(folder, **changes):
@@ -65,7 +85,7 @@ def test_a_pickle_is_not_executed(folder, tmp_path, write, name):
 def test_pickles_beside_the_policy_are_not_read(folder, tmp_path):
     for name in ("policy.pkl", "policy.pt", "checkpoint.pkl"):
         (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
-    load_policy(folder)
+    load(folder)
     assert not (tmp_path / "executed").exists()
 
 
@@ -100,27 +120,168 @@ def test_a_description_that_is_deep_or_long_is_refused(folder, content):
 )
 def test_only_known_networks_are_built(folder, kind):
     description = json.loads((folder / DESCRIPTION_FILE).read_text())
-    key, name = ("policy", "kind") if "policy" in description else ("settings", "name")
-    describe(folder, **{key: {**description[key], name: kind}})
+    keys = {"policy": "kind", "classifier": "kind", "learner": "kind", "settings": "name"}
+    key = next(key for key in keys if key in description)
+    describe(folder, **{key: {**description[key], keys[key]: kind}})
     assert "is damaged" in refusal(folder)
 
 
+def largest(weights):
+    return max(weights, key=lambda name: weights[name].numel())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(folder, value):
+    weights = load_file(folder / WEIGHTS_FILE)
+    name = largest(weights)
+    weights[name].view(-1)[-1] = value
+    save_file(weights, folder / WEIGHTS_FILE)
+    assert f"{WEIGHTS_FILE} is damaged ({name} is not finite)" in refusal(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64])
+def test_weights_of_another_type_are_refused_by_name(folder, dtype):
+    weights = load_file(folder / WEIGHTS_FILE)
+    name = largest(weights)
+    if weights[name].dtype == dtype:
+        dtype = torch.complex64
+    save_file({**weights, name: weights[name].to(dtype)}, folder / WEIGHTS_FILE)
+    assert f"{WEIGHTS_FILE} is damaged ({name} is " in refusal(folder)
+
+
+def test_weights_of_another_shape_are_refused_by_name(folder):
+    weights = load_file(folder / WEIGHTS_FILE)
+    name = largest(weights)
+    save_file({**weights, name: weights[name].reshape(-1, 1).clone()}, folder / WEIGHTS_FILE)
+    assert f"{WEIGHTS_FILE} is damaged ({name} is " in refusal(folder)
+
+
+def test_weights_that_are_missing_or_nobodys_are_refused_by_name(folder):
+    weights = load_file(folder / WEIGHTS_FILE)
+    save_file({**weights, "one\nmore": torch.zeros(3)}, folder / WEIGHTS_FILE)
+    assert "'one\\nmore' is no weight" in refusal(folder)
+    name = largest(weights)
+    del weights[name]
+    save_file(weights, folder / WEIGHTS_FILE)
+    assert f"there is no {name}" in refusal(folder)
+
+
+def test_a_very_long_name_is_cut(folder):
+    save_file({**load_file(folder / WEIGHTS_FILE), "x" * 100_000: torch.zeros(3)}, folder / WEIGHTS_FILE)
+    assert "is damaged" in refusal(folder)
+
+
+@pytest.mark.parametrize("change", [b"0123", -4])
+def test_more_or_fewer_bytes_than_the_header_says_are_refused(folder, change):
+    content = (folder / WEIGHTS_FILE).read_bytes()
+    (folder / WEIGHTS_FILE).write_bytes(content + change if isinstance(change, bytes) else content[:change])
+    assert "bytes of weights, not" in refusal(folder)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "nothing"])
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, DESCRIPTION_FILE])
+def test_what_is_no_regular_file_is_refused_without_waiting(folder, tmp_path, name, kind, linked):
+    reader = {"classifier-1": load_classifier, "meta-1": load_maml}.get(format_of(folder), load_policy)
+    (folder / name).unlink()
+    place = tmp_path / "elsewhere" if linked else folder / name
+    if linked or kind == "device":
+        (folder / name).symlink_to("/dev/zero" if kind == "device" else place)
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    assert name in refusal(folder, reader)
+
+
+def test_a_file_elsewhere_may_be_linked_to(folder, tmp_path):
+    (folder / WEIGHTS_FILE).rename(tmp_path / "weights")
+    (folder / WEIGHTS_FILE).symlink_to(tmp_path / "weights")
+    load(folder)
+
+
+BOX = {"type": "Box", "dtype": "float32", "low": 0, "high": 1}
+IMAGE = {**BOX, "shape": [1, 84, 84]}
+HUGE = 10**9
 GREEDY = [
-    {"policy": {"kind": "ann", "hidden_sizes": [100_000, 100_000]}},
-    {"policy": {"kind": "spiking", "hidden_sizes": [10**9]}},
-    {"observation_space": {"type": "Box", "shape": [10**6, 10**5], "dtype": "float32", "low": 0, "high": 1}},
-    {"observation_space": {"type": "Discrete", "n": 10**12, "start": 0}},
-    {"action_space": {"type": "Discrete", "n": 10**12, "start": 0}},
+    ("cartpole-ppo/spiking", {"policy": {"kind": "ann", "hidden_sizes": [100_000, 100_000]}}),
+    ("cartpole-ppo/spiking", {"policy": {"kind": "ann", "hidden_sizes": [100_000, 100_000], "share_layers": True}}),
+    ("cartpole-ppo/spiking", {"policy": {"kind": "spiking", "hidden_sizes": [HUGE]}}),
+    ("cartpole-ppo/spiking", {"policy": {"kind": "spiking", "hidden_sizes": [1] * 200_000}}),
+    ("cartpole-ppo/spiking", {"policy": {"kind": "spiking", "frame_stack": HUGE}}),
+    ("cartpole-ppo/spiking", {"policy": {"kind": "spiking", "steps_per_observation": HUGE}}),
+    ("cartpole-ppo/spiking", {"policy": {"kind": "spiking", "max_seq_len": HUGE}}),
+    (
+        "cartpole-ppo/spiking",
+        {"policy": {"kind": "spiking", "conv_layers": [[HUGE, 8, 4]]}, "observation_space": IMAGE},
+    ),
+    (
+        "cartpole-ppo/spiking",
+        {
+            "policy": {"kind": "ann", "conv_layers": [[4096, 1, 1]] * 3, "hidden_sizes": [4096]},
+            "observation_space": IMAGE,
+        },
+    ),
+    (
+        "cartpole-ppo/ann",
+        {
+            "policy": {"kind": "ann", "conv_layers": [[1, 1, 1]] * 100_000, "hidden_sizes": [1]},
+            "observation_space": IMAGE,
+        },
+    ),
+    (
+        "cartpole-ppo/ann",
+        {
+            "policy": {"kind": "ann", "normalise_observations": True, "hidden_sizes": [4096]},
+            "observation_space": {**BOX, "shape": [2**24]},
+        },
+    ),
+    ("cartpole-ppo/ann", {"observation_space": {**BOX, "shape": [10**6, 10**5]}}),
+    ("cartpole-ppo/ann", {"observation_space": {**BOX, "shape": [0, 10**30]}}),
+    ("cartpole-ppo/ann", {"observation_space": {**BOX, "shape": [2**20], "dtype": "S100000"}}),
+    ("cartpole-ppo/ann", {"observation_space": {"type": "Discrete", "n": 10**12, "start": 0}}),
+    ("cartpole-ppo/ann", {"action_space": {"type": "Discrete", "n": 10**12, "start": 0}}),
+    ("cartpole-ppo/ann", {"action_space": {"type": "Discrete", "n": 10**400, "start": 0}}),
+    ("taxi-q-learning/tabular", {"observation_space": {"type": "Discrete", "n": 10**12, "start": 0}}),
+    ("taxi-q-learning/tabular", {"action_space": {"type": "Discrete", "n": HUGE, "start": 0}}),
+    ("taxi-stdp-q/spiking", {"observation_space": {"type": "Discrete", "n": 10**12, "start": 0}}),
+    ("maze-rstdp/spiking", {"observation_space": {**BOX, "shape": [2**24]}}),
+    ("maze-rstdp/spiking", {"action_space": {"type": "Discrete", "n": HUGE, "start": 0}}),
+    ("maze-rstdp/spiking", {"settings": {"name": "r_stdp", "neurons_per_action": HUGE}}),
+    ("maze-rstdp/spiking", {"settings": {"name": "r_stdp", "steps_per_observation": HUGE}}),
+    ("mnist-binary/spiking", {"classifier": {"kind": "ann", "hidden_sizes": [100_000, 100_000]}}),
+    ("mnist-binary/spiking", {"classifier": {"kind": "ann", "architecture": "conv", "channels": [HUGE, HUGE]}}),
+    ("mnist-binary/spiking", {"classifier": {"kind": "ann", "architecture": "conv", "channels": [100_000, 100_000]}}),
+    ("mnist-binary/spiking", {"classifier": {"kind": "spiking", "steps_per_observation": HUGE}}),
+    ("mnist-binary/spiking", {"classes": [1] * 400_000}),
+    ("sinusoid-maml/spiking", {"learner": {"kind": "ann", "hidden_sizes": [100_000, 100_000]}}),
+    ("sinusoid-maml/spiking", {"learner": {"kind": "spiking", "steps_per_sample": HUGE}}),
+    ("sinusoid-maml/spiking", {"learner": {"kind": "ann", "population": HUGE}}),
+    ("sinusoid-maml/spiking", {"tasks": {"name": "sinusoids", "shots": HUGE}}),
+    ("sinusoid-maml/spiking", {"maml": {"inner_steps": HUGE}}),
+    ("omniglot-maml/ann", {"learner": {"kind": "ann", "channels": HUGE}}),
+    ("omniglot-maml/ann", {"learner": {"kind": "ann", "channels": [100_000] * 4}}),
+    ("omniglot-maml/ann", {"learner": {"kind": "ann", "channels": [1] * 100_000}}),
+    ("omniglot-maml/ann", {"tasks": {"name": "omniglot", "ways": HUGE}}),
+    ("gridworld-maml/ann", {"tasks": {"name": "gridworlds", "rows": 100_000, "columns": 100_000}}),
+    ("gridworld-maml/ann", {"tasks": {"name": "gridworlds", "horizon": HUGE}}),
+    ("gridworld-maml/ann", {"maml": {"inner_steps": HUGE}}),
+    ("gridworld-maml/ann", {"maml": {"episodes": HUGE}}),
 ]
 
 
-@pytest.mark.parametrize("changes", GREEDY, ids=json.dumps)
-def test_a_description_cannot_ask_for_memory_that_the_weights_do_not_bring(changes, tmp_path):
-    shutil.copytree(RESULTS / "cartpole-ppo" / "spiking", tmp_path / "policy")
+@pytest.mark.parametrize(("kind", "changes"), GREEDY, ids=lambda value: json.dumps(value)[:100])
+def test_a_description_cannot_ask_for_memory_that_the_weights_do_not_bring(kind, changes, tmp_path):
+    shutil.copytree(RESULTS / kind, tmp_path / "policy")
     describe(tmp_path / "policy", **changes)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "is damaged" in refusal(tmp_path / "policy")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # in KiB: a gigabyte
+    tracemalloc.start()
+    try:
+        assert "is damaged" in refusal(tmp_path / "policy")
+        assert tracemalloc.get_traced_memory()[1] < 2**28  # numpy's and Python's, also what was never written to
+    finally:
+        tracemalloc.stop()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18  # torch's too, in KiB
 
 
 def test_the_environment_is_made_only_where_it_is_evaluated(tmp_path):
