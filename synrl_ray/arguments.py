@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from cyclopts import Parameter, Token
 
 from synrl_ray.errors import UserError
+from synrl_ray.files import rename_durably, sync_tree
 
 if TYPE_CHECKING:
     from synrl_ray.experiment import AnyExperiment
@@ -49,6 +50,7 @@ def fetched(url: str, run_dir: Path | None) -> Path:
     Raises:
         UserError: if something is there already.
     """
+    from synrl_ray.running.folder_copy import FolderCopy
     from synrl_ray.running.run_folder import RunFolder
     from synrl_ray.running.storage import Storage
 
@@ -58,9 +60,11 @@ def fetched(url: str, run_dir: Path | None) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     try:
         Storage(url).pull(draft)
-        draft.rename(path)
+        sync_tree(draft)
+        rename_durably(draft, path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    FolderCopy(path).begin(url, adopt=True)
     return path
 
 
@@ -114,9 +118,10 @@ def run_specs(
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
     if seed is not None and seed > _LARGEST_SEED:
         raise UserError(f"--seed {seed} is too large", f"it is at most {_LARGEST_SEED}")
-    experiment = apply_overrides(
-        get_experiment(name), settings or [], read_settings(_at_hand(config)) if config else None
-    )
+    described, given = get_experiment(name), read_settings(_at_hand(config)) if config else {}
+    experiment = apply_overrides(described, settings or [], given)
+    if config:
+        _announce_import(described, experiment, given, config)
     if stop_steps is not None:
         if not hasattr(experiment.stopping, "env_steps"):
             instead = fields(experiment.stopping)[0].name
@@ -131,6 +136,23 @@ def run_specs(
         RunSpec(experiment=experiment, policy=kind, seed=s, num_workers=num_workers, num_learners=num_learners)
         for s in (range(seeds) if seeds is not None else [seed or 0])
     ]
+
+
+def _announce_import(
+    described: AnyExperiment, experiment: AnyExperiment, given: Mapping[str, Any], config: Path
+) -> None:
+    """Name the module that an environment is in, if a file of settings asks for that environment."""
+    from synrl_ray.envs.registration import foreign_module
+    from synrl_ray.experiment import Experiment, LocalExperiment
+    from synrl_ray.overrides import apply_overrides
+    from synrl_ray.running.imports import announce_import
+
+    if isinstance(experiment, Experiment | LocalExperiment):
+        asked = cast(Experiment | LocalExperiment, apply_overrides(described, [], given)).environment
+        module = foreign_module(asked.id, asked.kwargs)
+        before = cast(Experiment | LocalExperiment, described).environment
+        if module is not None and experiment.environment == asked != before:
+            announce_import(module, config)
 
 
 def _with_its_data(experiment: AnyExperiment) -> AnyExperiment:

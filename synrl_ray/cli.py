@@ -90,7 +90,8 @@ def train(
         settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
         config: a JSON file of such settings, such as the best.json of `synrl tune`; --set comes after it.
         run_dir: the run's folder; runs/EXPERIMENT/POLICY-seedN where not given. With --seeds, the folder of the runs.
-        storage: where to copy each run at every checkpoint: a folder, or an fsspec URL such as s3://bucket/runs.
+        storage: where to copy each run at every checkpoint: a folder, or an fsspec URL such as s3://bucket/runs. With
+            --resume, the very place of that run's copy; needed where the run was moved, or is not yours.
         address: host:port of a Ray cluster; without it a local Ray is started.
         resume: go on with the run in this folder instead of starting one. The copy at a URL is fetched into --run-dir
             first.
@@ -106,7 +107,6 @@ def train(
         fixed |= {
             "--set": settings,
             "--config": config,
-            "--storage": storage,
             "--run-dir": None if is_url(resume) else run_dir,
             "--policy": policy,
             "--num-workers": num_workers,
@@ -117,7 +117,14 @@ def train(
             raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
         with watch_runs(quiet=as_json) as watch:
             folder = fetched(resume, run_dir) if is_url(resume) else located(Path(resume))
-            outcome = resume_run(folder, stop_steps=stop_steps, address=address, watch=watch, trust=trust)
+            outcome = resume_run(
+                folder,
+                stop_steps=stop_steps,
+                address=address,
+                watch=watch,
+                trust=trust,
+                storage=_copy_place(storage),
+            )
     else:
         specs = run_specs(
             experiment,
@@ -137,11 +144,7 @@ def train(
                 address=address,
                 watch=watch,
                 trust=trust,
-                storage=None
-                if storage is None
-                else storage
-                if is_url(storage)
-                else str(located(Path(storage)).absolute()),
+                storage=_copy_place(storage),
             )
     if as_json:
         print(json.dumps(outcome.result, indent=2))
@@ -161,6 +164,7 @@ def evaluate(
     video: Path | None = None,
     shots: Integer | None = None,
     official_runs: bool = False,
+    trust: bool = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's policy greedily, on seeds that training never uses. Ray is not needed.
@@ -172,6 +176,7 @@ def evaluate(
         video: write one episode to this .mp4 or .gif file.
         shots: samples (of each class) from which a meta-learner adapts (default: as in its training).
         official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
+        trust: import the module that the policy's environment is in, though you did not make the run on this machine.
         as_json: print JSON instead of a table.
     """
     from synrl_ray.running.evaluating import evaluate_folder
@@ -181,7 +186,7 @@ def evaluate(
     film = video and located(video)
     with policy_folder(run_dir) as folder:
         result = evaluate_folder(
-            folder, episodes=episodes, seed=seed, video=film, shots=shots, official_runs=official_runs
+            folder, episodes=episodes, seed=seed, video=film, shots=shots, official_runs=official_runs, trust=trust
         )
         if is_url(run_dir):  # not the folder that it was fetched into
             result["run"] = run_dir
@@ -192,17 +197,18 @@ def evaluate(
 
 
 @app.command
-def export(run_dir: Path, /, *, out: Path, as_json: Json = False) -> None:
+def export(run_dir: Path, /, *, out: Path, trust: bool = False, as_json: Json = False) -> None:
     """Write a spiking policy's actor as a NIR graph, and check it spike by spike on 1,000 observations.
 
     Args:
         run_dir: a run's folder.
         out: the .nir file to write.
+        trust: import the module that the policy's environment is in, though you did not make the run on this machine.
         as_json: print JSON instead of a line.
     """
     from synrl_ray.running.exporting import export_nir
 
-    outcome = export_nir(located(run_dir), located(out))
+    outcome = export_nir(located(run_dir), located(out), trust=trust)
     if as_json:
         print(json.dumps(outcome))
     else:
@@ -282,6 +288,13 @@ def head_env() -> None:
 
     for name, value in head_environment().items():
         print(f"export {name}={shlex.quote(value)}")
+
+
+def _copy_place(storage: str | None) -> str | None:
+    """Where copies go, absolute: what trains may run in another folder."""
+    from synrl_ray.running.storage import is_url
+
+    return storage if storage is None or is_url(storage) else str(located(Path(storage)).absolute())
 
 
 def _folders(specs: Sequence[RunSpec], run_dir: Path | None, seeds: int | None) -> list[Path]:

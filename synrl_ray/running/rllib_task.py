@@ -24,6 +24,7 @@ class RLlibTask:
     """Trains with an RLlib algorithm."""
 
     unit = "env_steps"
+    pickles = True
     algorithm: Algorithm
 
     def train_once(self) -> Measured:

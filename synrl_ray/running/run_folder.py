@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,15 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.errors import UserError
-from synrl_ray.files import write_atomically
+from synrl_ray.commands import command
+from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.policies.description import DESCRIPTION_FILE
 from synrl_ray.running.checkpoints import Checkpoint, Checkpoints, Position
+from synrl_ray.running.folder_copy import FolderCopy
+from synrl_ray.running.lock import LOCK_FILE, locked_folder, require_no_links
+from synrl_ray.running.metrics_file import MetricsFile
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.storage import FolderCopy
 
 __all__ = ["Position", "RunFolder"]
 
 _CONFIG, _METRICS, _RESULT = "config.json", "metrics.jsonl", "result.json"
+_MOST_BYTES = {_CONFIG: 2**20, _RESULT: 2**26}
 
 
 class RunFolder:
@@ -32,16 +36,18 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.copy = FolderCopy(path)
+        self._metrics = MetricsFile(path / _METRICS)
+        self._checkpoints = Checkpoints(path)
 
     @staticmethod
     def require_free(path: Path) -> None:
         """Raise :class:`UserError` if a new run cannot start in that folder because something is there."""
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        if not path.exists() or (path.is_dir() and not {entry.name for entry in path.iterdir()} - {LOCK_FILE}):
             return
         if (path / _CONFIG).exists():
             raise UserError(
                 f"run folder {path} exists",
-                f"continue it with `synrl train --resume {path}`, or choose another --run-dir or --seed",
+                f"continue it with `{command('train', '--resume', path)}`, or choose another --run-dir or --seed",
             )
         raise UserError(f"{path} exists and is no run folder", "choose another --run-dir")
 
@@ -57,7 +63,7 @@ class RunFolder:
         try:
             folder.write_spec(spec)
         except OSError as error:
-            problem = f"run folder {path} cannot be written ({error.strerror})"
+            problem = f"run folder {path} cannot be written ({error.strerror or reason_of(error)})"
             raise UserError(problem, "choose another --run-dir") from error
         return folder
 
@@ -77,18 +83,13 @@ class RunFolder:
         """Hold the folder for one trainer at a time.
 
         Raises:
-            UserError: if another process trains in it, or it is not on this machine.
+            UserError: if another process trains in it, it is not on this machine, or a link leads out of it.
         """
-        try:
-            config = (self.path / _CONFIG).open()
-        except FileNotFoundError as error:
+        if not (self.path / _CONFIG).is_file():
             remedy = "on a cluster of several nodes, name a shared folder as --run-dir"
-            raise UserError(f"run folder {self.path} is not on this machine", remedy) from error
-        with config as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"run folder {self.path} is in use", "wait for the other training to end") from error
+            raise UserError(f"run folder {self.path} is not on this machine", remedy)
+        require_no_links(self.path, "run folder")
+        with locked_folder(self.path, "run folder"):
             yield
 
     @contextmanager
@@ -100,7 +101,7 @@ class RunFolder:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
                 raise
             problem = f"run folder {self.path} cannot be written ({os.strerror(error.errno)})"
-            raise UserError(problem, f"mend that, then `synrl train --resume {self.path}`") from error
+            raise UserError(problem, f"mend that, then `{command('train', '--resume', self.path)}`") from error
 
     def write_spec(self, spec: RunSpec) -> None:
         """Write what runs here to ``config.json``."""
@@ -113,44 +114,60 @@ class RunFolder:
             UserError: if ``config.json`` is damaged.
         """
         try:
-            return RunSpec.from_json(json.loads((self.path / _CONFIG).read_text()))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{self.path / _CONFIG} is damaged ({reason})", "restore it or start a new run") from error
+            return RunSpec.from_json(self._read(_CONFIG))
+        except (AttributeError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            problem = f"{self.path / _CONFIG} is damaged ({reason_of(error)})"
+            raise UserError(problem, "restore it or start a new run") from error
+
+    def _read(self, name: str) -> Any:
+        return json.loads(read_bounded(self.path / name, _MOST_BYTES[name]))
 
     # --- metrics ---------------------------------------------------------------------------------------------
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one iteration's row to ``metrics.jsonl``."""
-        with (self.path / _METRICS).open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self._metrics.append(row)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All rows; a last line cut short by a crash is left out."""
-        rows: list[dict[str, Any]] = []
-        if not (self.path / _METRICS).exists():
-            return rows
-        for line in (self.path / _METRICS).read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
-        return rows
+        """All rows that can be read; see :meth:`MetricsFile.rows`."""
+        return self._metrics.rows()
 
-    def rewind_metrics(self, iteration: int) -> None:
-        """Drop the rows after ``iteration``, which will be trained again."""
-        rows = [row for row in self.metrics() if row["iteration"] <= iteration]
-        write_atomically(self.path / _METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+    def rewind_metrics(self, iteration: int) -> list[str]:
+        """Drop the rows after ``iteration`` and return what is to be told; see :meth:`MetricsFile.rewind`."""
+        return self._metrics.rewind(iteration)
 
     # --- checkpoint ------------------------------------------------------------------------------------------
 
     def save_checkpoint(self, write: Callable[[Path], None], position: Position) -> None:
         """Write the newest checkpoint and keep the one before it; see :meth:`Checkpoints.save`."""
-        Checkpoints(self.path).save(write, position)
+        self._metrics.sync()
+        self._checkpoints.save(write, position)
 
     def checkpoint(self) -> Checkpoint | None:
-        """The newest whole checkpoint; see :meth:`Checkpoints.newest`."""
-        return Checkpoints(self.path).newest()
+        """Look at the newest whole checkpoint; see :meth:`Checkpoints.newest`."""
+        found = self._checkpoints.newest()
+        self._require_not_lost(found)
+        return found
+
+    @contextmanager
+    def opened_checkpoint(self, *, only_own: bool) -> Iterator[Checkpoint | None]:
+        """Give a private copy of it, which nothing changes between check and load; see :meth:`Checkpoints.opened`."""
+        with self._checkpoints.opened(only_own=only_own) as found:
+            self._require_not_lost(found)
+            yield found
+
+    def _require_not_lost(self, found: Checkpoint | None) -> None:
+        """A run's policy is written after its first checkpoint: where there is one, there was the other.
+
+        Raises:
+            UserError: if the checkpoints are gone; beginning anew would overwrite what the run has given.
+        """
+        if found is None and (self.path / DESCRIPTION_FILE).exists():
+            rows = self.metrics()
+            reached = f", and it had come to iteration {rows[-1]['iteration']:,}" if rows else ""
+            raise UserError(
+                f"the checkpoints of run {self.path} are gone{reached}", "restore them, or start a new run elsewhere"
+            )
 
     # --- result ----------------------------------------------------------------------------------------------
 
@@ -161,10 +178,12 @@ class RunFolder:
     def result(self) -> dict[str, Any] | None:
         """What ``result.json`` holds, ``None`` if the run has not ended."""
         path = self.path / _RESULT
-        if not path.exists():
-            return None
         try:
-            data: dict[str, Any] = json.loads(path.read_text())
-        except ValueError as error:
-            raise UserError(f"{path} is damaged", "run `synrl evaluate` or train again") from error
+            data = self._read(_RESULT)
+            if not isinstance(data, dict):
+                raise ValueError("it is no JSON object")
+        except FileNotFoundError:
+            return None
+        except (OSError, RecursionError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({reason_of(error)})", "restore it or start a new run") from error
         return data

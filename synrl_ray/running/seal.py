@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE
 from synrl_ray.running.seal_key import seal_key
 
 FILE = "seal.json"
 _FORMAT = 2
 _MOST_BYTES = 4096
+_POLICY, _POLICY_SEAL = (DESCRIPTION_FILE, WEIGHTS_FILE), "policy.seal.json"
 _Entry = tuple[str, ...]
 
 
@@ -64,6 +66,16 @@ def sign_files(folder: Path, names: Sequence[str], seal_file: str) -> None:
 def examine_files(folder: Path, names: Sequence[str], seal_file: str) -> Seal:
     """Compare these files with the seal that :func:`sign_files` has written."""
     return _compare(folder / seal_file, "files", lambda: _some(folder, names))
+
+
+def sign_policy(folder: Path) -> None:
+    """Seal the policy in a run's folder as this user's own. It is data; the environment that it names is code."""
+    sign_files(folder, _POLICY, _POLICY_SEAL)
+
+
+def is_own_policy(folder: Path) -> bool:
+    """Whether this user has sealed the policy in a run's folder, and it has not changed since."""
+    return examine_files(folder, _POLICY, _POLICY_SEAL).own
 
 
 def sign_text(purpose: str, text: str) -> str | None:

@@ -8,18 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Experiment
 from synrl_ray.files import write_atomically
+from synrl_ray.running.folder_copy import Target
 from synrl_ray.running.interrupt import StopRequest
+from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.seal_key import seal_key
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.storage import Storage
 from synrl_ray.running.task import task_kind, user_error_in
 from synrl_ray.running.training import Interrupted, train_run
-from synrl_ray.running.trust import require_own
+from synrl_ray.running.trust import require_resumable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +53,21 @@ def train_seeds(
     Raises:
         UserError: before anything is written, if a folder is taken or the environment does not fit.
     """
+    seal_key(create=False)  # one that others know is refused at once
     several = len(specs) > 1
     for path, spec in zip(paths, specs, strict=True):
         if not (several and _is_same_run(path, spec)):
             RunFolder.require_free(path)
-        elif not trust:
-            require_own(RunFolder(path), spec)
+        elif RunFolder(path).result() is None:
+            require_resumable(RunFolder(path), spec, trust=trust)
     task_kind(specs[0]).check(specs[0])
     copies = [f"{storage}/{spec.experiment.id}/{spec.policy}-seed{spec.seed}" if storage else None for spec in specs]
     begun = [RunFolder(path) for path in paths]
     for folder, url in zip(begun, copies, strict=True):
-        if url is not None and folder.copy.url != url:
-            Storage(url).require_free(folder.path)
+        if url is not None:
+            folder.copy.require_free(url)
+        else:
+            folder.copy.require_own()
     if several and all(folder.result() is not None for folder in begun):  # nothing is left that needs Ray
         _copy(begun, copies)
         return _summarise(begun, specs)
@@ -72,14 +78,20 @@ def train_seeds(
         ]
         _copy(folders, copies)
         if not several:
-            result = _train_here(folders[0], specs[0], watch)
+            result = _train_here(folders[0], specs[0], watch, trust=trust)
             return Outcome(result=result, folder=paths[0], runs=tuple(paths))
-        _train_as_tasks(folders, specs, watch)
+        _train_as_tasks(folders, specs, watch, trust=trust)
     return _summarise(folders, specs)
 
 
 def resume_run(
-    path: Path, *, stop_steps: int | None, address: str | None, watch: Watcher, trust: bool = False
+    path: Path,
+    *,
+    stop_steps: int | None,
+    address: str | None,
+    watch: Watcher,
+    trust: bool = False,
+    storage: str | None = None,
 ) -> Outcome:
     """Go on with a run from its checkpoint; a run that has ended is left as it is.
 
@@ -90,15 +102,20 @@ def resume_run(
         address: of a Ray cluster; a local Ray is started without it.
         watch: is told of the progress.
         trust: load a checkpoint that was not made by this user on this machine; RLlib's can execute anything.
+        storage: where to copy the run, an fsspec URL or a path; where it was copied so far if not given.
 
     Raises:
-        UserError: for a folder that is no run's, an end that the run cannot have any more, or a checkpoint that is
-            not to be trusted.
+        UserError: for a folder that is no run's, an end that the run cannot have any more, a checkpoint that is not to
+            be trusted, or a place of its copy that is another run's or that this user has not named.
     """
     folder = RunFolder.open(path)
     spec, result = folder.spec(), folder.result()
-    if result is None and not trust:
-        require_own(folder, spec)
+    if result is None:
+        require_resumable(folder, spec, trust=trust)
+    if storage is not None:
+        require_no_links(path, "run folder")
+        folder.copy.begin(storage)
+    folder.copy.require_own()
     if stop_steps is not None:
         moved = with_end(spec, stop_steps)
         if result is not None and moved != spec:
@@ -110,7 +127,7 @@ def resume_run(
     if result is None:
         task_kind(spec).check(spec)
         with ray_session(address, num_workers=spec.num_processes):
-            result = _train_here(folder, spec, watch)
+            result = _train_here(folder, spec, watch, trust=trust)
     else:
         folder.copy.complete()
     return Outcome(result=result, folder=path, runs=(path,))
@@ -141,19 +158,19 @@ def _copy(folders: Sequence[RunFolder], urls: Sequence[str | None]) -> None:
     """Note where the folders' copies belong, and complete those of runs that have ended."""
     for folder, url in zip(folders, urls, strict=True):
         if url is not None:
-            folder.copy.note(url)
+            folder.copy.begin(url)
         if folder.result() is not None:
             folder.copy.complete()
 
 
-def _train_here(folder: RunFolder, spec: RunSpec, watch: Watcher) -> dict[str, Any]:
+def _train_here(folder: RunFolder, spec: RunSpec, watch: Watcher, *, trust: bool) -> dict[str, Any]:
     try:
-        return train_run(folder, spec, watch)
+        return train_run(folder, spec, watch, trust=trust)
     except Interrupted:
-        raise KeyboardInterrupt(f"continue with `synrl train --resume {folder.path}`") from None
+        raise KeyboardInterrupt(f"continue with `{command('train', '--resume', folder.path)}`") from None
 
 
-def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watch: Watcher) -> None:
+def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watch: Watcher, *, trust: bool) -> None:
     import ray
     from ray.util.queue import Empty, Queue
 
@@ -168,7 +185,8 @@ def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watc
         while waiting or running:
             while waiting and len(running) < at_a_time and not stop.requested:
                 folder, spec = waiting.pop(0)
-                running.append(task.remote(str(folder.path.absolute()), spec.to_json(), mailbox))
+                what = (str(folder.path.absolute()), spec.to_json(), folder.copy.target, trust)
+                running.append(task.remote(*what, mailbox))
             finished, running = ray.wait(running, timeout=0.5) if running else ([], [])
             first_error = first_error or _error_of(finished)
             try:
@@ -185,11 +203,13 @@ def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watc
         raise first_error
 
 
-def _train_remotely(path: str, spec: dict[str, Any], mailbox: Any) -> None:
+def _train_remotely(path: str, spec: dict[str, Any], target: Target | None, trust: bool, mailbox: Any) -> None:
     def tell(progress: Progress) -> None:
         mailbox.put_nowait(progress)
 
-    train_run(RunFolder(Path(path)), RunSpec.from_json(spec), tell)
+    folder = RunFolder(Path(path))
+    folder.copy.go_on(target)
+    train_run(folder, RunSpec.from_json(spec), tell, trust=trust)
 
 
 def _error_of(finished: Sequence[Any]) -> Exception | None:

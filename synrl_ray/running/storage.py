@@ -2,22 +2,35 @@
 
 The folder where the run trains stays what counts. The copy follows each checkpoint. Its files are replaced one by one,
 the older checkpoint's first, so that a copy that was cut short holds a whole one: the seals tell.
+
+The place belongs to one run: ``synrl-copy.json`` there holds the run's id and the names of what the run has put there.
+Each push looks at the id first, and nothing but these names is ever deleted.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from synrl_ray.errors import UserError
-from synrl_ray.files import write_atomically
+from synrl_ray.commands import command, quoted
+from synrl_ray.errors import UserError, reason_of
+from synrl_ray.running.lock import LOCK_FILE
 
-_NOTE = "storage.json"
+NOTE = "storage.json"
+"""In a run's folder: where its copy is. It stays at home."""
+CLAIM = "synrl-copy.json"
 _CONFIG, _RESULT = "config.json", "result.json"
 _CHECKPOINTS = ("checkpoint.old", "checkpoint")
+_AT_HOME = (NOTE, LOCK_FILE, CLAIM)
+_MOST_BYTES = 2**24
 
 
 def is_url(text: str) -> bool:
@@ -25,8 +38,46 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
+def new_id() -> str:
+    """An id for a run."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Whose copy a place holds."""
+
+    run: str
+    files: frozenset[str] = frozenset()
+    """Names of what the run has put there; of what it may have put there, if a push was cut short."""
+
+    def to_json(self) -> str:
+        """The content of ``synrl-copy.json``."""
+        return json.dumps({"format": 1, "run": self.run, "files": sorted(self.files)}) + "\n"
+
+    @staticmethod
+    def from_json(content: bytes) -> Claim:
+        """Inverse of :meth:`to_json`; the file may be anybody's.
+
+        Raises:
+            ValueError: if it is no such file.
+        """
+        data = json.loads(content)
+        if not isinstance(data, dict) or data.get("format") != 1 or not is_id(data.get("run")):
+            raise ValueError("it names no run")
+        names = data.get("files")
+        if not isinstance(names, list) or not all(isinstance(name, str) and _is_inside(name) for name in names):
+            raise ValueError("it names no files of a run")
+        return Claim(data["run"], frozenset(names))
+
+
+def is_id(value: Any) -> bool:
+    """Whether it is a run's id."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{32}", value) is not None
+
+
 class Storage:
-    """Where a run's copy is.
+    """A place for a run's copy.
 
     Args:
         url: an fsspec URL or a path.
@@ -43,44 +94,82 @@ class Storage:
             self._fs, self._root = fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             remedy = "install the package of its protocol, such as s3fs for s3://"
-            raise UserError(f"storage {self.url} cannot be used ({_line(error)})", remedy) from error
+            raise UserError(f"storage {self.url} cannot be used ({reason_of(error)})", remedy) from error
         self._sent: dict[str, tuple[int, int]] = {}
 
-    def require_free(self, folder: Path) -> None:
-        """Raise :class:`UserError` if the folder cannot be copied there: another run is there, or no right to write."""
-        from fsspec.implementations.local import LocalFileSystem
+    def require_free(self, folder: Path, run: str | None = None) -> None:
+        """Look whether a run can be copied there; nothing is left there by the look.
 
-        if isinstance(self._fs, LocalFileSystem):
-            root, folder = Path(self._root).resolve(), folder.resolve()
+        Args:
+            folder: of the run.
+            run: its id, if it may have a copy there already.
+
+        Raises:
+            UserError: if another run's copy is there, it cannot be written, or one lies in the other.
+        """
+        if (root := self._local_root()) is not None:
+            folder = folder.resolve()
             if root.is_relative_to(folder) or folder.is_relative_to(root):
                 raise UserError(f"storage {root} and run folder {folder} lie in one another", "keep them apart")
         probe = f"{self._root}/.probe-{uuid.uuid4().hex}"
         with self._said("cannot be written", "check the address and your rights"):
-            if self._fs.exists(f"{self._root}/{_CONFIG}"):
-                remedy = f"continue it with `synrl train --resume {self.url}`, or choose another --storage"
-                raise UserError(f"storage {self.url} holds a run", remedy)
+            self._require_no_other(run)
             self._fs.makedirs(self._root, exist_ok=True)
             self._fs.pipe_file(probe, b"")
             self._fs.rm_file(probe)
 
-    def push(self, folder: Path) -> None:
-        """Bring the copy up to date.
+    def claim(self, run: str, *, adopt: bool = False) -> str:
+        """Make the place this run's, before anything is put there.
+
+        Args:
+            run: the run's id.
+            adopt: go on with the copy that is there, whichever run's it is.
+
+        Returns:
+            The id of the run whose copy the place holds now: ``run``, unless a copy was adopted.
 
         Raises:
-            UserError: if it cannot be written.
+            UserError: if another run has it, or it cannot be written.
+        """
+        with self._said("cannot be written", "check the address and your rights"):
+            found = self._claim()
+            if adopt and found is not None:
+                return found.run
+            if not adopt:
+                self._require_no_other(run)
+            if found is None:
+                self._create_claim(Claim(run, frozenset(self._names()) if adopt else frozenset()))
+                self._require_no_other(run)  # another run may have come at the same moment
+        return run
+
+    def push(self, folder: Path, run: str) -> None:
+        """Bring the copy up to date. Links are not followed; what others have put there stays.
+
+        Raises:
+            UserError: if it cannot be written, or is another run's by now.
         """
         files = sorted(_files(folder), key=_order)
-        with self._said("cannot be written", f"the run itself is whole in {folder}"):
+        with self._said("cannot be written", f"the run itself is whole in {quoted(folder)}"):
+            before = self._claim()
+            if before is None or before.run != run:
+                raise self._taken()
+            gone = before.files - set(files)
+            if set(files) - before.files:
+                self._write_claim(Claim(run, before.files | set(files)))
             for name in files:
                 status = (folder / name).stat()
                 stamp = (status.st_size, status.st_mtime_ns)
                 if self._sent.get(name) != stamp:
-                    self._fs.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
-                    self._fs.put_file(str(folder / name), f"{self._root}/{name}")
+                    target = self._place_of(name)
+                    self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+                    self._fs.put_file(str(folder / name), target)
                     self._sent[name] = stamp
-            for name in set(self._names()) - set(files):
-                self._fs.rm_file(f"{self._root}/{name}")
+            for name in gone:
+                with suppress(FileNotFoundError):
+                    self._fs.rm_file(self._place_of(name))
                 self._sent.pop(name, None)
+            if gone:
+                self._write_claim(Claim(run, frozenset(files)))
 
     def has(self, name: str) -> bool:
         """Whether the copy has that file.
@@ -98,24 +187,82 @@ class Storage:
             UserError: if nothing is there, or it cannot be read.
         """
         with self._said("cannot be read", "check the address and your rights"):
-            names = self._names()
+            names, claim = self._names(), self._claim()
+            if claim is not None:
+                names = [name for name in names if name in claim.files]
             if not names:
                 raise UserError(f"storage {self.url} is empty", "name what `synrl train --storage` has filled")
             for name in names:
-                if policy_only and name.partition("/")[0] in (*_CHECKPOINTS, "tensorboard"):
+                if name in _AT_HOME or (policy_only and name.partition("/")[0] in (*_CHECKPOINTS, "tensorboard")):
                     continue
                 target = folder / name
-                if not target.resolve().is_relative_to(folder.resolve()):
+                if not _is_inside(name):
                     raise UserError(f"storage {self.url} holds the name {name!r}", "it is no run's copy")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                self._fs.get_file(f"{self._root}/{name}", str(target))
+                self._fs.get_file(self._place_of(name), str(target))
+
+    # --- the place's files -----------------------------------------------------------------------------------
+
+    def _local_root(self) -> Path | None:
+        """The place as a path, where it is on a file system of this machine."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        return Path(self._root).resolve() if isinstance(self._fs, LocalFileSystem) else None
 
     def _names(self) -> list[str]:
         """Of all files there, relative."""
+        if (local := self._local_root()) is not None:
+            return sorted(_files(local)) if local.is_dir() else []
         if not self._fs.isdir(self._root):
             return []
         prefix = f"{self._fs._strip_protocol(self._root)}/"
         return [str(path).removeprefix(prefix) for path in self._fs.find(self._root)]
+
+    def _place_of(self, name: str) -> str:
+        """Where a file of the copy is; never what a link in its way leads to, or a pipe that would be waited for."""
+        place, root = f"{self._root}/{name}", self._local_root()
+        if root is not None:
+            is_other = os.path.lexists(place) and not stat.S_ISREG(os.lstat(place).st_mode)
+            if is_other or Path(place).parent.resolve() != root / PurePosixPath(name).parent:
+                remedy = "remove it, or choose another place"
+                raise UserError(f"storage {self.url} holds a link, or what is no file, in the place of {name}", remedy)
+        return place
+
+    def _claim(self) -> Claim | None:
+        place = self._place_of(CLAIM)
+        try:
+            with self._fs.open(place, "rb") as file:
+                content = file.read(_MOST_BYTES)
+        except FileNotFoundError:
+            return None
+        try:
+            return Claim.from_json(content)
+        except (RecursionError, ValueError) as error:
+            problem = f"{self.url}/{CLAIM} is damaged ({reason_of(error)})"
+            raise UserError(problem, "restore it, or choose another --storage") from error
+
+    def _write_claim(self, claim: Claim) -> None:
+        self._fs.pipe_file(self._place_of(CLAIM), claim.to_json().encode())
+
+    def _create_claim(self, claim: Claim) -> None:
+        """Write the first claim. On a file system of this machine just one of several runs succeeds."""
+        self._fs.makedirs(self._root, exist_ok=True)
+        if self._local_root() is None:
+            self._write_claim(claim)
+            return
+        with suppress(FileExistsError), open(self._place_of(CLAIM), "x") as file:
+            file.write(claim.to_json())
+
+    def _require_no_other(self, run: str | None) -> None:
+        found = self._claim()
+        is_taken = self._fs.exists(f"{self._root}/{_CONFIG}") if found is None else found.run != run
+        if is_taken:
+            raise self._taken()
+
+    def _taken(self) -> UserError:
+        go_on = command("train", "--resume", self.url)
+        remedy = f"continue that with `{go_on}`, or choose another --storage" if is_url(self.url) else "choose another"
+        return UserError(f"storage {self.url} holds another run", remedy)
 
     @contextmanager
     def _said(self, what: str, remedy: str) -> Iterator[None]:
@@ -124,63 +271,26 @@ class Storage:
         except UserError:
             raise
         except Exception as error:  # each protocol's package raises types of its own
-            raise UserError(f"storage {self.url} {what} ({_line(error)})", remedy) from error
-
-
-class FolderCopy:
-    """What a run folder's copy is, if it has one; noted in the folder, so that a resumed run goes on with it.
-
-    Args:
-        folder: of the run.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._storage: Storage | None = None
-
-    def note(self, url: str) -> None:
-        """Give the folder a copy."""
-        write_atomically(self._folder / _NOTE, json.dumps({"url": url}) + "\n")
-
-    @property
-    def url(self) -> str | None:
-        """Where it is.
-
-        Raises:
-            UserError: if the note of it is damaged.
-        """
-        note = self._folder / _NOTE
-        if not note.is_file():
-            return None
-        try:
-            return str(json.loads(note.read_text())["url"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{note} is damaged", "delete it to go on without a copy") from error
-
-    def update(self) -> None:
-        """Bring it up to date.
-
-        Raises:
-            UserError: if it cannot be written.
-        """
-        if self._storage is None and (url := self.url) is not None:
-            self._storage = Storage(url)
-        if self._storage is not None:
-            self._storage.push(self._folder)
-
-    def complete(self) -> None:
-        """Bring the copy of a run that has ended up to date, unless it has the result, which is copied last.
-
-        Raises:
-            UserError: if it cannot be written.
-        """
-        url = self.url
-        if url is not None and not Storage(url).has(_RESULT):
-            self.update()
+            raise UserError(f"storage {self.url} {what} ({reason_of(error)})", remedy) from error
 
 
 def _files(folder: Path) -> list[str]:
-    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    """The names of a run's regular files, relative; what links lead to is not the run's."""
+    names = []
+    for root, _, files in os.walk(folder):
+        for name in files:
+            path = Path(root, name)
+            if stat.S_ISREG(path.lstat().st_mode):
+                names.append(path.relative_to(folder).as_posix())
+    return [name for name in names if name not in _AT_HOME]
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name stays below the folder that it is relative to."""
+    path = PurePosixPath(name)
+    return (
+        name.isprintable() and str(path) == name and name != "." and not path.is_absolute() and ".." not in path.parts
+    )
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -188,7 +298,3 @@ def _order(name: str) -> tuple[int, str]:
     top = name.partition("/")[0]
     rank = _CHECKPOINTS.index(top) if top in _CHECKPOINTS else 3 if top == _RESULT else 2
     return rank, name
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -73,6 +73,9 @@ class Task(Protocol):
 class TaskKind(Protocol):
     """What is known of a kind of task without starting one."""
 
+    pickles: bool
+    """Whether its checkpoints are pickles, which can execute anything when they are loaded."""
+
     def __call__(self, spec: RunSpec) -> Task:
         """Start it; Ray is running."""
 

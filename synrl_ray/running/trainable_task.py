@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class TrainableTask:
     """Trains with a Tune trainable, to its end: its learning-rate schedule is made for that."""
 
+    pickles = False
     trainable: Trainable
 
     def is_solved(self, row: dict[str, Any]) -> bool:

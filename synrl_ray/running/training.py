@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.errors import NonFiniteError, UserError, reason_of
 from synrl_ray.running.checkpoints import Checkpoint
 from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.progress import Progress, Watcher, ignore
 from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.seal import sign_policy
+from synrl_ray.running.seal_key import why_no_key
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import Task, task_kind, user_error_in
+from synrl_ray.running.trust import only_own
 
 
 class Interrupted(Exception):
     """The user stopped the run; its checkpoint is on disk."""
 
 
-def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict[str, Any]:
+def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore, *, trust: bool = False) -> dict[str, Any]:
     """Train from the folder's checkpoint, or from the start, and return the result. Ray must be running.
 
+    Args:
+        folder: of the run.
+        spec: what is trained.
+        watch: is told of the progress.
+        trust: restore a checkpoint that this user has not made; RLlib's can execute anything.
+
     Raises:
-        UserError: for a damaged checkpoint, or what an env runner or learner reports, such as NaN.
+        UserError: for a checkpoint that is damaged or not to be trusted, or what an env runner or learner reports,
+            such as NaN.
         Interrupted: after Ctrl-C.
     """
     with folder.locked(), folder.writable():
         with StopRequest() as stop:
-            run = TrainingRun(folder, spec, watch)
+            run = TrainingRun(folder, spec, watch, trust=trust)
             try:
                 while not run.ended:
                     run.iterate()
@@ -49,7 +60,7 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore) -> dict
 class TrainingRun:
     """One training in progress."""
 
-    def __init__(self, folder: RunFolder, spec: RunSpec, watch: Watcher) -> None:
+    def __init__(self, folder: RunFolder, spec: RunSpec, watch: Watcher, *, trust: bool = False) -> None:
         from tensorboardX import SummaryWriter
 
         self.folder, self.watch = folder, watch
@@ -58,12 +69,13 @@ class TrainingRun:
         self.ended = False
         self.rate = 0.0
         self.shown: dict[str, float] = {}
-        watch(Progress(label=self.label, phase="starting"))
-        found = folder.checkpoint()
-        self.task: Task = task_kind(spec)(spec)
-        if found is not None:
-            self._restore(found)
-        folder.rewind_metrics(self.position.iteration)
+        no_key = why_no_key()
+        watch(Progress(label=self.label, phase="starting", notices=() if no_key is None else (_NOT_OWN % no_key,)))
+        with folder.opened_checkpoint(only_own=only_own(spec, trust)) as found:
+            self.task: Task = task_kind(spec)(spec)
+            if found is not None:
+                self._restore(found)
+        self._tell(folder.rewind_metrics(self.position.iteration))
         self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
         self.started = time.monotonic() - self.position.wall_seconds
 
@@ -104,10 +116,11 @@ class TrainingRun:
         return row
 
     def save(self) -> None:
-        """Write policy and checkpoint."""
-        self.task.export(self.folder.path)
+        """Write checkpoint and policy, in this order: where there is a policy, there has been a checkpoint."""
         self.board.flush()
         self.folder.save_checkpoint(self.task.save, self.position)
+        self.task.export(self.folder.path)
+        sign_policy(self.folder.path)
         try:
             self.folder.copy.update()
         except UserError as error:  # the folder itself is whole: the next checkpoint tries again
@@ -151,14 +164,12 @@ class TrainingRun:
     def _restore(self, found: Checkpoint) -> None:
         self.position = found.position
         if found.damaged is not None:
-            told = f"{found.damaged} is damaged: going on from the one before, at {found.position.steps:,}"
-            self.report("starting", notices=(told,))
+            self._tell([f"{found.damaged} is damaged: going on from the one before, at {found.position.steps:,}"])
         try:
             self.task.restore(found.state)
         except Exception as error:  # pickle, msgpack and Ray raise many types for damaged files
             self.task.close()
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            problem = f"checkpoint {found.state.parent} is damaged ({reason})"
+            problem = f"checkpoint {found.folder} is damaged ({reason_of(error)})"
             raise UserError(problem, "start a new run") from error
         self._judge({})  # the position alone may say that it has ended
         for row in self.folder.metrics():
@@ -166,12 +177,20 @@ class TrainingRun:
                 self._judge(row)
                 self._note(row)
 
+    def _tell(self, notices: Sequence[str]) -> None:
+        if notices:
+            self.report("starting", notices=tuple(notices))
+
     def _note(self, row: dict[str, Any]) -> None:
         for column, name in _SHOWN.items():
             if row.get(column) is not None:
                 self.shown[name] = row[column]
 
 
+_NOT_OWN = (
+    "no checkpoint can be sealed as yours (%s): resuming the run will take --trust, unless XDG_CONFIG_HOME names a "
+    "folder that you can write"
+)
 _SHOWN = {
     "return_mean": "return",
     "evaluation_return_mean": "greedy",

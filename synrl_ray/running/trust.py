@@ -1,23 +1,26 @@
-"""Whose checkpoints are loaded."""
+"""What is asked of a run folder before a run goes on in it; it may be a stranger's."""
 
 from __future__ import annotations
 
-from synrl_ray.errors import UserError
-from synrl_ray.experiment import Experiment, LocalExperiment
+from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.task import task_kind
 
 
-def require_own(folder: RunFolder, spec: RunSpec) -> None:
-    """Refuse RLlib's checkpoints of other users and machines: they are pickles. Other tasks keep plain tensors.
+def only_own(spec: RunSpec, trust: bool) -> bool:
+    """Whether a run restores checkpoints of this user only: those that are pickles, unless the user trusts them."""
+    return task_kind(spec).pickles and not trust
+
+
+def require_resumable(folder: RunFolder, spec: RunSpec, *, trust: bool) -> None:
+    """Say at once, before Ray is started, why a run cannot go on. What is loaded later is checked again then.
 
     Raises:
-        UserError: for such a checkpoint, or none that is whole.
+        UserError: for checkpoints that are damaged, gone or a stranger's pickles, or a link that leads out of the
+            folder.
     """
+    require_no_links(folder.path, "run folder")
     found = folder.checkpoint()
-    if found is not None and not found.is_own and isinstance(spec.experiment, Experiment | LocalExperiment):
-        raise UserError(
-            f"checkpoint {found.state.parent} was not made by you on this machine, and loading it can execute anything "
-            "(RLlib's checkpoints are pickles)",
-            "if you trust whoever made it, add --trust",
-        )
+    if found is not None and only_own(spec, trust):
+        found.require_own()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import Any
 
 from ray.tune import Callback
 
+from synrl_ray.errors import UserError, worker_died
 from synrl_ray.running.interrupt import StopRequest
-from synrl_ray.running.task import user_error_in
 from synrl_ray.tuning.score import words
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
@@ -19,6 +19,8 @@ from synrl_ray.tuning.trainable import INDEX
 from synrl_ray.tuning.trials import Trial, best_trial
 
 _LINE_SECONDS = 10.0
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(: |$)")
+"""A line of a traceback that names the exception; the others are indented."""
 
 
 class Stopped(Exception):
@@ -96,13 +98,13 @@ class Recorder(Callback):
 
 
 def _reason(trial: Any) -> str:
-    """What went wrong, in a line. Tune has just written it on this machine, and copies it to the study later."""
-    file = trial.pickled_error_file
-    if file is None:
-        return "a worker process died"
-    error = pickle.loads(Path(file).read_bytes())
-    known = user_error_in(error)
-    if known is not None:
-        return str(known)
-    cause = getattr(error, "cause", None) or error
-    return f"{type(cause).__name__}: {(str(cause).strip().splitlines() or ['no message'])[0]}"
+    """What went wrong, in a line: the last one of the text that Tune has written of it. Its pickle is not read."""
+    if trial.error_file is None:
+        return str(worker_died())
+    text = Path(trial.error_file).read_text(errors="replace")
+    lines = [line for line in text.splitlines() if _RAISED.match(line)]
+    if ("Traceback" not in text and "ray::" not in text) or not lines:
+        return str(worker_died())
+    kind, _, message = lines[-1].partition(": ")
+    is_ours = kind.startswith(UserError.__module__)
+    return message if is_ours else f"{kind.rpartition('.')[2]}: {message or 'no message'}"

@@ -18,12 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.running.interrupt import StopRequest
+from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.seal_key import seal_key
 from synrl_ray.running.task import task_kind
-from synrl_ray.running.trust import require_own
+from synrl_ray.running.trust import require_resumable
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
 from synrl_ray.tuning.trials import Trial, best_trial, unfinished
@@ -74,15 +77,18 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
     study, trials = folder.study(), folder.trials()
     if len(trials) >= study.num_trials and not unfinished(trials):
         return _conclude(folder, study, trials)
-    for trial in [] if trust else unfinished(trials):
-        require_own(RunFolder(path / "trials" / f"{trial.index:04d}"), study.run)
+    require_no_links(path, "study folder")
+    ended = {trial.name for trial in trials if trial.state != "running"}
+    for run in sorted(folder.runs.iterdir()) if folder.runs.is_dir() else []:
+        if run.name not in ended:  # also a folder that waits for a trial still to come
+            require_resumable(RunFolder(run), study.run, trust=trust)
     _check(study)
     with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
-        return search(folder, say)
+        return search(folder, say, trust=trust)
 
 
-def search(folder: StudyFolder, say: Callable[[str], None]) -> SearchOutcome:
-    """Run what is left of a study. Ray must be running.
+def search(folder: StudyFolder, say: Callable[[str], None], *, trust: bool = False) -> SearchOutcome:
+    """Run what is left of a study. Ray must be running; ``trust`` as in :func:`resume_study`.
 
     Raises:
         UserError: if the folder is damaged or in use, or every trial fails.
@@ -95,15 +101,17 @@ def search(folder: StudyFolder, say: Callable[[str], None]) -> SearchOutcome:
     with folder.locked(), StopRequest() as stop:
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            _run_tune(folder, study, trials, staging, Recorder(folder, study, trials, stop, say))
+            _run_tune(folder, study, trials, staging, Recorder(folder, study, trials, stop, say), trust=trust)
         except Stopped:
-            raise KeyboardInterrupt(f"continue with `synrl tune --resume {folder.path}`") from None
+            raise KeyboardInterrupt(f"continue with `{command('tune', '--resume', folder.path)}`") from None
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return _conclude(folder, study, trials)
 
 
-def _run_tune(folder: StudyFolder, study: Study, trials: list[Trial], staging: Path, recorder: Any) -> None:
+def _run_tune(
+    folder: StudyFolder, study: Study, trials: list[Trial], staging: Path, recorder: Any, *, trust: bool
+) -> None:
     _quiet()
     from ray import tune
 
@@ -116,7 +124,8 @@ def _run_tune(folder: StudyFolder, study: Study, trials: list[Trial], staging: P
 
     cpus = [{"CPU": 1.0}] * (1 + study.run.num_workers)  # the trainer and each env runner; Ray starts no more than fit
     scheduler, source = make_scheduler(study, trials), TrialSource(study, trials)
-    trainable = tune.with_parameters(TrialTrainable, study=study.to_json(), folder=str(folder.path.absolute()))
+    own = {"study": study.to_json(), "folder": str(folder.path.absolute()), "trust": trust}
+    trainable = tune.with_parameters(TrialTrainable, **own)
     tune.run(
         tune.with_resources(trainable, tune.PlacementGroupFactory(cpus)),
         name="session",
@@ -145,6 +154,7 @@ def _quiet() -> None:
 
 
 def _check(study: Study) -> None:
+    seal_key(create=False)  # one that others know is refused at once
     study.require_installed()
     if study.scheduler == "pbt":
         study.perturbed()

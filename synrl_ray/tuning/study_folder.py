@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.errors import UserError
-from synrl_ray.files import write_atomically
+from synrl_ray.commands import command
+from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.running.lock import locked_folder, require_no_links
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trials import Trial
 
 _STUDY, _TRIALS, _BEST = "study.json", "trials.jsonl", "best.json"
+_MOST_BYTES = 2**26
 
 
 class StudyFolder:
@@ -39,7 +41,7 @@ class StudyFolder:
         try:
             write_atomically(path / _STUDY, json.dumps(study.to_json(), indent=2) + "\n")
         except OSError as error:
-            problem = f"study folder {path} cannot be written ({error.strerror})"
+            problem = f"study folder {path} cannot be written ({error.strerror or reason_of(error)})"
             raise UserError(problem, "choose another --run-dir") from error
         return folder
 
@@ -47,7 +49,7 @@ class StudyFolder:
     def require_free(path: Path) -> None:
         """Raise :class:`UserError` if a new study cannot start in that folder because something is there."""
         if (path / _STUDY).exists():
-            remedy = f"continue it with `synrl tune --resume {path}`, or choose another --run-dir or --seed"
+            remedy = f"continue it with `{command('tune', '--resume', path)}`, or choose another --run-dir or --seed"
             raise UserError(f"study folder {path} exists", remedy)
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise UserError(f"{path} exists and is no study folder", "choose another --run-dir")
@@ -70,11 +72,8 @@ class StudyFolder:
         Raises:
             UserError: if another process searches in it.
         """
-        with (self.path / _STUDY).open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"study folder {self.path} is in use", "wait for the other search to end") from error
+        require_no_links(self.path, "study folder")
+        with locked_folder(self.path, "study folder"):
             yield
 
     @property
@@ -89,8 +88,8 @@ class StudyFolder:
             UserError: if ``study.json`` is damaged.
         """
         try:
-            return Study.from_json(json.loads((self.path / _STUDY).read_text()))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            return Study.from_json(json.loads(read_bounded(self.path / _STUDY, _MOST_BYTES)))
+        except (AttributeError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise self._damaged(_STUDY, error) from error
 
     def trials(self) -> list[Trial]:
@@ -102,14 +101,14 @@ class StudyFolder:
         if not (self.path / _TRIALS).exists():
             return []
         try:
-            rows = [json.loads(line) for line in (self.path / _TRIALS).read_text().splitlines()]
+            rows = [json.loads(line) for line in read_bounded(self.path / _TRIALS, _MOST_BYTES).splitlines()]
             trials = [Trial.from_json(row) for row in rows]
             if [trial.index for trial in trials] != list(range(len(trials))):
                 raise ValueError("its trials are not numbered from 0 on")
             if any(trial.total < 1 for trial in trials if trial.curve):
                 raise ValueError("it does not say how long a run is")
             return trials
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise self._damaged(_TRIALS, error) from error
 
     def write_trials(self, trials: Sequence[Trial]) -> None:
@@ -123,5 +122,5 @@ class StudyFolder:
         return self.path / _BEST
 
     def _damaged(self, name: str, error: Exception) -> UserError:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return UserError(f"{self.path / name} is damaged ({reason})", "restore it or start a new study")
+        problem = f"{self.path / name} is damaged ({reason_of(error)})"
+        return UserError(problem, "restore it or start a new study")

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Trainable
 
 from synrl_ray.files import write_atomically
-from synrl_ray.running.checkpoints import Checkpoint
-from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.checkpoints import Checkpoint, Checkpoints
+from synrl_ray.running.lock import require_no_links
+from synrl_ray.running.progress import ignore
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import Task
 from synrl_ray.running.training import TrainingRun
+from synrl_ray.running.trust import only_own
 from synrl_ray.tuning.score import WORST, score_of
 from synrl_ray.tuning.study import Study
 
@@ -41,9 +42,10 @@ class TrialTrainable(Trainable):
     spec: RunSpec
     folder: RunFolder
 
-    def setup(self, config: dict[str, Any], *, study: dict[str, Any], folder: str) -> None:
+    def setup(self, config: dict[str, Any], *, study: dict[str, Any], folder: str, trust: bool) -> None:
         """Keep what belongs to the study; Tune calls this."""
-        self.study, self.runs = Study.from_json(study), Path(folder) / "trials"
+        self.study, self.runs, self.trust = Study.from_json(study), Path(folder) / "trials", trust
+        self.held = ExitStack()
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -75,40 +77,51 @@ class TrialTrainable(Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Copy the run's checkpoint, which the last evaluation has left, and its metrics."""
+        """Copy the run's checkpoint, which the last evaluation has left, under its seal, and its metrics."""
         found = self.folder.checkpoint()
         if found is None:
             return
-        shutil.copytree(found.state, Path(checkpoint_dir) / "algorithm")
-        (Path(checkpoint_dir) / "position.json").write_text(json.dumps(asdict(found.position)))
+        shutil.copytree(found.folder, Path(checkpoint_dir) / "checkpoint", symlinks=True)
         (Path(checkpoint_dir) / "metrics.json").write_text(json.dumps(self.folder.metrics()))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Go on from such a copy, of this trial or of a better one, with the settings that this trial has."""
         self.cleanup()
         source = Path(str(checkpoint))
-        if not (source / "position.json").exists():
-            return
-        self.folder.write_spec(self.spec)
-        rows = json.loads((source / "metrics.json").read_text())
-        write_atomically(self.folder.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        position = Position(**json.loads((source / "position.json").read_text()))
-        self.folder.save_checkpoint(partial(_copy, source / "algorithm"), position)
+        with Checkpoints(source).opened(only_own=only_own(self.spec, self.trust)) as found:
+            if found is None:
+                return
+            self._hold()
+            rows = json.loads((source / "metrics.json").read_text())
+            write_atomically(self.folder.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            state = found.state  # a private copy: what is sealed anew is what was verified
+            self.folder.save_checkpoint(lambda target: _copy(state, target), found.position)
 
     def cleanup(self) -> None:
-        """Release actors and files."""
-        if self.training is not None:
-            self.training.close()
-        self.training = None
+        """Release actors and files, and the trial's folder."""
+        try:
+            if self.training is not None:
+                self.training.close()
+        finally:
+            self.training = None
+            self.held.close()
 
     def _take(self, config: dict[str, Any]) -> None:
         self.spec = self.study.trial({path: value for path, value in config.items() if path != INDEX})
         self.folder = RunFolder(self.runs / self.trial_name)
 
     def _begin(self) -> TrainingRun:
-        """Start the run, or go on from its checkpoint. The file of its settings may be an older one's."""
+        """Start the run, or go on from its checkpoint."""
+        self._hold()
+        return _Continued(self.folder, self.spec, ignore, trust=self.trust)
+
+    def _hold(self) -> None:
+        """Lock the trial's folder, like any run's, until :meth:`cleanup`; its settings may be an older session's."""
+        self.held.close()
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        require_no_links(self.runs, "the trials' folder")
         self.folder.write_spec(self.spec)
-        return _Continued(self.folder, self.spec, lambda progress: None)
+        self.held.enter_context(self.folder.locked())
 
 
 class _Continued(TrainingRun):

@@ -91,7 +91,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_pictures(finished):
     folder, _ = finished
     assert {path.name for path in folder.path.iterdir()} == {
         *("config.json", "metrics.jsonl", "tensorboard", "checkpoint", "checkpoint.old"),
-        *("policy.safetensors", "policy.json", "result.json"),
+        *("policy.safetensors", "policy.json", "policy.seal.json", "result.json"),
         *("learning_curve.png", "confusion.png", "activity.png"),
     }
     for name in ("learning_curve", "confusion", "activity"):

@@ -18,7 +18,7 @@ from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seal import Seal, examine, examine_files, seal, sign_files
 from synrl_ray.running.seal_key import why_no_key
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.trust import require_own
+from synrl_ray.running.trust import require_resumable
 
 
 class Trap:
@@ -230,10 +230,10 @@ def test_a_strangers_checkpoint_is_refused_before_anything_of_it_is_loaded(tmp_p
     assert "was not made by you on this machine" in line
     assert "--trust" in line
     with pytest.raises(UserError, match="pickles"):
-        require_own(run, spec)
+        require_resumable(run, spec, trust=False)
     assert not (tmp_path / "executed").exists()
 
 
 def test_plain_tensors_need_no_trust(tmp_path, monkeypatch, home):
     run, spec = stranger_run(tmp_path, monkeypatch, experiment="sinusoid-maml")
-    require_own(run, spec)
+    require_resumable(run, spec, trust=False)

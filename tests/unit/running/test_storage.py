@@ -1,13 +1,16 @@
-"""Copies of run folders elsewhere: what is sent, in which order, and what comes back."""
+"""Places for copies of run folders: what is sent, in which order, what comes back, and what stays untouched."""
 
 import json
+import os
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from synrl_ray.errors import UserError
-from synrl_ray.running.storage import FolderCopy, Storage, is_url
+from synrl_ray.running.storage import CLAIM, Claim, Storage, is_url, new_id
+
+RUN, OTHER = new_id(), new_id()
 
 
 @pytest.fixture
@@ -31,40 +34,87 @@ def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def claimed(url) -> Storage:
+    storage = Storage(url)
+    storage.claim(RUN)
+    return storage
+
+
+def put(url, name, content="theirs"):
+    """A file that no run has put there."""
+    fs, root = fsspec.core.url_to_fs(url)
+    fs.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+    fs.pipe_file(f"{root}/{name}", content.encode())
+
+
+def read(url, name):
+    fs, root = fsspec.core.url_to_fs(url)
+    return fs.cat_file(f"{root}/{name}").decode()
+
+
 def test_a_copy_comes_back_as_it_went(run, url, tmp_path):
-    Storage(url).push(run)
+    claimed(url).push(run, RUN)
     Storage(url).pull(tmp_path / "back")
     assert names(tmp_path / "back") == names(run)
     assert all((tmp_path / "back" / name).read_text() == name for name in names(run))
 
 
 def test_only_the_policy_comes_back_for_an_evaluation(run, url, tmp_path):
-    Storage(url).push(run)
+    claimed(url).push(run, RUN)
     Storage(url).pull(tmp_path / "back", policy_only=True)
     assert names(tmp_path / "back") == {"config.json", "policy.json", "result.json"}
 
 
 def test_a_second_push_sends_what_has_changed_and_removes_what_is_gone(run, url, tmp_path, monkeypatch):
-    storage = Storage(url)
-    storage.push(run)
+    storage = claimed(url)
+    storage.push(run, RUN)
     sent = []
-    put = type(storage._fs).put_file
+    put_file = type(storage._fs).put_file
     monkeypatch.setattr(
-        type(storage._fs), "put_file", lambda fs, a, b, **k: (sent.append(Path(b).name), put(fs, a, b, **k))
+        type(storage._fs), "put_file", lambda fs, a, b, **k: (sent.append(Path(b).name), put_file(fs, a, b, **k))
     )
     (run / "config.json").write_text("changed")
     (run / "policy.json").unlink()
-    storage.push(run)
+    storage.push(run, RUN)
     assert sent == ["config.json"]
     storage.pull(tmp_path / "back")
     assert names(tmp_path / "back") == names(run)
     assert (tmp_path / "back/config.json").read_text() == "changed"
 
 
+def test_a_copy_never_deletes_what_the_run_has_not_put_there(run, url, tmp_path):
+    for name in ("notes.txt", "checkpoint/theirs", "deep/er/data"):
+        put(url, name)
+    storage = claimed(url)
+    storage.push(run, RUN)
+    (run / "checkpoint" / "a").unlink()
+    storage.push(run, RUN)
+    Storage(url).push(run, RUN)  # another process, which remembers nothing
+    assert [read(url, name) for name in ("notes.txt", "checkpoint/theirs", "deep/er/data")] == ["theirs"] * 3
+    Storage(url).pull(tmp_path / "back")
+    assert names(tmp_path / "back") == names(run), "what others have put there is no part of the run"
+
+
+def test_what_a_push_that_was_cut_short_has_put_there_is_still_removed(run, url, monkeypatch):
+    storage = claimed(url)
+
+    def fail(*arguments, **options):
+        raise OSError("no network")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_write_claim", lambda claim: (Storage._write_claim(storage, claim), fail()))
+        with pytest.raises(UserError, match="no network"):
+            storage.push(run, RUN)
+    put(url, "policy.json", "half")
+    (run / "policy.json").unlink()
+    Storage(url).push(run, RUN)
+    assert not Storage(url).has("policy.json")
+
+
 def test_the_older_checkpoint_goes_first_and_the_result_last(run, tmp_path, monkeypatch):
-    storage, sent = Storage(str(tmp_path / "there")), []
+    storage, sent = claimed(str(tmp_path / "there")), []
     monkeypatch.setattr(type(storage._fs), "put_file", lambda fs, a, b, **k: sent.append(b.partition("there/")[2]))
-    storage.push(run)
+    storage.push(run, RUN)
     assert sent[:2] == ["checkpoint.old/a", "checkpoint/a"]
     assert sent[-1] == "result.json"
 
@@ -73,10 +123,116 @@ def test_a_place_is_free_if_it_is_empty_or_new_and_nothing_is_left_there(run, ur
     storage = Storage(url)
     storage.require_free(run)
     assert storage._names() == []
-    storage.push(run)
-    with pytest.raises(UserError, match="holds a run") as caught:
+    claimed(url).push(run, RUN)
+    with pytest.raises(UserError, match="holds another run") as caught:
         storage.require_free(run)
-    assert f"--resume {url}" in caught.value.remedy
+    assert f"--resume {url}" in caught.value.remedy or not is_url(url)
+    storage.require_free(run, RUN)
+
+
+def test_the_second_of_two_runs_with_one_place_is_refused_at_its_start(run, url):
+    claimed(url)
+    with pytest.raises(UserError, match="holds another run"):
+        Storage(url).claim(OTHER)
+    assert Storage(url).claim(RUN) == RUN, "the run itself goes on"
+
+
+def test_two_runs_that_come_at_the_same_moment_are_told_apart(url, monkeypatch):
+    storage = Storage(url)
+    create = storage._create_claim
+
+    def a_moment_later(claim):
+        if storage._local_root() is None:  # the last one to write has the place
+            create(claim)
+            Storage(url)._write_claim(Claim(OTHER))
+        else:  # the first one
+            Storage(url).claim(OTHER)
+            create(claim)
+
+    monkeypatch.setattr(storage, "_create_claim", a_moment_later)
+    with pytest.raises(UserError, match="holds another run"):
+        storage.claim(RUN)
+
+
+@pytest.mark.parametrize("claim", [Claim(OTHER).to_json(), None])
+def test_every_push_looks_whose_the_place_is(run, url, claim):
+    storage = claimed(url)
+    storage.push(run, RUN)
+    fs, root = fsspec.core.url_to_fs(url)
+    if claim is None:
+        fs.rm_file(f"{root}/{CLAIM}")
+    else:
+        put(url, CLAIM, claim)
+    (run / "config.json").write_text("changed")
+    (run / "policy.json").unlink()
+    with pytest.raises(UserError, match="holds another run"):
+        storage.push(run, RUN)
+    assert (read(url, "config.json"), read(url, "policy.json")) == ("config.json", "policy.json")
+
+
+def test_a_copy_of_a_version_without_claims_is_adopted_whole(run, url, tmp_path):
+    for name in names(run):
+        put(url, name, name)
+    with pytest.raises(UserError, match="holds another run"):
+        Storage(url).claim(RUN)
+    assert Storage(url).claim(RUN, adopt=True) == RUN
+    (run / "policy.json").unlink()
+    Storage(url).push(run, RUN)
+    Storage(url).pull(tmp_path / "back")
+    assert names(tmp_path / "back") == names(run)
+
+
+HOSTILE = ["../x", "/etc/x", "a/../../x", "", ".", "a//b", "a\nb", 3, None]
+
+
+@pytest.mark.parametrize(
+    "claim",
+    ["", "{", "[]", "null", '{"format": 1}', '{"format": 2}', "[" * 100_000]
+    + [json.dumps({"format": 1, "run": run, "files": []}) for run in ("", "x" * 32, 7, "A" * 32, "0" * 31)]
+    + [json.dumps({"format": 1, "run": "0" * 32, "files": [name]}) for name in HOSTILE]
+    + [json.dumps({"format": 1, "run": "0" * 32, "files": "abc"})],
+)
+def test_a_damaged_or_hostile_claim_is_a_line(url, claim, tmp_path):
+    put(url, CLAIM, claim)
+    for action in (lambda: Storage(url).claim(RUN), lambda: Storage(url).pull(tmp_path / "back")):
+        with pytest.raises(UserError, match=r"synrl-copy.json is damaged") as caught:
+            action()
+        assert "\n" not in str(caught.value)
+
+
+def test_links_are_neither_sent_nor_written_through_nor_fetched(run, tmp_path):
+    there, secret = tmp_path / "there", tmp_path / "secret"
+    secret.write_text("secret")
+    (tmp_path / "elsewhere").mkdir()
+    (run / "link").symlink_to(secret)
+    (run / "links").symlink_to(tmp_path / "elsewhere")
+    storage = claimed(str(there))
+    storage.push(run, RUN)
+    assert {"link", "links"}.isdisjoint(path.name for path in there.iterdir())
+
+    (there / "config.json").unlink()
+    (there / "config.json").symlink_to(secret)  # a stranger's copy: fetching it would bring the secret along
+    storage.pull(tmp_path / "back")
+    assert "config.json" not in names(tmp_path / "back")
+    (run / "config.json").write_text("changed")
+    with pytest.raises(UserError, match=r"a link, or what is no file, in the place of config.json"):
+        storage.push(run, RUN)
+    assert secret.read_text() == "secret"
+
+    (there / "config.json").unlink()
+    os.rename(there / "checkpoint", tmp_path / "elsewhere" / "checkpoint")
+    (there / "checkpoint").symlink_to(tmp_path / "elsewhere" / "checkpoint")
+    (run / "checkpoint" / "a").write_text("new")
+    with pytest.raises(UserError, match="in the place of checkpoint/a"):
+        storage.push(run, RUN)
+    assert (tmp_path / "elsewhere/checkpoint/a").read_text() == "checkpoint/a"
+
+
+def test_a_pipe_in_the_place_of_the_claim_is_not_waited_for(tmp_path):
+    (tmp_path / "there").mkdir()
+    os.mkfifo(tmp_path / "there" / CLAIM)
+    with pytest.raises(UserError, match="no file"):
+        Storage(str(tmp_path / "there")).claim(RUN)
 
 
 def test_bad_places_are_named(tmp_path):
@@ -95,32 +251,11 @@ def test_a_copy_within_the_run_or_around_it_is_refused(run, place):
         Storage(str(run / place)).require_free(run)
 
 
-def test_the_copy_of_an_ended_run_is_completed_once(run, tmp_path, monkeypatch):
-    (run / "result.json").write_text("{}")
-    FolderCopy(run).complete()  # none is noted
-    FolderCopy(run).note(str(tmp_path / "there"))
-    FolderCopy(run).complete()
-    assert names(tmp_path / "there") == names(run)
-    monkeypatch.setattr(Storage, "push", lambda *_: pytest.fail("it is complete"))
-    FolderCopy(run).complete()
-
-
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, monkeypatch):
     storage = Storage(str(tmp_path))
     monkeypatch.setattr(storage, "_names", lambda: ["../../evil"])
     with pytest.raises(UserError, match="evil"):
         storage.pull(tmp_path / "a/b")
-
-
-def test_a_folder_remembers_its_copy(run, tmp_path):
-    FolderCopy(run).update()  # none is noted
-    assert not (tmp_path / "there").exists()
-    FolderCopy(run).note(str(tmp_path / "there"))
-    FolderCopy(run).update()
-    assert names(tmp_path / "there") == names(run)
-    (run / "storage.json").write_text(json.dumps([]))
-    with pytest.raises(UserError, match=r"storage.json is damaged"):
-        FolderCopy(run).update()
 
 
 def test_urls_are_told_from_paths():
