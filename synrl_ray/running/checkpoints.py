@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -127,14 +127,12 @@ class Checkpoints:
         for folder in (self._current, self._previous):
             if not os.path.lexists(folder):
                 continue
-            try:
-                there = at_hand(folder)
-            except (OSError, ValueError):
-                damaged = damaged or folder
-                continue
-            known, position = examine(there), _position(there)
-            if known.whole and position is not None:
-                return Checkpoint(folder, there / _STATE, position, known.own, damaged)
+            if not folder.is_symlink():
+                with suppress(OSError, ValueError):
+                    there = at_hand(folder)
+                    known, position = examine(there), _position(there)
+                    if known.whole and position is not None:
+                        return Checkpoint(folder, there / _STATE, position, known.own, damaged)
             damaged = damaged or folder
         if damaged is not None:
             raise UserError(f"checkpoint {damaged} is damaged", "restore it or start a new run")

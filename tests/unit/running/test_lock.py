@@ -16,12 +16,12 @@ SPEC = RunSpec(experiment=get_experiment("cartpole-ppo"), policy="ann", seed=3, 
 
 
 def is_locked(path):
+    """By another process, as a second opening of the file is."""
     try:
         with locked_folder(path, "run folder"):
             return False
     except UserError as error:
-        assert str(error) == f"run folder {path} is in use — wait for the process that works in it to end"
-        return True
+        return "is in use" in str(error)
 
 
 def test_replacing_the_configuration_keeps_the_lock(tmp_path):

@@ -1,13 +1,19 @@
 """The newest complete checkpoint is found again, wherever the process was killed."""
 
+import errno
+import json
 import os
 import shutil
+import stat
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from synrl_ray.errors import UserError
+from synrl_ray.running import checkpoints
 from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.seal import seal
 
 FIRST = Position(iteration=1, steps=100, episodes=4, wall_seconds=1.25)
 SECOND = Position(iteration=2, steps=200, episodes=9, wall_seconds=2.5)
@@ -196,3 +202,158 @@ def test_a_checkpoint_without_a_seal_is_taken_but_not_as_own(folder):
     (folder.path / "checkpoint" / "seal.json").unlink()
     assert folder.checkpoint().position == FIRST
     assert not folder.checkpoint().is_own
+
+
+# --- what is restored is what was verified -------------------------------------------------------------------
+
+
+def test_a_checkpoint_that_is_swapped_after_the_check_is_not_what_is_loaded(folder, tmp_path):
+    save(folder, FIRST)
+    with folder.opened_checkpoint(only_own=True) as opened:
+        shutil.rmtree(folder.path / "checkpoint")
+        (folder.path / "checkpoint" / "algorithm").mkdir(parents=True)
+        (folder.path / "checkpoint" / "algorithm" / "state").write_text("evil")
+        assert (opened.state / "state").read_text() == "1"
+        assert opened.folder == folder.path / "checkpoint"
+        assert not opened.state.is_relative_to(tmp_path / "run")
+        assert stat.S_IMODE(opened.state.parents[1].stat().st_mode) == 0o700, "others can neither read nor change it"
+    assert not opened.state.exists()
+
+
+def test_a_checkpoint_that_is_swapped_while_it_is_copied_is_refused(folder, monkeypatch):
+    """What the seal is compared with is the copy, so that a change at any moment shows."""
+    save(folder, FIRST)
+    copy = checkpoints._copied
+
+    def swapped(source, target):
+        (source / "algorithm" / "state").write_text("evil")
+        return copy(source, target)
+
+    monkeypatch.setattr(checkpoints, "_copied", swapped)
+    with pytest.raises(UserError, match="is damaged"), folder.opened_checkpoint(only_own=True):
+        pass
+
+
+def test_a_strangers_checkpoint_is_refused_where_it_is_opened(folder, tmp_path, monkeypatch):
+    save(folder, FIRST)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "somebody"))
+    with pytest.raises(UserError, match="was not made by you"), folder.opened_checkpoint(only_own=True):
+        pass
+    with folder.opened_checkpoint(only_own=False) as opened:
+        assert opened.position == FIRST
+
+
+@pytest.mark.parametrize("kind", ["file link", "folder link", "checkpoint link", "pipe"])
+def test_links_and_pipes_in_a_checkpoint_are_damage(folder, tmp_path, kind):
+    save(folder, FIRST)
+    checkpoint = folder.path / "checkpoint"
+    if kind == "pipe":
+        os.mkfifo(checkpoint / "pipe")
+    else:
+        path = {"file link": checkpoint / "algorithm" / "state", "folder link": checkpoint / "algorithm"}.get(
+            kind, checkpoint
+        )
+        os.rename(path, tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is damaged"), folder.opened_checkpoint(only_own=True):
+        pass
+
+
+def test_no_room_for_the_private_copy_is_said_of_the_right_folder(folder, tmp_path, monkeypatch):
+    save(folder, FIRST)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(UserError, match="no room for a copy of checkpoint") as caught:
+        folder.opened_checkpoint(only_own=True).__enter__()
+    assert "TMPDIR" in caught.value.remedy
+
+
+# --- nothing is lost -----------------------------------------------------------------------------------------
+
+
+def test_content_and_names_are_on_the_disk_before_each_rename(folder, monkeypatch):
+    """A power cut between any two calls finds a whole checkpoint: all that a rename shows was synced before it."""
+    save(folder, FIRST)
+    calls, fsync, rename = [], os.fsync, os.rename
+
+    def record_sync(handle):
+        calls.append(("sync", Path(os.readlink(f"/proc/self/fd/{handle}"))))
+        fsync(handle)
+
+    def record_rename(source, target):
+        calls.append(("rename", Path(source)))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(os, "rename", record_rename)
+    save(folder, SECOND)
+    run = folder.path
+    renames = [i for i, (what, _) in enumerate(calls) if what == "rename"]
+    assert [calls[i][1] for i in renames] == [run / "checkpoint", run / "checkpoint.new"]
+    before = {path for what, path in calls[: renames[0]] if what == "sync"}
+    fresh = run / "checkpoint.new"
+    expected = [".", "algorithm", "algorithm/state", "position.json", "seal.json"]
+    assert {fresh / name for name in expected} <= before
+    assert calls[renames[0] + 1 :] == [("sync", run), ("rename", fresh), ("sync", run)]
+
+
+def test_metrics_are_on_the_disk_before_the_checkpoint_that_knows_of_them(folder, monkeypatch):
+    folder.append_metrics({"iteration": 1})
+    synced, fsync = [], os.fsync
+
+    def record(handle):
+        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    save(folder, FIRST)
+    assert synced[0] == "metrics.jsonl"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_a_part_of_a_checkpoint_does_not_keep_the_disk_full(folder, error):
+    save(folder, FIRST)
+
+    def write(path):
+        path.mkdir()
+        (path / "state").write_text("a part")
+        raise error
+
+    with pytest.raises(type(error)):
+        folder.save_checkpoint(write, SECOND)
+    assert files(folder) == ["checkpoint"]
+
+
+def test_a_run_whose_checkpoints_are_gone_says_so_and_keeps_its_metrics(folder):
+    """It began anew at 0, and wiped what it had measured."""
+    folder.append_metrics({"iteration": 1})
+    folder.append_metrics({"iteration": 2})
+    assert folder.checkpoint() is None, "killed before the first checkpoint: there is nothing to restore"
+    save(folder, FIRST)
+    (folder.path / "policy.json").write_text("{}")
+    assert found(folder) == FIRST
+    shutil.rmtree(folder.path / "checkpoint")
+    for look in (folder.checkpoint, folder.opened_checkpoint(only_own=False).__enter__):
+        with pytest.raises(UserError, match="are gone, and it had come to iteration 2") as caught:
+            look()
+        assert "restore them" in caught.value.remedy
+    assert len(folder.metrics()) == 2
+
+
+BAD_POSITIONS = [
+    {"iteration": "1"}, {"steps": 1.5}, {"steps": -1}, {"episodes": None}, {"iteration": True}, {"steps": 2**70},
+    {"wall_seconds": "1"}, {"wall_seconds": float("nan")}, {"wall_seconds": float("inf")}, {"wall_seconds": -1.0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("position", BAD_POSITIONS, ids=str)
+def test_a_position_that_no_run_can_have_is_damage(folder, position):
+    save(folder, FIRST)
+    path = folder.path / "checkpoint"
+    (path / "position.json").write_text(json.dumps(position))
+    seal(path)
+    with pytest.raises(UserError, match="is damaged"):
+        folder.checkpoint()

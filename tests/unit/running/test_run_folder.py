@@ -113,6 +113,33 @@ def test_rewinding_drops_later_rows_and_the_torn_line_so_that_appending_works(fo
     assert folder.metrics() == [{"iteration": 1}, {"iteration": 2}, {"iteration": 3, "again": True}]
 
 
+def test_a_damaged_line_takes_no_other_with_it(folder):
+    """It took all rows after it along, silently, for good."""
+    path = folder.path / "metrics.jsonl"
+    content = b'{"iteration": 1}\n{"itera\xff\x00\n{"iteration": 3}\n[]\n{"iteration": 5}\n\x00\x00'
+    path.write_bytes(content)
+    assert [row["iteration"] for row in folder.metrics()] == [1, 3, 5]
+    (told,) = folder.rewind_metrics(3)
+    assert told.startswith(f"2 lines, the first line 2, of {path} cannot be read and left out; ")
+    assert told.endswith("the file as it was is metrics.jsonl.damaged")
+    assert [row["iteration"] for row in folder.metrics()] == [1, 3]
+    assert (folder.path / "metrics.jsonl.damaged").read_bytes() == content
+    assert folder.rewind_metrics(3) == []
+
+
+@pytest.mark.parametrize("line", ["3", "[]", "null", "{}", '{"iteration": "1"}', "[" * 100_000, '{"iteration": 1e400}'])
+def test_a_line_that_is_no_row_is_left_out(folder, line):
+    (folder.path / "metrics.jsonl").write_text(f'{line}\n{{"iteration": 2}}\n')
+    assert folder.metrics() == [{"iteration": 2}]
+
+
+def test_rows_are_not_appended_through_a_link(folder, tmp_path):
+    (folder.path / "metrics.jsonl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic"):
+        folder.append_metrics({"iteration": 1})
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_rewinding_to_the_start_leaves_no_rows(folder):
     folder.append_metrics({"iteration": 1})
     folder.rewind_metrics(0)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.evaluation.rollout import EvaluationResult
@@ -296,3 +297,14 @@ def test_check_passes_what_can_run_and_names_what_cannot():
         ControlTask.check(spec_of(environment=replace(CARTPOLE.environment, id="Blackjack-v1")))
     with pytest.raises(UserError, match="unknown environment 'Nonsense-v0'"):
         ControlTask.check(spec_of(environment=replace(CARTPOLE.environment, id="Nonsense-v0")))
+    gym.register("Column-v0", ColumnCartPole)
+    with pytest.raises(UserError, match=r"^environment 'Column-v0' failed: step\(\) returned an observation of shape"):
+        ControlTask.check(spec_of(environment=replace(CARTPOLE.environment, id="Column-v0")))
+
+
+class ColumnCartPole(CartPoleEnv):
+    """Its observation is a column vector from the first step on."""
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return observation[:, None], *rest
