@@ -26,6 +26,7 @@ from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
+from synrl_ray.running.imports import admit_environment
 from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
 from synrl_ray.running.run_folder import RunFolder
 
@@ -38,6 +39,7 @@ def evaluate_folder(
     video: Path | None = None,
     shots: int | None = None,
     official_runs: bool = False,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Greedy evaluation on the environment named in ``policy.json``; the folder is not changed.
 
@@ -48,10 +50,11 @@ def evaluate_folder(
         video: where to write a video of the first episode.
         shots: samples from which a meta-learner adapts, if other than in its training.
         official_runs: judge a learner of Omniglot by the 20 official one-shot runs.
+        trust: import the module that the environment is in, though the folder is not this user's.
 
     Raises:
-        UserError: for a damaged folder, an environment that cannot be made, a refused video format, or an option that
-            means nothing for what the folder holds.
+        UserError: for a damaged folder, an environment that cannot be made or is in a module that a stranger asks to
+            import, a refused video format, or an option that means nothing for what the folder holds.
     """
     for option, value, least in (("--episodes", episodes, 1), ("--seed", seed, 0), ("--shots", shots, 1)):
         if value is not None and value < least:
@@ -78,10 +81,11 @@ def evaluate_folder(
     if shots is not None:
         raise UserError("--shots means nothing for a policy", "leave it out: it is for meta-learners")
     if describes_local_policy(path):
-        return _evaluate_local(path, episodes=episodes, seed=seed, video=video)
+        return _evaluate_local(path, episodes=episodes, seed=seed, video=video, trust=trust)
     policy = load_network_policy(path)
     description = read_description(path)
     environment = environment_of(path)
+    admit_environment(environment, path, trust=trust)
     require_same_spaces(policy, environment)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
@@ -103,13 +107,16 @@ def evaluate_folder(
     }
 
 
-def _evaluate_local(path: Path, *, episodes: int | None, seed: int | None, video: Path | None) -> dict[str, Any]:
+def _evaluate_local(
+    path: Path, *, episodes: int | None, seed: int | None, video: Path | None, trust: bool
+) -> dict[str, Any]:
     """Exact regret where it can be known, and greedy episodes."""
     from synrl_ray.policies.local_policy import load_local_policy
     from synrl_ray.running.local_result import evaluate_local
 
     policy = load_local_policy(path)
     environment = environment_of(path)
+    admit_environment(environment, path, trust=trust)
     require_same_spaces(policy, environment)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed

@@ -19,18 +19,20 @@ from synrl_ray.policies.local_policy import describes_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder
 from synrl_ray.running.evaluating import describes_classifier, environment_of, require_same_spaces
+from synrl_ray.running.imports import admit_environment
 from synrl_ray.running.result import factory_of
 
 _EPISODES = 10
 
 
-def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[str, Any]:
+def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bool = False) -> dict[str, Any]:
     """Export the actor, read it back, and compare spike by spike on observations of its own episodes.
 
     Args:
         path: a run folder.
         out: the ``.nir`` file to write.
         num_observations: on how many observations the two must agree.
+        trust: import the module that the environment is in, though the folder is not this user's.
 
     Returns:
         ``agreement`` (share of equal spikes), ``observations`` and ``file``.
@@ -59,6 +61,7 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000) -> dict[s
     from synrl_ray.snn import nir
 
     environment = environment_of(path)
+    admit_environment(environment, path, trust=trust)
     require_same_spaces(policy, environment)
     actor = policy.network.bodies[0]
     try:

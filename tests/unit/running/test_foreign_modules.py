@@ -1,0 +1,179 @@
+"""Evaluating a policy may import the module that its environment is in: named, and a stranger's only if trusted."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+from synrl_ray.arguments import run_specs
+from synrl_ray.cli import main
+from synrl_ray.envs.registration import foreign_module
+from synrl_ray.errors import UserError
+from synrl_ray.running.evaluating import evaluate_folder
+from synrl_ray.running.exporting import export_nir
+from synrl_ray.running.seal import sign_policy
+
+RESULTS = Path(__file__).parents[3] / "experiments" / "results"
+MODULE = "strange_environments"
+ENTRY_POINTS = {
+    "cartpole-ppo/spiking": ("gymnasium.envs.classic_control.cartpole:CartPoleEnv", 500),
+    "maze-rstdp/spiking": ("synrl_ray.envs.maze:MazeEnv", None),
+}
+
+
+@pytest.fixture(params=ENTRY_POINTS)
+def folder(request, tmp_path, monkeypatch):
+    """A policy of someone else, whose environment is in a module that leaves a trace when it is imported."""
+    entry_point, limit = ENTRY_POINTS[request.param]
+    (tmp_path / f"{MODULE}.py").write_text(
+        "import gymnasium, pathlib\n"
+        f"pathlib.Path({str(tmp_path / 'imported')!r}).touch()\n"
+        f"gymnasium.register('Strange-v0', entry_point={entry_point!r}, max_episode_steps={limit})\n"
+    )
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.syspath_prepend(tmp_path)
+    shutil.copytree(RESULTS / request.param, tmp_path / "policy")
+    for name in ("config.json", "policy.seal.json"):
+        (tmp_path / "policy" / name).unlink(missing_ok=True)
+    ask_for(tmp_path / "policy", f"{MODULE}:Strange-v0")
+    yield tmp_path / "policy"
+    sys.modules.pop(MODULE, None)
+    gym.registry.pop("Strange-v0", None)
+
+
+def ask_for(folder, env_id):
+    description = json.loads((folder / "policy.json").read_text())
+    description["environment"]["id"] = env_id
+    (folder / "policy.json").write_text(json.dumps(description))
+
+
+def was_imported(folder):
+    return (folder.parent / "imported").exists()
+
+
+def evaluate(folder, **options):
+    return evaluate_folder(folder, episodes=1, seed=0, **options)
+
+
+def test_a_strangers_module_is_not_imported(folder):
+    with pytest.raises(UserError) as caught:
+        evaluate(folder)
+    assert str(caught.value) == (
+        f"{folder / 'policy.json'} was not made by you on this machine, and asks to import the module {MODULE!r} — "
+        "if you trust whoever made it, add --trust"
+    )
+    assert not was_imported(folder)
+
+
+@pytest.mark.parametrize("folder", ["cartpole-ppo/spiking"], indirect=True)
+def test_an_export_imports_it_likewise(folder, tmp_path):
+    with pytest.raises(UserError, match="asks to import the module"):
+        export_nir(folder, tmp_path / "out.nir", num_observations=10)
+    assert not was_imported(folder)
+    with pytest.raises(UserError, match="NIR has no reset by 'subtract'"):
+        export_nir(folder, tmp_path / "out.nir", num_observations=10, trust=True)
+    assert was_imported(folder)
+
+
+def test_a_trusted_strangers_module_is_named_once(folder, capsys):
+    evaluate(folder, trust=True)
+    assert was_imported(folder)
+    assert capsys.readouterr().err == f"synrl: imports {MODULE!r}, as {folder / 'policy.json'} asks\n"
+
+
+def test_the_users_own_policy_needs_no_trust(folder, capsys):
+    sign_policy(folder)
+    evaluate(folder)
+    assert was_imported(folder)
+    assert capsys.readouterr().err == f"synrl: imports {MODULE!r}, as {folder / 'policy.json'} asks\n"
+
+
+def test_a_policy_that_was_changed_is_not_ones_own(folder):
+    sign_policy(folder)
+    with (folder / "policy.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(UserError, match="was not made by you"):
+        evaluate(folder)
+    assert not was_imported(folder)
+
+
+def test_a_policy_of_another_user_is_not_ones_own(folder, tmp_path, monkeypatch):
+    sign_policy(folder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another home"))
+    with pytest.raises(UserError, match="was not made by you"):
+        evaluate(folder)
+    assert not was_imported(folder)
+
+
+def test_the_command_takes_trust(folder, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(folder), "--episodes", "1"])
+    assert ended.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not was_imported(folder)
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(folder), "--episodes", "1", "--trust"])
+    assert ended.value.code == 0
+    assert was_imported(folder)
+
+
+@pytest.mark.parametrize(
+    "env_id", ["CartPole-v1", "gymnasium:CartPole-v1", "gymnasium.envs.classic_control:CartPole-v1"]
+)
+def test_known_modules_need_no_trust(folder, env_id, capsys):
+    if "maze" in (folder / "policy.json").read_text():
+        env_id = "synrl_ray.envs.maze:synrl_ray/Maze-v0"
+    ask_for(folder, env_id)
+    evaluate(folder)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("env_id", "module"),
+    [
+        ("os:Nothing-v0", "os"),
+        ("synrl_ray_of_another:Maze-v0", "synrl_ray_of_another"),
+        ("gymnasium_robotics:Fetch-v0", "gymnasium_robotics"),
+        ("my.gymnasium:CartPole-v1", "my.gymnasium"),
+        (".gymnasium:CartPole-v1", ".gymnasium"),
+        (":CartPole-v1", ""),
+        ("ale_py:ALE/Pong-v5", None),
+        ("ALE/Pong-v5", None),
+        ("", None),
+    ],
+)
+def test_only_the_whole_name_of_a_package_is_known(env_id, module):
+    assert foreign_module(env_id) == module
+
+
+def test_what_a_wrapper_around_old_gym_imports_is_foreign():
+    assert foreign_module("GymV26Environment-v0", {"env_id": "my_package:Mine-v0"}) == "my_package"
+    assert foreign_module("GymV26Environment-v0", {"env_id": 3}) is None
+
+
+def specs(config, *settings):
+    return run_specs(
+        "cartpole-ppo",
+        None,
+        seed=None,
+        seeds=None,
+        num_workers=0,
+        stop_steps=None,
+        settings=list(settings) or None,
+        config=config,
+    )
+
+
+def test_a_module_that_a_file_of_settings_asks_for_is_named(tmp_path, capsys):
+    config = tmp_path / "best.json"
+    config.write_text(json.dumps({"env": f"{MODULE}:Strange-v0", "lr": 1e-3}))
+    specs(config)
+    assert capsys.readouterr().err == f"synrl: imports {MODULE!r}, as {config} asks\n"
+    specs(config, "env=my_package:Mine-v0")  # the user asks, not the file
+    specs(None, f"env={MODULE}:Strange-v0")
+    config.write_text(json.dumps({"lr": 1e-3}))
+    specs(config)
+    assert capsys.readouterr().err == ""
