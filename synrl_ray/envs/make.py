@@ -8,9 +8,10 @@ from typing import Any
 
 import gymnasium as gym
 
+from synrl_ray.envs.checked import RAISED, checked
 from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
 from synrl_ray.envs.registration import ensure_registered
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 
 _PACKAGES = {"ale_py": "ale-py", "Box2D": "box2d-py", "pygame": "pygame", "cv2": "opencv-python-headless"}
 """Distribution of each module that environments may need."""
@@ -26,6 +27,8 @@ def make_environment(
 ) -> gym.Env:
     """``gymnasium.make`` with the preprocessing around it, and a :class:`UserError` instead of its many exceptions.
 
+    The environment is a :class:`~synrl_ray.envs.checked.CheckedEnv`.
+
     Args:
         env_id: registered id, or ``module:Id``.
         kwargs: keyword arguments of the experiment.
@@ -34,32 +37,41 @@ def make_environment(
         extra: further ones, such as ``render_mode``.
 
     Raises:
-        UserError: for an unknown id (with the nearest ones), a missing package or a refused argument.
+        UserError: for an unknown id (with the nearest ones), a missing package, a refused argument, or missing spaces.
     """
     try:
         ensure_registered(env_id)
-        if isinstance(preprocessing, AtariFrames):
-            from synrl_ray.envs.atari import make_atari  # neither ale-py nor Box2D is needed by other environments
-
-            return make_atari(env_id, {**(kwargs or {}), **extra}, preprocessing, training=training)
-        if isinstance(preprocessing, CarRacingFrames):
-            from synrl_ray.envs.car_racing import make_car_racing
-
-            return make_car_racing(env_id, {**(kwargs or {}), **extra}, preprocessing, training=training)
-        return gym.make(env_id, **{**(kwargs or {}), **extra})
+        env = _make(env_id, {**(kwargs or {}), **extra}, preprocessing, training=training)
     except UserError:
         raise
     except (gym.error.NameNotFound, gym.error.NamespaceNotFound, gym.error.VersionNotFound) as error:
         nearest = difflib.get_close_matches(env_id, list(gym.registry), n=3)
         hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
         raise UserError(f"unknown environment {env_id!r}", f"{hint}a custom one is written module:Id") from error
-    except Exception as error:
+    except RAISED as error:
         if isinstance(error, ImportError) and error.name in _PACKAGES:
             needed = f"pip install {_PACKAGES[error.name]}"
             raise UserError(f"environment {env_id!r} needs {error.name}, which is not installed", needed) from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error) if isinstance(error, Exception) else f"SystemExit: {error}"
         problem = f"environment {env_id!r} cannot be made ({reason})"
         raise UserError(problem, "check its package and arguments") from error
+    for kind in ("observation_space", "action_space"):
+        if not isinstance(getattr(env, kind, None), gym.Space):
+            raise UserError(f"environment {env_id!r} has no {kind.replace('_', ' ')}", f"let it set self.{kind}")
+    return checked(env, env_id)
+
+
+def _make(env_id: str, kwargs: Mapping[str, Any], preprocessing: Preprocessing | None, *, training: bool) -> gym.Env:
+    if isinstance(preprocessing, AtariFrames):
+        from synrl_ray.envs.atari import make_atari  # neither ale-py nor Box2D is needed by other environments
+
+        return make_atari(env_id, kwargs, preprocessing, training=training)
+    if isinstance(preprocessing, CarRacingFrames):
+        from synrl_ray.envs.car_racing import make_car_racing
+
+        return make_car_racing(env_id, kwargs, preprocessing, training=training)
+    # Gymnasium's own checker looks at the first step only, and warns where ours refuses.
+    return gym.make(env_id, **{"disable_env_checker": True, **kwargs})
 
 
 def environment_factory(

@@ -15,6 +15,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from synrl_ray.envs.checked import CheckedEnv, checked, name_of
+from synrl_ray.envs.time_limit import MOST_STEPS, time_limit
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.statistics import Summary, summarise
 
@@ -67,6 +69,7 @@ def evaluate_policy(
     episodes: int,
     seed: int,
     max_parallel: int = 32,
+    max_env_steps: int = MOST_STEPS,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Roll a policy out greedily: episode ``i`` is the one and only episode of seed ``seed + i``.
@@ -78,33 +81,41 @@ def evaluate_policy(
 
     Args:
         policy: acts on all running environments at once, with ``deterministic=True``.
-        make_env: makes one environment; it must end by itself, through a terminal state or a time limit.
+        make_env: makes one environment.
         episodes: how many, at least 1.
         seed: of the first episode, at least 0.
         max_parallel: most environments in one wave.
+        max_env_steps: where to cut an episode of an environment that sets no time limit; the protocol says how many
+            episodes were cut.
         progress: called whenever episodes have finished.
     Returns:
         Returns and lengths in episode order; the same for any ``max_parallel``.
     Raises:
         ValueError: if a setting is out of range or the policy returns the wrong number of rows.
-        UserError: if the environment gives a reward or observation that is not finite, or observations that are no
-            arrays.
+        UserError: if the environment raises, breaks Gymnasium's contract, or gives a reward or observation that is not
+            finite, or observations that are no arrays.
     """
-    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0), ("max_parallel", max_parallel, 1)):
+    settings = {"episodes": episodes, "max_parallel": max_parallel, "max_env_steps": max_env_steps}
+    for name, value, least in (("seed", seed, 0), *((name, value, 1) for name, value in settings.items())):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
-    envs: list[gymnasium.Env[Any, Any]] = []
+    envs: list[CheckedEnv] = []
     try:
         for _ in range(min(episodes, max_parallel)):
-            envs.append(make_env())  # noqa: PERF401 (those already made are closed if a later one fails)
-        protocol = _protocol(envs[0], episodes, seed)
+            envs.append(checked(make_env()))  # noqa: PERF401 (those already made are closed if a later one fails)
+        limit = time_limit(envs[0])
+        longest = max_env_steps if limit is None else limit
+        num_cut = 0
         returns = np.zeros(episodes, dtype=np.float64)
         lengths = np.zeros(episodes, dtype=np.int64)
         started = time.perf_counter()
         for first in range(0, episodes, max_parallel):
             wave = slice(first, min(first + max_parallel, episodes))
-            _run_wave(policy, envs, seed, wave, returns, lengths, progress)
+            num_cut += _run_wave(policy, envs, seed, wave, longest, returns, lengths, progress)
         seconds = time.perf_counter() - started
+        protocol = _protocol(envs[0], episodes, seed)
+        if limit is None:
+            protocol |= {"cut_after": longest, "episodes_cut": num_cut}
     finally:
         for env in envs:
             env.close()
@@ -113,14 +124,18 @@ def evaluate_policy(
 
 def _run_wave(
     policy: BatchPolicy,
-    envs: Sequence[gymnasium.Env[Any, Any]],
+    envs: Sequence[CheckedEnv],
     seed: int,
     wave: slice,
+    longest: int,
     returns: NDArray[np.float64],
     lengths: NDArray[np.int64],
     progress: Progress | None,
-) -> None:
-    """Run the episodes ``wave`` to their ends and write what they gave into ``returns`` and ``lengths``."""
+) -> int:
+    """Run the episodes ``wave`` to their ends and write what they gave into ``returns`` and ``lengths``.
+
+    Those that have not ended after ``longest`` steps are cut; it says how many these were.
+    """
     num_episodes = len(returns)
     num_before, num_in_wave = wave.start, wave.stop - wave.start
     running = [(wave.start + i, envs[i]) for i in range(num_in_wave)]
@@ -138,7 +153,6 @@ def _run_wave(
         next_observations, ended = [], []
         for row, (episode, env) in enumerate(running):
             observation, reward, terminated, truncated, _ = env.step(actions[row])
-            reward = float(reward)
             if not math.isfinite(reward):
                 raise _not_finite(f"reward = {reward}", env, episode, seed, env_step)
             returns[episode] += reward
@@ -154,16 +168,22 @@ def _run_wave(
             observations, state = observations[keep], state[keep]
             if progress is not None:
                 progress(num_before + num_in_wave - len(running), num_episodes)
+        if running and env_step >= longest:
+            lengths[[episode for episode, _ in running]] = env_step
+            if progress is not None:
+                progress(num_before + num_in_wave, num_episodes)
+            break
+    return len(running)
 
 
 def _stack(
-    observations: list[Any], running: Sequence[tuple[int, gymnasium.Env[Any, Any]]], seed: int, env_step: int
+    observations: list[Any], running: Sequence[tuple[int, CheckedEnv]], seed: int, env_step: int
 ) -> NDArray[Any]:
     """Stack observations to ``[N, ...]`` and refuse values a policy cannot use."""
     stacked = np.stack(observations)
     if stacked.dtype == object:
         raise UserError(
-            f"{_name(running[0][1])} gives observations that are no arrays: {type(observations[0]).__name__}",
+            f"{name_of(running[0][1])} gives observations that are no arrays: {type(observations[0]).__name__}",
             "wrap it in gymnasium.wrappers.FlattenObservation",
         )
     if stacked.dtype.kind == "f" and not np.isfinite(stacked).all():
@@ -173,32 +193,17 @@ def _stack(
     return stacked
 
 
-def _not_finite(what: str, env: gymnasium.Env[Any, Any], episode: int, seed: int, env_step: int) -> UserError:
+def _not_finite(what: str, env: CheckedEnv, episode: int, seed: int, env_step: int) -> UserError:
     return UserError(
-        f"{what} is not finite: {_name(env)}, episode {episode} (seed {seed + episode}), environment step {env_step}",
+        f"{what} is not finite: {name_of(env)}, episode {episode} (seed {seed + episode}), environment step {env_step}",
         "check the environment, or the actions that it was given",
     )
 
 
-def _name(env: gymnasium.Env[Any, Any]) -> str:
-    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-
-
-def _time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
-    """Return the time limit in environment steps, also of a ``TimeLimit`` around an unregistered environment."""
-    if env.spec is not None and env.spec.max_episode_steps is not None:
-        return int(env.spec.max_episode_steps)
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, gymnasium.wrappers.TimeLimit):
-            return int(env._max_episode_steps)
-        env = env.env
-    return None
-
-
-def _protocol(env: gymnasium.Env[Any, Any], episodes: int, seed: int) -> dict[str, Any]:
+def _protocol(env: CheckedEnv, episodes: int, seed: int) -> dict[str, Any]:
     return {
-        "environment": _name(env),
-        "time_limit": _time_limit(env),
+        "environment": name_of(env),
+        "time_limit": time_limit(env),
         "episodes": int(episodes),
         "first_seed": int(seed),
         "seeding": "episode i is reset with first_seed + i; one episode per environment and wave",

@@ -14,7 +14,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from synrl_ray.errors import UserError
+from synrl_ray.envs.checked import RAISED, CheckedEnv, checked
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.evaluation.rollout import BatchPolicy, MakeEnv
 from synrl_ray.evaluation.spike_raster import MIN_BAND_PIXELS, SpikeRaster
 from synrl_ray.files import write_atomically
@@ -35,12 +36,14 @@ class Recording:
         episode_return: undiscounted, reward units.
         env_steps: length of the episode, or of the part of it that was recorded.
         fps: frames (environment steps) per second of the file.
+        is_cut: whether the episode had not ended there.
     """
 
     path: Path
     episode_return: float
     env_steps: int
     fps: float
+    is_cut: bool
 
 
 def record_episode(
@@ -69,14 +72,14 @@ def record_episode(
     Returns:
         What was recorded.
     Raises:
-        UserError: for another suffix, an fps that is not positive, an environment that gives no RGB frames, or a
-            missing ffmpeg.
+        UserError: for another suffix, an fps that is not positive, an environment that fails or gives no RGB frames,
+            or a missing ffmpeg.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"cannot write a video as {path.name!r}", f"name a file that ends in {' or '.join(SUFFIXES)}")
     if fps is not None and not fps > 0:
         raise UserError(f"fps must be positive, got {fps}", "leave it out for the environment's own")
-    env = make_env()
+    env = checked(make_env())
     try:
         if env.render_mode != "rgb_array":
             raise UserError(
@@ -92,31 +95,30 @@ def record_episode(
     finally:
         env.close()
     write_atomically(path, content)
-    return Recording(path, episode.episode_return, episode.env_steps, speed)
+    return Recording(path, episode.episode_return, episode.env_steps, speed, not episode.ended)
 
 
 class _Episode:
     """Plays one episode while its frames are consumed, so that a long film never lies in memory."""
 
-    def __init__(self, policy: BatchPolicy, env: gymnasium.Env[Any, Any], seed: int, max_env_steps: int) -> None:
+    def __init__(self, policy: BatchPolicy, env: CheckedEnv, seed: int, max_env_steps: int) -> None:
         self._policy, self._env, self._seed, self._max_env_steps = policy, env, seed, max_env_steps
         self._raster: SpikeRaster | None = None
-        self.episode_return, self.env_steps = 0.0, 0
+        self.episode_return, self.env_steps, self.ended = 0.0, 0, False
 
     def frames(self) -> Iterator[Frame]:
         """Yield one frame per observation, the last one included; all have the same even size."""
         observation, _ = self._env.reset(seed=self._seed)
         state = self._policy.initial_state(1)
-        ended = False
-        while not ended and self.env_steps < self._max_env_steps:
+        while not self.ended and self.env_steps < self._max_env_steps:
             frame = _magnify(_render(self._env))
             actions, state = self._policy.act(np.asarray(observation)[None], state, deterministic=True)
             self._push_spikes(frame.shape[0], frame.shape[1])
             yield self._compose(frame)
             observation, reward, terminated, truncated, _ = self._env.step(actions[0])
-            self.episode_return += float(reward)
+            self.episode_return += reward
             self.env_steps += 1
-            ended = terminated or truncated
+            self.ended = terminated or truncated
         yield self._compose(_magnify(_render(self._env)))
 
     def _push_spikes(self, height: int, width: int) -> None:
@@ -140,8 +142,8 @@ class _Episode:
 def _render(env: gymnasium.Env[Any, Any]) -> Frame:
     try:
         frame: Any = env.render()
-    except (gymnasium.error.Error, NotImplementedError, ImportError) as error:
-        raise UserError(f"the environment cannot render: {error}", "install what it needs to render") from error
+    except RAISED as error:
+        raise UserError(f"the environment cannot render: {reason_of(error)}", "install what it needs") from error
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         what = f"{frame.dtype}{list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
         raise UserError(

@@ -9,12 +9,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from synrl_ray.envs.checked import require_working
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import LocalExperiment, QLearning
 from synrl_ray.policies.local_policy import LocalPolicy
 from synrl_ray.running.exact import exact_judge
 from synrl_ray.running.local_result import combine_local, distributions_of, draw_local, finish_local, roll_out
+from synrl_ray.running.result import factory_of
 from synrl_ray.running.rllib_task import RLlibTask, build, check_shares, finite
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -39,7 +41,8 @@ class LocalTask(RLlibTask):
 
     @staticmethod
     def check(spec: RunSpec) -> None:
-        """Raise :class:`UserError` if the environment cannot be made, or the agent cannot learn in it."""
+        """Raise :class:`UserError` if the environment cannot be made or fails at once, or the agent cannot learn in
+        it."""
         from synrl_ray.algorithms.local import check_agent
 
         experiment = local_experiment(spec)
@@ -50,6 +53,7 @@ class LocalTask(RLlibTask):
         check_agent(experiment)
         if isinstance(experiment.algorithm, QLearning):
             TransitionTable.from_id(environment.id, environment.kwargs)
+        require_working(factory_of(environment))
         check_shares(environment, spec.num_workers)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Vector environments that go on when an environment raises or returns NaN, and the count of how often they did.
+"""Vector environments that go on when an environment fails, and the count of how often they did.
 
 Legend: N environments.
 """
@@ -15,6 +15,8 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import concatenate, iterate
 
+from synrl_ray.envs.checked import ATTEMPTS, RAISED, EnvironmentFailure, cause_of, checked, describe
+from synrl_ray.envs.contract import column_of, reader_of, values_of
 from synrl_ray.errors import UserError
 
 FAILURE = "failure"
@@ -22,7 +24,6 @@ FAILURE = "failure"
 step is void; their observation is the first of a new episode."""
 TOLERATED = 3
 """Failures that never stop a run, whatever share of its steps they are."""
-_ATTEMPTS = 3  # to make and reset an environment anew
 
 
 def keep_going(make_all: Callable[[], VectorEnv], make_one: Callable[[], gym.Env]) -> VectorEnv:
@@ -41,7 +42,8 @@ def keep_going(make_all: Callable[[], VectorEnv], make_one: Callable[[], gym.Env
 class RestartingVectorEnv(SyncVectorEnv):
     """Environments that step one after another, each of which is closed and made anew when it fails.
 
-    It fails when ``step`` or ``reset`` raises, or reward or observation is not finite. Its reward is then 0, its
+    It fails when ``step`` or ``reset`` raises or breaks Gymnasium's contract
+    (:class:`~synrl_ray.envs.contract.CheckedEnv`), or reward or observation is not finite. Its reward is then 0, its
     episode does not go on, and ``info`` says so under :data:`FAILURE`.
 
     Raises:
@@ -60,8 +62,9 @@ class RestartingVectorEnv(SyncVectorEnv):
         """
         self = cls.__new__(cls)
         vars(self).update(vars(envs))
+        self.envs = [checked(env) for env in envs.envs]
         vars(envs)["envs"] = []  # else they would be closed with it
-        self.make = make
+        self.make = lambda: checked(make())
         self._seeds = np.random.default_rng()
         return self
 
@@ -74,10 +77,8 @@ class RestartingVectorEnv(SyncVectorEnv):
         for n, env in enumerate(self.envs):
             try:
                 self._env_obs[n], info = env.reset(seed=seeds[n], options=options)
-            except UserError:
-                raise
-            except Exception as error:
-                info = self._restart(n, describe(error))
+            except EnvironmentFailure as failure:
+                info = self._restart(n, failure.cause)
             infos = self._add_info(infos, info, n)
         self._terminations[:] = self._truncations[:] = False
         infos = self._gather(infos)
@@ -99,10 +100,8 @@ class RestartingVectorEnv(SyncVectorEnv):
                         self._truncations[n],
                         info,
                     ) = self.envs[n].step(action)
-            except UserError:
-                raise
-            except Exception as error:
-                info = self._restart(n, describe(error))
+            except EnvironmentFailure as failure:
+                info = self._restart(n, failure.cause)
             if info:
                 infos = self._add_info(infos, info, n)
         infos = self._gather(infos)
@@ -127,29 +126,30 @@ class RestartingVectorEnv(SyncVectorEnv):
     def _restart(self, n: int, cause: str) -> dict[str, str]:
         """Environment ``n`` anew, in a new episode; what ``info`` says of it."""
         first = cause
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
+            self.envs[n].close()
             try:
-                close_quietly(self.envs[n])
                 self.envs[n] = self.make()
                 observation, _ = self.envs[n].reset(seed=int(self._seeds.integers(2**31, 2**32)))
-                if not np.isfinite(observation).all():
-                    raise ValueError("its first observation is not finite")
+            except EnvironmentFailure as failure:
+                cause = failure.cause
             except UserError:
                 raise
-            except Exception as error:
+            except RAISED as error:
                 cause = describe(error)
             else:
-                self._env_obs[n] = observation
-                self._rewards[n], self._terminations[n], self._truncations[n] = 0.0, False, False
-                return {FAILURE: first}
-        raise UserError(
-            f"environment {n} failed ({first}) and cannot be made anew ({cause})",
-            "mend it, then continue with --resume",
-        )
+                if np.isfinite(observation).all():
+                    self._env_obs[n] = observation
+                    self._rewards[n], self._terminations[n], self._truncations[n] = 0.0, False, False
+                    return {FAILURE: first}
+                cause = "its first observation is not finite"
+        raise _given_up(f"environment {n}", first, cause)
 
 
 class ResettingVectorEnv(VectorWrapper):
     """A vector environment whose parts cannot be made anew alone: when one fails, all start new episodes.
+
+    Its arrays are held to Gymnasium's contract as those of single environments are.
 
     Args:
         envs: the vector environment.
@@ -159,27 +159,56 @@ class ResettingVectorEnv(VectorWrapper):
     def __init__(self, envs: VectorEnv, make: Callable[[], VectorEnv]) -> None:
         super().__init__(envs)
         self.make = make
+        self._read = reader_of(envs.observation_space)
         self.reports_episodes = getattr(self.env, "reports_episodes", False)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """New episodes everywhere.
+
+        Raises:
+            UserError: if there are none.
+        """
+        try:
+            observations, infos = values_of(self.env.reset(seed=seed, options=options), "reset")
+            return self._read(observations), infos
+        except UserError:
+            raise
+        except RAISED as error:
+            return self._anew(cause_of(error, "reset")), {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One step everywhere."""
         try:
-            observations, rewards, terminated, truncated, infos = self.env.step(actions)
+            returned = values_of(self.env.step(actions), "step")
+            observations = self._read(returned[0])
+            rewards = column_of(returned[1], "rewards", self.num_envs, "biuf")
+            terminated = column_of(returned[2], "terminated", self.num_envs, "b")
+            truncated = column_of(returned[3], "truncated", self.num_envs, "b")
             causes: Mapping[int, str] = not_finite(observations, rewards)
             if not causes:
-                return observations, rewards, terminated, truncated, infos
-            observations, _ = self.env.reset()
+                return observations, rewards, terminated, truncated, returned[4]
+            observations, _ = self.reset()
         except UserError:
             raise
-        except Exception as error:
-            causes = {0: describe(error)}
-            close_quietly(self.env)
-            self.env = self.make()
-            observations, _ = self.env.reset()
+        except RAISED as error:
+            causes = {0: cause_of(error, "step")}
+            observations = self._anew(causes[0])
         nothing = np.zeros(self.num_envs, np.bool_)
         failure = np.array([causes.get(n) for n in range(self.num_envs)], dtype=object)
         infos = {FAILURE: failure, f"_{FAILURE}": ~nothing}
         return observations, np.zeros(self.num_envs), nothing, nothing.copy(), infos
+
+    def _anew(self, cause: str) -> np.ndarray:
+        """The first observations of other environments in the place of these, which have failed."""
+        close_quietly(self.env)
+        try:
+            self.env = self.make()
+            observations, _ = values_of(self.env.reset(), "reset")
+            return np.asarray(self._read(observations))
+        except UserError:
+            raise
+        except RAISED as error:
+            raise _given_up("the environments", cause, cause_of(error, "reset")) from error
 
 
 @dataclass
@@ -242,13 +271,12 @@ def not_finite(observations: np.ndarray, rewards: np.ndarray) -> dict[int, str]:
     return causes
 
 
-def describe(error: Exception) -> str:
-    """An exception in one line."""
-    message = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
+def _given_up(what: str, first: str, then: str) -> UserError:
+    problem = f"{what} failed ({first}) and cannot be made anew ({then})"
+    return UserError(problem, "mend it, then continue with --resume")
 
 
 def close_quietly(env: Any) -> None:
     """Close what has failed, as far as it still can be."""
-    with suppress(Exception):
+    with suppress(*RAISED):
         env.close()

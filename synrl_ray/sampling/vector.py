@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -36,7 +37,7 @@ def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int) -> Ve
         from synrl_ray.envs.atari import make_atari_vector
 
         return make_atari_vector(env_id, preprocessing, num_envs)
-    if preprocessing is not None:
+    if preprocessing is not None or not _has_vector_form(env_id):
         make = partial(make_environment, env_id, kwargs, preprocessing, training=True)
         return SyncVectorEnv([make] * num_envs)
     envs = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
@@ -45,3 +46,12 @@ def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int) -> Ve
         envs.close()
         raise UserError(f"{env_id} resets in the mode {mode}", "its vector form has to reset on the next step")
     return envs
+
+
+def _has_vector_form(env_id: str) -> bool:
+    """Whether the environment is registered with one; of an unknown one, so that ``gymnasium.make_vec`` refuses it."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    spec = gym.registry.get(name)
+    return spec is None or spec.vector_entry_point is not None

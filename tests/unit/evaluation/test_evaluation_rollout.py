@@ -189,11 +189,100 @@ def test_values_that_are_not_finite_are_named_with_their_place(broken, message):
 
 def test_observations_that_are_no_arrays_are_named():
     class DictEnv(CountdownEnv):
+        observation_space = gym.spaces.Dict({"a": gym.spaces.Discrete(2)})
+
         def reset(self, *, seed=None, options=None):
             return {"a": 1}, {}
 
     with pytest.raises(UserError, match=r"DictEnv gives observations that are no arrays: dict.*FlattenObservation"):
         evaluate_policy(RecordingPolicy(), DictEnv, episodes=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        (
+            (np.zeros((1, 1)), 0.0, False, False, {}),
+            r"an observation of shape \(1, 1\) and dtype .*\(1,\)",
+        ),
+        ((np.zeros(1), 0.0, [False], False, {}), r"terminated = \[False\], it is one bool"),
+        ((np.zeros(1), np.ones(1), False, False, {}), r"the reward array\(\[1\.\]\), a reward is one number"),
+        ((np.zeros(1), 0.0, False, {}), "a tuple of 4, it returns a tuple of 5"),
+    ],
+)
+def test_a_breach_of_the_contract_is_one_line(returned, says):
+    class Careless(CountdownEnv):
+        def step(self, action):
+            return returned
+
+    with pytest.raises(UserError, match=rf"^environment 'Careless' failed: step\(\) returned {says}"):
+        evaluate_policy(RecordingPolicy(), Careless, episodes=2, seed=0)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), ZeroDivisionError("division by zero")])
+def test_what_an_environment_raises_is_one_line_and_all_are_closed(error):
+    envs = []
+
+    class Leaving(CountdownEnv):
+        def __init__(self):
+            super().__init__()
+            envs.append(self)
+
+        def step(self, action):
+            raise error
+
+    with pytest.raises(UserError, match=rf"^environment 'Leaving' failed: step\(\) raised {type(error).__name__}: "):
+        evaluate_policy(RecordingPolicy(), Leaving, episodes=2, seed=0)
+    assert [env.is_closed for env in envs] == [True, True]
+
+
+class EndlessEnv(CountdownEnv):
+    """Where the seed is even, it never ends."""
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed)
+        self.length = 2**62 if seed % 2 == 0 else 3
+        return observation, info
+
+
+def test_an_episode_without_an_end_is_cut_and_counted():
+    calls = []
+    result = evaluate_policy(
+        RecordingPolicy(),
+        EndlessEnv,
+        episodes=5,
+        seed=10,
+        max_parallel=2,
+        max_env_steps=4,
+        progress=lambda finished, total: calls.append((finished, total)),
+    )
+    assert result.lengths.tolist() == [4, 3, 4, 3, 4]
+    assert result.returns.tolist() == [6, 3, 6, 3, 6]
+    protocol = result.protocol
+    assert (protocol["time_limit"], protocol["cut_after"], protocol["episodes_cut"]) == (None, 4, 3)
+    assert calls == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+def test_an_episode_that_ends_where_it_would_be_cut_is_whole():
+    result = evaluate_policy(RecordingPolicy(), EndlessEnv, episodes=1, seed=11, max_env_steps=3)
+    assert (result.lengths.tolist(), result.protocol["episodes_cut"]) == ([3], 0)
+
+
+def test_the_environments_own_limit_comes_first():
+    def make_env():
+        return gym.wrappers.TimeLimit(EndlessEnv(), max_episode_steps=6)
+
+    result = evaluate_policy(RecordingPolicy(), make_env, episodes=1, seed=10, max_env_steps=4)
+    assert result.lengths.tolist() == [6]
+    assert "episodes_cut" not in result.protocol
+
+
+def test_a_limit_that_is_not_kept_cuts_all_the_same():
+    class Promising(EndlessEnv):
+        spec = gym.envs.registration.EnvSpec("Promising-v0", max_episode_steps=6)
+
+    result = evaluate_policy(RecordingPolicy(), Promising, episodes=1, seed=10)
+    assert result.lengths.tolist() == [6]
 
 
 def test_a_policy_that_returns_the_wrong_number_of_rows_is_named():
@@ -205,7 +294,7 @@ def test_a_policy_that_returns_the_wrong_number_of_rows_is_named():
         evaluate_policy(OneAction(), CountdownEnv, episodes=2, seed=0)
 
 
-@pytest.mark.parametrize(("name", "value"), [("episodes", 0), ("seed", -1), ("max_parallel", 0)])
+@pytest.mark.parametrize(("name", "value"), [("episodes", 0), ("seed", -1), ("max_parallel", 0), ("max_env_steps", 0)])
 def test_settings_out_of_range_are_named(name, value):
     settings = {"episodes": 1, "seed": 0, "max_parallel": 1, name: value}
     with pytest.raises(ValueError, match=f"{name} must be at least"):

@@ -97,6 +97,8 @@ def test_small_frames_are_magnified_by_a_whole_number(tmp_path):
 def test_long_episodes_are_cut(tmp_path):
     recording = record_episode(Zero(), BrightnessEnv, tmp_path / "e.gif", seed=0, max_env_steps=2)
     assert (recording.env_steps, len(gif_frames(tmp_path / "e.gif")[0])) == (2, 3)
+    assert recording.is_cut
+    assert not record_episode(Zero(), BrightnessEnv, tmp_path / "e.gif", seed=0, max_env_steps=4).is_cut
 
 
 def test_spikes_scroll_in_beside_the_frame(tmp_path):
@@ -165,12 +167,22 @@ def test_environments_that_do_not_render_are_named(tmp_path):
         def render(self):
             return np.zeros((300 + 2 * self.now, 100, 3), np.uint8)
 
+    class Leaving(BrightnessEnv):
+        def render(self):
+            raise SystemExit("no display")
+
+    class Column(BrightnessEnv):
+        def step(self, action):
+            return np.zeros((1, 1), np.float32), 2.0, False, False, {}
+
     path = tmp_path / "e.gif"
     for make_env, message in (
         (lambda: BrightnessEnv(render_mode=None), "renders as None.*render_mode='rgb_array'"),
         (NoFrames, "gave NoneType instead of an RGB picture"),
         (NeedsPackage, "cannot render: pygame is not installed"),
         (Growing, "frame size changed"),
+        (Leaving, "cannot render: no display"),
+        (Column, r"environment 'Column' failed: step\(\) returned an observation of shape \(1, 1\)"),
     ):
         with pytest.raises(UserError, match=message):
             record_episode(Zero(), make_env, path, seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -47,7 +48,12 @@ class Failing(gym.Env):
             observation = np.full(2, np.nan, np.float32)
         if fault == "reward":
             reward = float("inf")
-        return observation, reward, self.count == self.length, False, {}
+        if fault == "exit":
+            sys.exit(0)
+        if fault == "column":
+            observation = observation[:, None]
+        terminated: Any = self.count == self.length
+        return observation, reward, [terminated] if fault == "list" else terminated, False, {}
 
     def close(self) -> None:
         type(self).closed += 1

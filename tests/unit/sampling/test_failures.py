@@ -23,9 +23,12 @@ def restarting(**kwargs):
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        ("raise", "RuntimeError: the camera broke"),
+        ("raise", r"step\(\) raised RuntimeError: the camera broke \(failing_env.py, line \d+\)"),
         ("observation", "the observation is not finite"),
         ("reward", "the reward is not finite"),
+        ("exit", r"step\(\) raised SystemExit: 0 \(failing_env.py, line \d+\)"),
+        ("column", r"step\(\) returned an observation of shape \(2, 1\) and dtype float32, its .* shape \(2,\) .*"),
+        ("list", r"step\(\) returned terminated = \[.*\], it is one bool"),
     ],
 )
 def test_the_environment_that_fails_is_closed_and_made_anew_and_the_others_go_on(fault, cause):
@@ -34,7 +37,8 @@ def test_the_environment_that_fails_is_closed_and_made_anew_and_the_others_go_on
     for _ in range(2):
         assert "failure" not in envs.step(STAY)[-1]
     observations, rewards, terminated, truncated, info = envs.step(STAY)
-    assert info["failure"].tolist() == [None, cause, None]
+    assert info["failure"][[0, 2]].tolist() == [None, None]
+    assert re.fullmatch(cause, info["failure"][1])
     assert info["_failure"].tolist() == [False, True, False]
     assert observations[:, 0].tolist() == [3, 0, 3]
     assert rewards.tolist() == [1, 0, 1]
@@ -60,11 +64,12 @@ def test_steps_and_resets_are_those_of_gymnasium():
 
 def test_an_environment_that_fails_at_its_reset_starts_anew():
     envs = restarting(always="reset", length=2)
-    envs.envs[1].step = lambda action: (envs.envs[1]._observation(), 1.0, True, False, {})
-    envs.envs[1].calls = 1
+    env = envs.envs[1].unwrapped
+    env.step = lambda action: (env._observation(), 1.0, True, False, {})
+    env.calls = 1
     envs.step(STAY)
     observations, rewards, terminated, _, info = envs.step(STAY)
-    assert info["failure"][1] == "OSError: no more memory"
+    assert info["failure"][1].startswith("reset() raised OSError: no more memory second line (failing_env.py")
     assert observations[1, 0] == 0
     assert rewards[1] == 0
     assert not terminated[1]
@@ -105,7 +110,7 @@ def test_what_is_meant_for_the_user_is_raised_at_once():
             envs.step(STAY[:1])
 
 
-@pytest.mark.parametrize(("fault", "made"), [("observation", 0), ("reward", 0), ("raise", 3)])
+@pytest.mark.parametrize(("fault", "made"), [("observation", 0), ("reward", 0), ("raise", 3), ("exit", 3)])
 def test_a_vector_form_starts_new_episodes_everywhere(fault, made):
     class Own(SyncVectorEnv):
         reports_episodes = True
@@ -127,6 +132,59 @@ def test_a_vector_form_starts_new_episodes_everywhere(fault, made):
     assert rewards.tolist() == [0, 0, 0]
     assert Failing.made == before + made
     assert envs.step(STAY)[0][:, 0].tolist() == [1, 1, 1]
+
+
+OBSERVED = np.zeros((3, 2), np.float32)
+ENDS = np.zeros(3, np.bool_)
+
+
+@pytest.mark.parametrize(
+    ("returned", "cause"),
+    [
+        ((OBSERVED[:, :, None], np.ones(3), ENDS, ENDS, {}), "an observation of shape (3, 2, 1) and dtype float32"),
+        ((OBSERVED, np.ones((3, 1)), ENDS, ENDS, {}), "rewards of shape (3, 1) and dtype float64"),
+        ((OBSERVED, [1.0, 1.0, 1.0], ENDS, ENDS, {}), "rewards = [1.0, 1.0, 1.0]"),
+        ((OBSERVED, np.ones(3), [False] * 3, ENDS, {}), "terminated = [False, False, False]"),
+        ((OBSERVED, np.ones(3), ENDS, np.zeros(3), {}), "truncated of shape (3,) and dtype float64"),
+        ((OBSERVED, np.ones(3), ENDS, {}), "a tuple of 4"),
+    ],
+)
+def test_the_arrays_of_a_vector_form_are_checked(returned, cause):
+    class Own(SyncVectorEnv):
+        def step(self, actions):
+            return returned
+
+    envs = keep_going(lambda: Own([Failing] * 3), Failing)
+    envs.reset(seed=0)
+    observations, *_, info = envs.step(STAY)
+    assert observations[:, 0].tolist() == [0, 0, 0]
+    assert info["failure"][0].startswith(f"step() returned {cause}, it")
+
+
+def test_a_vector_form_that_cannot_be_made_anew_stops_with_both_causes():
+    class Own(SyncVectorEnv):
+        def reset(self, **kwargs):
+            raise SystemExit(2)
+
+    with pytest.raises(UserError, match=r"failed \(reset\(\) raised SystemExit: 2 .*made anew \(reset\(\) "):
+        keep_going(lambda: Own([Failing] * 3), Failing).reset(seed=0)
+
+
+def test_whole_numbers_of_a_vector_form_are_within_their_space():
+    class Grid(Failing):
+        observation_space = gym.spaces.Discrete(5)
+
+        def _observation(self):
+            return self.count
+
+    class Own(SyncVectorEnv):
+        pass
+
+    envs = keep_going(lambda: Own([Grid] * 3), Grid)
+    envs.reset(seed=0)
+    for _ in range(4):
+        assert "failure" not in envs.step(STAY)[-1]
+    assert envs.step(STAY)[-1]["failure"][0].startswith("step() returned the observations array([5, 5, 5])")
 
 
 def test_images_of_whole_numbers_pass():

@@ -1,0 +1,154 @@
+"""Environments that fail in one way, whatever goes wrong in them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.utils import RecordConstructorArgs
+
+from synrl_ray.envs.contract import Breach, flag_of, info_of, number_of, reader_of, values_of
+from synrl_ray.errors import UserError, reason_of
+
+RAISED = (Exception, SystemExit)
+"""What environments raise. Ctrl-C is not among them."""
+ATTEMPTS = 3
+"""Times that a new environment is tried, since a failure that is rare is borne."""
+
+
+class EnvironmentFailure(UserError):
+    """An environment raised an exception, or returned what its contract does not allow.
+
+    Args:
+        name: of the environment.
+        cause: what happened.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, name: str, cause: str, remedy: str) -> None:
+        self.name, self.cause = name, cause
+        super().__init__(f"environment {name!r} failed: {cause}", remedy)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.name, self.cause, self.remedy)
+
+
+class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
+    """Fails by :class:`EnvironmentFailure` alone, and returns exactly what Gymnasium's interface says.
+
+    What means the same is converted: a list to an array, ``float64`` to the space's ``float32``, a NumPy number to a
+    ``float``. The bounds of a ``Box`` are not enforced, since real environments overshoot them.
+
+    Args:
+        env: any environment.
+        name: for messages.
+    """
+
+    def __init__(self, env: gym.Env, name: str) -> None:
+        RecordConstructorArgs.__init__(self, name=name)
+        super().__init__(env)
+        self.name = name
+        self._observation = reader_of(env.observation_space)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode.
+
+        Raises:
+            EnvironmentFailure: if the environment raises or breaks the contract.
+        """
+        try:
+            returned = self.env.reset(seed=seed, options=options)
+            observation, info = values_of(returned, "reset")
+            return self._observation(observation), info_of(info)
+        except UserError:
+            raise
+        except RAISED as error:
+            raise self._failure("reset", error) from error
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take one step.
+
+        Raises:
+            EnvironmentFailure: if the environment raises or breaks the contract.
+        """
+        try:
+            returned = self.env.step(action)
+            observation, reward, terminated, truncated, info = values_of(returned, "step")
+            if type(reward) is not float:
+                reward = number_of(reward)
+            if type(terminated) is not bool:
+                terminated = flag_of(terminated, "terminated")
+            if type(truncated) is not bool:
+                truncated = flag_of(truncated, "truncated")
+            return self._observation(observation), reward, terminated, truncated, info_of(info)
+        except UserError:
+            raise
+        except RAISED as error:
+            raise self._failure("step", error) from error
+
+    def close(self) -> None:
+        """Release what the environment holds, as far as it still can."""
+        with suppress(*RAISED):
+            self.env.close()
+
+    def _failure(self, call: str, error: BaseException) -> EnvironmentFailure:
+        remedy = error.remedy if isinstance(error, Breach) else "mend the environment"
+        return EnvironmentFailure(self.name, cause_of(error, call), remedy)
+
+
+def checked(env: gym.Env, name: str | None = None) -> CheckedEnv:
+    """An environment in a :class:`CheckedEnv`, once.
+
+    Args:
+        env: any environment.
+        name: for messages; its id, or its class, by default.
+    """
+    return env if isinstance(env, CheckedEnv) else CheckedEnv(env, name or name_of(env))
+
+
+def name_of(env: gym.Env) -> str:
+    """The id of an environment, or its class where it is not registered."""
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+
+
+def require_working(make: Callable[[], gym.Env]) -> None:
+    """Reset and step once, so that an environment that never works is refused before anything is started.
+
+    Args:
+        make: makes a checked environment.
+
+    Raises:
+        EnvironmentFailure: of the last of :data:`ATTEMPTS` environments, if all failed.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        env = make()
+        try:
+            env.action_space.seed(attempt)
+            env.reset(seed=attempt)
+            env.step(env.action_space.sample())
+            return
+        except EnvironmentFailure:
+            if attempt == ATTEMPTS:
+                raise
+        finally:
+            env.close()
+
+
+def cause_of(error: BaseException, call: str) -> str:
+    """What went wrong in ``reset`` or ``step``, in one line."""
+    if isinstance(error, EnvironmentFailure):
+        return error.cause
+    return f"{call}() returned {error.what}" if isinstance(error, Breach) else f"{call}() raised {describe(error)}"
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the place where it was raised, since no traceback is shown."""
+    kind, reason = type(error).__name__, reason_of(error)
+    place = ""
+    if frames := traceback.extract_tb(error.__traceback__, limit=-1):
+        place = f" ({Path(frames[0].filename).name}, line {frames[0].lineno})"
+    return f"{kind}{'' if reason == kind else f': {reason}'}{place}"
