@@ -29,6 +29,7 @@ class ActorCritic(nn.Module):
     Args:
         observation_space, action_space: see :func:`synrl_ray.policies.spaces.check_spaces`.
         config: spiking or ann.
+        channels_last: how images are read; see :class:`synrl_ray.policies.spaces.ObservationEncoder`.
 
     Shape:
         observations ``[E, B, *obs]``, state ``[B, S]``, reset_mask ``[E, B]``
@@ -36,10 +37,18 @@ class ActorCritic(nn.Module):
         then every observation starts from rest, and E and B are alike.
     """
 
-    def __init__(self, observation_space: gym.Space, action_space: gym.Space, config: PolicyConfig) -> None:
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: PolicyConfig,
+        *,
+        channels_last: bool | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ObservationEncoder(observation_space, keep_shape=config.conv_layers is not None)
+        keep_shape = config.conv_layers is not None
+        self.encoder = ObservationEncoder(observation_space, keep_shape=keep_shape, channels_last=channels_last)
         num_inputs = num_distribution_inputs(action_space)
         shape = self.encoder.out_shape
         self.normaliser = ObservationNormaliser(shape) if config.normalise_observations else None

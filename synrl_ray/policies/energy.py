@@ -9,6 +9,7 @@ import torch
 
 from synrl_ray.policies.actor_critic import make_body
 from synrl_ray.policies.config import AnnPolicy
+from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.policy import Policy
 from synrl_ray.snn.energy import EnergyConstants, count_energy
 
@@ -29,7 +30,8 @@ def decision_energy(
         decision; the energy's ratio; how many decisions were counted.
     """
     network = policy.network
-    inputs, membranes = network.actor_inputs(torch.as_tensor(observations), torch.as_tensor(states))
+    seen, _ = observations_from(observations, policy.observation_space)
+    inputs, membranes = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(states))
     own = count_energy(network.bodies[0], inputs, membranes, constants=constants)  # type: ignore[arg-type]
     layout = AnnPolicy(hidden_sizes=policy.config.hidden_sizes, conv_layers=policy.config.conv_layers)
     num_outputs = network.num_inputs + (1 if policy.config.share_layers else 0)

@@ -19,10 +19,12 @@ from synrl_ray.files import write_atomically
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy, policy_config
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
+from synrl_ray.policies.given import observations_from, states_from
 from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
 from synrl_ray.policies.weights import load_module
 
 _FORMAT = 1
+_CHANNELS_LAST = "channels_last"  # absent in files of before there was a choice, whose images were read as they came
 _SETTINGS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (SpikingPolicy, AnnPolicy)}
 
 
@@ -60,8 +62,8 @@ class Policy:
 
     def act(
         self,
-        observation: np.ndarray,
-        state: np.ndarray | None = None,
+        observation: Any,
+        state: Any = None,
         *,
         deterministic: bool = True,
         generator: torch.Generator | None = None,
@@ -69,7 +71,7 @@ class Policy:
         """Choose actions.
 
         Args:
-            observation: ``[*obs]`` or ``[N, *obs]``.
+            observation: ``[*obs]`` or ``[N, *obs]``, numbers of any type; N may be 0.
             state: what the previous call returned, ``None`` at an episode's start.
             deterministic: the most likely action, or a sample.
             generator: source of randomness of the sample.
@@ -78,34 +80,21 @@ class Policy:
             The action as the environment takes it, and the state for the next call; batched as the observation.
 
         Raises:
-            ValueError: if observation or state do not have the right shape.
-            NonFiniteError: if the observation holds NaN or infinity.
+            InputError: if observation or state are no numbers of their spaces, or of another shape; a ``ValueError``.
+            NonFiniteError: if observation, state or what the network makes of them hold NaN or infinity.
         """
-        observation = np.asarray(observation)
-        rank = len(self.observation_space.shape or ())
-        single = observation.ndim == rank
-        if observation.ndim not in (rank, rank + 1) or observation.shape[observation.ndim - rank :] != tuple(
-            self.observation_space.shape or ()
-        ):
-            raise ValueError(f"observation must be {self.observation_space.shape}, got {observation.shape}")
-        space = self.observation_space
-        if isinstance(space, spaces.Discrete) and not _all_within(observation, space):
-            raise ValueError(f"observation must be in {space}, got {observation}")
-        if not np.isfinite(observation).all():
-            raise NonFiniteError("the observation", "given to the policy", "check the environment")
-        batch = observation[None] if single else observation
-        if state is None:
-            state = self.initial_state(len(batch))
-        state_NS = np.asarray(state, dtype=np.float32)
-        if single and state_NS.ndim == 1:
-            state_NS = state_NS[None]
-        if state_NS.shape != (len(batch), self.network.state_size):
-            raise ValueError(f"state must be {(len(batch), self.network.state_size)}, got {state_NS.shape}")
+        batch, single = observations_from(observation, self.observation_space)
+        given = self.initial_state(len(batch)) if state is None else state
+        state_NS = states_from(given, len(batch), self.network.state_size)
+        if not len(batch):
+            actions = np.zeros((0, *(self.action_space.shape or ())), np.int64)
+            return to_environment(self.action_space, actions), state_NS
         with torch.no_grad():
-            inputs, _, next_state = self.network(torch.as_tensor(batch)[None], torch.from_numpy(state_NS))
-            actions = self._choose(inputs[0], deterministic, generator).numpy()
-        actions = to_environment(self.action_space, actions)
-        after = next_state.numpy()
+            inputs, _, next_state = self.network(torch.from_numpy(batch)[None], torch.from_numpy(state_NS))
+            if not (torch.isfinite(inputs).all() and torch.isfinite(next_state).all()):
+                raise NonFiniteError("the policy's output", "for these observations", "check their scale")
+            chosen = self._choose(inputs[0], deterministic, generator).numpy()
+        actions, after = to_environment(self.action_space, chosen), next_state.numpy()
         return (actions[0], after[0]) if single else (actions, after)
 
     def _choose(self, inputs: torch.Tensor, deterministic: bool, generator: torch.Generator | None) -> torch.Tensor:
@@ -124,15 +113,11 @@ class Policy:
             "policy": asdict(self.config),
             "observation_space": space_to_json(self.observation_space),
             "action_space": space_to_json(self.action_space),
+            **({_CHANNELS_LAST: True} if self.network.encoder.channels_last else {}),
             **metadata,
         }
         write_atomically(folder / WEIGHTS_FILE, save(weights))
         write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
-
-
-def _all_within(observations: np.ndarray, space: spaces.Discrete) -> bool:
-    low, size = int(space.start), int(space.n)
-    return bool(np.all((observations >= low) & (observations < low + size)))
 
 
 def load_network_policy(folder: str | Path) -> Policy:
@@ -157,5 +142,8 @@ def load_network_policy(folder: str | Path) -> Policy:
         kind = type(policy_config(description["policy"]))
         config = described(description, "policy", _SETTINGS[kind])
         check_spaces(observation_space, action_space)
-    network = load_module(lambda: ActorCritic(observation_space, action_space, config), folder)
+        channels_last = description.get(_CHANNELS_LAST) is True
+    network = load_module(
+        lambda: ActorCritic(observation_space, action_space, config, channels_last=channels_last), folder
+    )
     return Policy(network, observation_space, action_space)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.policy import Policy
 from synrl_ray.snn import SpikingCNN, SpikingMLP
 
@@ -72,6 +73,7 @@ class SpikeWatcher:
         actor = network.bodies[0]
         if isinstance(actor, (SpikingMLP, SpikingCNN)):
             with torch.no_grad():
-                inputs, before = network.actor_inputs(torch.as_tensor(observations[:1]), torch.as_tensor(state[:1]))
+                seen, _ = observations_from(observations[:1], self.policy.observation_space)
+                inputs, before = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(state[:1]))
                 self.last_spikes = [layer[:, 0].numpy() for layer in actor.forward_with_spikes(inputs, before)[2]]
         return self.policy.act(observations, state, deterministic=deterministic)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.config import PolicyConfig
+from synrl_ray.policies.images import check_convolutions, has_channels_last, image_shape
 
 _MOST_NUMBERS = 2**22
 """Of an observation or action that a file describes: its bounds are arrays of that size."""
@@ -29,11 +30,9 @@ def check_spaces(
     serve it."""
     if not isinstance(observation_space, (spaces.Box, spaces.Discrete)):
         raise UserError(f"{name} has the observation space {observation_space}", _REMEDY)
-    if config is not None and config.conv_layers is not None and len(observation_space.shape or ()) != 3:
-        raise UserError(
-            f"{name} has the observation space {observation_space}, which is no image [C, H, W] for convolutions",
-            "take conv_layers=null, or prepare its frames",
-        )
+    _require_numbers(observation_space, "observation", name)
+    if config is not None:
+        check_convolutions(observation_space, config, name)
     if config is not None and config.normalise_observations and not _has_a_spread(observation_space, config):
         raise UserError(
             f"{name} has the observation space {observation_space}, which is not normalised",
@@ -42,8 +41,24 @@ def check_spaces(
     if isinstance(action_space, spaces.Box):
         if not np.issubdtype(action_space.dtype, np.floating) or len(action_space.shape) != 1:
             raise UserError(f"{name} has the action space {action_space}", "Box actions must be a vector of floats")
+        _require_numbers(action_space, "action", name)
     elif not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
         raise UserError(f"{name} has the action space {action_space}", _REMEDY)
+
+
+def _require_numbers(space: gym.Space, what: str, name: str) -> None:
+    """Raise :class:`UserError` for a Box of no numbers at all, or of a type that torch does not know."""
+    if not isinstance(space, spaces.Box):
+        return
+    if not math.prod(space.shape):
+        raise UserError(f"{name} has the {what} space {space} without a number", "wrap the environment")
+    dtype = np.dtype(space.dtype)
+    try:
+        torch.from_numpy(np.zeros(0, dtype))
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{name} has {what}s of the type {dtype.str}", "wrap the environment, so that they are float32"
+        ) from None
 
 
 def _has_a_spread(space: gym.Space, config: PolicyConfig) -> bool:
@@ -58,21 +73,27 @@ class ObservationEncoder(nn.Module):
 
     Args:
         space: Box or Discrete.
-        keep_shape: leave a Box its shape, for convolutions.
+        keep_shape: leave a Box its axes, for convolutions.
+        channels_last: then take them as ``[H, W, C]``; by default as :func:`has_channels_last` says.
 
     Shape:
-        ``[*batch, *space.shape]`` → ``[*batch, *out_shape]``. Images of ``uint8`` that keep their shape are scaled
-        to [0, 1].
+        ``[*batch, *space.shape]`` → ``[*batch, *out_shape]``. Images that keep their axes become ``[C, H, W]``, and
+        those of a space of ``uint8`` are scaled to [0, 1].
     """
 
-    def __init__(self, space: gym.Space, *, keep_shape: bool = False) -> None:
+    def __init__(self, space: gym.Space, *, keep_shape: bool = False, channels_last: bool | None = None) -> None:
         super().__init__()
         self.discrete = isinstance(space, spaces.Discrete)
         self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
         self.rank = len(space.shape or ())
         self.keep_shape = keep_shape and not self.discrete
         self.num_features = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
+        last = has_channels_last(space) if channels_last is None else channels_last
+        self.channels_last = self.keep_shape and self.rank == 3 and last
         self.out_shape = tuple(space.shape or ()) if self.keep_shape else (self.num_features,)
+        if self.channels_last:
+            self.out_shape = image_shape(space, channels_last=True)
+        self.scale = 255 if self.keep_shape and space.dtype == np.uint8 else 1
 
     def forward(self, observations: Tensor) -> Tensor:
         """Encode a batch."""
@@ -81,7 +102,8 @@ class ObservationEncoder(nn.Module):
             index = observations.long() - self.start
             return nn.functional.one_hot(index, self.num_features).to(dtype)
         if self.keep_shape:
-            return observations.to(dtype) / 255 if observations.dtype == torch.uint8 else observations.to(dtype)
+            images = observations.movedim(-1, -3) if self.channels_last else observations
+            return images.to(dtype) / self.scale if self.scale != 1 else images.to(dtype)
         batch = observations.shape[: observations.dim() - self.rank]
         return observations.reshape(*batch, self.num_features).to(dtype)
 

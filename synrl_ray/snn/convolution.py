@@ -81,7 +81,7 @@ class SpikingCNN(nn.Module):
         layers, hidden_size = _resolve(shape, hidden_size)
         self.in_shape = in_shape
         self.steps_per_observation = steps_per_observation
-        self.map_shapes = _map_shapes(in_shape, layers)
+        self.map_shapes = map_shapes(in_shape, layers)
         flat = [c * h * w for c, h, w in self.map_shapes[1:]]
         self.convolutions = _convolutions(in_shape[0], layers)
         self.linear = nn.Linear(flat[-1], hidden_size)
@@ -182,7 +182,7 @@ class CNN(nn.Module):
         super().__init__()
         layers, hidden_size = _resolve(shape, hidden_size)
         self.in_shape = in_shape
-        channels, height, width = _map_shapes(in_shape, layers)[-1]
+        channels, height, width = map_shapes(in_shape, layers)[-1]
         self.convolutions = _convolutions(in_shape[0], layers)
         self.linear = nn.Linear(channels * height * width, hidden_size)
         self.readout = nn.Linear(hidden_size, out_features)
@@ -210,6 +210,41 @@ class CNN(nn.Module):
         return received
 
 
+def layers_of(shape: Shape | Sequence[ConvLayer]) -> Sequence[ConvLayer]:
+    """The convolutions of a known set, or those that are listed."""
+    return SHAPES[shape][0] if isinstance(shape, str) else shape
+
+
+def map_shapes(in_shape: tuple[int, int, int], layers: Sequence[ConvLayer]) -> list[tuple[int, int, int]]:
+    """C, H, W of the image and behind every convolution.
+
+    Raises:
+        ValueError: for a convolution that is larger than what it receives; it is named.
+    """
+    shapes = [in_shape]
+    for number, (channels, size, stride) in enumerate(layers, start=1):
+        _, height, width = shapes[-1]
+        if min(height, width) < size:
+            raise ValueError(f"convolution {number} (kernel {size}) is larger than its input of {height} x {width}")
+        shapes.append((channels, (height - size) // stride + 1, (width - size) // stride + 1))
+    return shapes
+
+
+def unseen_borders(in_shape: tuple[int, int, int], layers: Sequence[ConvLayer]) -> list[str]:
+    """Which convolutions leave out pixels of what they receive, a line each: there is no padding."""
+    told = []
+    for number, ((_, height, width), (_, size, stride)) in enumerate(
+        zip(map_shapes(in_shape, layers)[:-1], layers, strict=True), start=1
+    ):
+        rest = (height - size) % stride, (width - size) % stride
+        name = f"convolution {number} (kernel {size}, stride {stride})"
+        if stride > size:
+            told.append(f"{name} steps over pixels of its input of {height} x {width}")
+        elif any(rest):
+            told.append(f"{name} leaves out {rest[0]} rows and {rest[1]} columns of its input of {height} x {width}")
+    return told
+
+
 def _resolve(shape: Shape | Sequence[ConvLayer], hidden_size: int | None) -> tuple[Sequence[ConvLayer], int]:
     if isinstance(shape, str):
         if shape not in SHAPES:
@@ -219,17 +254,6 @@ def _resolve(shape: Shape | Sequence[ConvLayer], hidden_size: int | None) -> tup
     if not shape:
         raise ValueError("a convolutional network needs at least one convolution")
     return shape, hidden_size or 256
-
-
-def _map_shapes(in_shape: tuple[int, int, int], layers: Sequence[ConvLayer]) -> list[tuple[int, int, int]]:
-    """C, H, W of the image and behind every convolution."""
-    shapes = [in_shape]
-    for channels, size, stride in layers:
-        _, height, width = shapes[-1]
-        if min(height, width) < size:
-            raise ValueError(f"a {size} x {size} convolution does not fit a {height} x {width} map of {in_shape}")
-        shapes.append((channels, (height - size) // stride + 1, (width - size) // stride + 1))
-    return shapes
 
 
 def _convolutions(in_channels: int, layers: Sequence[ConvLayer]) -> nn.ModuleList:

@@ -6,10 +6,12 @@ Legend: B batch, C classes, K simulation steps, N neurons.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.policies.given import pixels_from
 from synrl_ray.policies.layers import layer_options
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
 from synrl_ray.supervised.config import ClassifierConfig, SpikingClassifier
@@ -25,10 +27,10 @@ class Classifier(nn.Module):
         classes: what the outputs stand for.
 
     Shape:
-        images ``[B, 28, 28]`` uint8 → logits ``[B, C]``.
+        images ``[B, 28, 28]``, whole numbers from 0 to 255 of any type → logits ``[B, C]``.
 
     Raises:
-        ValueError: if the images have another shape.
+        InputError: for images of another shape, or other numbers; a ``ValueError``.
     """
 
     def __init__(self, config: ClassifierConfig, classes: Sequence[int]) -> None:
@@ -37,19 +39,20 @@ class Classifier(nn.Module):
         self.classes = tuple(classes)
         self.network = _network(config, len(self.classes))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Any) -> Tensor:
         """Logits; the spiking readout's membrane after the last simulation step."""
-        logits: Tensor = self.network(self.features(images))[0][0]
+        features = self.features(images)
+        if not features.shape[1]:
+            return features.new_zeros(0, len(self.classes))
+        logits: Tensor = self.network(features)[0][0]
         return logits
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Any) -> Tensor:
         """One observation for each image, brightness in [0, 1]: ``[1, B, 784]``, or ``[1, B, 1, 28, 28]``."""
-        if images.dim() != 3 or tuple(images.shape[1:]) != _IMAGE:
-            raise ValueError(f"images must be [B, 28, 28], got {tuple(images.shape)}")
-        brightness = images.to(torch.get_default_dtype()).div(255).unsqueeze(0)
+        brightness = pixels_from(images, _IMAGE).to(torch.get_default_dtype()).div(255).unsqueeze(0)
         return brightness.unsqueeze(2) if self.config.architecture == "conv" else brightness.flatten(2)
 
-    def activity(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+    def activity(self, images: Any) -> tuple[list[Tensor], Tensor]:
         """What a spiking classifier does with images.
 
         Returns:

@@ -195,3 +195,26 @@ def test_scalar_box_observation_is_one_feature():
 @pytest.mark.parametrize(("space", "expected"), [(spaces.Discrete(7), 7), (box([0, 0, 0], [1, 1, 1]), 3)])
 def test_number_of_distribution_inputs(space, expected):
     assert num_distribution_inputs(space) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(">f4"), np.dtype(">i8"), np.longdouble])
+def test_a_number_type_that_torch_does_not_know_is_named_before_anything_starts(dtype):
+    space = spaces.Box(0, 1, (2,), np.float32)
+    space.dtype = np.dtype(dtype)  # as an environment may declare it
+    with pytest.raises(UserError, match=r"Odd-v0 has observations of the type \S+ — wrap the environment"):
+        check_spaces(space, spaces.Discrete(2), "Odd-v0")
+
+
+def test_spaces_without_a_number_are_refused():
+    with pytest.raises(UserError, match=r"has the observation space .* without a number"):
+        check_spaces(spaces.Box(0, 1, (0,)), spaces.Discrete(2))
+    with pytest.raises(UserError, match=r"has the action space .* without a number"):
+        check_spaces(spaces.Discrete(2), spaces.Box(0, 1, (0,)))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.int64])
+def test_images_of_bytes_are_scaled_whatever_holds_them(dtype):
+    encoder = ObservationEncoder(spaces.Box(0, 255, (1, 2, 2), np.uint8), keep_shape=True)
+    assert encoder(torch.full((1, 1, 1, 2, 2), 51).to(dtype)).unique().tolist() == pytest.approx([0.2])
+    floats = ObservationEncoder(spaces.Box(0, 1, (1, 2, 2), np.float32), keep_shape=True)
+    assert floats(torch.ones(1, 1, 1, 2, 2).to(dtype)).unique().tolist() == [1.0]

@@ -131,3 +131,31 @@ def test_activity_of_a_classifier_that_does_not_spike_is_refused(name):
 def test_untrained_classifier_guesses():
     loss = torch.nn.functional.cross_entropy(make(SPIKING)(images(300)), torch.arange(300) % 3).item()
     assert loss == pytest.approx(math.log(3), abs=0.7)
+
+
+@every_config
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, ">i2", np.uint16])
+def test_images_are_as_bright_in_any_type(config, dtype):
+    model, bytes_ = make(config).eval(), images()
+    with torch.no_grad():
+        torch.testing.assert_close(model(bytes_.numpy().astype(dtype)), model(bytes_), rtol=0, atol=0)
+
+
+@every_config
+def test_no_images_have_no_logits(config):
+    assert make(config)(images(0)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (images() / 255, r"image must hold whole numbers from 0 to 255, got 0\."),
+        (np.full((1, 28, 28), 256), "image must hold whole numbers from 0 to 255, got 256"),
+        (np.full((1, 28, 28), np.nan), "the image is not finite"),
+        (np.full((1, 28, 28), "x"), "image must hold numbers, got <U1"),
+        (np.zeros((28, 28)), r"images must be \[B, 28, 28\], got \(28, 28\)"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(given, reason):
+    with pytest.raises(UserError, match=reason):
+        make(SPIKING)(given)

@@ -1,0 +1,126 @@
+"""What callers hand to a policy, as the arrays that its network takes: converted where nothing is lost, else refused.
+
+Legend: N observations, S state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from synrl_ray.errors import NonFiniteError, UserError
+
+_NUMBERS = "biuf"
+_PIXELS = (0, 255)
+
+
+class InputError(UserError, ValueError):
+    """A policy was given what it cannot take. A ``ValueError`` too, as code that calls it expects."""
+
+
+def observations_from(given: Any, space: gym.Space) -> tuple[np.ndarray, bool]:
+    """A batch of observations as a network takes them.
+
+    Args:
+        given: one observation ``[*obs]`` or a batch ``[N, *obs]``: whatever numpy takes, of any number type, order of
+            bytes or layout, or a tensor.
+        space: of one observation.
+
+    Returns:
+        ``[N, *obs]``, and whether only one was given. Indices of a Discrete space are ``int64``, those of a Box of
+        ``uint8`` its pixels, other numbers ``float32``; the array is contiguous and may be written.
+
+    Raises:
+        InputError: for what are no numbers, another shape, no index or pixel of the space, or more than float32 holds.
+        NonFiniteError: for NaN or infinity.
+    """
+    values, shape = _numbers(given, "observation"), tuple(space.shape or ())
+    single = values.ndim == len(shape)
+    if values.ndim - len(shape) not in (0, 1) or values.shape[values.ndim - len(shape) :] != shape:
+        raise InputError(f"observation must be {shape}, got {values.shape}", "give one, or a batch of them")
+    batch = values[None] if single else values
+    if isinstance(space, spaces.Discrete):
+        bounds = int(space.start), int(space.start) + int(space.n) - 1
+        return _whole_numbers(batch, bounds, np.int64, "observation"), single
+    if space.dtype == np.uint8:
+        return _whole_numbers(batch, _PIXELS, np.uint8, "observation"), single
+    return _floats(batch, "observation"), single
+
+
+def states_from(given: Any, num_rows: int, size: int) -> np.ndarray:
+    """States ``[N, S]`` in float32; one without a batch's axis belongs to one observation.
+
+    Raises:
+        InputError, NonFiniteError: as :func:`observations_from`.
+    """
+    values = _numbers(given, "state")
+    if num_rows == 1 and values.ndim == 1:
+        values = values[None]
+    if values.shape != (num_rows, size):
+        raise InputError(f"state must be {(num_rows, size)}, got {values.shape}", "give back what the policy returned")
+    return _floats(values, "state")
+
+
+def pixels_from(given: Any, shape: tuple[int, ...]) -> Tensor:
+    """A batch of images ``[N, *shape]`` as bytes; a tensor of bytes is taken as it is, where it is.
+
+    Raises:
+        InputError, NonFiniteError: as :func:`observations_from`.
+    """
+    values = given if isinstance(given, Tensor) and given.dtype == torch.uint8 else _numbers(given, "image")
+    if tuple(values.shape[1:]) != shape:
+        raise InputError(f"images must be [B, {', '.join(map(str, shape))}], got {tuple(values.shape)}", "give a batch")
+    if isinstance(values, Tensor):
+        return values
+    return torch.from_numpy(_whole_numbers(values, _PIXELS, np.uint8, "image"))
+
+
+def _numbers(given: Any, name: str) -> np.ndarray:
+    """Any array of numbers."""
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        given = given.float() if given.dtype == torch.bfloat16 else given
+    try:
+        values = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be an array of numbers", " ".join(str(error).split())) from error
+    if values.dtype.kind not in _NUMBERS:
+        raise InputError(f"{name} must hold numbers, got {values.dtype}", "give numbers, all of one shape")
+    return values
+
+
+def _floats(values: np.ndarray, name: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        floats = _own(values, np.float32)
+    if not np.isfinite(floats).all():
+        _require_finite(values, name)
+        first = values[~np.isfinite(floats)][0]
+        raise InputError(f"{name} holds {first:g}, more than float32 can", "scale it, or clip it")
+    return floats
+
+
+def _whole_numbers(values: np.ndarray, bounds: tuple[int, int], dtype: type, name: str) -> np.ndarray:
+    low, high = bounds
+    limits = np.iinfo(dtype)
+    if values.dtype != dtype or (low, high) != (limits.min, limits.max):
+        _require_finite(values, name)
+        fits = (values >= low) & (values <= high) & (values == np.rint(values))
+        if not fits.all():
+            found = values[~fits][0]
+            raise InputError(f"{name} must hold whole numbers from {low} to {high}, got {found}", "convert it")
+    return _own(values, dtype)
+
+
+def _require_finite(values: np.ndarray, name: str) -> None:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise NonFiniteError(f"the {name}", "given to the policy", "check the environment")
+
+
+def _own(values: np.ndarray, dtype: type) -> np.ndarray:
+    """In that type of this machine, contiguous and writable; the same array where it is so already."""
+    return np.require(values, np.dtype(dtype), ["C", "W"])

@@ -1,0 +1,63 @@
+"""Images among observations: which axis their channels are on, and whether convolutions fit them."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+from gymnasium import spaces
+
+from synrl_ray.errors import UserError
+from synrl_ray.policies.config import PolicyConfig
+from synrl_ray.snn.convolution import layers_of, map_shapes, unseen_borders
+
+_CHANNELS = (1, 3, 4)  # grey, colours, colours with opacity
+
+
+def has_channels_last(space: gym.Space) -> bool:
+    """Whether observations are images ``[H, W, C]``: as many channels as images have on the last axis, and neither on
+    the first nor more of them than pixels on a side."""
+    shape = space.shape or ()
+    if not isinstance(space, spaces.Box) or len(shape) != 3:
+        return False
+    return shape[2] in _CHANNELS and shape[0] not in _CHANNELS and shape[2] < min(shape[:2])
+
+
+def image_shape(space: gym.Space, *, channels_last: bool) -> tuple[int, int, int]:
+    """``C, H, W`` of observations that are images."""
+    first, second, third = space.shape or ()
+    return (third, first, second) if channels_last else (first, second, third)
+
+
+def check_convolutions(space: gym.Space, config: PolicyConfig, name: str) -> None:
+    """Raise :class:`UserError`, naming the layer, if a policy's convolutions do not fit the observations."""
+    if config.conv_layers is None:
+        return
+    if not isinstance(space, spaces.Box) or len(space.shape) != 3:
+        raise UserError(
+            f"{name} has the observation space {space}, which is no image [C, H, W] for convolutions",
+            f"take {config.kind}.conv_layers=null, or prepare its frames",
+        )
+    if len(config.hidden_sizes) != 1:
+        sizes = ",".join(map(str, config.hidden_sizes))
+        raise UserError(
+            f"hidden_sizes={sizes} are {len(config.hidden_sizes)} layers, and convolutions are followed by one",
+            f"take {config.kind}.hidden_sizes={config.hidden_sizes[-1]}",
+        )
+    channels_last = has_channels_last(space)
+    try:
+        map_shapes(image_shape(space, channels_last=channels_last), layers_of(config.conv_layers))
+    except ValueError as error:
+        axes = "[H, W, C]" if channels_last else "[C, H, W]"
+        raise UserError(
+            f"{error}; {name} gives {list(space.shape)}, taken as {axes}",
+            f"make kernels or strides of {config.kind}.conv_layers smaller, or prepare the images",
+        ) from None
+
+
+def notices(space: gym.Space, config: PolicyConfig) -> tuple[str, ...]:
+    """What a user should know of how convolutions read these observations, a line each."""
+    if config.conv_layers is None:
+        return ()
+    channels_last = has_channels_last(space)
+    shape = image_shape(space, channels_last=channels_last)
+    told = [f"observations {list(space.shape or ())} are taken as images with channels last"] if channels_last else []
+    return (*told, *unseen_borders(shape, layers_of(config.conv_layers)))
