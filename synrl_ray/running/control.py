@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from synrl_ray.envs.checked import require_working
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, DQN, PPO, Experiment
-from synrl_ray.running.result import combine_seeds, draw_curves, evaluate_run, finish_run
+from synrl_ray.running.result import combine_seeds, draw_curves, evaluate_run, factory_of, finish_run
 from synrl_ray.running.rllib_task import RLlibTask, build, check_shares, finite
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.task import Measured
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -25,15 +27,20 @@ class ControlTask(RLlibTask):
     """Trains a policy on an environment."""
 
     def __init__(self, spec: RunSpec) -> None:
+        from synrl_ray.policies.images import notices
+
         self.spec = spec
         self.experiment = control_experiment(spec)
         self.total = self.experiment.stopping.env_steps
         self.interval = self.experiment.evaluation.interval_steps
         self.algorithm = _build(spec)
+        module = self.algorithm.get_module()
+        self._notices = notices(module.observation_space, module.network.config)
 
     @staticmethod
     def check(spec: RunSpec) -> None:
-        """Raise :class:`UserError` if the environment cannot be made or the policy cannot serve its spaces."""
+        """Raise :class:`UserError` if the environment cannot be made, the policy cannot serve its spaces, or it fails
+        at once."""
         from synrl_ray.policies.q_network import check_q_network
         from synrl_ray.policies.spaces import check_spaces
 
@@ -50,6 +57,7 @@ class ControlTask(RLlibTask):
                     "change one of them",
                 )
         env.close()
+        require_working(factory_of(environment))
         check_shares(environment, spec.num_workers)
         if isinstance(settings, A2C) and network.has_state:
             length = min(settings.num_steps, network.max_seq_len)
@@ -64,6 +72,12 @@ class ControlTask(RLlibTask):
             )
         if spec.num_learners:
             _check_batch(spec)
+
+    def train_once(self) -> Measured:
+        """One iteration; the first one says how observations are read."""
+        measured = super().train_once()
+        told, self._notices = self._notices, ()
+        return replace(measured, notices=(*told, *measured.notices))
 
     @staticmethod
     def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:

@@ -138,11 +138,11 @@ def test_rectifiers_keep_the_norm_at_the_start():
 
 
 def test_convolutions_ask_for_images():
-    with pytest.raises(UserError, match=r"no image \[C, H, W\] for convolutions — take conv_layers=null"):
+    with pytest.raises(UserError, match=r"no image \[C, H, W\] for convolutions — take ann\.conv_layers=null"):
         check_spaces(spaces.Box(-1, 1, (4,)), spaces.Discrete(2), "CartPole-v1", ANN)
     with pytest.raises(ValueError, match="followed by one hidden layer"):
         network_of(AnnPolicy(conv_layers="small", hidden_sizes=(16, 16)))
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="is larger than its input of"):
         network_of(AnnPolicy(conv_layers="nature", hidden_sizes=(16,)))
 
 

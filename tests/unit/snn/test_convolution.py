@@ -87,7 +87,7 @@ def test_bad_input():
         SpikingCNN((1, 84, 84), 2, shape="large")
     with pytest.raises(ValueError, match="at least one convolution"):
         CNN((1, 84, 84), 2, shape=())
-    with pytest.raises(ValueError, match="a 8 x 8 convolution does not fit a 6 x 84 map"):
+    with pytest.raises(ValueError, match=r"convolution 1 \(kernel 8\) is larger than its input of 6 x 84"):
         SpikingCNN((1, 6, 84), 2)
     with pytest.raises(ValueError, match="steps_per_observation must be at least 1"):
         SpikingCNN((1, 84, 84), 2, steps_per_observation=0)
