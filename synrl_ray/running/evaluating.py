@@ -26,7 +26,7 @@ from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
-from synrl_ray.running.imports import admit_environment
+from synrl_ray.running.imports import admit_policy
 from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
 from synrl_ray.running.run_folder import RunFolder
 
@@ -85,7 +85,7 @@ def evaluate_folder(
     policy = load_network_policy(path)
     description = read_description(path)
     environment = environment_of(path)
-    admit_environment(environment, path, trust=trust)
+    admit_policy(environment, path, trust=trust)
     require_same_spaces(policy, environment)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
@@ -116,7 +116,7 @@ def _evaluate_local(
 
     policy = load_local_policy(path)
     environment = environment_of(path)
-    admit_environment(environment, path, trust=trust)
+    admit_policy(environment, path, trust=trust)
     require_same_spaces(policy, environment)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed

@@ -19,7 +19,7 @@ from synrl_ray.policies.local_policy import describes_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder
 from synrl_ray.running.evaluating import describes_classifier, environment_of, require_same_spaces
-from synrl_ray.running.imports import admit_environment
+from synrl_ray.running.imports import admit_policy
 from synrl_ray.running.result import factory_of
 
 _EPISODES = 10
@@ -61,7 +61,7 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bo
     from synrl_ray.snn import nir
 
     environment = environment_of(path)
-    admit_environment(environment, path, trust=trust)
+    admit_policy(environment, path, trust=trust)
     require_same_spaces(policy, environment)
     actor = policy.network.bodies[0]
     try:

@@ -1,34 +1,67 @@
-"""Which modules the files of others may have imported: evaluating a policy makes the environment that it names."""
+"""Which modules the files of others may have imported: making an environment imports the module that it is in."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import Environment
+from synrl_ray.experiment import AnyExperiment, Environment, Experiment, LocalExperiment
 from synrl_ray.policies.description import DESCRIPTION_FILE
-from synrl_ray.running.seal import is_own_policy
+from synrl_ray.running.seal import examine_files, is_own_policy, sign_files
 
 
-def admit_environment(environment: Environment, folder: Path, *, trust: bool) -> None:
+def admit_policy(environment: Environment, folder: Path, *, trust: bool) -> None:
     """Say which module the environment of a folder's policy imports, before it does.
 
     Raises:
-        UserError: if the folder was made by someone else, who is not trusted; not for modules of this project, of
-            Gymnasium and of ale-py.
+        UserError: if nothing shows that this user made the policy, and whoever did is not trusted; not for modules of
+            this project, of Gymnasium and of ale-py.
     """
     module = foreign_module(environment.id, environment.kwargs)
-    if module is None:
-        return
-    file = folder / DESCRIPTION_FILE
-    if not trust and not is_own_policy(folder):
-        problem = f"{file} was not made by you on this machine, and asks to import the module {module!r}"
-        raise UserError(problem, "if you trust whoever made it, add --trust")
-    announce_import(module, file)
+    if module is not None:
+        _admit(module, folder / DESCRIPTION_FILE, trust=trust or is_own_policy(folder))
+
+
+def modules_of(experiments: Iterable[AnyExperiment]) -> list[str]:
+    """The modules that their environments import, each once, but for those of this project, Gymnasium and ale-py."""
+    environments = [e.environment for e in experiments if isinstance(e, Experiment | LocalExperiment)]
+    return sorted({module for e in environments if (module := foreign_module(e.id, e.kwargs)) is not None})
+
+
+def admit_modules(modules: Iterable[str], file: Path, *, trust: bool) -> None:
+    """Say which modules are imported because a run's or a study's file asks for them, before they are.
+
+    Raises:
+        UserError: as :func:`admit_policy`; the file is this user's if :func:`sign_modules` has sealed it.
+    """
+    for module in modules:
+        _admit(module, file, trust=trust or examine_files(file.parent, (file.name,), _seal_of(file)).own)
+
+
+def sign_modules(modules: Iterable[str], file: Path) -> None:
+    """Seal such a file as this user's, if it asks to import a module, so that a resumption needs no trust.
+
+    Raises:
+        UserError: for a key that others may know.
+    """
+    if list(modules):
+        sign_files(file.parent, (file.name,), _seal_of(file))
 
 
 def announce_import(module: str, file: Path) -> None:
     """Name a module that is imported because a file asks for it."""
     print(f"synrl: imports {module!r}, as {file} asks", file=sys.stderr, flush=True)
+
+
+def _admit(module: str, file: Path, *, trust: bool) -> None:
+    if not trust:
+        problem = f"{file} asks to import the module {module!r}, and nothing shows that you made it on this machine"
+        raise UserError(problem, "if you trust whoever made it, add --trust")
+    announce_import(module, file)
+
+
+def _seal_of(file: Path) -> str:
+    return f"{file.stem}.seal.json"

@@ -16,6 +16,7 @@ from synrl_ray.files import read_bounded, write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE
 from synrl_ray.running.checkpoints import Checkpoint, Checkpoints, Position
 from synrl_ray.running.folder_copy import FolderCopy
+from synrl_ray.running.imports import modules_of, sign_modules
 from synrl_ray.running.lock import LOCK_FILE, locked_folder, require_no_links
 from synrl_ray.running.metrics_file import MetricsFile
 from synrl_ray.running.spec import RunSpec
@@ -106,6 +107,7 @@ class RunFolder:
     def write_spec(self, spec: RunSpec) -> None:
         """Write what runs here to ``config.json``."""
         write_atomically(self.path / _CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
+        sign_modules(modules_of([spec.experiment]), self.path / _CONFIG)
 
     def spec(self) -> RunSpec:
         """What runs here.

@@ -13,6 +13,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import Experiment
 from synrl_ray.files import write_atomically
 from synrl_ray.running.folder_copy import Target
+from synrl_ray.running.imports import admit_modules, modules_of
 from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.progress import Progress, Watcher
@@ -101,16 +102,19 @@ def resume_run(
             stay as they are.
         address: of a Ray cluster; a local Ray is started without it.
         watch: is told of the progress.
-        trust: load a checkpoint that was not made by this user on this machine; RLlib's can execute anything.
+        trust: load a checkpoint that was not made by this user on this machine, and import the module that its
+            environment is in; RLlib's checkpoints can execute anything.
         storage: where to copy the run, an fsspec URL or a path; where it was copied so far if not given.
 
     Raises:
-        UserError: for a folder that is no run's, an end that the run cannot have any more, a checkpoint that is not to
-            be trusted, or a place of its copy that is another run's or that this user has not named.
+        UserError: for a folder that is no run's, an end that the run cannot have any more, a checkpoint or a module of
+            its environment that is not to be trusted, or a place of its copy that is another run's or that this user
+            has not named.
     """
     folder = RunFolder.open(path)
     spec, result = folder.spec(), folder.result()
     if result is None:
+        admit_modules(modules_of([spec.experiment]), path / "config.json", trust=trust)
         require_resumable(folder, spec, trust=trust)
     if storage is not None:
         require_no_links(path, "run folder")

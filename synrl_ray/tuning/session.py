@@ -20,6 +20,7 @@ from typing import Any
 
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError
+from synrl_ray.running.imports import admit_modules, modules_of
 from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.ray_session import ray_session
@@ -28,7 +29,7 @@ from synrl_ray.running.seal_key import seal_key
 from synrl_ray.running.task import task_kind
 from synrl_ray.running.trust import require_resumable
 from synrl_ray.tuning.study import Study
-from synrl_ray.tuning.study_folder import StudyFolder
+from synrl_ray.tuning.study_folder import STUDY_FILE, TRIALS_FILE, StudyFolder
 from synrl_ray.tuning.trials import Trial, best_trial, unfinished
 
 _TUNE = ".tune"  # Tune's own files, gone when a session ends
@@ -67,7 +68,8 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
         path: the study's folder.
         address: of a Ray cluster; a local Ray is started without it.
         say: is told what happens, a line at a time.
-        trust: load checkpoints that were not made by this user on this machine; RLlib's can execute anything.
+        trust: load checkpoints that were not made by this user on this machine, and import the module that the
+            environment is in; RLlib's checkpoints can execute anything.
 
     Raises:
         UserError: for a folder that is no study's, is damaged, or is not to be trusted; see also :func:`start_study`.
@@ -77,6 +79,7 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
     study, trials = folder.study(), folder.trials()
     if len(trials) >= study.num_trials and not unfinished(trials):
         return _conclude(folder, study, trials)
+    _admit_modules(folder, study, trials, trust=trust)
     require_no_links(path, "study folder")
     ended = {trial.name for trial in trials if trial.state != "running"}
     for run in sorted(folder.runs.iterdir()) if folder.runs.is_dir() else []:
@@ -151,6 +154,14 @@ def _quiet() -> None:
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its header ignores verbose=0
     for name in ("ray.tune", "ray.train"):  # what fails is said once, by the recorder
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _admit_modules(folder: StudyFolder, study: Study, trials: list[Trial], *, trust: bool) -> None:
+    """Refuse what a stranger's study would import, and what its trials would that the study does not name."""
+    named = modules_of(study.experiments())
+    admit_modules(named, folder.path / STUDY_FILE, trust=trust)
+    of_trials = modules_of(study.trial(trial.settings).experiment for trial in unfinished(trials))
+    admit_modules(set(of_trials) - set(named), folder.path / TRIALS_FILE, trust=trust)
 
 
 def _check(study: Study) -> None:

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from synrl_ray.errors import UserError
+from synrl_ray.experiment import AnyExperiment, Choice
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.tuning.space import Space, num_combinations
+from synrl_ray.tuning.space import Space, as_json, num_combinations
 
 Scheduler = Literal["asha", "pbt", "none"]
 Search = Literal["random", "optuna"]
@@ -58,6 +59,16 @@ class Study:
         """Raise :class:`UserError` if the search needs a package that is not there."""
         if self.search == "optuna" and find_spec("optuna") is None:
             raise UserError("--search optuna needs the package optuna", "install it with `pip install optuna`")
+
+    def experiments(self) -> list[AnyExperiment]:
+        """The run's experiment, and what it is with each choice of another environment."""
+        choices = [
+            {path: as_json(option)}
+            for path, bounds in self.space.items()
+            if path.startswith("environment.") and isinstance(bounds, Choice)
+            for option in bounds.options
+        ]
+        return [self.run.experiment, *(self.trial(choice).experiment for choice in choices)]
 
     def trial(self, settings: dict[str, Any]) -> RunSpec:
         """The run of a trial.

@@ -11,11 +11,12 @@ from typing import Any
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.running.imports import modules_of, sign_modules
 from synrl_ray.running.lock import locked_folder, require_no_links
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trials import Trial
 
-_STUDY, _TRIALS, _BEST = "study.json", "trials.jsonl", "best.json"
+STUDY_FILE, TRIALS_FILE, _BEST = "study.json", "trials.jsonl", "best.json"
 _MOST_BYTES = 2**26
 
 
@@ -39,7 +40,8 @@ class StudyFolder:
         StudyFolder.require_free(path)
         folder = StudyFolder(path)
         try:
-            write_atomically(path / _STUDY, json.dumps(study.to_json(), indent=2) + "\n")
+            write_atomically(path / STUDY_FILE, json.dumps(study.to_json(), indent=2) + "\n")
+            sign_modules(modules_of(study.experiments()), path / STUDY_FILE)
         except OSError as error:
             problem = f"study folder {path} cannot be written ({error.strerror or reason_of(error)})"
             raise UserError(problem, "choose another --run-dir") from error
@@ -48,7 +50,7 @@ class StudyFolder:
     @staticmethod
     def require_free(path: Path) -> None:
         """Raise :class:`UserError` if a new study cannot start in that folder because something is there."""
-        if (path / _STUDY).exists():
+        if (path / STUDY_FILE).exists():
             remedy = f"continue it with `{command('tune', '--resume', path)}`, or choose another --run-dir or --seed"
             raise UserError(f"study folder {path} exists", remedy)
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -61,8 +63,8 @@ class StudyFolder:
         Raises:
             UserError: if the folder is not a study's.
         """
-        if not (path / _STUDY).is_file():
-            raise UserError(f"{path} is no study folder (no {_STUDY})", "name a folder that `synrl tune` has made")
+        if not (path / STUDY_FILE).is_file():
+            raise UserError(f"{path} is no study folder (no {STUDY_FILE})", "name a folder that `synrl tune` has made")
         return StudyFolder(path)
 
     @contextmanager
@@ -88,9 +90,9 @@ class StudyFolder:
             UserError: if ``study.json`` is damaged.
         """
         try:
-            return Study.from_json(json.loads(read_bounded(self.path / _STUDY, _MOST_BYTES)))
+            return Study.from_json(json.loads(read_bounded(self.path / STUDY_FILE, _MOST_BYTES)))
         except (AttributeError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
-            raise self._damaged(_STUDY, error) from error
+            raise self._damaged(STUDY_FILE, error) from error
 
     def trials(self) -> list[Trial]:
         """The trials so far, in their order.
@@ -98,10 +100,10 @@ class StudyFolder:
         Raises:
             UserError: if ``trials.jsonl`` is damaged.
         """
-        if not (self.path / _TRIALS).exists():
+        if not (self.path / TRIALS_FILE).exists():
             return []
         try:
-            rows = [json.loads(line) for line in read_bounded(self.path / _TRIALS, _MOST_BYTES).splitlines()]
+            rows = [json.loads(line) for line in read_bounded(self.path / TRIALS_FILE, _MOST_BYTES).splitlines()]
             trials = [Trial.from_json(row) for row in rows]
             if [trial.index for trial in trials] != list(range(len(trials))):
                 raise ValueError("its trials are not numbered from 0 on")
@@ -109,12 +111,12 @@ class StudyFolder:
                 raise ValueError("it does not say how long a run is")
             return trials
         except (AttributeError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
-            raise self._damaged(_TRIALS, error) from error
+            raise self._damaged(TRIALS_FILE, error) from error
 
     def write_trials(self, trials: Sequence[Trial]) -> None:
         """Replace ``trials.jsonl``."""
         rows = (json.dumps(trial.to_json()) + "\n" for trial in trials)
-        write_atomically(self.path / _TRIALS, "".join(rows))
+        write_atomically(self.path / TRIALS_FILE, "".join(rows))
 
     def write_best(self, settings: dict[str, Any]) -> Path:
         """Write ``best.json``, for ``synrl train EXPERIMENT --config``."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -12,9 +13,21 @@ from synrl_ray.arguments import run_specs
 from synrl_ray.cli import main
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
+from synrl_ray.experiment import Choice
+from synrl_ray.overrides import apply_overrides
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.control import ControlTask
 from synrl_ray.running.evaluating import evaluate_folder
 from synrl_ray.running.exporting import export_nir
+from synrl_ray.running.progress import ignore
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal import sign_policy
+from synrl_ray.running.seeds import resume_run
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.tuning.session import resume_study
+from synrl_ray.tuning.study import Study
+from synrl_ray.tuning.study_folder import StudyFolder
+from synrl_ray.tuning.trials import Trial
 
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 MODULE = "strange_environments"
@@ -62,8 +75,8 @@ def test_a_strangers_module_is_not_imported(folder):
     with pytest.raises(UserError) as caught:
         evaluate(folder)
     assert str(caught.value) == (
-        f"{folder / 'policy.json'} was not made by you on this machine, and asks to import the module {MODULE!r} — "
-        "if you trust whoever made it, add --trust"
+        f"{folder / 'policy.json'} asks to import the module {MODULE!r}, and nothing shows that you made it on this "
+        "machine — if you trust whoever made it, add --trust"
     )
     assert not was_imported(folder)
 
@@ -95,7 +108,7 @@ def test_a_policy_that_was_changed_is_not_ones_own(folder):
     sign_policy(folder)
     with (folder / "policy.json").open("a") as file:
         file.write("\n")
-    with pytest.raises(UserError, match="was not made by you"):
+    with pytest.raises(UserError, match="nothing shows that you made it"):
         evaluate(folder)
     assert not was_imported(folder)
 
@@ -103,7 +116,7 @@ def test_a_policy_that_was_changed_is_not_ones_own(folder):
 def test_a_policy_of_another_user_is_not_ones_own(folder, tmp_path, monkeypatch):
     sign_policy(folder)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another home"))
-    with pytest.raises(UserError, match="was not made by you"):
+    with pytest.raises(UserError, match="nothing shows that you made it"):
         evaluate(folder)
     assert not was_imported(folder)
 
@@ -177,3 +190,68 @@ def test_a_module_that_a_file_of_settings_asks_for_is_named(tmp_path, capsys):
     config.write_text(json.dumps({"lr": 1e-3}))
     specs(config)
     assert capsys.readouterr().err == ""
+
+
+def strange_run():
+    experiment = apply_overrides(get_experiment("cartpole-ppo"), [f"env={MODULE}:Strange-v0"])
+    return RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0)
+
+
+def resume(path, **options):
+    return resume_run(path, stop_steps=None, address=None, watch=ignore, **options)
+
+
+def resume_search(path, **options):
+    return resume_study(path, address=None, say=print, **options)
+
+
+def make_run(path):
+    RunFolder.create(path, strange_run())
+    return path / "config.json"
+
+
+def make_study(path):
+    StudyFolder.create(path, Study(run=strange_run(), settings={}, samples=1))
+    return path / "study.json"
+
+
+@pytest.mark.parametrize(("make", "go_on"), [(make_run, resume), (make_study, resume_search)])
+@pytest.mark.parametrize("folder", ["cartpole-ppo/spiking"], indirect=True)
+def test_a_resumption_imports_it_likewise(folder, tmp_path, make, go_on, capsys, monkeypatch):
+    file = make(tmp_path / "run")
+    monkeypatch.setattr(ControlTask, "check", stop)
+    with pytest.raises(Checked):  # one's own
+        go_on(tmp_path / "run")
+    assert capsys.readouterr().err == f"synrl: imports {MODULE!r}, as {file} asks\n"
+    file.with_name(f"{file.stem}.seal.json").unlink()
+    with pytest.raises(UserError, match=f"{file} asks to import the module '{MODULE}', and nothing shows"):
+        go_on(tmp_path / "run")
+    with pytest.raises(Checked):
+        go_on(tmp_path / "run", trust=True)
+
+
+@pytest.mark.parametrize("folder", ["cartpole-ppo/spiking"], indirect=True)
+def test_no_trial_imports_what_its_study_does_not_name(folder, tmp_path, monkeypatch):
+    plain = replace(strange_run(), experiment=get_experiment("cartpole-ppo"))
+    choice = {"environment.id": Choice(("CartPole-v1", f"{MODULE}:Strange-v0"))}
+    searched = replace(plain, experiment=replace(plain.experiment, search_space=choice))
+    monkeypatch.setattr(ControlTask, "check", stop)
+    own = StudyFolder.create(tmp_path / "own", Study(run=searched, samples=2))
+    own.write_trials([Trial(index=0, settings={"environment.id": f"{MODULE}:Strange-v0"})])
+    with pytest.raises(Checked):
+        resume_search(own.path)
+    (own.path / "study.seal.json").unlink()
+    with pytest.raises(UserError, match=r"study\.json asks to import the module 'strange_environments'"):
+        resume_search(own.path)
+    changed = StudyFolder.create(tmp_path / "changed", Study(run=plain, samples=2))
+    changed.write_trials([Trial(index=0, settings={"environment.id": f"{MODULE}:Strange-v0"})])
+    with pytest.raises(UserError, match=r"trials\.jsonl asks to import the module 'strange_environments'"):
+        resume_search(changed.path)
+
+
+class Checked(Exception):
+    """The first place that makes the environment was reached."""
+
+
+def stop(spec):
+    raise Checked
