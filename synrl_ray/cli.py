@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,10 @@ from cyclopts import App, Parameter
 
 from synrl_ray import __version__
 from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, fetched, located, policy_folder, run_specs
-from synrl_ray.errors import UserError
+from synrl_ray.commands import command
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.running.ray_session import limit_threads
+from synrl_ray.terminal import adapt_streams, give_up, help_console, shown
 from synrl_ray.tune_cli import tune
 
 if TYPE_CHECKING:
@@ -307,20 +309,37 @@ def _folders(specs: Sequence[RunSpec], run_dir: Path | None, seeds: int | None) 
 def main(argv: Sequence[str] | None = None) -> Any:
     """Entry point: one line and status 2 for what the user can mend."""
     limit_threads()
+    adapt_streams()
     try:
-        app(argv, exit_on_error=False, print_error=False)
+        app(argv, exit_on_error=False, print_error=False, console=help_console())
+        sys.stdout.flush()
     except cyclopts.CycloptsError as error:
-        _fail(f"{' '.join(str(error).split())} — `synrl --help` shows the options")
+        _fail(f"{shown(' '.join(str(error).split()))} — `{command('--help')}` shows the options")
     except UserError as error:
-        _fail(str(error))
+        _fail(" — ".join([shown(error.message), *filter(None, [error.remedy])]))
     except KeyboardInterrupt as interrupt:
-        print(": ".join(["synrl: stopped", *map(str, interrupt.args)]), file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end(": ".join(["stopped", *map(str, interrupt.args)]), 130)
+    except (BrokenPipeError, SystemExit) as error:
+        # Whoever read standard output has gone: nothing is wrong. Rich makes status 1 of that.
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        give_up(sys.stdout)
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        give_up(sys.stdout)
+        _fail(f"nothing more can be written ({reason_of(error)}) — make room, then look at what is there already")
 
 
 def _fail(message: str) -> None:
-    print(f"synrl: {message}", file=sys.stderr)
-    sys.exit(UserError.exit_code)
+    _end(message, UserError.exit_code)
+
+
+def _end(message: str, status: int) -> None:
+    """End with a line, if anybody can read it."""
+    try:
+        print(f"synrl: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        give_up(sys.stderr)
+    sys.exit(status)
