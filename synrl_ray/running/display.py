@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from synrl_ray.running.progress import Progress, Watcher
+from synrl_ray.terminal import Lasting
 
 _LINE_SECONDS = 5.0
+_BAR_COLUMNS = 80  # on a narrower terminal the end of a bar's line would be cut
 _NAMES = {"env_steps": "steps", "samples": "images", "meta_iterations": "meta-iterations"}
 
 
@@ -23,12 +27,18 @@ def watch_runs(*, quiet: bool = False) -> Iterator[Watcher]:
     Args:
         quiet: show plain lines even on a terminal, as suits machine-read output.
     """
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal and not quiet:
+    console = Console(
+        file=cast(TextIO, Lasting(sys.stderr)),
+        force_terminal=sys.stderr.isatty(),  # $FORCE_COLOR makes no terminal of a file
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    if console.is_terminal and not console.is_dumb_terminal and console.width >= _BAR_COLUMNS and not quiet:
         with Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=10),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             console=console,
             refresh_per_second=4,
         ) as bars:
@@ -90,13 +100,11 @@ def _status(progress: Progress) -> str:
     if progress.phase == "starting":
         return "starting Ray and the environments"
     parts = [f"{name} {value:.1f}" if abs(value) >= 1 else f"{name} {value:.4f}" for name, value in progress.figures]
-    if progress.phase == "done":
-        return "  ".join([*parts, "done"])
+    if progress.phase in ("done", "evaluating"):
+        return "  ".join([*parts, progress.phase])
     if progress.steps_per_second:
         parts.append(f"{_compact(progress.steps_per_second)} {_NAMES[progress.unit]}/s")
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(f"{minutes}:{seconds:02} left")
-    if progress.phase == "evaluating":
-        parts.append("evaluating")
     return "  ".join(parts)

@@ -62,6 +62,12 @@ def test_line_says_that_it_evaluates(lines):
     assert lines(0, phase="evaluating", steps=400).endswith("steps  evaluating\n")
 
 
+def test_a_line_with_its_bar_fits_into_80_columns_while_it_evaluates(lines):
+    figures = (("return", -1234.56), ("greedy", -1234.56))
+    line = lines(0, phase="evaluating", figures=figures, steps_per_second=4100.0)
+    assert line.endswith("return -1234.6  greedy -1234.6  evaluating\n")
+
+
 def test_last_line_has_no_speed(lines):
     line = lines(0, phase="done", steps=1000, figures=(("greedy", 500.0),), steps_per_second=8.0)
     assert line == "ann seed 0:     1,000 / 1,000 steps  greedy 500.0  done\n"
@@ -118,3 +124,57 @@ def test_quiet_terminal_gets_plain_lines(monkeypatch):
     with display.watch_runs(quiet=True) as watch:
         watch(progress(phase="starting"))
     assert stream.getvalue() == "ann seed 0: starting Ray and the environments\n"
+
+
+class Terminal(io.StringIO):
+    """A terminal of any width and kind."""
+
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "bars"),
+    [
+        ({"COLUMNS": "20"}, False),
+        ({"COLUMNS": "79"}, False),
+        ({"COLUMNS": "80"}, True),
+        ({"COLUMNS": "200"}, True),
+        ({"COLUMNS": "200", "TERM": "dumb"}, False),
+        ({"COLUMNS": "200", "NO_COLOR": "1"}, True),
+    ],
+)
+def test_bars_are_drawn_where_they_can_be(monkeypatch, environment, bars):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    screen = Terminal()
+    monkeypatch.setattr(display.sys, "stderr", screen)
+    with display.watch_runs() as watch:
+        watch(progress(steps=400, figures=(("return", 21.0),), steps_per_second=8.0, notices=("see /a/[red]b",)))
+    shown = screen.getvalue()
+    assert ("\x1b[?25l" in shown) == bars  # the cursor is hidden
+    assert ("\x1b[3" in shown or "\x1b[9" in shown) == (bars and "NO_COLOR" not in environment)
+    for said in ("ann seed 0: see /a/[red]b", "return 21.0", "8 steps/s", "1:15 left"):
+        assert said in shown
+
+
+def test_a_file_is_no_terminal_whatever_the_colours(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with display.watch_runs() as watch:
+        watch(progress(phase="starting"))
+    assert capsys.readouterr().err == "ann seed 0: starting Ray and the environments\n"
+
+
+def test_training_goes_on_when_nobody_reads_its_progress(monkeypatch):
+    class Gone(Terminal):
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(display.sys, "stderr", Gone())
+    with display.watch_runs() as watch:
+        for phase in ("starting", "training", "done"):
+            watch(progress(phase=phase))
