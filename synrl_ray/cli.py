@@ -217,6 +217,7 @@ def export(run_dir: Path, /, *, out: Path, trust: bool = False, as_json: Json = 
         print(
             f"{outcome['file']}: read back, {outcome['agreement']:.2f} of the spikes agree "
             f"over {outcome['observations']:,} observations"
+            + (f"; the policy clips {outcome['clipped']:,} of them, the graph does not" if outcome.get("clipped") else "")
         )
 
 

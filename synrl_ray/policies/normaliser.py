@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_BOUND = 10.0
+BOUND = 10.0
+"""Deviations from the mean that a feature is clipped to."""
 _LEAST_VARIANCE = 1e-8
 
 
@@ -43,7 +44,16 @@ class ObservationNormaliser(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise ``[..., F]``."""
-        return ((features - self.mean) / (self.variance + _LEAST_VARIANCE).sqrt()).clamp(-_BOUND, _BOUND)
+        return ((features - self.mean) / self.deviation).clamp(-BOUND, BOUND)
+
+    @property
+    def deviation(self) -> Tensor:
+        """What features are divided by, ``[F]``."""
+        return (self.variance + _LEAST_VARIANCE).sqrt()
+
+    def clips(self, features: Tensor) -> Tensor:
+        """Which of ``[n, F]`` lie beyond the bound, ``[n]`` bool."""
+        return (((features - self.mean) / self.deviation).abs() > BOUND).any(dim=-1)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from synrl_ray.experiment import Environment
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.policies.description import format_of
+from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.local_policy import describes_local_policy
+from synrl_ray.policies.normaliser import BOUND
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder
 from synrl_ray.running.evaluating import describes_classifier, environment_of, require_same_spaces
@@ -35,7 +38,8 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bo
         trust: import the module that the environment is in, though the folder is not this user's.
 
     Returns:
-        ``agreement`` (share of equal spikes), ``observations`` and ``file``.
+        ``agreement`` (share of equal spikes), ``observations`` and ``file``; for a policy that normalises its
+        observations also ``clipped``: how many of them it has clipped, as the graph does not.
 
     Raises:
         UserError: for a policy that does not spike or carries its state, for what NIR cannot say, and if a single
@@ -63,21 +67,40 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bo
     environment = environment_of(path)
     admit_policy(environment, path, trust=trust)
     require_same_spaces(policy, environment)
-    actor = policy.network.bodies[0]
+    # In double precision no spike hangs on how a sum is rounded, so that all must agree.
+    network = deepcopy(policy.network).double()
+    actor, normaliser = network.bodies[0], network.normaliser
+    scaling = None if normaliser is None else nir.Scaling(normaliser.mean, normaliser.deviation)
+    clipped: dict[str, int] = {}
     try:
         nir.to_nir(actor)  # refuse what NIR cannot say before playing a thousand steps
-        observations = torch.as_tensor(_observations(policy, environment, num_observations))
-        features = policy.network.actor_inputs(observations, torch.zeros(len(observations), 0))[0].squeeze(0)
+        observations, _ = observations_from(
+            _observations(policy, environment, num_observations), policy.observation_space
+        )
+        raw = network.encoder(torch.from_numpy(observations)).double()
+        if normaliser is not None:
+            clipped["clipped"] = int(normaliser.clips(raw).sum())
+        received = raw if normaliser is None else normaliser(raw)
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / "policy.nir"
-            agreement = nir.write(actor, draft, features, minimum=1.0)
+            agreement = nir.write(actor, draft, raw, minimum=1.0, scaling=scaling, received=received)
             write_atomically(out, draft.read_bytes())
     except nir.NIRError as error:
-        raise UserError(f"{path} cannot be exported", str(error)) from error
+        raise UserError(f"{path} cannot be exported", f"{error}{_clipping(clipped, num_observations)}") from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         raise UserError(f"{out} cannot be written ({reason})", "choose another --out") from error
-    return {"file": str(out), "agreement": agreement, "observations": len(features)}
+    return {"file": str(out), "agreement": agreement, "observations": len(raw), **clipped}
+
+
+def _clipping(clipped: dict[str, int], num_observations: int) -> str:
+    """Why a graph of a policy that clips its observations may differ."""
+    if not clipped.get("clipped"):
+        return ""
+    return (
+        f"; {clipped['clipped']} of {num_observations:,} observations lie more than {BOUND:g} deviations from their "
+        "mean, where the policy clips them and NIR cannot: train it for longer"
+    )
 
 
 def _observations(policy: Policy, environment: Environment, number: int) -> Any:

@@ -7,7 +7,10 @@ differential equations; with steps of ``dt`` they are integrated by Euler's meth
     = \beta v + I \quad\text{for } \tau = \frac{dt}{1 - \beta},\; R = \frac{\tau}{dt},\; v_{leak} = 0,
 
 and a spike sets ``v`` to ``v_reset``: NIR knows the reset to zero and no other, so train with ``reset="zero"``. How
-many steps an observation is held, and ``dt``, are metadata of the graph.
+many steps an observation is held, and ``dt``, are metadata of the graph. A scaling of the observations becomes part of
+the first layer, so that the graph takes them as they come:
+
+.. math:: W \frac{x - \mu}{\sigma} + b = \frac{W}{\sigma} x + \Big(b - \frac{W}{\sigma} \mu\Big)
 
 References:
     Pedersen et al. (2024), "Neuromorphic intermediate representation: A unified instruction set for interoperable
@@ -19,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nir
 import numpy as np
@@ -38,8 +41,21 @@ class NIRError(ValueError):
     """A network that NIR cannot express, or a graph that is not one of these networks."""
 
 
-def to_nir(net: nn.Module) -> Any:
+class Scaling(NamedTuple):
+    """What a network's observations are scaled by before it receives them: ``(x - mean) / deviation``."""
+
+    mean: Tensor
+    """``[F]``."""
+    deviation: Tensor
+    """``[F]``, positive."""
+
+
+def to_nir(net: nn.Module, scaling: Scaling | None = None) -> Any:
     """The network as a NIR graph.
+
+    Args:
+        net: the network.
+        scaling: of what it receives; the graph takes what it is computed from, since its first layer includes it.
 
     Raises:
         NIRError: if NIR cannot say what the network does; the message names the reason and the way out.
@@ -57,7 +73,7 @@ def to_nir(net: nn.Module) -> Any:
         if neuron.reset != "zero":
             raise NIRError(f'NIR has no reset by {neuron.reset!r}: its LIF resets to zero. Train with reset="zero"')
         tau, r = _time_constant(neuron.decay, f"layer {i}", linear.out_features)
-        modules.append((f"linear_{i}", _affine(linear)))
+        modules.append((f"linear_{i}", _affine(linear) if i or scaling is None else _folded(linear, scaling)))
         threshold = np.broadcast_to(neuron.threshold.detach().double().numpy(), tau.shape).copy()
         node = nir.LIF(tau=tau, r=r, v_leak=np.zeros_like(tau), v_threshold=threshold, v_reset=np.zeros_like(tau))
         modules.append((f"lif_{i}", node))
@@ -113,15 +129,23 @@ def from_nir(graph: Any, *, steps_per_observation: int | None = None, surrogate:
 
 
 def write(
-    net: nn.Module, path: Path | str, observations: Tensor | None = None, minimum: float = 0.9999
+    net: nn.Module,
+    path: Path | str,
+    observations: Tensor | None = None,
+    minimum: float = 0.9999,
+    *,
+    scaling: Scaling | None = None,
+    received: Tensor | None = None,
 ) -> float | None:
     """Export to a file; with observations, read it back and compare spike by spike.
 
     Args:
         net: a ``SpikingMLP`` with ``reset="zero"``.
         path: of the file, usually ``*.nir``.
-        observations: ``[B, F]``, each presented from rest.
+        observations: ``[B, F]``, each presented to the graph from rest.
         minimum: below this agreement the file is removed again and the export refused.
+        scaling: as for :func:`to_nir`.
+        received: ``[B, F]``, what the network receives in their place; the observations if not given.
 
     Returns:
         The share of equal spikes, or ``None`` without observations.
@@ -129,11 +153,11 @@ def write(
     Raises:
         NIRError: if the network cannot be expressed or what was read back does not agree.
     """
-    graph = to_nir(net)
+    graph = to_nir(net, scaling)
     nir.write(str(path), graph)
     if observations is None:
         return None
-    agreement = spike_agreement(net, nir.read(str(path)), observations)
+    agreement = spike_agreement(net, nir.read(str(path)), observations, received)
     if agreement < minimum:
         Path(path).unlink()
         raise NIRError(f"the exported graph does not do the same: {agreement:.4f} of the spikes agree")
@@ -146,11 +170,18 @@ def read(path: Path | str, **options: Any) -> SpikingMLP:
 
 
 @torch.no_grad()
-def spike_agreement(net: nn.Module, graph: Any, observations: Tensor) -> float:
-    """Share of equal spikes of the network and of the graph under its own equations, for ``[B, F]`` observations."""
+def spike_agreement(net: nn.Module, graph: Any, observations: Tensor, received: Tensor | None = None) -> float:
+    """Share of equal spikes of the network and of the graph under its own equations.
+
+    Args:
+        net: the network.
+        graph: takes the observations.
+        observations: ``[B, F]``.
+        received: ``[B, F]``, what the network receives in their place; the observations if not given.
+    """
     if not isinstance(net, SpikingMLP):
         raise NIRError(f"only a SpikingMLP is compared, got {type(net).__name__}")
-    _, _, spikes = net.forward_with_spikes(observations.unsqueeze(0))
+    _, _, spikes = net.forward_with_spikes((observations if received is None else received).unsqueeze(0))
     expected, _ = simulate(graph, observations, net.steps_per_observation)
     equal = [(a == b).double().flatten() for a, b in zip(spikes, expected, strict=True)]
     return torch.cat(equal).mean().item()
@@ -223,6 +254,13 @@ def _stages(graph: Any) -> tuple[list[_Stage], float]:
 
 def _affine(linear: Any) -> Any:
     return nir.Affine(weight=linear.weight.detach().numpy().copy(), bias=linear.bias.detach().numpy().copy())
+
+
+def _folded(linear: nn.Linear, scaling: Scaling) -> Any:
+    """Weights and bias for observations before their scaling, in double precision: large means cancel."""
+    weight = linear.weight.detach().double() / scaling.deviation.double()
+    bias = linear.bias.detach().double() - weight @ scaling.mean.double()
+    return nir.Affine(weight=weight.numpy(), bias=bias.numpy())
 
 
 def _time_constant(beta: Tensor, where: str, num_neurons: int) -> tuple[np.ndarray, np.ndarray]:
