@@ -214,10 +214,11 @@ def export(run_dir: Path, /, *, out: Path, trust: bool = False, as_json: Json = 
     if as_json:
         print(json.dumps(outcome))
     else:
+        clipped = outcome.get("clipped")
         print(
             f"{outcome['file']}: read back, {outcome['agreement']:.2f} of the spikes agree "
             f"over {outcome['observations']:,} observations"
-            + (f"; the policy clips {outcome['clipped']:,} of them, the graph does not" if outcome.get("clipped") else "")
+            + (f"; the policy clips {clipped:,} of them, the graph does not" if clipped else "")
         )
 
 
