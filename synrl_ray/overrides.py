@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
@@ -102,6 +103,19 @@ def setting_values(experiment: AnyExperiment, keys: Iterable[str]) -> dict[str, 
     return {path: reduce(lambda node, name: node[name], path.split("."), data) for path in paths}
 
 
+def changed_settings(experiment: AnyExperiment, base: AnyExperiment) -> list[str]:
+    """The ``key=value`` that make the experiment from the base: inverse of :func:`apply_overrides`."""
+    mine, before = experiment_to_json(experiment), experiment_to_json(base)
+    changed: list[str] = []
+    for path in setting_paths(base):
+        names = path.split(".")
+        value = reduce(lambda node, name: node[name], names, mine)
+        if value != reduce(lambda node, name: node[name], names, before):
+            key = "env" if path == "environment.id" else _short(base, path)
+            changed.append(f"{key}={_as_text(value)}")
+    return changed
+
+
 def setting_paths(experiment: AnyExperiment) -> list[str]:
     """Every path that ``--set`` takes."""
     return list(_leaves(experiment))
@@ -192,6 +206,24 @@ def _coerce(annotation: Any, candidates: Iterable[Any], key: str, shown: str) ->
             nearest = max(error.errors(), key=lambda found: len(found["loc"]))  # of what a union may be
             problem = problem or nearest["msg"]
     raise UserError(f"setting {key!r} cannot be {shown}", problem[:1].lower() + problem[1:])
+
+
+def _short(experiment: AnyExperiment, path: str) -> str:
+    """A setting's last name, where that is enough."""
+    name = path.rpartition(".")[2]
+    with suppress(UserError):
+        if resolve_setting(experiment, name) == path:
+            return name
+    return path
+
+
+def _as_text(value: Any) -> str:
+    """A JSON value as the command line reads it: plain where :func:`_readings` cannot take it for another."""
+    if isinstance(value, list) and len(value) > 1 and all(type(item) in (int, float) for item in value):
+        return ",".join(map(str, value))
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./:+-]*", value, re.ASCII):
+        return json.dumps(value) if value in ("null", "true", "false", "NaN", "Infinity") else value
+    return json.dumps(value)
 
 
 def _refuse_constant(name: str) -> float:

@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synrl_ray.errors import UserError
-from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json, setting_paths
+from synrl_ray.overrides import (
+    apply_overrides,
+    changed_settings,
+    experiment_from_json,
+    experiment_to_json,
+    setting_paths,
+)
 from synrl_ray.registry import all_experiments
 
 EXPERIMENTS = list(all_experiments().values())
@@ -72,6 +78,7 @@ def test_valid_overrides_arrive_and_survive_json_or_do_not_fit(case):
         return
     for path in setting_paths(experiment):
         assert value_at(changed, path) == values.get(path, value_at(experiment, path))
+    assert apply_overrides(experiment, changed_settings(changed, experiment)) == changed
     text = json.dumps(experiment_to_json(changed))
     assert experiment_from_json(json.loads(text, parse_constant=refuse_constant)) == changed
 

@@ -17,7 +17,13 @@ from synrl_ray.experiment import (
     Target,
     Uniform,
 )
-from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json, setting_paths
+from synrl_ray.overrides import (
+    apply_overrides,
+    changed_settings,
+    experiment_from_json,
+    experiment_to_json,
+    setting_paths,
+)
 from synrl_ray.registry import get_experiment
 
 EXPERIMENT = Experiment(
@@ -251,3 +257,20 @@ def test_settings_that_do_not_fit_are_named_with_the_reason():
         apply_overrides(get_experiment("taxi-stdp-q"), ["steps_per_observation=2", "base_current=0.5"])
     assert refusal.value.message == "steps_per_observation = 2 and base_current = 0.5 do not fit"
     assert "brings the membrane to 0.5 of the threshold" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        [],
+        ["lr=0.0003"],
+        ["env=Acrobot-v1", "mean_return=-100.0"],
+        ["spiking.hidden_sizes=64,32", "lr=0.5"],
+        ["spiking.hidden_sizes=[64]"],
+        ['kwargs={"size": [1, 2]}'],
+        ["reset=zero", "carry_state=true"],
+    ],
+)
+def test_changed_settings_are_written_as_one_would_give_them(assignments):
+    changed = apply_overrides(EXPERIMENT, assignments)
+    assert sorted(changed_settings(changed, EXPERIMENT)) == sorted(assignments)
