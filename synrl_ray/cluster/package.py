@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import string
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from synrl_ray.cluster.secret_files import gitignore_patterns, reason_to_leave_out
 from synrl_ray.errors import UserError
 
 DEFAULT_SIZE_LIMIT = 3_000_000
 """Bytes: the project's own code takes a third of it. What is larger holds data or results that a job does not need."""
 
 # Left out besides what .gitignore and .rayignore name. The project's own .rayignore says the same for `ray job submit`.
-EXCLUDES = (
+NOT_NEEDED = (
     "/.git",
     "/.venv",
     "/.ci",
@@ -28,8 +31,10 @@ EXCLUDES = (
     "__pycache__",
     "*.pyc",
 )
+EXCLUDES = (*NOT_NEEDED, *gitignore_patterns())
 # A zip's bookkeeping: per entry a local and a central header, each with the name, and one record at the end.
 _ENTRY_BYTES, _END_BYTES = 30 + 46, 22
+_NAMED = 5  # of the paths that are left out
 _PROJECT_MARKS = ("pyproject.toml", "synrl_ray", "experiments")
 
 
@@ -40,10 +45,26 @@ class Package:
     Args:
         files: size in bytes by path relative to the working directory; an empty directory ends in ``/``.
         size: bytes of the archive that is sent (it is stored, not compressed).
+        left_out: why a path is not sent, by path: those that may hold secrets, and those that lead out of the project.
     """
 
     files: dict[str, int]
     size: int
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def excludes(self) -> list[str]:
+        """Return what Ray is told to leave out."""
+        return [*EXCLUDES, *(f"/{_literal(path)}" for path in self.left_out)]
+
+    @property
+    def notice(self) -> str:
+        """Return one line about what is left out that the user might miss; the empty string if there is nothing."""
+        if not self.left_out:
+            return ""
+        first = ", ".join(f"{path} ({reason})" for path, reason in list(self.left_out.items())[:_NAMED])
+        more = f" and {len(self.left_out) - _NAMED} more" if len(self.left_out) > _NAMED else ""
+        return f"not sent: {first}{more}"
 
     def largest(self, count: int = 3) -> list[tuple[str, int]]:
         """Return the largest top-level entries, each with the bytes below it."""
@@ -70,13 +91,20 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
     from ray._private.ray_constants import RAY_RUNTIME_ENV_IGNORE_GITIGNORE, get_runtime_env_default_excludes
     from ray._private.runtime_env.packaging import _dir_travel, _get_excludes
 
-    root = working_dir.absolute()
+    root = working_dir.resolve()
     if not any((root / mark).exists() for mark in _PROJECT_MARKS):
         raise UserError(
             f"{root} is no project directory (it has none of {', '.join(_PROJECT_MARKS)})",
             "change into your checkout, or name it as the working directory",
         )
     files: dict[str, int] = {}
+    left_out: dict[str, str] = {}
+
+    def must_stay(path: Path) -> bool:
+        if path != root and (reason := reason_to_leave_out(path, root)) is not None:
+            left_out[str(path.relative_to(root))] = reason
+            return True
+        return False
 
     def note(path: Path) -> None:
         name = str(path.relative_to(root))
@@ -85,11 +113,11 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
         elif path.is_dir() and next(path.iterdir(), None) is None:
             files[f"{name}/"] = 0
 
-    excludes = [_get_excludes(root, [*get_runtime_env_default_excludes(), *EXCLUDES])]
+    excludes = [_get_excludes(root, [*get_runtime_env_default_excludes(), *NOT_NEEDED]), must_stay]
     include_gitignore = os.environ.get(RAY_RUNTIME_ENV_IGNORE_GITIGNORE, "0") != "1"
     _dir_travel(root, excludes, note, include_gitignore=include_gitignore, logger=logging.getLogger(__name__))
     size = _END_BYTES + sum(_ENTRY_BYTES + 2 * len(os.fsencode(name)) + size for name, size in files.items())
-    package = Package(files, size)
+    package = Package(files, size, dict(sorted(left_out.items())))
     if size > size_limit:
         entries = ", ".join(f"{name} {megabytes(size)}" for name, size in package.largest())
         raise UserError(
@@ -97,6 +125,12 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
             "name what the job does not need in .rayignore, or raise the limit",
         )
     return package
+
+
+def _literal(path: str) -> str:
+    """Return the pattern of Ray's excludes that means this path and no other."""
+    # In a class of its own: git drops spaces at the end, escaped or not.
+    return re.sub(r"([\\*?\[\]])", r"\\\1", path).translate({ord(space): f"[{space}]" for space in string.whitespace})
 
 
 def megabytes(size: int) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from synrl_ray.cluster.head import running_head
 from synrl_ray.cluster.job_server import authorization, is_loopback, probe, resolve_address, same_server, token_for
-from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT, EXCLUDES, measure_package
+from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT, measure_package
 from synrl_ray.errors import UserError
 
 ENTRYPOINT = ("python", "-m", "synrl_ray")
@@ -118,12 +118,14 @@ def submit_job(
     started = time.monotonic()
     address, token, own_head = _server(address, state_dir)
     package = measure_package(working_dir, size_limit=size_limit)
+    if package.notice:
+        print(package.notice, file=sys.stderr, flush=True)
     with _client(address, token) as client:
         job_id = client.submit_job(
             entrypoint=shlex.join([*entrypoint, *args]),
             runtime_env={
                 "working_dir": str(working_dir.absolute()),
-                "excludes": list(EXCLUDES),
+                "excludes": package.excludes,
                 "env_vars": {
                     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
                     RUN_ROOT_VARIABLE: str(working_dir.absolute()) if own_head else REMOTE_RUN_ROOT,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
-from synrl_ray.cluster.package import EXCLUDES, measure_package
+from synrl_ray.cluster.package import EXCLUDES, NOT_NEEDED, measure_package
+from synrl_ray.cluster.secret_files import SECRET_PATTERNS
 from synrl_ray.errors import UserError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -38,6 +41,13 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A project of one file."""
+    write(tmp_path / "bare", ["pyproject.toml"])
+    return tmp_path / "bare"
+
+
 def ray_archive(project: Path, target: Path, excludes: list[str]) -> Path:
     from ray._private.ray_constants import get_runtime_env_default_excludes
     from ray._private.runtime_env.packaging import create_package
@@ -66,9 +76,171 @@ def test_rayignore_alone_has_the_same_effect(project: Path, tmp_path_factory: py
     assert set(zipfile.ZipFile(archive).namelist()) == set(measure_package(project).files)
 
 
+def lines(name: str) -> tuple[str, ...]:
+    """Return the patterns of one of the repository's ignore files."""
+    text = (REPOSITORY / name).read_text()
+    return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
+
+
 def test_rayignore_names_the_excludes() -> None:
-    lines = (REPOSITORY / ".rayignore").read_text().splitlines()
-    assert tuple(line for line in lines if line and not line.startswith("#")) == EXCLUDES
+    assert lines(".rayignore") == EXCLUDES
+
+
+def test_the_image_gets_no_more_than_a_job() -> None:
+    """Docker's patterns start at the top, those of git are found at any depth."""
+    everywhere = [name if name.startswith("/") else f"/**/{name}" for name in (*NOT_NEEDED, *SECRET_PATTERNS)]
+    assert set(lines("docs/Dockerfile.dockerignore")) - {"**/.*_cache", ".hypothesis"} == {n[1:] for n in everywhere}
+
+
+def test_ray_up_leaves_secrets_out() -> None:
+    """Rsync finds a name without a leading slash at any depth, as git does."""
+    excluded = yaml.safe_load((REPOSITORY / "cluster.yaml").read_text())["rsync_exclude"]
+    assert set(SECRET_PATTERNS) <= set(excluded)
+
+
+SECRETS = {
+    ".env",
+    ".env.production",
+    "deploy/prod.env",
+    ".envrc",
+    "key.pem",
+    "certs/deep/SERVER.PEM",
+    "tls.key",
+    "a.p12",
+    "a.PFX",
+    "putty.ppk",
+    "a.jks",
+    "release.keystore",
+    "passwords.kdbx",
+    "id_rsa",
+    "keys/id_ed25519.pub",
+    "id_ecdsa_work",
+    ".ssh/config",
+    "home/.ssh/known_hosts",
+    ".gnupg/trustdb.gpg",
+    ".aws/credentials",
+    ".azure/a.json",
+    ".kube/config",
+    ".config/gcloud/a.db",
+    "x/.config/gcloud/a.db",
+    ".docker/config.json",
+    ".netrc",
+    "_netrc",
+    ".pypirc",
+    ".npmrc",
+    ".git-credentials",
+    ".pgpass",
+    ".vault-token",
+    "credentials.json",
+    "client_secret_12.json",
+    "auth_token",
+    "config/checkpoint.key",
+    ".my.cnf",
+    ".htpasswd",
+    "kaggle.json",
+    ".ENV",
+    ".Netrc",
+    "Id_Rsa",
+}
+HARMLESS = {
+    "secrets.py",
+    "synrl_ray/secrets.py",
+    "environment.yaml",
+    "env.py",
+    "env/a.py",
+    "token.py",
+    "tokens.txt",
+    "keys.py",
+    "key.py",
+    "monkey.py",
+    "pem.txt",
+    ".config/other.toml",
+    ".docker/compose.yaml",
+    "credentials.py",
+    "experiments/id_task.py",
+    "config.json",
+    "a.pem.py",
+}
+
+
+def write(root: Path, names: list[str]) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("content")
+
+
+def names_sent(project: Path, target: Path) -> set[str]:
+    """Return what is in the archive that Ray makes of the project when it is told what ``synrl submit`` tells it."""
+    return set(zipfile.ZipFile(ray_archive(project, target, measure_package(project).excludes)).namelist())
+
+
+@pytest.mark.parametrize("rayignore", [False, True], ids=["synrl submit", "ray job submit"])
+def test_secrets_are_not_sent_and_what_a_job_needs_is(bare: Path, tmp_path: Path, rayignore: bool) -> None:
+    write(bare, [*SECRETS, *HARMLESS])
+    if rayignore:
+        (bare / ".rayignore").write_text((REPOSITORY / ".rayignore").read_text())
+        sent = set(zipfile.ZipFile(ray_archive(bare, tmp_path / "a.zip", [])).namelist())
+        assert sent & SECRETS <= {".ENV", ".Netrc", "Id_Rsa"}, "its patterns know capitals in endings only"
+    else:
+        sent = names_sent(bare, tmp_path / "a.zip")
+        assert sent & SECRETS == set()
+        assert sent == set(measure_package(bare).files)
+    assert sent >= HARMLESS
+
+
+def test_what_is_left_out_is_said_in_one_line(bare: Path) -> None:
+    assert measure_package(bare).notice == ""
+    write(bare, [".env", ".ssh/id_rsa", ".ssh/config", "a.pem", "b.pem", "c.pem", "d.pem"])
+    assert measure_package(bare).notice == (
+        "not sent: .env (may hold secrets), .ssh (may hold secrets), a.pem (may hold secrets), b.pem (may hold "
+        "secrets), c.pem (may hold secrets) and 1 more"
+    )
+
+
+def test_links_do_not_lead_out_of_the_project(bare: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere"
+    write(outside, ["id_file", "folder/data.txt"])
+    write(bare, [".env", "inside.txt", "folder/module.py"])
+    links = {
+        "plain.txt": outside / "id_file",
+        "data": outside / "folder",
+        "folder/chain": Path("../data"),
+        "settings": Path(".env"),
+        "up": Path("."),
+        "broken": Path("nowhere"),
+        "loop": Path("loop"),
+        "odd [name]! #*\\.txt ": outside / "id_file",
+        "kept.txt": Path("inside.txt"),
+        "kept": Path("folder"),
+    }
+    for name, target in links.items():
+        (bare / name).symlink_to(target)
+    os.mkfifo(bare / "pipe")
+    package = measure_package(bare)
+    assert package.left_out == {
+        ".env": "may hold secrets",
+        "broken": "a link to nothing",
+        "data": "a link out of the project",
+        "folder/chain": "a link out of the project",
+        "kept/chain": "a link out of the project",
+        "loop": "a link to nothing",
+        "odd [name]! #*\\.txt ": "a link out of the project",
+        "pipe": "no regular file",
+        "plain.txt": "a link out of the project",
+        "settings": "a link to what may hold secrets",
+        "up": "a link to a folder around it",
+    }
+    sent = names_sent(bare, tmp_path / "a.zip")
+    assert sent == set(package.files)
+    assert sent == {"pyproject.toml", "inside.txt", "folder/module.py", "kept.txt", "kept/module.py"}
+
+
+def test_a_project_reached_through_a_link_is_no_link_out_of_it(bare: Path, tmp_path: Path) -> None:
+    write(bare, ["a.py"])
+    (tmp_path / "link").symlink_to(bare)
+    package = measure_package(tmp_path / "link")
+    assert (set(package.files), package.left_out) == ({"pyproject.toml", "a.py"}, {})
 
 
 def test_over_the_limit_names_the_largest_entries(project: Path) -> None:

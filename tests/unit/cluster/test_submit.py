@@ -107,6 +107,16 @@ def test_nothing_is_sent_over_the_limit(fake: Any, project: Path) -> None:
     assert client.sent == {}
 
 
+def test_what_is_not_sent_is_said(fake: Any, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client = fake(FakeClient([]))
+    (project / ".env").write_text("PASSWORD=1")
+    (project / "data").symlink_to(project.parent)
+    submit_job(["list"], working_dir=project, follow=False)
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == "not sent: .env (may hold secrets), data (a link out of the project)"
+    assert {"/data", ".env", "**/.docker/config.json"} <= set(client.sent["runtime_env"]["excludes"])
+
+
 def test_without_following(fake: Any, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake(FakeClient([["never read"]]))
     outcome = submit_job(["list"], working_dir=project, follow=False)
