@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from synrl_ray.experiment import TWINS
+from synrl_ray.commands import command
+from synrl_ray.running.again import twin_command
 from synrl_ray.running.seeds import Outcome
 
 _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -18,13 +19,12 @@ def print_outcome(outcome: Outcome) -> None:
     if _is_meta(result):
         _print_meta(result)
         _console.print(f"\nFiles         {outcome.folder}/  (result.json, picture" + (")" if several else ", learner)"))
-        _console.print(f"Judge again   synrl evaluate {outcome.runs[0]}")
+        _console.print(f"Judge again   {command('evaluate', outcome.runs[0])}")
         return
     if "accuracy" in result:
         _print_accuracy(result)
-        run = outcome.runs[0]
         _console.print(f"\nFiles         {outcome.folder}/  (result.json, pictures" + (")" if several else ", policy)"))
-        _console.print(f"Judge again   synrl evaluate {run}")
+        _console.print(f"Judge again   {command('evaluate', outcome.runs[0])}")
         return
     if several:
         _print_seeds(result)
@@ -38,10 +38,9 @@ def print_outcome(outcome: Outcome) -> None:
     files = "result.json, learning_curve.png" + ("" if several else ", policy")
     _console.print(f"\nFiles         {outcome.folder}/  ({files})")
     run = outcome.runs[0]
-    _console.print(f"Look at it    synrl evaluate {run} --video {run}/episode.mp4")
-    if not several and result["policy"] in TWINS and "algorithm" not in result:
-        twin = "ann" if result["policy"] == "spiking" else "spiking"
-        _console.print(f"Compare       synrl train {result['experiment']} --policy {twin}")
+    _console.print(f"Look at it    {command('evaluate', run, '--video', run / 'episode.mp4')}")
+    if not several and (twin := twin_command(outcome.spec, run)) is not None:
+        _console.print(f"Compare       {twin}")
 
 
 def print_evaluation(result: dict[str, Any]) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Experiment
 from synrl_ray.files import write_atomically
+from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.folder_copy import Target
 from synrl_ray.running.imports import admit_modules, modules_of
 from synrl_ray.running.interrupt import StopRequest
@@ -35,6 +35,8 @@ class Outcome:
     """Where result and learning curve are."""
     runs: tuple[Path, ...]
     """The folders of the runs."""
+    spec: RunSpec
+    """What the first of them is."""
 
 
 def train_seeds(
@@ -79,9 +81,12 @@ def train_seeds(
         ]
         _copy(folders, copies)
         if not several:
-            result = _train_here(folders[0], specs[0], watch, trust=trust)
-            return Outcome(result=result, folder=paths[0], runs=tuple(paths))
-        _train_as_tasks(folders, specs, watch, trust=trust)
+            result = _train_here(folders[0], specs[0], watch, trust=trust, address=address)
+            return Outcome(result=result, folder=paths[0], runs=tuple(paths), spec=specs[0])
+        place = folders[0].path.parent
+        same = train_command(specs[0], place, seeds=len(specs), address=address, storage=storage, trust=trust)
+        again = f"continue with `{same}`" if same else "give the same command again to continue"
+        _train_as_tasks(folders, specs, watch, trust=trust, again=again)
     return _summarise(folders, specs)
 
 
@@ -131,10 +136,10 @@ def resume_run(
     if result is None:
         task_kind(spec).check(spec)
         with ray_session(address, num_workers=spec.num_processes):
-            result = _train_here(folder, spec, watch, trust=trust)
+            result = _train_here(folder, spec, watch, trust=trust, address=address)
     else:
         folder.copy.complete()
-    return Outcome(result=result, folder=path, runs=(path,))
+    return Outcome(result=result, folder=path, runs=(path,), spec=spec)
 
 
 def with_end(spec: RunSpec, stop_steps: int) -> RunSpec:
@@ -167,14 +172,18 @@ def _copy(folders: Sequence[RunFolder], urls: Sequence[str | None]) -> None:
             folder.copy.complete()
 
 
-def _train_here(folder: RunFolder, spec: RunSpec, watch: Watcher, *, trust: bool) -> dict[str, Any]:
+def _train_here(
+    folder: RunFolder, spec: RunSpec, watch: Watcher, *, trust: bool, address: str | None
+) -> dict[str, Any]:
     try:
         return train_run(folder, spec, watch, trust=trust)
     except Interrupted:
-        raise KeyboardInterrupt(f"continue with `{command('train', '--resume', folder.path)}`") from None
+        raise KeyboardInterrupt(f"continue with `{resume_command('train', folder.path, address)}`") from None
 
 
-def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watch: Watcher, *, trust: bool) -> None:
+def _train_as_tasks(
+    folders: Sequence[RunFolder], specs: Sequence[RunSpec], watch: Watcher, *, trust: bool, again: str
+) -> None:
     import ray
     from ray.util.queue import Empty, Queue
 
@@ -202,7 +211,7 @@ def _train_as_tasks(folders: Sequence[RunFolder], specs: Sequence[RunSpec], watc
                 for reference in running:
                     ray.cancel(reference)  # arrives there as Ctrl-C: the run ends with a checkpoint
                 ray.wait(running, num_returns=len(running), timeout=60) if running else None
-                raise KeyboardInterrupt("give the same command again to continue")
+                raise KeyboardInterrupt(again)
     if first_error is not None:
         raise first_error
 
@@ -245,4 +254,5 @@ def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec]) -> Outcom
     except OSError as error:
         problem = f"{summary} cannot be written ({error.strerror})"
         raise UserError(problem, "mend that, then give the same command again") from error
-    return Outcome(result=combined, folder=summary, runs=tuple(folder.path for folder in folders))
+    runs = tuple(folder.path for folder in folders)
+    return Outcome(result=combined, folder=summary, runs=runs, spec=specs[0])

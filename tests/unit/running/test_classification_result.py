@@ -112,7 +112,8 @@ def printed(capsys, show, subject):
 
 def test_report_of_one_run_says_accuracy_protocol_and_where_the_files_are(capsys):
     result = result_of(0, 10, accuracy_ci95=[0.98169, 0.99456])
-    outcome = Outcome(result=result, folder=Path("runs/a"), runs=(Path("runs/a"),))
+    spec = RunSpec(experiment=get_experiment("mnist-binary"), policy="spiking", seed=0, num_workers=0)
+    outcome = Outcome(result=result, folder=Path("runs/a"), runs=(Path("runs/a"),), spec=spec)
     assert printed(capsys, report.print_outcome, outcome) == [
         "",
         "mnist-binary (spiking), 12 s",
@@ -127,7 +128,9 @@ def test_report_of_one_run_says_accuracy_protocol_and_where_the_files_are(capsys
 def test_report_of_several_seeds_says_each_ones_accuracy(capsys):
     result = combine_accuracies([result_of(0, 10), result_of(1, 30)])
     runs = (Path("runs/s0"), Path("runs/s1"))
-    lines = printed(capsys, report.print_outcome, Outcome(result=result, folder=Path("runs/both"), runs=runs))
+    spec = RunSpec(experiment=get_experiment("mnist-binary"), policy="spiking", seed=0, num_workers=0)
+    outcome = Outcome(result=result, folder=Path("runs/both"), runs=runs, spec=spec)
+    lines = printed(capsys, report.print_outcome, outcome)
     assert lines[1] == "mnist-binary (spiking), 12 s, 13 s"
     assert [line.split() for line in lines[2:4]] == [["Seed", "0", "99.00%"], ["Seed", "1", "97.00%"]]
     assert lines[4].startswith("Accuracy      98.00%  (95 % interval 96.93% to 98.70%)")

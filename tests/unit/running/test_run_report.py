@@ -1,10 +1,15 @@
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from synrl_ray.overrides import apply_overrides
+from synrl_ray.registry import get_experiment
 from synrl_ray.running import report
 from synrl_ray.running.seeds import Outcome
+from synrl_ray.running.spec import RunSpec
 
 SCORE = {
     "return_mean": 487.26,
@@ -47,8 +52,15 @@ def lines_of(capsys, function, *arguments):
     return out.splitlines()
 
 
-def outcome(result, folder="runs/x", runs=("runs/x",)):
-    return Outcome(result=result, folder=Path(folder), runs=tuple(map(Path, runs)))
+def outcome(result, folder="runs/x", runs=("runs/x",), **spec):
+    given = {"experiment": get_experiment("cartpole-ppo"), "policy": result["policy"], "seed": 0, "num_workers": 0}
+    return Outcome(result=result, folder=Path(folder), runs=tuple(map(Path, runs)), spec=RunSpec(**{**given, **spec}))
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("synrl_ray.commands.shutil.which", lambda name: f"/bin/{name}")
 
 
 def test_score_has_interval_spread_and_protocol(capsys):
@@ -72,13 +84,47 @@ def test_one_run_is_reported_with_speed_files_and_what_to_try_next(capsys):
     assert lines[-3:] == [
         "Files         runs/x/  (result.json, learning_curve.png, policy)",
         "Look at it    synrl evaluate runs/x --video runs/x/episode.mp4",
-        "Compare       synrl train cartpole-ppo --policy ann",
+        "Compare       synrl train cartpole-ppo --policy ann --run-dir runs/x-ann",
     ]
 
 
 def test_ann_run_is_compared_with_the_spiking_one(capsys):
-    lines = lines_of(capsys, report.print_outcome, outcome({**ONE, "policy": "ann"}))
-    assert lines[-1] == "Compare       synrl train cartpole-ppo --policy spiking"
+    run = "runs/cartpole-ppo/ann-seed0"
+    lines = lines_of(capsys, report.print_outcome, outcome({**ONE, "policy": "ann"}, run, [run]))
+    assert lines[-1] == "Compare       synrl train cartpole-ppo"
+
+
+def test_the_comparison_has_the_settings_of_the_run(capsys):
+    changed = apply_overrides(get_experiment("cartpole-ppo"), ["lr=0.5", "spiking.hidden_sizes=[8]", "env_steps=100"])
+    run = "my runs/spiking-seed3"
+    spec = {"experiment": changed, "seed": 3, "num_workers": 2, "num_learners": 1}
+    lines = lines_of(capsys, report.print_outcome, outcome(ONE, run, [run], **spec))
+    assert (
+        lines[-2] == "Look at it    synrl evaluate 'my runs/spiking-seed3' --video 'my runs/spiking-seed3/episode.mp4'"
+    )
+    words = shlex.split(lines[-1])
+    assert words[:6] == ["Compare", "synrl", "train", "cartpole-ppo", "--policy", "ann"]
+    assert words[6:12] == ["--seed", "3", "--num-workers", "2", "--num-learners", "1"]
+    assert words[12] == "--set"
+    assert apply_overrides(get_experiment("cartpole-ppo"), words[13:-2]) == changed
+    assert words[-2:] == ["--run-dir", "my runs/ann-seed3"]
+
+
+def test_a_twin_that_was_trained_is_judged_instead_of_trained_again(capsys):
+    twin = Path("runs/cartpole-ppo/ann-seed0")
+    twin.mkdir(parents=True)
+    run = "runs/cartpole-ppo/spiking-seed0"
+    lines = lines_of(capsys, report.print_outcome, outcome(ONE, run, [run]))
+    assert lines[-1].startswith("Look at it ")  # training has begun there, and this command would be refused
+    (twin / "policy.json").touch()
+    lines = lines_of(capsys, report.print_outcome, outcome(ONE, run, [run]))
+    assert lines[-1] == "Compare       synrl evaluate runs/cartpole-ppo/ann-seed0"
+
+
+def test_an_experiment_that_is_not_at_hand_is_compared_with_nothing(capsys):
+    elsewhere = replace(get_experiment("cartpole-ppo"), id="gone")
+    lines = lines_of(capsys, report.print_outcome, outcome(ONE, experiment=elsewhere))
+    assert lines[-1].startswith("Look at it ")
 
 
 def test_several_seeds_are_reported_as_a_table(capsys):

@@ -1,0 +1,73 @@
+"""The command that trains a run again, or goes on with it, with the settings that it has."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from synrl_ray.commands import command
+from synrl_ray.errors import UserError
+from synrl_ray.overrides import changed_settings
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.spec import RunSpec
+
+
+def resume_command(verb: str, folder: Path, address: str | None = None) -> str:
+    """The command that goes on with a run (``train``) or a study (``tune``)."""
+    return command(verb, "--resume", folder, *(["--address", address] if address is not None else []))
+
+
+def train_command(
+    spec: RunSpec,
+    run_dir: Path,
+    *,
+    seeds: int | None = None,
+    address: str | None = None,
+    storage: str | None = None,
+    trust: bool = False,
+) -> str | None:
+    """The command that trains a run; ``None`` where its experiment is not at hand.
+
+    Args:
+        spec: what to train.
+        run_dir: the run's folder, or with ``seeds`` the folder of the runs.
+        seeds: how many; without it, the one of ``spec``.
+        address, storage, trust: see ``synrl train``.
+    """
+    with suppress(UserError):
+        base = get_experiment(spec.experiment.id)
+        words: list[str | Path] = ["train", base.id]
+        usual = Path("runs") / base.id
+        if spec.policy != base.kinds[0]:
+            words += ["--policy", spec.policy]
+        if seeds is not None:
+            words += ["--seeds", str(seeds)]
+        else:
+            usual = usual / f"{spec.policy}-seed{spec.seed}"
+            words += ["--seed", str(spec.seed)] if spec.seed else []
+        for option, value in (("--num-workers", spec.num_workers), ("--num-learners", spec.num_learners)):
+            words += [option, str(value)] if value else []
+        changed = changed_settings(spec.experiment, base)
+        words += ["--set", *changed] if changed else []
+        if run_dir != usual:
+            words += ["--run-dir", run_dir]
+        for option, place in (("--address", address), ("--storage", storage)):
+            words += [option, place] if place is not None else []
+        return command(*words, *(["--trust"] if trust else []))
+    return None
+
+
+def twin_command(spec: RunSpec, folder: Path) -> str | None:
+    """The command for the same run with the other kind of policy; ``None`` where there is none to suggest.
+
+    It trains the twin beside the run, or judges the one that is there.
+    """
+    others = [kind for kind in spec.experiment.kinds if kind != spec.policy]
+    if not others:
+        return None
+    usual, twin = f"{spec.policy}-seed{spec.seed}", f"{others[0]}-seed{spec.seed}"
+    beside = folder.with_name(twin if folder.name == usual else f"{folder.name}-{others[0]}")
+    if beside.exists():
+        return command("evaluate", beside) if (beside / "policy.json").is_file() else None
+    return train_command(replace(spec, policy=others[0]), beside)
