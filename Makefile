@@ -95,6 +95,7 @@ bench-ablations: $(STAMP)  ## What each part of the local learners is worth (hal
 
 bench-faults: $(STAMP)  ## What is lost when something dies, and how soon a run goes on
 	$(PY) benchmarks/faults.py
+	$(PY) benchmarks/checkpoint.py
 
 bench-scaling: $(STAMP)  ## Throughput with 0, 1 and 2 env runners, and the driver's share on a simulated cluster
 	$(PY) benchmarks/scaling.py

@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -42,13 +43,20 @@ def rename_durably(source: Path, target: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Write all files and folders below to the disk, and the folder itself; links are left alone."""
-    for root, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            path = os.path.join(root, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                _sync(path, os.O_RDONLY)
-        sync_folder(Path(root))
+    """Write all files and folders below to the disk, and the folder itself; links are left alone.
+
+    They are handed over together, because a file system writes several at the cost of one.
+    """
+    files, folders = [], []
+    for root, _, names in os.walk(folder):
+        folders.append(Path(root))
+        paths = (os.path.join(root, name) for name in names)
+        files += [path for path in paths if stat.S_ISREG(os.lstat(path).st_mode)]
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        written = [pool.submit(_sync, path, os.O_RDONLY) for path in files]
+        written += [pool.submit(sync_folder, path) for path in folders]
+    for each in written:
+        each.result()
 
 
 def sync_folder(folder: Path) -> None:

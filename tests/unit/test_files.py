@@ -62,15 +62,27 @@ def test_content_is_synced_before_its_name_and_the_name_before_the_return(tmp_pa
     assert calls == [f"fsync {tmp_path}", "fsync .file", "replace file", f"fsync {tmp_path / 'new'}"]
 
 
-def test_a_tree_is_synced_from_below_and_a_rename_after_it(tmp_path, monkeypatch):
+def test_a_whole_tree_is_synced_before_it_is_renamed_and_the_rename_after_that(tmp_path, monkeypatch):
     (tmp_path / "tree" / "deep").mkdir(parents=True)
     (tmp_path / "tree" / "deep" / "file").write_text("x")
     (tmp_path / "tree" / "link").symlink_to("/dev/zero")
     calls = record_calls(monkeypatch)
     sync_tree(tmp_path / "tree")
     rename_durably(tmp_path / "tree", tmp_path / "there")
-    expected = ["tree/deep/file", "tree/deep", "tree", None, ""]
-    assert calls == [f"fsync {tmp_path / name}" if name is not None else "rename there" for name in expected]
+    tree = {f"fsync {tmp_path / name}" for name in ("tree/deep/file", "tree/deep", "tree")}
+    assert set(calls[:3]) == tree
+    assert calls[3:] == ["rename there", f"fsync {tmp_path}"]
+
+
+def test_what_cannot_be_synced_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+
+    def fail(handle):
+        raise OSError("the disk is broken")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="broken"):
+        sync_tree(tmp_path)
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
