@@ -68,7 +68,7 @@ def test_a_run_leaves_every_file_and_a_policy_that_acts(tmp_path: Path) -> None:
     names = {path.name for path in folder.path.iterdir()}
     assert names == {
         "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "policy.json", "policy.safetensors",
-        "checkpoint", "checkpoint.old", "tensorboard",
+        "policy.seal.json", "checkpoint", "checkpoint.old", "tensorboard",
     }  # fmt: skip
     assert result == folder.result()
     assert result["env_steps"] >= 4000
@@ -89,7 +89,7 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"synrl train --resume {folder.path}" in errors.splitlines()[-1]
+    assert f"train --resume {folder.path}" in errors.splitlines()[-1]
     stopped_at = folder.checkpoint().position.steps  # type: ignore[union-attr]
     assert folder.metrics()[-1]["env_steps"] == stopped_at, "Ctrl-C keeps every finished iteration"
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from synrl_ray.errors import UserError
 from synrl_ray.overrides import apply_overrides, read_settings
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.tuning.session import search
+from synrl_ray.tuning.session import resume_study, search
 from synrl_ray.tuning.space import search_space
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
@@ -63,11 +66,46 @@ def test_a_trial_that_fails_does_not_end_the_search(tmp_path: Path) -> None:
     folder = StudyFolder.create(tmp_path / "study", _study(steps=20_000, samples=2, scheduler="none"))
     broken = folder.runs / "0000" / "checkpoint"
     broken.mkdir(parents=True)
-    (broken / "position.json").write_text("{}")
+    (broken / "seal.json").write_text("{")
     outcome = search(folder, lambda line: None)
     assert [trial.state for trial in outcome.trials] == ["failed", "finished"]
     assert "is damaged" in str(outcome.trials[0].error)
     assert outcome.best.index == 1
+
+
+class Trap:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_search_neither_executes_what_lies_in_a_new_trials_folder_nor_trains_in_one_that_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _study(steps=20_000, samples=3, scheduler="none")
+    folder = StudyFolder.create(tmp_path / "study", study)
+    planted, used = (RunFolder.create(folder.runs / name, study.run) for name in ("0000", "0001"))
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path / "stranger"))
+
+        def write(path: Path) -> None:
+            path.mkdir()
+            for name in ("algorithm_state.pkl", "class_and_ctor_args.pkl", "state.pkl"):
+                (path / name).write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
+
+        planted.save_checkpoint(write, Position(iteration=1, steps=2000))
+    with pytest.raises(UserError, match="was not made by you"):
+        resume_study(folder.path, address=None, say=print)
+    with used.locked():
+        outcome = search(folder, lambda line: None)
+    assert [trial.state for trial in outcome.trials] == ["failed", "failed", "finished"]
+    assert "was not made by you" in str(outcome.trials[0].error)
+    assert "0001 is in use" in str(outcome.trials[1].error)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_population_trains_with_the_settings_that_it_is_given(tmp_path: Path) -> None:
