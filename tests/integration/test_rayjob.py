@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import yaml
 
 from synrl_ray.cli import app, train
 from synrl_ray.registry import get_experiment
+from synrl_ray.running.seal_key import seal_key
 
 REPOSITORY = Path(__file__).parents[2]
 TEXT = (REPOSITORY / "docs" / "rayjob.yaml").read_text()
+DOCKERFILE = (REPOSITORY / "docs" / "Dockerfile").read_text()
 
 
 @pytest.fixture
@@ -52,18 +55,82 @@ def test_every_pod_has_the_image_the_runs_and_the_key_of_their_seals(job: dict[s
     assert len(pods) == 2
     for pod in pods:
         (container,) = pod["containers"]
-        assert container["image"] == "REGISTRY/synrl:0.1"
-        assert {"name": "XDG_CONFIG_HOME", "value": "/runs/.config"} in container["env"]
-        assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/runs"]
-        assert pod["volumes"] == [{"name": "runs", "persistentVolumeClaim": {"claimName": claim}}]
+        environment = {each["name"]: each["value"] for each in container["env"]}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+        key = Path(environment["SYNRL_SEAL_KEY"])
+        assert mounts[str(key.parent)] == {"name": "seal", "mountPath": str(key.parent), "readOnly": True}
+        assert volumes["seal"]["secret"] == {"secretName": "synrl-seal", "defaultMode": 0o400}
+        assert f"create secret generic synrl-seal --from-file={key.name}\n" in TEXT
+        assert volumes[mounts["/runs"]["name"]]["persistentVolumeClaim"] == {"claimName": claim}
         assert container["resources"]["limits"] == container["resources"]["requests"]
+
+
+def test_the_key_is_one_that_seals_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made by the command in the file, and mounted as Kubernetes does it: links, readable by the pod's group."""
+    command = next(line for line in TEXT.splitlines() if "/dev/urandom" in line).removeprefix("#")
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True)
+    assert (tmp_path / "checkpoint.key").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "..data").mkdir()
+    mounted = (tmp_path / "checkpoint.key").rename(tmp_path / "..data" / "checkpoint.key")
+    mounted.chmod(0o440)
+    (tmp_path / "checkpoint.key").symlink_to("..data/checkpoint.key")
+    monkeypatch.setenv("SYNRL_SEAL_KEY", str(tmp_path / "checkpoint.key"))
+    assert seal_key(create=True) == mounted.read_bytes()
+
+
+def test_no_container_is_privileged(job: dict[str, Any]) -> None:
+    """What the "restricted" standard of Kubernetes asks, of the containers that KubeRay adds as well."""
+    pods = [*_pods(job), job["submitterPodTemplate"]["spec"]]
+    autoscaler = job["rayClusterSpec"]["autoscalerOptions"]
+    assert len(pods) == 3
+    for pod in pods:
+        context = pod["securityContext"]
+        assert (context["runAsNonRoot"], context["runAsUser"], context["fsGroup"]) == (True, 1000, 100)
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    containers = [container for pod in pods for container in pod["containers"]]
+    for container in (*containers, autoscaler):
+        context = container["securityContext"]
+        assert (context["runAsNonRoot"], context["allowPrivilegeEscalation"], context["privileged"]) == (
+            True,
+            False,
+            False,
+        )
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert context["readOnlyRootFilesystem"] is True
+        assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    for pod in pods:
+        assert {"name": "tmp", "emptyDir": {}} in pod["volumes"]
+        mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_only_the_autoscaler_can_ask_kubernetes(job: dict[str, Any]) -> None:
+    head, *workers = _pods(job)
+    assert "automountServiceAccountToken" not in head
+    for pod in (*workers, job["submitterPodTemplate"]["spec"]):
+        assert pod["automountServiceAccountToken"] is False
+
+
+def test_images_are_named_by_digest(job: dict[str, Any]) -> None:
+    """The digest is the reader's own: a registry gives it when the image is pushed."""
+    containers = [c for pod in (*_pods(job), job["submitterPodTemplate"]["spec"]) for c in pod["containers"]]
+    (image,) = {container["image"] for container in containers}
+    assert image == "REGISTRY/synrl@sha256:DIGEST"
+    assert image in DOCKERFILE
+    assert "docker inspect --format '{{index .RepoDigests 0}}' REGISTRY/synrl:0.1" in DOCKERFILE
+    user = DOCKERFILE.splitlines()[-1]
+    context = _pods(job)[0]["securityContext"]
+    assert user == f"USER {context['runAsUser']}:{context['runAsGroup']}"
 
 
 def test_a_token_and_versions_that_fit(job: dict[str, Any]) -> None:
     version = importlib.metadata.version("ray")
     assert job["rayClusterSpec"]["rayVersion"] == version
     assert job["rayClusterSpec"]["authOptions"] == {"mode": "token"}
-    image = (REPOSITORY / "docs" / "Dockerfile").read_text()
-    assert f"FROM {yaml.safe_load((REPOSITORY / 'cluster.yaml').read_text())['docker']['image']}" in image
-    assert f":{version}-" in image
+    base = yaml.safe_load((REPOSITORY / "cluster.yaml").read_text())["docker"]["image"]
+    assert f":{version}-" in base
+    assert f"\nARG BASE={base}\nFROM ${{BASE}}\n" in DOCKERFILE
+    assert f"docker inspect --format '{{{{index .RepoDigests 0}}}}' {base}\n" in DOCKERFILE
     assert importlib.metadata.version("synrl_ray").startswith("0.1")
