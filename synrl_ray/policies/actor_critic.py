@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.policies.frame_stack import FrameStack
-from synrl_ray.policies.layers import layer_options
+from synrl_ray.policies.layers import layer_options, numbers_per_observation
 from synrl_ray.policies.normaliser import ObservationNormaliser
 from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
@@ -80,6 +80,12 @@ class ActorCritic(nn.Module):
         merged = torch.cat(outputs, dim=-1)
         after = torch.cat(kept, dim=1) if kept else merged.new_zeros(features.shape[1], 0)
         return *self._split(merged), after
+
+    @property
+    def numbers_per_observation(self) -> int:
+        """How many numbers are computed for one observation, those of the stack of frames included."""
+        bodies = sum(numbers_per_observation(body) for body in self.bodies)
+        return self.encoder.num_features + self.stack_state_size + bodies
 
     def measure(self, observations: Tensor) -> None:
         """Let the normaliser, if there is one, see observations ``[n, *obs]``."""

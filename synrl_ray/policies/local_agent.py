@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.policies.layers import rows_at_once
+
 
 class LocalAgent(nn.Module):
     """A network, or a table, that changes its own weights after each environment step.
@@ -56,6 +58,16 @@ class LocalAgent(nn.Module):
     @abstractmethod
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """Best actions ``[S]`` for observations ``[S, ...]``, each on its own, without noise and without learning."""
+
+    @property
+    def numbers_per_observation(self) -> int:
+        """How many numbers a greedy decision computes for one observation; those of a row of a table by default."""
+        return 1
+
+    def in_parts(self, observations: np.ndarray) -> list[np.ndarray]:
+        """Observations ``[S, ...]``, as many at a time as decisions about them may be computed together."""
+        size = rows_at_once(self.numbers_per_observation, max(1, len(observations)))
+        return [observations[first : first + size] for first in range(0, len(observations), size)]
 
     def bounded(self, name: str, weight: Tensor) -> Tensor:
         """A plastic weight, brought into its bounds; there are none by default."""

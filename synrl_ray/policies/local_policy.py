@@ -25,6 +25,7 @@ from synrl_ray.policies.description import (
     read_description,
 )
 from synrl_ray.policies.given import observations_from
+from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.local_agent import LocalAgent
 from synrl_ray.policies.local_agents import KINDS, LocalSettings, make_agent
 from synrl_ray.policies.maze_agent_config import RStdp
@@ -116,8 +117,13 @@ def load_local_policy(folder: str | Path) -> LocalPolicy:
             raise ValueError(f"format {description['format']!r} is not known")
         settings = described(description, "settings", _SETTINGS)
         spaces = (space_from_json(description["observation_space"]), space_from_json(description["action_space"]))
-    agent = load_module(lambda: make_agent(*spaces, settings=_untaught(settings)), folder)
-    return LocalPolicy(agent, settings, *spaces)
+
+    def make() -> LocalAgent:
+        agent = make_agent(*spaces, settings=_untaught(settings))
+        require_bounded(agent.numbers_per_observation)
+        return agent
+
+    return LocalPolicy(load_module(make, folder), settings, *spaces)
 
 
 def _untaught(settings: LocalSettings) -> LocalSettings:

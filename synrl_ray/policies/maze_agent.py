@@ -167,12 +167,18 @@ class MazeAgent(LocalAgent):
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """Actions without noise and teacher; Poisson neurons then give their probabilities instead of spikes."""
-        return self._greedy(observations)[2].numpy()
+        return np.concatenate([self._greedy(part)[2].numpy() for part in self.in_parts(observations)])
 
     def spike_counts(self, observations: np.ndarray) -> dict[str, np.ndarray]:
         """Of place cells (expected numbers, where they are Poisson neurons) and of action neurons."""
-        pre, post, _ = self._greedy(observations)
-        return {"place cells": pre.sum(dim=(0, 1)).numpy(), "action neurons": post.sum(dim=(0, 1)).numpy()}
+        counts = [[spikes.sum(dim=(0, 1)) for spikes in self._greedy(part)[:2]] for part in self.in_parts(observations)]
+        pre, post = (torch.stack(parts).sum(dim=0) for parts in zip(*counts, strict=True))
+        return {"place cells": pre.numpy(), "action neurons": post.numpy()}
+
+    @property
+    def numbers_per_observation(self) -> int:
+        """Spikes and currents in all simulation steps."""
+        return self.config.steps_per_observation * (self.num_cells + 2 * self.num_neurons)
 
     def values(self, observations: np.ndarray) -> np.ndarray:
         """What the critic expects from each observation, ``[S]``."""

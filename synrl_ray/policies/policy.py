@@ -20,6 +20,7 @@ from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy, policy_config
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
 from synrl_ray.policies.given import observations_from, states_from
+from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
 from synrl_ray.policies.weights import load_module
 
@@ -143,7 +144,10 @@ def load_network_policy(folder: str | Path) -> Policy:
         config = described(description, "policy", _SETTINGS[kind])
         check_spaces(observation_space, action_space)
         channels_last = description.get(_CHANNELS_LAST) is True
-    network = load_module(
-        lambda: ActorCritic(observation_space, action_space, config, channels_last=channels_last), folder
-    )
-    return Policy(network, observation_space, action_space)
+
+    def make() -> ActorCritic:
+        network = ActorCritic(observation_space, action_space, config, channels_last=channels_last)
+        require_bounded(network.numbers_per_observation)
+        return network
+
+    return Policy(load_module(make, folder), observation_space, action_space)

@@ -141,8 +141,14 @@ class StdpQAgent(LocalAgent):
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """The neurons that fire first without noise; equal to the argmax of the weights."""
-        currents = action_currents(self.weight[self._states(observations)], self.config)
-        return decide(currents, self.config).winner.numpy()
+        states = [self._states(part) for part in self.in_parts(np.asarray(observations))]
+        currents = (action_currents(self.weight[part], self.config) for part in states)
+        return np.concatenate([decide(current, self.config).winner.numpy() for current in currents])
+
+    @property
+    def numbers_per_observation(self) -> int:
+        """Spikes and membranes in all simulation steps."""
+        return 4 * self.config.steps_per_observation * self.weight.shape[1]
 
     def spike_counts(self, observations: np.ndarray) -> dict[str, np.ndarray]:
         """Of action neurons; each state's neuron fires once for its state."""

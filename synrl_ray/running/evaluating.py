@@ -23,12 +23,16 @@ from synrl_ray.experiment import (
 )
 from synrl_ray.policies.description import DESCRIPTION_FILE, format_of, read_description
 from synrl_ray.policies.energy import decision_energy
+from synrl_ray.policies.layers import numbers_per_observation, rows_at_once
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.imports import admit_policy
 from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
 from synrl_ray.running.run_folder import RunFolder
+
+_IMAGES_AT_ONCE, _ENVIRONMENTS_AT_ONCE = 500, 32
+"""Fewer where much is computed for each of them."""
 
 
 def evaluate_folder(
@@ -92,7 +96,11 @@ def evaluate_folder(
     _film(SpikeWatcher(policy), environment, video, first_seed)
     recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
     outcome = evaluate_policy(
-        recorder, factory_of(environment), episodes=episodes or protocol.episodes, seed=first_seed
+        recorder,
+        factory_of(environment),
+        episodes=episodes or protocol.episodes,
+        seed=first_seed,
+        max_parallel=rows_at_once(policy.network.numbers_per_observation, _ENVIRONMENTS_AT_ONCE),
     )
     return {
         "experiment": description.get("experiment"),
@@ -221,8 +229,9 @@ def evaluate_classifier(path: Path) -> dict[str, Any]:
 
     model = load_classifier(path)
     _, test = load_mnist(model.classes)
+    at_once = rows_at_once(numbers_per_observation(model.network), _IMAGES_AT_ONCE)
     with torch.no_grad():
-        predicted = torch.cat([model(part).argmax(1) for part in torch.from_numpy(test.images).split(500)])
+        predicted = torch.cat([model(part).argmax(1) for part in torch.from_numpy(test.images).split(at_once)])
     num_correct = int((predicted.numpy() == test.labels).sum())
     return {
         "experiment": read_description(path).get("experiment"),

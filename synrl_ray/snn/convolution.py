@@ -182,7 +182,8 @@ class CNN(nn.Module):
         super().__init__()
         layers, hidden_size = _resolve(shape, hidden_size)
         self.in_shape = in_shape
-        channels, height, width = map_shapes(in_shape, layers)[-1]
+        self.map_shapes = map_shapes(in_shape, layers)
+        channels, height, width = self.map_shapes[-1]
         self.convolutions = _convolutions(in_shape[0], layers)
         self.linear = nn.Linear(channels * height * width, hidden_size)
         self.readout = nn.Linear(hidden_size, out_features)

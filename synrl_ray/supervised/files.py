@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
+from synrl_ray.policies.layers import numbers_per_observation, require_bounded
 from synrl_ray.policies.weights import load_module
 from synrl_ray.supervised.config import ClassifierConfig
 from synrl_ray.supervised.model import Classifier
@@ -48,4 +49,10 @@ def load_classifier(folder: str | Path) -> Classifier:
             raise ValueError("its format is not known")
         config = described(description, "classifier", _CONFIG)
         classes = described(description, "classes", _CLASSES)
-    return load_module(lambda: Classifier(config, classes), folder).eval()
+
+    def make() -> Classifier:
+        model = Classifier(config, classes)
+        require_bounded(numbers_per_observation(model.network))
+        return model
+
+    return load_module(make, folder).eval()
