@@ -34,7 +34,7 @@ NOT_NEEDED = (
 EXCLUDES = (*NOT_NEEDED, *gitignore_patterns())
 # A zip's bookkeeping: per entry a local and a central header, each with the name, and one record at the end.
 _ENTRY_BYTES, _END_BYTES = 30 + 46, 22
-_NAMED = 5  # of the paths that are left out
+_NAMED = 3  # of the paths that are left out for one reason
 _PROJECT_MARKS = ("pyproject.toml", "synrl_ray", "experiments")
 
 
@@ -60,11 +60,12 @@ class Package:
     @property
     def notice(self) -> str:
         """Return one line about what is left out that the user might miss; the empty string if there is nothing."""
-        if not self.left_out:
-            return ""
-        first = ", ".join(f"{path} ({reason})" for path, reason in list(self.left_out.items())[:_NAMED])
-        more = f" and {len(self.left_out) - _NAMED} more" if len(self.left_out) > _NAMED else ""
-        return f"not sent: {first}{more}"
+        groups = []
+        for reason in dict.fromkeys(self.left_out.values()):
+            paths = [repr(path)[1:-1] for path, its_reason in self.left_out.items() if its_reason == reason]
+            more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+            groups.append(f"{', '.join(paths[:_NAMED])}{more} ({reason})")
+        return f"not sent: {'; '.join(groups)}" if groups else ""
 
     def largest(self, count: int = 3) -> list[tuple[str, int]]:
         """Return the largest top-level entries, each with the bytes below it."""

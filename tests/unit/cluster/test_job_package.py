@@ -192,9 +192,9 @@ def test_secrets_are_not_sent_and_what_a_job_needs_is(bare: Path, tmp_path: Path
 def test_what_is_left_out_is_said_in_one_line(bare: Path) -> None:
     assert measure_package(bare).notice == ""
     write(bare, [".env", ".ssh/id_rsa", ".ssh/config", "a.pem", "b.pem", "c.pem", "d.pem"])
+    (bare / "odd\nname").symlink_to("/")
     assert measure_package(bare).notice == (
-        "not sent: .env (may hold secrets), .ssh (may hold secrets), a.pem (may hold secrets), b.pem (may hold "
-        "secrets), c.pem (may hold secrets) and 1 more"
+        r"not sent: .env, .ssh, a.pem and 3 more (may hold secrets); odd\nname (a link out of the project)"
     )
 
 

@@ -113,7 +113,7 @@ def test_what_is_not_sent_is_said(fake: Any, project: Path, capsys: pytest.Captu
     (project / "data").symlink_to(project.parent)
     submit_job(["list"], working_dir=project, follow=False)
     first, *_ = capsys.readouterr().err.splitlines()
-    assert first == "not sent: .env (may hold secrets), data (a link out of the project)"
+    assert first == "not sent: .env (may hold secrets); data (a link out of the project)"
     assert {"/data", ".env", "**/.docker/config.json"} <= set(client.sent["runtime_env"]["excludes"])
 
 
