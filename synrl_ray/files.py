@@ -12,6 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from synrl_ray.errors import UserError
+
+
+def home_folder() -> Path:
+    """The user's home folder.
+
+    Raises:
+        UserError: if there is none: no ``HOME``, and a user that the system does not know, as in some containers.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise UserError(
+            "you have no home folder on this machine", "let HOME name a folder that you can write"
+        ) from error
+
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
     """Write ``content`` beside ``path`` and rename it into place: neither a reader nor a power cut meets half of it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
 import zlib
 
@@ -11,8 +13,35 @@ from numpy.typing import NDArray
 SIZE = 28
 """Pixels per side after shrinking: the size that Vinyals et al. (2016), arXiv:1606.04080, resize them to."""
 
-ZIP_DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_PIXELS, _MOST_BYTES = 1024, 2**20
+ZIP_DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, OverflowError, RuntimeError, MemoryError),
+    *(struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 """What reading a damaged zip archive, or something damaged inside one, raises."""
+
+
+def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
+    """A file of an archive; a few bytes can unpack to any size.
+
+    Raises:
+        ValueError: if it is larger than ``most_bytes``. Damage raises one of ``ZIP_DAMAGE``.
+    """
+    with archive.open(name) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{name} is larger than {most_bytes:,} bytes")
+    return content
+
+
+def _require_small_png(content: bytes, name: str) -> None:
+    """Before anything is decoded: a PNG of a few bytes can say that it has any number of pixels."""
+    if len(content) < 24 or not content.startswith(_PNG):
+        raise ValueError(f"{name} is no image")
+    width, height = struct.unpack(">II", content[16:24])
+    if not (0 < width <= _MOST_PIXELS and 0 < height <= _MOST_PIXELS):
+        raise ValueError(f"{name} has {width} x {height} pixels, {_MOST_PIXELS} a side are the most")
 
 
 def read_drawing(archive: zipfile.ZipFile, name: str) -> NDArray[np.uint8]:
@@ -24,8 +53,12 @@ def read_drawing(archive: zipfile.ZipFile, name: str) -> NDArray[np.uint8]:
     """
     import cv2  # slow to import, and not needed where decoded images are cached
 
-    content = np.frombuffer(archive.read(name), np.uint8)
-    drawing = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if len(content) else None
+    content = read_member(archive, name, _MOST_BYTES)
+    _require_small_png(content, name)
+    try:
+        drawing = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error:
+        drawing = None
     if drawing is None:
         raise ValueError(f"{name} is no image")
     return cv2.resize(255 - drawing, (SIZE, SIZE), interpolation=cv2.INTER_AREA)

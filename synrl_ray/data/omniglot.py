@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synrl_ray.data.drawings import SIZE, ZIP_DAMAGE, read_drawing
-from synrl_ray.data.location import data_folder, fetch, md5
+from synrl_ray.data.location import MOST_BYTES, data_folder, fetch, md5
 from synrl_ray.errors import UserError
-from synrl_ray.files import write_atomically
+from synrl_ray.files import home_folder, read_bounded, write_atomically
 
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 NUM_DRAWERS = 20
@@ -91,7 +91,9 @@ def load_omniglot(name: str | None = None, folder: Path | None = None, cache: Pa
     name = name or set_at_hand(folder)
     archives = [_read_archive(folder / file, checksum) for file, checksum in _SETS[name].items()]
     key = md5("".join(_SETS[name].values()).encode())[:12]
-    cached = (cache or Path.home() / ".cache" / "synrl_ray" / "decoded") / f"{name}-{SIZE}px-{key}-{_CACHE_FORMAT}.npz"
+    cached = (
+        cache or home_folder() / ".cache" / "synrl_ray" / "decoded"
+    ) / f"{name}-{SIZE}px-{key}-{_CACHE_FORMAT}.npz"
     data = _read_cache(cached, name)
     if data is None:
         data = _decode(archives, name)
@@ -141,8 +143,10 @@ def _write_cache(path: Path, data: Omniglot) -> None:
 def _read_cache(path: Path, name: str) -> Omniglot | None:
     """``None`` where there is none, or none that is whole: it is made anew then."""
     try:
-        content = io.BytesIO(path.read_bytes())
+        content = io.BytesIO(read_bounded(path, MOST_BYTES))
         with zipfile.ZipFile(content) as archive:
+            if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:
+                return None
             if archive.testzip() is not None:  # numpy trusts the arrays' headers before it meets a wrong checksum
                 return None
         content.seek(0)

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from synrl_ray.data.drawings import ZIP_DAMAGE, read_drawing
-from synrl_ray.data.location import data_folder
+from synrl_ray.data.drawings import ZIP_DAMAGE, read_drawing, read_member
+from synrl_ray.data.location import data_folder, read_data
 from synrl_ray.data.omniglot import URL
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 
 NUM_RUNS = 20
 WAYS = 20
@@ -52,19 +52,18 @@ def official_runs(folder: Path | None = None) -> OneShotRuns:
     path = (folder or data_folder() / "omniglot") / _FILE
     address = f"{URL}one-shot-classification/{_FILE}"
     try:
-        content = path.read_bytes()
+        content = read_data(path)
     except FileNotFoundError as error:
         remedy = f"fetch it from {address}, or set SYNRL_DATA to a folder that has it"
         raise UserError(f"data file {path} is not there", remedy) from error
-    except OSError as error:
-        raise UserError(f"data file {path} cannot be read ({error.strerror})", "mend or move it") from error
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             root = _root(archive)
             runs = [_read_run(archive, root, f"run{run:02d}") for run in range(1, NUM_RUNS + 1)]
     except ZIP_DAMAGE as error:
-        reason = " ".join(str(argument) for argument in error.args)
-        raise UserError(f"data file {path} is damaged ({reason})", f"fetch it again from {address}") from error
+        raise UserError(
+            f"data file {path} is damaged ({reason_of(error)})", f"fetch it again from {address}"
+        ) from error
     support, query, labels = (np.stack(arrays) for arrays in zip(*runs, strict=True))
     return OneShotRuns(support, query, labels)
 
@@ -84,7 +83,7 @@ def _read_run(
     """Lines of the labels are ``run01/test/item01.png run01/training/class05.png``."""
     classes = [f"{run}/training/class{number:02d}.png" for number in range(1, WAYS + 1)]
     items = [f"{run}/test/item{number:02d}.png" for number in range(1, WAYS + 1)]
-    lines = archive.read(str(root / run / _LABELS)).decode(errors="replace").splitlines()
+    lines = read_member(archive, str(root / run / _LABELS), 2**16).decode(errors="replace").splitlines()
     pairs = [tuple(line.split()) for line in lines if line.strip()]
     class_of = {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
     if len(pairs) != WAYS or sorted(class_of) != items or not set(class_of.values()) <= set(classes):

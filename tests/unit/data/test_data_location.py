@@ -25,7 +25,7 @@ class Response:
     def __exit__(self, *exception):
         pass
 
-    def read(self):
+    def read(self, most=-1):
         if isinstance(self.content, Exception):
             raise self.content
         return self.content

@@ -118,7 +118,7 @@ def test_missing_file_is_fetched_from_its_address_and_stored(folder, monkeypatch
         def __exit__(self, *exception):
             pass
 
-        def read(self):
+        def read(self, most=-1):
             return content
 
     def serve(url, timeout):
