@@ -6,7 +6,7 @@ _LONGEST_REASON = 300  # characters: beyond it, the rest is a traceback or a dum
 
 
 class UserError(Exception):
-    """Something about the input is wrong.
+    """Something about the input is wrong, said on one line, whatever is quoted.
 
     Args:
         message: names the thing that is wrong.
@@ -16,9 +16,8 @@ class UserError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message, remedy)
-        self.message = message
-        self.remedy = remedy
+        self.message, self.remedy = (" ".join(text.splitlines()) for text in (message, remedy))
+        super().__init__(self.message, self.remedy)
 
     def __str__(self) -> str:
         return f"{self.message} — {self.remedy}" if self.remedy else self.message

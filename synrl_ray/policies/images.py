@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import gymnasium as gym
 from gymnasium import spaces
 
@@ -9,6 +11,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.policies.config import PolicyConfig
 from synrl_ray.snn.convolution import layers_of, map_shapes, unseen_borders
 
+_MOST_CHARACTERS = 200
 _CHANNELS = (1, 3, 4)  # grey, colours, colours with opacity
 
 
@@ -27,21 +30,44 @@ def image_shape(space: gym.Space, *, channels_last: bool) -> tuple[int, int, int
     return (third, first, second) if channels_last else (first, second, third)
 
 
+def one_line(space: gym.Space) -> str:
+    """A space's text, whose bounds numpy may have written in many lines."""
+    text = " ".join(str(space).split())
+    return text if len(text) <= _MOST_CHARACTERS else f"{type(space).__name__} of shape {space.shape}, {space.dtype}"
+
+
+class Layers(Protocol):
+    """A configuration of any network with fully connected layers."""
+
+    @property
+    def kind(self) -> str:
+        """Spiking or not."""
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Of each layer."""
+
+
+def behind_convolutions(config: Layers) -> UserError:
+    """The error that says so of several fully connected layers behind convolutions."""
+    sizes = ",".join(map(str, config.hidden_sizes))
+    return UserError(
+        f"hidden_sizes={sizes} are {len(config.hidden_sizes)} layers, and convolutions are followed by one",
+        f"take {config.kind}.hidden_sizes={config.hidden_sizes[-1]}",
+    )
+
+
 def check_convolutions(space: gym.Space, config: PolicyConfig, name: str) -> None:
     """Raise :class:`UserError`, naming the layer, if a policy's convolutions do not fit the observations."""
     if config.conv_layers is None:
         return
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         raise UserError(
-            f"{name} has the observation space {space}, which is no image [C, H, W] for convolutions",
+            f"{name} has the observation space {one_line(space)}, which is no image [C, H, W] for convolutions",
             f"take {config.kind}.conv_layers=null, or prepare its frames",
         )
     if len(config.hidden_sizes) != 1:
-        sizes = ",".join(map(str, config.hidden_sizes))
-        raise UserError(
-            f"hidden_sizes={sizes} are {len(config.hidden_sizes)} layers, and convolutions are followed by one",
-            f"take {config.kind}.hidden_sizes={config.hidden_sizes[-1]}",
-        )
+        raise behind_convolutions(config)
     channels_last = has_channels_last(space)
     try:
         map_shapes(image_shape(space, channels_last=channels_last), layers_of(config.conv_layers))

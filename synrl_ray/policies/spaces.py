@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.config import PolicyConfig
-from synrl_ray.policies.images import check_convolutions, has_channels_last, image_shape
+from synrl_ray.policies.images import check_convolutions, has_channels_last, image_shape, one_line
 
 _MOST_NUMBERS = 2**22
 """Of an observation or action that a file describes: its bounds are arrays of that size."""
@@ -29,21 +29,23 @@ def check_spaces(
     """Raise :class:`UserError`, naming the space, if a policy (with that configuration, if one is given) cannot
     serve it."""
     if not isinstance(observation_space, (spaces.Box, spaces.Discrete)):
-        raise UserError(f"{name} has the observation space {observation_space}", _REMEDY)
+        raise UserError(f"{name} has the observation space {one_line(observation_space)}", _REMEDY)
     _require_numbers(observation_space, "observation", name)
     if config is not None:
         check_convolutions(observation_space, config, name)
     if config is not None and config.normalise_observations and not _has_a_spread(observation_space, config):
         raise UserError(
-            f"{name} has the observation space {observation_space}, which is not normalised",
-            "take normalise_observations=false",
+            f"{name} has the observation space {one_line(observation_space)}, which is not normalised",
+            f"set {config.kind}.normalise_observations=false",
         )
     if isinstance(action_space, spaces.Box):
         if not np.issubdtype(action_space.dtype, np.floating) or len(action_space.shape) != 1:
-            raise UserError(f"{name} has the action space {action_space}", "Box actions must be a vector of floats")
+            raise UserError(
+                f"{name} has the action space {one_line(action_space)}", "Box actions must be a vector of floats"
+            )
         _require_numbers(action_space, "action", name)
     elif not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
-        raise UserError(f"{name} has the action space {action_space}", _REMEDY)
+        raise UserError(f"{name} has the action space {one_line(action_space)}", _REMEDY)
 
 
 def _require_numbers(space: gym.Space, what: str, name: str) -> None:
@@ -51,7 +53,7 @@ def _require_numbers(space: gym.Space, what: str, name: str) -> None:
     if not isinstance(space, spaces.Box):
         return
     if not math.prod(space.shape):
-        raise UserError(f"{name} has the {what} space {space} without a number", "wrap the environment")
+        raise UserError(f"{name} has the {what} space {one_line(space)} without a number", "wrap the environment")
     dtype = np.dtype(space.dtype)
     try:
         torch.from_numpy(np.zeros(0, dtype))

@@ -34,15 +34,19 @@ class ClassificationTask(TrainableTask):
     @staticmethod
     def check(spec: RunSpec) -> None:
         """Raise :class:`UserError` for missing data, or layers that do not fit the images."""
+        from synrl_ray.policies.images import behind_convolutions
         from synrl_ray.supervised.model import Classifier
 
         experiment = cast(ClassificationExperiment, spec.experiment)
         if spec.num_workers:
-            raise UserError("--num-workers means nothing for a classifier", "leave it out; --seeds uses all CPUs")
+            raise UserError("--num-workers means nothing for a classifier", "leave it out")
+        config = experiment.policy(spec.policy)
+        if config.architecture == "conv" and len(config.hidden_sizes) != 1:
+            raise behind_convolutions(config)
         try:
-            Classifier(experiment.policy(spec.policy), experiment.data.classes)
+            Classifier(config, experiment.data.classes)
         except ValueError as error:
-            raise UserError(f"the {spec.policy} classifier cannot be built", str(error)) from error
+            raise UserError(f"{error}: the images have 28 x 28 pixels", f"give {config.kind}.channels fewer") from error
         load_mnist(experiment.data.classes)
 
     @staticmethod

@@ -13,6 +13,11 @@ def test_error_without_remedy_is_its_message():
     assert str(UserError("the lamp is off")) == "the lamp is off"
 
 
+def test_what_is_quoted_is_put_on_the_line():
+    error = UserError("the space Box([0.\n 1.], float32) is odd", "wrap\r\nit")
+    assert str(error) == "the space Box([0.  1.], float32) is odd — wrap it"
+
+
 def test_exit_status_is_two():
     assert UserError.exit_code == 2
 

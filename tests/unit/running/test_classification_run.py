@@ -258,7 +258,7 @@ def test_check_names_damaged_data(lab, tmp_path, monkeypatch):
 
 
 def test_check_names_convolutions_that_do_not_fit_the_image(lab):
-    with pytest.raises(UserError, match="does not fit"):
+    with pytest.raises(UserError, match=r"convolution 4 \(kernel 3\) is larger than its input of 2 x 2"):
         ClassificationTask.check(spec_of("spiking.architecture=conv", "spiking.channels=8,8,8,8"))
 
 
