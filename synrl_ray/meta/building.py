@@ -18,11 +18,23 @@ from synrl_ray.meta.gridworlds import GridworldTasks
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.maml_rl import MAMLRL
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
-from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SinusoidTasks, SpikingLearner
+from synrl_ray.meta.settings import (
+    AnnLearner,
+    AnyTasks,
+    GridworldTaskSettings,
+    Learner,
+    OmniglotTasks,
+    SinusoidTasks,
+    SpikingLearner,
+)
 from synrl_ray.meta.sinusoids import INPUTS, Sinusoids
+from synrl_ray.meta.sizes import numbers_per_task, require_bounded
 from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskDistribution
 from synrl_ray.snn import Surrogate
+
+_PIXELS = 28 * 28
+"""Of Omniglot's images."""
 
 
 def make_tasks(settings: AnyTasks) -> TaskDistribution | PlayedGridworlds:
@@ -92,6 +104,24 @@ def make_maml(learner: Learner, tasks: AnyTasks, config: Maml | MamlRl) -> MAML 
         return MAML(make_learner(learner, tasks), config)
     wanted = "maml-rl" if isinstance(config, Maml) else "maml"
     raise UserError(f"tasks {tasks.name!r} are not for this algorithm", f"they are learned by {wanted!r}")
+
+
+def require_room(maml: MAML | MAMLRL, tasks: AnyTasks) -> None:
+    """Refuse a learner, and tasks for it, that would take too much memory to judge.
+
+    Raises:
+        UserError: for those.
+    """
+    if isinstance(tasks, GridworldTaskSettings):
+        env_steps = maml.config.episodes * tasks.horizon if isinstance(maml, MAMLRL) else 0
+        numbers = numbers_per_task(maml.model, tasks.rows * tasks.columns, env_steps=env_steps)
+    else:
+        num_samples = max(tasks.shots, tasks.queries)
+        if isinstance(tasks, OmniglotTasks):
+            numbers = numbers_per_task(maml.model, num_samples * tasks.ways, pixels=_PIXELS)
+        else:
+            numbers = numbers_per_task(maml.model, num_samples)
+    require_bounded(numbers)
 
 
 def untrained(maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks) -> MAML | MAMLRL:

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from safetensors.torch import save
 
 from synrl_ray.files import write_atomically
-from synrl_ray.meta.building import make_maml
+from synrl_ray.meta.building import make_maml, require_room
 from synrl_ray.meta.config import Maml, MamlRl
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.maml_rl import MAMLRL
@@ -48,4 +48,10 @@ def load_maml(folder: str | Path) -> tuple[MAML | MAMLRL, Learner, AnyTasks]:
         tasks = described(description, "tasks", _TASKS)
         learner = described(description, "learner", _LEARNER)
         config = described(description, "maml", _MAML_RL if isinstance(tasks, GridworldTaskSettings) else _MAML)
-    return load_module(lambda: make_maml(learner, tasks, config), folder), learner, tasks
+
+    def make() -> MAML | MAMLRL:
+        maml = make_maml(learner, tasks, config)
+        require_room(maml, tasks)
+        return maml
+
+    return load_module(make, folder), learner, tasks

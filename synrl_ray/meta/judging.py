@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from synrl_ray.meta.maml import MAML, TaskMetrics
-from synrl_ray.meta.tasks import Split, TaskDistribution
-
-_AT_ONCE = 50
-"""Tasks in one computation."""
+from synrl_ray.meta.sizes import numbers_per_task, tasks_at_once
+from synrl_ray.meta.tasks import Split, TaskBatch, TaskDistribution
 
 
 def judge(maml: MAML, tasks: TaskDistribution, split: Split, num_tasks: int, inner_steps: int) -> TaskMetrics:
     """Query losses ``[M, S + 1]``, and accuracies, on the first M tasks of a split: the same ones for every learner."""
-    parts = [
-        maml.evaluate(tasks.sample(split, range(first, min(first + _AT_ONCE, num_tasks))), inner_steps)
-        for first in range(0, num_tasks, _AT_ONCE)
-    ]
-    right = [part.query_accuracy for part in parts if part.query_accuracy is not None]
-    return TaskMetrics(
-        torch.cat([part.support_loss for part in parts]),
-        torch.cat([part.query_loss for part in parts]),
-        torch.cat(right) if right else None,
+    at_once = _at_once(maml, tasks.sample(split, [0]))
+    return _joined(
+        [
+            maml.evaluate(tasks.sample(split, range(first, min(first + at_once, num_tasks))), inner_steps)
+            for first in range(0, num_tasks, at_once)
+        ]
     )
+
+
+def judge_all(maml: MAML, batch: TaskBatch, inner_steps: int) -> TaskMetrics:
+    """The same on given tasks."""
+    return _joined([maml.evaluate(part, inner_steps) for part in batch.chunks(_at_once(maml, batch))])
 
 
 def figures(metrics: TaskMetrics) -> dict[str, Any]:
@@ -57,3 +59,18 @@ def described(name: str, values: Tensor, score_at: int) -> dict[str, Any]:
         name: score,
         f"{name}_ci95": [score - error, score + error],
     }
+
+
+def _at_once(maml: MAML, batch: TaskBatch) -> int:
+    """How many of such tasks fit into one computation."""
+    num_samples, pixels = max(batch.support_x.shape[1], batch.query_x.shape[1]), math.prod(batch.support_x.shape[3:])
+    return tasks_at_once(numbers_per_task(maml.model, num_samples, pixels=pixels))
+
+
+def _joined(parts: Sequence[TaskMetrics]) -> TaskMetrics:
+    right = [part.query_accuracy for part in parts if part.query_accuracy is not None]
+    return TaskMetrics(
+        torch.cat([part.support_loss for part in parts]),
+        torch.cat([part.query_loss for part in parts]),
+        torch.cat(right) if right else None,
+    )

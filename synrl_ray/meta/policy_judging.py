@@ -17,10 +17,8 @@ from synrl_ray.envs.gridworld_values import optimal_values, policy_values
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.judging import described
 from synrl_ray.meta.maml_rl import MAMLRL
+from synrl_ray.meta.sizes import numbers_per_task, tasks_at_once
 from synrl_ray.meta.tasks import Split
-
-_AT_ONCE = 50
-"""Tasks in one computation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +53,11 @@ def judge_policies(
         NonFiniteError: if a policy is; it names the task's seed.
     """
     parts = []
-    for first in range(0, num_tasks, _AT_ONCE):
-        batch = tasks.sample(split, range(first, min(first + _AT_ONCE, num_tasks)))
+    grids = tasks.sample(split, [0]).grids
+    most_steps = maml.config.episodes * grids.horizon
+    at_once = tasks_at_once(numbers_per_task(maml.model, grids.num_states, env_steps=most_steps))
+    for first in range(0, num_tasks, at_once):
+        batch = tasks.sample(split, range(first, min(first + at_once, num_tasks)))
         experience = maml.play(batch, num_steps=num_steps, judged=False)
         env_steps = torch.stack([torch.zeros(len(batch)), *(played.env_steps for played in experience.support)], 1)
         probabilities = [log_probs.double().softmax(-1) for log_probs in experience.log_probs]

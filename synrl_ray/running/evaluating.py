@@ -140,6 +140,7 @@ def _evaluate_local(
 
 def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots: int | None) -> dict[str, Any]:
     """Adaptation to test tasks, the same ones for every learner."""
+    from synrl_ray.meta.building import require_room
     from synrl_ray.meta.files import load_maml
     from synrl_ray.running.meta_result import judge_learner, size_of
 
@@ -155,7 +156,11 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots
     if shots is not None:
         if isinstance(tasks, GridworldTaskSettings):
             raise UserError("--shots means nothing for a learner that plays", "leave it out")
-        tasks = replace(tasks, shots=shots)
+        try:
+            tasks = replace(tasks, shots=shots)
+        except ValueError as error:
+            raise UserError(f"--shots {shots} is too large", str(error)) from error
+        require_room(maml, tasks)
     protocol = _meta_protocol(path)
     judged = judge_learner(
         maml, learner, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps

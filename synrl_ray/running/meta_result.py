@@ -108,12 +108,12 @@ def judge_by_official_runs(
         UserError: for a learner that they do not fit, or a missing archive.
     """
     from synrl_ray.data.omniglot_runs import NUM_RUNS, official_runs
-    from synrl_ray.meta.judging import figures
+    from synrl_ray.meta.judging import figures, judge_all
     from synrl_ray.meta.official_runs import official_tasks, require_fit
 
     require_fit(tasks, trained_on)
     return {
-        **figures(cast("MAML", maml).evaluate(official_tasks(official_runs()), inner_steps)),
+        **figures(judge_all(cast("MAML", maml), official_tasks(official_runs()), inner_steps)),
         "protocol": {
             "data": "Omniglot, the official one-shot runs",
             "trained_on": trained_on,
