@@ -11,10 +11,10 @@ from typing import Any
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Experiment
 from synrl_ray.files import write_atomically
+from synrl_ray.interrupt import StopRequest
 from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.folder_copy import Target
 from synrl_ray.running.imports import admit_modules, modules_of
-from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.ray_session import ray_session
@@ -128,7 +128,8 @@ def resume_run(
     if stop_steps is not None:
         moved = with_end(spec, stop_steps)
         if result is not None and moved != spec:
-            raise UserError(f"the run in {path} has ended", "start a new one with --stop-steps")
+            remedy = f"start a new one with --stop-steps {stop_steps} and another --run-dir"
+            raise UserError(f"the run in {path} has ended", remedy)
         if moved != spec:
             with folder.locked():  # the file is replaced, and with it the lock of a process that trains here
                 folder.write_spec(moved)
@@ -177,7 +178,7 @@ def _train_here(
 ) -> dict[str, Any]:
     try:
         return train_run(folder, spec, watch, trust=trust)
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         raise KeyboardInterrupt(f"continue with `{resume_command('train', folder.path, address)}`") from None
 
 

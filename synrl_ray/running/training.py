@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from synrl_ray.errors import NonFiniteError, UserError, reason_of
+from synrl_ray.interrupt import StopRequest, breakable
 from synrl_ray.running.checkpoints import Checkpoint
-from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.progress import Progress, Watcher, ignore
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seal import sign_policy
@@ -37,20 +37,20 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore, *, trus
             such as NaN.
         Interrupted: after Ctrl-C.
     """
-    with folder.locked(), folder.writable():
-        with StopRequest() as stop:
-            run = TrainingRun(folder, spec, watch, trust=trust)
+    with folder.locked(), folder.writable(), StopRequest() as stop:
+        try:
+            run = TrainingRun(folder, spec, watch, stop, trust=trust)
             try:
-                while not run.ended:
-                    run.iterate()
-                    if stop.requested:
-                        run.save()
-                        raise Interrupted
-                run.save()
+                run.train()
             finally:
                 run.close()
-        run.report("evaluating")
-        result = run.task.finish(folder, run.position)
+            run.report("evaluating")
+            with breakable():
+                result = run.task.finish(folder, run.position)
+        except KeyboardInterrupt:
+            if not stop.is_first:
+                raise
+            raise Interrupted from None
     final = {"evaluation_return_mean": "return_mean", "evaluation_regret": "regret", "accuracy": "accuracy"}
     folder.copy.update()
     run.report("done", {column: result.get(name) for column, name in final.items()})
@@ -60,10 +60,18 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore, *, trus
 class TrainingRun:
     """One training in progress."""
 
-    def __init__(self, folder: RunFolder, spec: RunSpec, watch: Watcher, *, trust: bool = False) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        spec: RunSpec,
+        watch: Watcher,
+        stop: StopRequest | None = None,
+        *,
+        trust: bool = False,
+    ) -> None:
         from tensorboardX import SummaryWriter
 
-        self.folder, self.watch = folder, watch
+        self.folder, self.watch, self.stop = folder, watch, stop or StopRequest()
         self.label = f"{spec.policy} seed {spec.seed}"
         self.position = Position()
         self.ended = False
@@ -78,6 +86,22 @@ class TrainingRun:
         self._tell(folder.rewind_metrics(self.position.iteration))
         self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
         self.started = time.monotonic() - self.position.wall_seconds
+
+    def train(self) -> None:
+        """Iterate to the end and save.
+
+        Raises:
+            KeyboardInterrupt: where the user wants an end; the first time, the last whole iteration is saved.
+        """
+        try:
+            while not self.ended and not self.stop.requested:
+                self.iterate()
+        except KeyboardInterrupt:
+            if not self.stop.is_first:
+                raise
+        self.save()
+        if self.stop.requested:
+            raise KeyboardInterrupt
 
     def iterate(self) -> dict[str, Any]:
         """Train one iteration, evaluate where it is due, write one row and return it."""
@@ -102,7 +126,7 @@ class TrainingRun:
         due = measured.steps // task.interval > before // task.interval
         if due:
             self.report("evaluating", row)
-            row.update(task.evaluate())
+            row.update(self._evaluate())
         self._judge(row)
         self.folder.append_metrics(row)
         for name, value in row.items():
@@ -157,6 +181,16 @@ class TrainingRun:
             if cause is not None:
                 raise cause from error
             raise
+
+    def _evaluate(self) -> Mapping[str, float | None]:
+        """Judge the policy; where the user wants an end, the iteration is kept without that."""
+        try:
+            with breakable():
+                return self.task.evaluate()
+        except KeyboardInterrupt:
+            if not self.stop.is_first:
+                raise
+            return {}
 
     def _judge(self, row: dict[str, Any]) -> None:
         self.ended = self.position.steps >= self.task.total or self.task.is_solved(row)

@@ -11,7 +11,7 @@ from typing import Any
 from ray.tune import Callback
 
 from synrl_ray.errors import UserError, worker_died
-from synrl_ray.running.interrupt import StopRequest
+from synrl_ray.interrupt import StopRequest
 from synrl_ray.tuning.score import words
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder

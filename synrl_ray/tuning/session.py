@@ -20,8 +20,8 @@ from typing import Any
 
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError
+from synrl_ray.interrupt import StopRequest
 from synrl_ray.running.imports import admit_modules, modules_of
-from synrl_ray.running.interrupt import StopRequest
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder

@@ -14,6 +14,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.evaluation.rollout import EvaluationResult
 from synrl_ray.experiment import Evaluation, Stopping
+from synrl_ray.interrupt import breakable
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy
 from synrl_ray.policies.policy import load_network_policy
@@ -200,6 +201,62 @@ def test_interrupt_ends_after_the_iteration_with_a_checkpoint_and_resuming_goes_
     assert steps(lab) == list(range(100, 1001, 100))
     assert (outcome["env_steps"], outcome["episodes"]) == (1000, 20)
     assert 5000 < outcome["wall_seconds"] < 5100
+
+
+def ctrl_c():
+    """Ctrl-C, and work that would go on for ever."""
+    os.kill(os.getpid(), signal.SIGINT)
+    pytest.fail("went on after Ctrl-C")
+
+
+def test_ctrl_c_breaks_off_an_evaluation_and_keeps_its_iteration(lab):
+    lab.score = lambda count: ctrl_c() if count == 2 else 5.0
+    with pytest.raises(Interrupted):
+        lab.run(spec_of())
+    position = lab.folder.checkpoint().position
+    assert (position.iteration, position.steps) == (5, 500)
+    assert steps(lab) == [100, 200, 300, 400, 500]
+    assert "evaluation_return_mean" not in lab.folder.metrics()[-1]
+    lab.score = lambda count: 5.0
+    lab.run()
+    assert steps(lab) == list(range(100, 1001, 100))
+
+
+def test_ctrl_c_breaks_off_sampling_that_may_be_broken_off_and_keeps_the_last_whole_iteration(lab):
+    def sample():
+        with breakable():
+            ctrl_c()
+
+    lab.at[5] = sample
+    with pytest.raises(Interrupted):
+        lab.run(spec_of())
+    assert lab.algorithms[0].is_stopped
+    assert lab.folder.checkpoint().position.steps == 400, "later than the last evaluation's"
+    assert steps(lab) == [100, 200, 300, 400]
+
+
+def test_ctrl_c_breaks_off_the_last_evaluation_and_resuming_evaluates_again(lab):
+    lab.score = lambda count: ctrl_c() if count == 5 else 5.0
+    with pytest.raises(Interrupted):
+        lab.run(spec_of())
+    assert lab.folder.result() is None
+    assert lab.folder.checkpoint().position.steps == 1000
+    lab.score = lambda count: 7.0
+    assert lab.run()["return_mean"] == 7.0
+    assert steps(lab) == list(range(100, 1001, 100)), "nothing is trained again"
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(lab):
+    def twice():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("went on after Ctrl-C")
+
+    lab.at[4] = twice
+    with pytest.raises(KeyboardInterrupt):
+        lab.run(spec_of())
+    assert lab.folder.checkpoint().position.steps == 300
+    assert lab.algorithms[0].is_stopped
 
 
 def test_crash_between_checkpoints_is_resumed_from_the_last_one_without_double_rows(lab):

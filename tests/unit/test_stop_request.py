@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from synrl_ray.running.interrupt import StopRequest
+from synrl_ray.interrupt import StopRequest, breakable
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -15,6 +15,37 @@ def test_first_signal_is_noted_and_the_second_interrupts(number):
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_breaks_off_what_may_be_broken_off(number):
+    with StopRequest() as stop:
+        with pytest.raises(KeyboardInterrupt), breakable(), breakable():
+            os.kill(os.getpid(), number)
+        assert stop.requested
+        assert stop.is_first
+        with pytest.raises(KeyboardInterrupt), breakable():
+            pytest.fail("begun although an end is wanted")
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert not stop.is_first
+
+
+def test_after_what_may_be_broken_off_the_first_signal_is_noted_again():
+    with StopRequest() as stop:
+        with breakable():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.is_first
+
+
+def test_without_a_request_ctrl_c_interrupts_as_ever():
+    with pytest.raises(KeyboardInterrupt), breakable():
+        os.kill(os.getpid(), signal.SIGINT)
+    with StopRequest():
+        pass
+    with pytest.raises(KeyboardInterrupt), breakable():
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_handlers_are_restored_even_after_an_error():
