@@ -17,7 +17,7 @@ from synrl_ray.envs.gridworld_env import GridworldEnv
 from synrl_ray.envs.gridworld_layout import write_layout
 from synrl_ray.envs.gridworld_observations import GridworldObservation, cell_features
 from synrl_ray.envs.gridworld_tables import GridworldRewards, build_tables
-from synrl_ray.envs.maze_layout import Cell
+from synrl_ray.envs.maze_layout import MOST_SEEN_CELLS, Cell, require_few_cells
 from synrl_ray.errors import UserError
 
 NUM_ACTIONS = 4
@@ -95,6 +95,9 @@ class Gridworlds:
         if horizon < 1:
             raise UserError(f"horizon={horizon} leaves no step", "choose 1 or more")
         rewards = rewards or GridworldRewards()
+        if show_obstacles:
+            rows, columns = np.shape(free)[-2:]
+            require_few_cells(rows, columns, MOST_SEEN_CELLS)
         tables = build_tables(np.asarray(free, np.bool_), goals, starts, rewards)
         return cls(
             free=torch.from_numpy(tables.free),

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from synrl_ray.envs.gridworld_layout import cell_state, random_layout, read_layout, write_layout
 from synrl_ray.envs.gridworld_observations import GridworldObservation, cell_features
 from synrl_ray.envs.gridworld_tables import GridworldRewards, build_tables
-from synrl_ray.envs.maze_layout import Cell
+from synrl_ray.envs.maze_layout import MOST_SEEN_CELLS, Cell, require_few_cells
 from synrl_ray.errors import UserError
 
 
@@ -90,6 +90,7 @@ class GridworldEnv(gym.Env[Any, np.int64]):
         if observation != "cell":
             seen = cell_features(rows, columns, observation)
             if show_obstacles:
+                require_few_cells(rows, columns, MOST_SEEN_CELLS)
                 seen = np.hstack((seen, np.broadcast_to(~free.ravel(), (free.size, free.size)).astype(np.float32)))
             self.state_observations = seen
             lowest = -1.0 if observation == "coordinates" else 0.0

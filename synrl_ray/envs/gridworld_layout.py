@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from synrl_ray.envs.maze_layout import MOVES, Cell
+from synrl_ray.envs.maze_layout import MOVES, Cell, require_few_cells
 from synrl_ray.errors import UserError
 
 SMALLEST = 2
@@ -165,10 +165,11 @@ def cell_state(cell: Sequence[int], free: np.ndarray, what: str) -> int:
 
 
 def check_size(rows: int, columns: int) -> None:
-    """Refuse grids of less than 2 x 2 cells.
+    """Refuse grids of less than 2 x 2 cells, or too many.
 
     Raises:
         UserError: for those.
     """
     if min(rows, columns) < SMALLEST:
         raise UserError(f"a grid of {rows} x {columns} cells is too small", f"at least {SMALLEST} x {SMALLEST}")
+    require_few_cells(rows, columns)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from synrl_ray.envs.maze_layout import MOST_SEEN_CELLS, require_few_cells
 from synrl_ray.errors import UserError
 
 GridworldObservation = Literal["one_hot", "coordinates"]
@@ -20,13 +21,14 @@ def cell_features(rows: int, columns: int, observation: GridworldObservation) ->
         ``[S, S]`` or ``[S, 2]`` of float32.
 
     Raises:
-        UserError: for another name.
+        UserError: for another name, or too many cells for one number each.
 
     Example:
         >>> cell_features(2, 3, "coordinates")[3]
         array([ 1., -1.], dtype=float32)
     """
     if observation == "one_hot":
+        require_few_cells(rows, columns, MOST_SEEN_CELLS)
         return np.eye(rows * columns, dtype=np.float32)
     if observation == "coordinates":
         axes = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from synrl_ray.envs.maze_layout import MOVES, SMALLEST, Cell, MazeLayout
+from synrl_ray.envs.maze_layout import MOVES, SMALLEST, Cell, MazeLayout, require_few_cells
 from synrl_ray.errors import UserError
 
 
@@ -25,6 +25,7 @@ def generate_maze(size: int, maze_seed: int, braid: float = 0.0) -> MazeLayout:
     """
     if size < SMALLEST:
         raise UserError(f"a maze of size {size} is too small", f"at least {SMALLEST} cells on a side")
+    require_few_cells(size, size)
     if not 0 <= braid <= 1:
         raise UserError(f"braid={braid} is no share", "choose one within 0 and 1")
     if maze_seed < 0:

@@ -16,7 +16,21 @@ Cell = tuple[int, int]
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 """Change of row and column by the actions north, east, south, west."""
 SMALLEST = 3
+MOST_CELLS = 2**14
+"""Of a grid, whoever describes it: what is kept of each cell and task fills no memory."""
+MOST_SEEN_CELLS = 2**12
+"""Of a grid whose observation has a number for each cell, since all observations are kept: S * S numbers."""
 _REMEDY = "2 rows + 1 lines of 2 columns + 1 characters, '#' for walls, cells at odd rows and columns"
+
+
+def require_few_cells(rows: int, columns: int, most: int = MOST_CELLS) -> None:
+    """Refuse a grid of too many cells.
+
+    Raises:
+        UserError: for more than ``most``.
+    """
+    if rows * columns > most:
+        raise UserError(f"a grid of {rows:,} x {columns:,} cells is too large", f"at most {most:,} cells")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +54,7 @@ class MazeLayout:
         if min(self.free.shape) < SMALLEST:
             rows, columns = self.free.shape
             raise UserError(f"a maze of {rows} x {columns} cells is too small", f"at least {SMALLEST} x {SMALLEST}")
+        require_few_cells(*self.free.shape)
 
     @property
     def shape(self) -> Cell:

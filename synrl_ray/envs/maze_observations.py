@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from gymnasium import spaces
 
-from synrl_ray.envs.maze_layout import MazeLayout
+from synrl_ray.envs.maze_layout import MOST_SEEN_CELLS, MazeLayout, require_few_cells
 from synrl_ray.errors import UserError
 
 MazeObservation = Literal["place_cells", "local", "cell"]
@@ -26,7 +26,7 @@ def place_cell_activities(layout: MazeLayout, sigma: float) -> np.ndarray:
         ``[S, S]`` of float32: the activity of place cell j with the agent in cell i.
 
     Raises:
-        UserError: if ``sigma`` is not positive.
+        UserError: if ``sigma`` is not positive, or for too many cells.
 
     References:
         Foster, Morris & Dayan (2000), Hippocampus 10:1-16,
@@ -35,6 +35,7 @@ def place_cell_activities(layout: MazeLayout, sigma: float) -> np.ndarray:
     if not 0 < sigma < np.inf:
         raise UserError(f"sigma={sigma} is no width of place fields", "choose a positive number of cells")
     rows, columns = layout.shape
+    require_few_cells(rows, columns, MOST_SEEN_CELLS)
     centres = np.stack(np.divmod(np.arange(rows * columns), columns), axis=-1)
     squared = ((centres[:, None] - centres[None]) ** 2).sum(axis=-1)
     return np.exp(-squared / (2 * sigma**2)).astype(np.float32)

@@ -15,7 +15,7 @@ Count = Annotated[int, Ge(1)]
 Samples = Annotated[int, Interval(ge=1, le=10_000)]
 Size = Annotated[int, Interval(ge=1, le=2**20)]
 Sizes = Annotated[tuple[Size, ...], MaxLen(64)]
-Cells = Annotated[int, Interval(ge=1, le=100)]
+Cells = Annotated[int, Interval(ge=1, le=128)]
 Population = Annotated[int, Ge(2), Le(1_000)] | None
 
 

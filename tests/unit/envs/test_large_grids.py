@@ -1,0 +1,55 @@
+"""Grids that a file describes in a line are refused before they fill the memory."""
+
+import json
+import resource
+import tracemalloc
+
+import pytest
+
+from synrl_ray.envs.make import make_environment
+from synrl_ray.envs.maze_layout import MOST_SEEN_CELLS
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import GridworldTaskSettings
+from synrl_ray.meta.building import gridworld_tasks
+
+MAZE, GRIDWORLD = "synrl_ray/Maze-v0", "synrl_ray/Gridworld-v0"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs"),
+    [
+        (MAZE, {"size": 10**9}),
+        (MAZE, {"size": 1000, "observation": "cell"}),
+        (MAZE, {"size": 100}),
+        (MAZE, {"layout": ["#" * 513] * 513}),
+        (GRIDWORLD, {"rows": 10**9, "columns": 10**9}),
+        (GRIDWORLD, {"rows": 10**9, "columns": 2, "num_obstacles": 10**9}),
+        (GRIDWORLD, {"rows": 100, "columns": 100, "observation": "one_hot"}),
+        (GRIDWORLD, {"rows": 100, "columns": 100, "observation": "coordinates", "show_obstacles": True}),
+    ],
+    ids=lambda value: json.dumps(value)[:60],
+)
+def test_a_large_grid_is_refused(env_id, kwargs):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"a grid of .* cells is too large — at most"):
+            make_environment(env_id, kwargs)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18
+
+
+def test_so_are_those_of_meta_learning():
+    with pytest.raises(UserError, match="a grid of 128 x 128 cells is too large"):
+        gridworld_tasks(GridworldTaskSettings(rows=128, columns=128))
+    with pytest.raises(ValueError, match="rows must be <= 128"):
+        GridworldTaskSettings(rows=129)
+
+
+def test_a_grid_that_is_not_is_made():
+    side = int(MOST_SEEN_CELLS**0.5)
+    env = make_environment(MAZE, {"size": 100, "observation": "cell"})
+    assert env.observation_space.n == 10_000
+    assert make_environment(GRIDWORLD, {"rows": side, "columns": 30}).observation_space.n == side * 30
