@@ -144,7 +144,8 @@ class TransitionTable:
         num_actions = _size(env.action_space, name, "action")
         num_states = len(initial) if observations is not None else _size(env.observation_space, name, "observation")
         if getattr(core, "fickle_passenger", False):  # Taxi changes the destination outside its table
-            raise UserError(f"environment {name!r} does more than its transition table", "take fickle_passenger=false")
+            problem = f"environment {name!r} does more than its transition table"
+            raise UserError(problem, "let environment.kwargs say fickle_passenger false")
         probability, next_state, reward, terminated = _arrays(table, num_states, num_actions, name)
         return cls(
             probability,

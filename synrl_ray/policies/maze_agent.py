@@ -276,7 +276,8 @@ def _tensor(observations: np.ndarray) -> Tensor:
 def _sizes(observation_space: gym.Space, action_space: gym.Space) -> tuple[int, int]:
     """I and A."""
     if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
-        raise UserError(f"place cells cannot see {observation_space}", "choose observation='place_cells'")
+        remedy = "let environment.kwargs say observation place_cells"
+        raise UserError(f"place cells cannot see {observation_space}", remedy)
     if bool((observation_space.low < 0).any()):
         raise UserError(f"activities of place cells are not negative, got {observation_space}", "rectify them")
     if not isinstance(action_space, gym.spaces.Discrete) or action_space.start != 0:

@@ -21,14 +21,17 @@ def check_q_network(
     """Raise :class:`UserError` if a policy cannot be trained by Q-learning in these spaces."""
     check_spaces(observation_space, action_space, name, config)
     if not isinstance(action_space, spaces.Discrete):
-        raise UserError(f"{name} has the action space {action_space}", "DQN needs discrete actions; take PPO")
+        raise UserError(
+            f"{name} has the action space {action_space}", "DQN needs discrete actions: take an experiment with PPO"
+        )
     if config.has_state:
+        setting = "frame_stack=1" if config.frame_stack > 1 else "carry_state=false"
         raise UserError(
             "DQN cannot train a policy that carries a state, which RLlib's replay does not keep",
-            "set carry_state=false and frame_stack=1",
+            f"set {config.kind}.{setting}",
         )
     if config.normalise_observations:
-        raise UserError("DQN does not measure observations", "set normalise_observations=false")
+        raise UserError("DQN does not measure observations", f"set {config.kind}.normalise_observations=false")
 
 
 def q_values(network: ActorCritic, observations: Tensor, *, dueling: bool) -> Tensor:

@@ -60,7 +60,7 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bo
     if config.has_state:
         raise UserError(
             "a policy that carries state across environment steps cannot be checked observation by observation",
-            "train with carry_state=false and frame_stack=1",
+            "train with --set carry_state=false spiking.frame_stack=1",
         )
     from synrl_ray.snn import nir
 

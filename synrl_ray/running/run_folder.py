@@ -48,7 +48,7 @@ class RunFolder:
         if (path / _CONFIG).exists():
             raise UserError(
                 f"run folder {path} exists",
-                f"continue it with `{command('train', '--resume', path)}`, or choose another --run-dir or --seed",
+                f"continue it with `{command('train', '--resume', path)}`, or choose another --run-dir",
             )
         raise UserError(f"{path} exists and is no run folder", "choose another --run-dir")
 

@@ -257,7 +257,7 @@ class FailureCount:
             raise UserError(
                 f"{self.name} failed {self.failures} times in {self.steps:,} steps, more than a share of "
                 f"{self.max_share:g}; last cause: {self.cause}",
-                "mend it and continue with --resume from the last good checkpoint, or raise max_failure_share",
+                "mend it and continue with --resume, or start anew with a larger max_failure_share",
             )
 
 

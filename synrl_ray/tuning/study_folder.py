@@ -51,7 +51,7 @@ class StudyFolder:
     def require_free(path: Path) -> None:
         """Raise :class:`UserError` if a new study cannot start in that folder because something is there."""
         if (path / STUDY_FILE).exists():
-            remedy = f"continue it with `{command('tune', '--resume', path)}`, or choose another --run-dir or --seed"
+            remedy = f"continue it with `{command('tune', '--resume', path)}`, or choose another --run-dir"
             raise UserError(f"study folder {path} exists", remedy)
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise UserError(f"{path} exists and is no study folder", "choose another --run-dir")

@@ -68,5 +68,5 @@ def test_each_pixel_of_an_image_has_a_spread_of_its_own(policy):
 
 def test_what_is_neither_a_vector_of_floats_nor_an_image_is_refused():
     for space in (spaces.Discrete(4), spaces.Box(0, 255, (1, 8, 8), np.uint8)):
-        with pytest.raises(UserError, match="is not normalised — take normalise_observations=false"):
+        with pytest.raises(UserError, match=r"is not normalised — set ann\.normalise_observations=false"):
             check_spaces(space, spaces.Discrete(2), "it", AnnPolicy(normalise_observations=True))

@@ -59,13 +59,17 @@ def test_only_the_used_bodies_get_a_gradient():
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
-    [(replace(SPIKING, carry_state=True), "carries a state"), (replace(ANN, frame_stack=2), "carries a state")],
+    ("config", "remedy"),
+    [
+        (replace(SPIKING, carry_state=True), "set spiking.carry_state=false"),
+        (replace(SPIKING, frame_stack=2), "set spiking.frame_stack=1"),
+        (replace(ANN, frame_stack=2), "set ann.frame_stack=1"),
+    ],
 )
-def test_policies_with_state_are_refused_with_a_remedy(config, message):
-    with pytest.raises(UserError, match=message) as caught:
+def test_policies_with_state_are_refused_with_a_remedy(config, remedy):
+    with pytest.raises(UserError, match="carries a state") as caught:
         check_q_network(BOX, ACTIONS, config)
-    assert caught.value.remedy == "set carry_state=false and frame_stack=1"
+    assert caught.value.remedy == remedy
     assert "\n" not in str(caught.value)
 
 

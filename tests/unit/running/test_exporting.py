@@ -109,7 +109,7 @@ def test_carried_state_is_refused_with_the_remedy(tmp_path):
     run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", carry_state=True))
     line = error_line(run, tmp_path / "actor.nir")
     assert "carries state across environment steps" in line
-    assert line.endswith(" — train with carry_state=false and frame_stack=1")
+    assert line.endswith(" — train with --set carry_state=false spiking.frame_stack=1")
 
 
 def test_policy_that_does_not_spike_is_refused(tmp_path):
