@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, MaxLen
 from pydantic import Field
 
 from synrl_ray.algorithm_settings import A2C, DQN, PPO, Count, Fraction, Positive, Reinforce
@@ -82,6 +82,7 @@ __all__ = [
     "Uniform",
 ]
 
+Episodes = Annotated[int, Interval(ge=1, le=100_000)]
 PolicyKind = Literal["spiking", "ann", "tabular"]
 TWINS: tuple[PolicyKind, ...] = ("spiking", "ann")
 """Of an experiment with a spiking network and its non-spiking twin."""
@@ -91,7 +92,7 @@ TWINS: tuple[PolicyKind, ...] = ("spiking", "ann")
 class Environment:
     """A Gymnasium environment."""
 
-    id: str
+    id: Annotated[str, MaxLen(200)]
     """Registered id, as ``gymnasium.make`` takes it (``module:Id`` imports the module first)."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of ``gymnasium.make``."""
@@ -101,7 +102,7 @@ class Environment:
     """Factor of the rewards that the learner sees; returns are reported without it."""
     normalise_rewards: bool = False
     """Also divide them by the running standard deviation of the discounted return; on batched rollouts."""
-    num_envs: Count = 8
+    num_envs: Annotated[int, Interval(ge=1, le=2**16)] = 8
     """Environments stepped together, divided among the env runners."""
     max_failure_share: Fraction = 0.01
     """Failures (an exception, or NaN) in each environment step that are borne: the environment is then restarted. More
@@ -131,13 +132,13 @@ class Stopping:
 class Evaluation:
     """Greedy evaluation, on environment seeds that training never uses."""
 
-    episodes: Count = 100
+    episodes: Episodes = 100
     """Episodes of the final evaluation."""
     first_seed: Annotated[int, Ge(0)] = 1_000_000
     """Seed of the first episode; the following ones count up."""
     interval_steps: Count = 10_000
     """Environment steps between the evaluations during training."""
-    interim_episodes: Count = 20
+    interim_episodes: Episodes = 20
     """Episodes of each evaluation during training."""
 
 

@@ -16,8 +16,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment, LocalExperiment, MetaExperiment
+from synrl_ray.files import read_bounded
 
 _TASKS = {"classification": ClassificationExperiment, "local": LocalExperiment, "meta": MetaExperiment}
+_MOST_BYTES = 1024**2
 _NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "task"}
 _PROBLEM = ("environment.id", "environment.kwargs", "tasks.", "data.digits")
 
@@ -71,10 +73,10 @@ def read_settings(path: Path) -> dict[str, Any]:
         UserError: if there is no such file, or it holds something else.
     """
     try:
-        data = json.loads(path.read_text(), parse_constant=_refuse_constant)
+        data = json.loads(read_bounded(path, _MOST_BYTES), parse_constant=_refuse_constant)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})", "name a JSON file of settings") from error
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise UserError(f"{path} is no JSON ({error})", 'write for instance {"lr": 3e-4}') from error
     if not isinstance(data, dict):
         raise UserError(f"{path} holds no settings", 'write for instance {"lr": 3e-4}')
