@@ -35,6 +35,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from synrl_ray.cluster.private_ray import private_ray
+
 BATCH = 2048
 INTERVAL = 2 * BATCH
 SETTINGS = ["num_epochs=2", "evaluation.episodes=5", f"interval_steps={INTERVAL}", "interim_episodes=2"]
@@ -141,20 +143,22 @@ def node(base: Path) -> Outcome:
     import ray
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
-        run = Run(base / "run", "--num-workers", "2", "--address", cluster.address)
+    with private_ray() as folder:
+        head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(folder)}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
-            run.wait(lambda: run.steps() > 3 * BATCH, "iteration")
-            with_runner = [n for n in nodes if any(b"EnvRunner" in _command(p) for p in _descendants(_raylet(n)))]
-            cluster.remove_node(with_runner[0], allow_graceful=False)
-            return _until_restarted(run)
+            nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
+            run = Run(base / "run", "--num-workers", "2", "--address", cluster.address)
+            try:
+                run.wait(lambda: run.steps() > 3 * BATCH, "iteration")
+                with_runner = [n for n in nodes if any(b"EnvRunner" in _command(p) for p in _descendants(_raylet(n)))]
+                cluster.remove_node(with_runner[0], allow_graceful=False)
+                return _until_restarted(run)
+            finally:
+                run.close()
         finally:
-            run.close()
-    finally:
-        cluster.shutdown()
-        ray.shutdown()
+            cluster.shutdown()
+            ray.shutdown()
 
 
 def driver(base: Path) -> Outcome:

@@ -22,7 +22,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import gymnasium as gym
-import ray
 import sampling_rllib
 import torch
 from sampling_tasks import Task, cartpole
@@ -31,6 +30,7 @@ from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.evaluation.statistics import iqm, stratified_bootstrap_interval
 from synrl_ray.experiment import PolicyKind
 from synrl_ray.policies.policy import Policy
+from synrl_ray.running.local_ray import local_ray
 
 FIRST_SEED = 2_000_000
 EPISODES = 100
@@ -45,26 +45,23 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    ray.init(
-        address="local", _node_ip_address="127.0.0.1", num_cpus=1, include_dashboard=False, log_to_driver=False,
-        logging_level=logging.ERROR, object_store_memory=256 * 1024**2,
-    )  # fmt: skip
-    task = with_constant_rate(cartpole())
-    print(f"CartPole-v1, PPO, {options.seeds} seeds, greedy returns over {EPISODES} episodes: IQM [95 % interval]")
-    for kind in KINDS:
-        scores = {
-            "ours": learn(sampling_rllib.ours, task, kind, options.seeds, options.steps),
-            "RLlib": learn(sampling_rllib.stock, task, kind, options.seeds, options.steps),
-        }
-        for steps in options.steps:
-            intervals = {name: interval(by_step[steps]) for name, by_step in scores.items()}
-            (low, high), (other_low, other_high) = intervals.values()
-            columns = "   ".join(
-                f"{name} {iqm(by_step[steps]):6.1f} [{intervals[name][0]:.1f}, {intervals[name][1]:.1f}]"
-                for name, by_step in scores.items()
-            )
-            verdict = "overlap" if low <= other_high and other_low <= high else "differ"
-            print(f"  {kind:<8}{steps:>8,} steps   {columns}   {verdict}", flush=True)
+    with local_ray(num_cpus=1):
+        task = with_constant_rate(cartpole())
+        print(f"CartPole-v1, PPO, {options.seeds} seeds, greedy returns over {EPISODES} episodes: IQM [95 % interval]")
+        for kind in KINDS:
+            scores = {
+                "ours": learn(sampling_rllib.ours, task, kind, options.seeds, options.steps),
+                "RLlib": learn(sampling_rllib.stock, task, kind, options.seeds, options.steps),
+            }
+            for steps in options.steps:
+                intervals = {name: interval(by_step[steps]) for name, by_step in scores.items()}
+                (low, high), (other_low, other_high) = intervals.values()
+                columns = "   ".join(
+                    f"{name} {iqm(by_step[steps]):6.1f} [{intervals[name][0]:.1f}, {intervals[name][1]:.1f}]"
+                    for name, by_step in scores.items()
+                )
+                verdict = "overlap" if low <= other_high and other_low <= high else "differ"
+                print(f"  {kind:<8}{steps:>8,} steps   {columns}   {verdict}", flush=True)
 
 
 def with_constant_rate(task: Task) -> Task:

@@ -38,12 +38,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
-import ray
 import sampling_limits
 import sampling_peers
 import sampling_rllib
 import torch
 from sampling_tasks import TASKS, Contender, Task
+
+from synrl_ray.running.local_ray import local_ray
 
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -71,16 +72,13 @@ def main() -> None:
     torch.set_num_threads(1)
     for logger in ("ray", "ray.rllib"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    ray.init(
-        address="local", _node_ip_address="127.0.0.1", num_cpus=1 + 4 * max(options.workers), include_dashboard=False,
-        log_to_driver=False, logging_level=logging.ERROR, object_store_memory=512 * 1024**2,
-    )  # fmt: skip
-    for name in options.env:
-        task = TASKS[name]().with_convolutions(options.conv)
-        print(f"{name}: {task.title}; environment steps per second, sampling and learning")
-        for workers in options.workers:
-            compare(task, workers, options.iterations, peers=options.peers, clock=CLOCKS[options.clock])
-        sampling_limits.report(task, CLOCKS[options.clock])
+    with local_ray(num_cpus=1 + 4 * max(options.workers), object_store_memory=512 * 1024**2):
+        for name in options.env:
+            task = TASKS[name]().with_convolutions(options.conv)
+            print(f"{name}: {task.title}; environment steps per second, sampling and learning")
+            for workers in options.workers:
+                compare(task, workers, options.iterations, peers=options.peers, clock=CLOCKS[options.clock])
+            sampling_limits.report(task, CLOCKS[options.clock])
 
 
 def compare(task: Task, workers: int, iterations: int, *, peers: bool, clock: Clock) -> None:

@@ -40,9 +40,11 @@ import torch
 from ray.cluster_utils import Cluster
 
 from synrl_ray.algorithms.build import algorithm_config
+from synrl_ray.cluster.private_ray import private_ray
 from synrl_ray.experiment import A2C, Experiment
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
+from synrl_ray.running.local_ray import local_ray
 
 EXPERIMENTS = {"breakout": "breakout-a2c", "car-racing": "car-racing-ppo", "cartpole": "cartpole-ppo"}
 PAPER = (10, 100, 1_000)
@@ -220,14 +222,8 @@ def _grown(experiment: Experiment, times: int) -> Experiment:
 @contextmanager
 def _ray(num_cpus: int) -> Iterator[None]:
     _quiet()
-    ray.init(
-        address="local", _node_ip_address="127.0.0.1", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False,
-        logging_level=logging.ERROR, object_store_memory=512 * 1024**2,
-    )  # fmt: skip
-    try:
+    with local_ray(num_cpus=num_cpus, object_store_memory=512 * 1024**2):
         yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
@@ -235,15 +231,16 @@ def _cluster(size: int) -> Iterator[None]:
     """A head without CPUs for env runners, and nodes with one CPU each."""
     _quiet()
     common = {"include_dashboard": False, "object_store_memory": 256 * 1024**2}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **common})
-    try:
-        for _ in range(size):
-            cluster.add_node(num_cpus=1, object_store_memory=common["object_store_memory"])
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-        yield
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    with private_ray() as folder:
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": str(folder), **common})
+        try:
+            for _ in range(size):
+                cluster.add_node(num_cpus=1, object_store_memory=common["object_store_memory"])
+            ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+            yield
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 def _quiet() -> None:

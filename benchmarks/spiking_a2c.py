@@ -32,6 +32,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -47,6 +48,7 @@ from synrl_ray.algorithms.rmsprop import RMSpropTF
 from synrl_ray.experiment import A2C, Environment, Experiment, Stopping
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
+from synrl_ray.running.local_ray import local_ray
 from synrl_ray.sampling.distributions import choose_actions, logp_and_entropy
 
 ENV, HIDDEN, SIMULATION_STEPS, BETA = "CartPole-v1", (64, 64), 4, 0.9
@@ -278,38 +280,27 @@ def main() -> None:
     options = parser.parse_args()
     clock = CLOCKS[options.clock]
     torch.set_num_threads(1)
-    if not options.plain:
-        start_ray()
-    print(f"{ENV}, A2C, fragments of {FRAGMENT} steps: environment steps per second, sampling and learning")
-    print(f"{'envs':>4}  {'network':<24}{'steps/s':>10}{'ours / it':>11}")
-    absent: dict[str, str] = {}
-    for num_envs in options.envs:
-        them = contenders(num_envs, absent, with_rllib=not options.plain)
-        for contender in them.values():
-            block(contender, options.seconds / 3, clock)
-        rounds = [{n: block(c, options.seconds, clock) for n, c in them.items()} for _ in range(options.repeats)]
-        for name in them:
-            rate = statistics.median(rates[name] for rates in rounds)
-            reference = "RLlib, ours" if name in RLLIB else "ours"
-            ratio = statistics.median(rates[reference] / rates[name] for rates in rounds)
-            print(f"{num_envs:>4}  {name:<24}{rate:>10,.0f}{ratio:>10.2f}x", flush=True)
-        jelly = "spikingjelly, example"
-        if jelly in them and "RLlib, ours" in them:
-            ratio = statistics.median(rates["RLlib, ours"] / rates[jelly] for rates in rounds)
-            print(f"      RLlib, ours / {jelly}: {ratio:.1f}x")
-    for name, reason in absent.items():
-        print(f"{name}: not installed ({reason}): uv pip install -c requirements.txt -e '.[peers]'")
-
-
-def start_ray() -> None:
-    """A Ray of one core, for RLlib."""
-    import ray
-
     logging.getLogger("ray").setLevel(logging.ERROR)
-    ray.init(
-        address="local", _node_ip_address="127.0.0.1", num_cpus=1, include_dashboard=False, log_to_driver=False,
-        logging_level=logging.ERROR, object_store_memory=128 * 1024**2,
-    )  # fmt: skip
+    with nullcontext() if options.plain else local_ray(num_cpus=1, object_store_memory=128 * 1024**2):
+        print(f"{ENV}, A2C, fragments of {FRAGMENT} steps: environment steps per second, sampling and learning")
+        print(f"{'envs':>4}  {'network':<24}{'steps/s':>10}{'ours / it':>11}")
+        absent: dict[str, str] = {}
+        for num_envs in options.envs:
+            them = contenders(num_envs, absent, with_rllib=not options.plain)
+            for contender in them.values():
+                block(contender, options.seconds / 3, clock)
+            rounds = [{n: block(c, options.seconds, clock) for n, c in them.items()} for _ in range(options.repeats)]
+            for name in them:
+                rate = statistics.median(rates[name] for rates in rounds)
+                reference = "RLlib, ours" if name in RLLIB else "ours"
+                ratio = statistics.median(rates[reference] / rates[name] for rates in rounds)
+                print(f"{num_envs:>4}  {name:<24}{rate:>10,.0f}{ratio:>10.2f}x", flush=True)
+            jelly = "spikingjelly, example"
+            if jelly in them and "RLlib, ours" in them:
+                ratio = statistics.median(rates["RLlib, ours"] / rates[jelly] for rates in rounds)
+                print(f"      RLlib, ours / {jelly}: {ratio:.1f}x")
+        for name, reason in absent.items():
+            print(f"{name}: not installed ({reason}): uv pip install -c requirements.txt -e '.[peers]'")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,19 +18,10 @@ import pytest  # noqa: E402 (after the environment is set)
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """A local Ray, never a cluster that happens to run on the machine."""
-    import ray
+    from synrl_ray.running.local_ray import local_ray as started
 
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     here = str(Path(__file__).parent / "integration")  # workers import the environments that lie there
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    ray.init(
-        address="local",
-        _node_ip_address="127.0.0.1",
-        num_cpus=4,
-        include_dashboard=False,
-        object_store_memory=128 * 1024**2,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    yield
-    ray.shutdown()
+    with started(num_cpus=4, object_store_memory=128 * 1024**2):
+        yield

@@ -15,6 +15,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch
 from torch import Tensor
 
 from synrl_ray.algorithms.fused_loss import fits, fused_ppo_loss
+from synrl_ray.algorithms.loopback_store import serve_stores_on_loopback
 from synrl_ray.algorithms.losses import Terms, policy_gradient_loss, ppo_loss
 from synrl_ray.algorithms.rmsprop import RMSpropTF
 from synrl_ray.algorithms.train_batch import Batch, minibatches, num_minibatches, num_valid
@@ -30,6 +31,11 @@ class RolloutLearner(TorchLearner):
     """
 
     _minibatches: Iterator[Batch]
+
+    def __init__(self, *, config: Any, **options: Any) -> None:
+        super().__init__(config=config, **options)
+        if config.num_learners:
+            serve_stores_on_loopback()
 
     @abstractmethod
     def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -12,14 +13,17 @@ RAY_DEFAULT_PATH = Path("~/.ray/auth_token")
 
 
 def ensure_token(path: Path) -> str:
-    """Return the token in ``path``; write a new one, mode 0600 from its first byte, if there is none."""
+    """Return the token in ``path``; write a new one, mode 0600 from its first byte, if there is none.
+
+    A token that others could read is replaced. Its folder becomes the owner's alone.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(path.parent)
+        if _open_to_others(path):
+            path.unlink()
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        token = read_token(path)
-        path.chmod(0o600)
-        return token
+        return read_token(path)
     except OSError as error:
         raise UserError(
             f"cannot write the token file {path}: {error.strerror}", "choose another state directory"
@@ -28,6 +32,19 @@ def ensure_token(path: Path) -> str:
         token = secrets.token_hex(32)
         file.write(token)
     return token
+
+
+def _make_private(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    folder.chmod(0o700)  # also one that was there
+
+
+def _open_to_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & 0o077)
+    except FileNotFoundError:
+        return False
 
 
 def read_token(path: Path) -> str:
@@ -55,4 +72,9 @@ def token_from_environment() -> str | None:
     if named := os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return read_token(Path(named))
     default = RAY_DEFAULT_PATH.expanduser()
-    return read_token(default) if default.is_file() else None
+    if not default.is_file():
+        return None
+    if _open_to_others(default):  # as Ray itself writes it
+        with contextlib.suppress(OSError):
+            default.chmod(0o600)
+    return read_token(default)

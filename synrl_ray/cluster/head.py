@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +21,8 @@ from pathlib import Path
 from synrl_ray.cluster import processes
 from synrl_ray.cluster.auth_token import ensure_token
 from synrl_ray.cluster.job_server import DEFAULT_PORT, free_ports, is_loopback, port_is_free, probe, same_server
+from synrl_ray.cluster.private_folder import make_private_folder
+from synrl_ray.cluster.private_ray import CLUSTERS, TOKEN, loopback_collectives, private_environment
 from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
 
@@ -42,7 +43,7 @@ class Head:
         pid: process that ends the whole head when it is ended.
         processes: pid and start time (seconds since the epoch) of every process of the head, as last looked at.
         token_path: file with the token that clients need.
-        temp_dir: Ray's session directory, with its logs.
+        temp_dir: private folder of the head; Ray's session directory, with its logs, lies in ``ray``.
         log_path: what the start printed.
         ready_seconds: time from the start until the job server answered.
     """
@@ -102,17 +103,14 @@ def start_head(
             raise UserError(f"port {port} is in use on {host}", "choose another one, or end the process that holds it")
     token_path = state_dir / "token"
     token = ensure_token(token_path)
-    state_dir.chmod(0o700)
-    # Ray's unix sockets lie below: a path in the home directory can exceed the kernel's limit of 107 characters.
-    short_root = "/tmp" if os.path.isdir("/tmp") else None
-    temp_dir = tempfile.mkdtemp(prefix="synrl-", dir=short_root)
+    folder = make_private_folder()
     free = free_ports(3, host)
     gcs_port = gcs_port or free[0]
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
         *(f"--port={gcs_port}", f"--dashboard-host={host}", f"--dashboard-port={dashboard_port}"),
         *(f"--ray-client-server-port={free[1]}", f"--dashboard-agent-listen-port={free[2]}"),
-        *("--min-worker-port=0", "--max-worker-port=0", "--include-dashboard=true", f"--temp-dir={temp_dir}"),
+        *("--min-worker-port=0", "--max-worker-port=0", "--include-dashboard=true", f"--temp-dir={folder.ray}"),
         *([f"--num-cpus={num_cpus}"] if num_cpus is not None else []),
         *([f"--object-store-memory={object_store_memory}"] if object_store_memory is not None else []),
     ]
@@ -126,13 +124,15 @@ def start_head(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # outlives the terminal and does not hear its Ctrl-C
+            pass_fds=(folder.lock,),  # the head uses its folder for as long as it lives
         )
+    folder.release()
     head = Head(
         address=f"http://{host}:{dashboard_port}",
         gcs_address=f"{host}:{gcs_port}",
         pid=main.pid,
         token_path=str(token_path),
-        temp_dir=temp_dir,
+        temp_dir=str(folder.path),
         log_path=str(log_path),
     )
     with _ended_on_failure(head, state_dir):
@@ -176,30 +176,30 @@ def head_environment(state_dir: Path | None = None) -> dict[str, str]:
     head = running_head(state_dir)
     if head is None:
         raise UserError("no Ray head of yours runs on this machine", "start one with `synrl head start`")
-    return {"RAY_API_SERVER_ADDRESS": head.address, **_ray_environment(Path(head.token_path))}
+    return {"RAY_API_SERVER_ADDRESS": head.address, **private_environment(Path(head.token_path))}
 
 
 def environment_for(gcs_address: str, state_dir: Path | None = None) -> dict[str, str]:
     """Return what ``ray.init(address=gcs_address)`` needs in the environment: nothing where that is no head of ours."""
     head = running_head(state_dir)
     ours = head is not None and same_server(f"ray://{gcs_address.removeprefix('ray://')}", f"ray://{head.gcs_address}")
-    return _ray_environment(Path(head.token_path)) if head and ours else {}
+    return private_environment(Path(head.token_path)) if head and ours else {}
 
 
-def _ray_environment(token_path: Path) -> dict[str, str]:
-    """Return what every process of a head and every client of it must agree on."""
-    return {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token_path),
-        # Without "clusters", Ray takes 127.0.0.1 for this machine's address on every system: no socket listens beyond
-        # loopback. A client without it would look for the head at the machine's outer address.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    }
+def joining_environment(gcs_address: str) -> dict[str, str | None]:
+    """Return what has to change in the environment to join the Ray at an address; ``None`` removes a variable.
+
+    What a head of ours, or a local session, has left in the environment must not reach a cluster of other machines.
+    """
+    if ours := environment_for(gcs_address):
+        return {TOKEN: None, **ours}
+    elsewhere = gcs_address != "auto" and not is_loopback(gcs_address.removeprefix("ray://").rpartition(":")[0])
+    return {CLUSTERS: None} if elsewhere and os.environ.get(CLUSTERS) == "0" else {}
 
 
 def _server_environment(token_path: Path) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
-    environment |= _ray_environment(token_path)
+    environment |= private_environment(token_path) | loopback_collectives()
     # Started under `uv run`, Ray would rebuild the environment of every worker, without Ray in it.
     environment["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     # Told to end, Ray would wait up to 30 s for running jobs.

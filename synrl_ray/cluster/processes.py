@@ -1,4 +1,4 @@
-"""Look at a tree of processes and end exactly that one."""
+"""Look at processes, and end exactly one tree of them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def tree(pid: int) -> list[tuple[int, float]]:
     return found
 
 
+def naming(text: str) -> list[int]:
+    """Return the pids of processes whose command line contains ``text``."""
+    found = _psutil().process_iter(["cmdline"])
+    return [each.pid for each in found if any(text in part for part in each.info["cmdline"] or ())]
+
+
 def alive(members: Iterable[tuple[int, float]]) -> list[int]:
     """Return the pids of those members that still run; a later process with a reused pid does not count."""
     return [process.pid for process in _living(members)]
@@ -63,6 +69,11 @@ def end(root: int | None, members: Iterable[tuple[int, float]], *, timeout_s: fl
             with contextlib.suppress(psutil.NoSuchProcess):
                 getattr(process, action)()
         psutil.wait_procs(left, timeout=ORPHAN_SECONDS)
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that programs can still have."""
+    return int(_psutil().virtual_memory().available)
 
 
 def _living(members: Iterable[tuple[int, float]]) -> list[Any]:

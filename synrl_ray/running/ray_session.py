@@ -8,13 +8,14 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from synrl_ray.cluster.head import environment_for
+from synrl_ray.cluster.head import joining_environment
+from synrl_ray.cluster.job_server import is_loopback
+from synrl_ray.cluster.private_ray import ray_environment
 from synrl_ray.errors import UserError
+from synrl_ray.running.local_ray import QUIET, first_line, local_ray
 
 _CONNECT_SECONDS = 5.0
-_ATTEMPTS = 2
 
 
 def limit_threads() -> None:
@@ -37,56 +38,47 @@ def ray_session(address: str | None, *, num_workers: int, trainer_too: bool = Fa
         UserError: if nothing answers at the address, it has too few CPUs, or a local Ray does not start.
     """
     address = address or os.environ.get("RAY_ADDRESS") or None
-    if address:
-        os.environ.update(environment_for(address))  # the token of a head of ours
     _quiet()
-    import ray
-
-    options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address is None or address == "local":
-        _start_local(1 + num_workers, options)
+        with local_ray(num_cpus=max(1 + num_workers, os.cpu_count() or 1)):
+            yield
     else:
         _require_listener(address)
-        try:
-            ray.init(address=address, **options)
-        except Exception as error:
-            problem = f"cannot join the Ray cluster at {address} ({_reason(error)})"
-            raise UserError(problem, "check the address") from error
-    try:
-        if address not in (None, "local"):
+        with ray_environment(joining_environment(address)), _joined(address):
             _require_cpus(num_workers + trainer_too)
+            yield
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    import ray
+
+    try:
+        ray.init(address=address, **QUIET)
+    except Exception as error:  # Ray raises many types here
+        raise _not_joined(address, error) from error
+    try:
         yield
     finally:
         ray.shutdown()
 
 
-def _start_local(num_cpus: int, options: dict[str, Any]) -> None:
-    """Start Ray here; it gives up on its own helpers after seconds, so a busy machine gets a second attempt."""
-    import ray
-
-    for attempt in range(_ATTEMPTS):
-        try:
-            ray.init(
-                address="local",
-                _node_ip_address="127.0.0.1",  # reachable from this machine only
-                num_cpus=max(num_cpus, os.cpu_count() or 1),
-                include_dashboard=False,
-                object_store_memory=256 * 1024**2,
-                **options,
-            )
-            return
-        except Exception as error:  # Ray raises many types here
-            ray.shutdown()
-            if attempt + 1 == _ATTEMPTS:
-                remedy = "look for processes that fill the machine, and try again"
-                raise UserError(f"Ray did not start ({_reason(error)})", remedy) from error
+def _not_joined(address: str, error: Exception) -> UserError:
+    """Something listens at the address: say what else is wrong."""
+    reason, remedy = first_line(error), "see whether it is a Ray head that listens there, and what its logs say"
+    if "Version mismatch" in reason:
+        reason = " ".join(str(error).split())
+        remedy = "install the cluster's versions here"
+    elif "uthenticat" in reason:
+        remedy = "set RAY_AUTH_TOKEN_PATH to the token file of that cluster"
+    return UserError(f"cannot join the Ray cluster at {address} ({reason})", remedy)
 
 
 def _require_cpus(needed: int) -> None:
     """Fail where Ray would wait for ever."""
     has = _cpus()
     if has < needed:
-        remedy = "choose a smaller --num-workers, or add nodes"
+        remedy = "add nodes, or start a run with fewer --num-workers or --num-learners"
         raise UserError(f"the Ray cluster has {has} CPUs, and a run needs {needed}", remedy)
 
 
@@ -99,10 +91,6 @@ def _cpus() -> int:
     return int(max(ray.cluster_resources().get("CPU", 0), largest.get("CPU", 0)))
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
 def _require_listener(address: str) -> None:
     """Fail within seconds where Ray itself would wait for minutes."""
     host, separator, port = address.removeprefix("ray://").rpartition(":")
@@ -113,7 +101,10 @@ def _require_listener(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, UnicodeError, OverflowError) as error:
-        raise UserError(f"no Ray at {address}", "start one with `synrl head start`, or leave --address out") from error
+        reason = getattr(error, "strerror", None) or first_line(error)
+        here = "start one with `synrl head start`, or leave --address out"
+        remedy = here if is_loopback(host) else "check the address, and that this machine reaches it"
+        raise UserError(f"no Ray at {address} ({reason})", remedy) from error
 
 
 def _quiet() -> None:

@@ -61,12 +61,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shipped(head: Head) -> list[Path]:
     """Return the directories that Ray unpacked for the jobs so far; the same content has the same name."""
-    return [path for path in Path(head.temp_dir).glob("session_2*/**/_ray_pkg_*") if path.is_dir()]
+    return [path for path in Path(head.temp_dir).glob("ray/session_2*/**/_ray_pkg_*") if path.is_dir()]
 
 
 def test_head_keeps_to_itself(head: Head, state_dir: Path) -> None:
     assert running_head(state_dir) == head
     assert Path(head.token_path).stat().st_mode & 0o777 == 0o600
+    assert Path(head.temp_dir).stat().st_mode & 0o777 == 0o700, "Ray's own folder, which all may write, lies below"
     with pytest.raises(UserError, match="already runs"):
         start_head(state_dir=state_dir)
     if Path("/proc/net/tcp").exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import socket
 import threading
 import time
@@ -103,9 +104,48 @@ def test_token_file_is_its_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "state" / "token"
     token = ensure_token(path)
     assert len(token) == 64
-    path.chmod(0o644)
     assert ensure_token(path) == token
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_token_that_others_could_read_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "token"
+    path.parent.mkdir(mode=0o755)
+    path.write_text("seen by all")
+    path.chmod(0o644)
+    assert ensure_token(path) != "seen by all"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_no_moment_of_wider_rights(tmp_path: Path) -> None:
+    """Whatever the umask leaves open, the file is created closed: nothing has to be taken back."""
+    made: list[int] = []
+    before, real = os.umask(0), os.open
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "open", lambda *given, **named: made.append(given[2]) or real(*given, **named))
+            ensure_token(tmp_path / "state" / "token")
+    finally:
+        os.umask(before)
+    assert made == [0o600]
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_rays_own_token_file_is_closed_to_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ray itself writes it readable by all; a file that the user names is left as it is."""
+    default = Path("~/.ray/auth_token").expanduser()
+    default.parent.mkdir(parents=True, exist_ok=True)
+    default.write_text("default")
+    default.chmod(0o644)
+    assert token_from_environment() == "default"
+    assert default.stat().st_mode & 0o777 == 0o600
+    shared = tmp_path / "shared"
+    shared.write_text("ours")
+    shared.chmod(0o640)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(shared))
+    assert token_from_environment() == "ours"
+    assert shared.stat().st_mode & 0o777 == 0o640
 
 
 def test_token_file_without_a_token(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from synrl_ray.cluster import private_ray
 from synrl_ray.errors import UserError
 from synrl_ray.running import ray_session as module
 from synrl_ray.running.ray_session import limit_threads, ray_session
@@ -21,6 +22,7 @@ def calls(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setattr(module, "_quiet", lambda: None)
+    monkeypatch.setattr(private_ray, "_tell_ray", lambda: None)  # other tests' Ray in this process keeps its token
     monkeypatch.setattr(module, "_cpus", lambda: 3)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     return log
@@ -112,6 +114,50 @@ def test_cluster_that_refuses_is_reported_in_one_line(calls, listener, monkeypat
     with pytest.raises(UserError) as caught:
         use(listener)
     assert caught.value.message == f"cannot join the Ray cluster at {listener} (wrong version)"
+    assert "address" not in caught.value.remedy, "something listens there"
+
+
+MISMATCH = (
+    "Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.9.1\nThis process has Ray: 2.60.0"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "remedy"),
+    [
+        (MISMATCH, " ".join(MISMATCH.split()), "install the cluster's versions here"),
+        (
+            "Token authentication is enabled but the authentication token is invalid or incorrect.\nmore",
+            "Token authentication is enabled but the authentication token is invalid or incorrect.",
+            "set RAY_AUTH_TOKEN_PATH to the token file of that cluster",
+        ),
+    ],
+)
+def test_cluster_that_refuses_for_a_reason_is_not_blamed_on_its_address(
+    calls, listener, monkeypatch, said, reason, remedy
+):
+    def refuse(**options):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(sys.modules["ray"], "init", refuse)
+    with pytest.raises(UserError) as caught:
+        use(listener)
+    assert caught.value.message == f"cannot join the Ray cluster at {listener} ({reason})"
+    assert caught.value.remedy == remedy
+
+
+@pytest.mark.parametrize(
+    ("address", "message", "remedy"),
+    [
+        ("127.0.0.1:1", "no Ray at 127.0.0.1:1 (Connection refused)", "start one with `synrl head start`"),
+        ("no.such.host.invalid:6379", "no Ray at no.such.host.invalid:6379 (", "check the address, and that this"),
+    ],
+)
+def test_where_nothing_listens_the_systems_reason_is_told(calls, address, message, remedy):
+    with pytest.raises(UserError) as caught:
+        use(address)
+    assert caught.value.message.startswith(message)
+    assert caught.value.remedy.startswith(remedy)
 
 
 def test_threads_are_limited_but_what_the_user_has_set_stays(monkeypatch):

@@ -1,0 +1,202 @@
+"""Every socket that a local Ray opens is bound to loopback, and its files are closed to other users."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets of other processes are read from /proc"),
+]
+
+ACTORS = """
+import ray, sys
+from synrl_ray.running.ray_session import ray_session
+if "imported before" in sys.argv:
+    import ray._private.services
+for _ in range(1 + ("twice" in sys.argv)):
+    with ray_session(None, num_workers=2):
+        @ray.remote
+        class Actor:
+            def ping(self): return 1
+        actors = [Actor.remote() for _ in range(2)]
+        assert ray.get([actor.ping.remote() for actor in actors]) == [1, 1]
+        print("ready", flush=True)
+        sys.stdin.readline()
+"""
+SMALL = ("spiking.hidden_sizes=16,16", "interval_steps=2048", "train_batch_size=1024", "interim_episodes=1")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+@contextmanager
+def running(*command: str, home: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program of this interpreter for the block, under a home without a token; it is ended afterwards."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"HOME": str(home), **variables}
+    process = subprocess.Popen(
+        [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+
+
+def wait_until(true: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    while not true():
+        assert process.poll() is None, f"the program ended with status {process.returncode}"
+        time.sleep(0.1)
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    root = psutil.Process(process.pid)
+    return [root, *root.children(recursive=True)]
+
+
+def names(process: subprocess.Popen[str]) -> set[str]:
+    found = set()
+    for each in family(process):
+        try:
+            found.add(" ".join(each.cmdline()))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def open_sockets(process: subprocess.Popen[str]) -> list[tuple[str, str]]:
+    """Return program and address of each socket that waits for others: TCP that listens, UDP, and unix ones."""
+    found = []
+    for each in family(process):
+        try:
+            program, connections = " ".join(each.cmdline())[:60], each.net_connections(kind="all")
+        except psutil.NoSuchProcess:
+            continue
+        for one in connections:
+            if one.family.name == "AF_UNIX":
+                found.append((program, f"unix:{one.laddr}")) if one.laddr else None
+            elif one.status == psutil.CONN_LISTEN or one.type.name == "SOCK_DGRAM":
+                found.append((program, one.laddr.ip))
+    return found
+
+
+def require_private(process: subprocess.Popen[str]) -> list[str]:
+    """Assert that nothing of the program's sockets is open to other machines or users; return the addresses."""
+    sockets = open_sockets(process)
+    beyond = [
+        (program, address)
+        for program, address in sockets
+        if not address.startswith("unix:") and address.removeprefix("::ffff:") not in ("127.0.0.1", "::1")
+    ]
+    assert beyond == []
+    paths = {Path(address.removeprefix("unix:")) for _, address in sockets if address.startswith("unix:")}
+    assert paths
+    for path in paths:
+        assert closed_to_others(path), path
+    return [address for _, address in sockets]
+
+
+def closed_to_others(path: Path) -> bool:
+    """Return whether a folder on the way to ``path`` belongs to this user and lets nobody else through."""
+    for folder in path.parents:
+        state = folder.stat()
+        if state.st_uid == os.geteuid() and stat.S_IMODE(state.st_mode) & 0o077 == 0:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("variant", ["plain", "imported before", "twice"])
+def test_session_with_actors(home: Path, variant: str) -> None:
+    with running("-c", ACTORS, variant, home=home) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(1 + (variant == "twice")):
+            assert process.stdout.readline() == "ready\n"
+            addresses = require_private(process)
+            assert len([a for a in addresses if not a.startswith("unix:")]) >= 8
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert process.wait() == 0
+    assert not (home / ".ray").exists(), "Ray's own token file is readable by all"
+
+
+def test_training_with_env_runners_and_learners(home: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ["train", "cartpole-ppo", "--num-workers", "2", "--num-learners", "2", "--run-dir", str(run)]
+    with running("-m", "synrl_ray", *command, "--set", *SMALL, home=home) as process:
+        metrics = run / "metrics.jsonl"
+        wait_until(lambda: metrics.exists() and metrics.read_text().count("\n"), process)
+        programs = names(process)
+        assert any("EnvRunner" in name for name in programs)
+        assert any("RayTrain" in name for name in programs), programs
+        require_private(process)
+
+
+def test_search(home: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    command = ["tune", "cartpole-ppo", "--samples", "2", "--run-dir", str(study), "--set", *SMALL]
+    with running("-m", "synrl_ray", *command, home=home) as process:
+        wait_until(lambda: any(path.stat().st_size for path in study.glob("trials/*/metrics.jsonl")), process)
+        require_private(process)
+
+
+def test_nothing_is_left_and_what_a_killed_session_left_is_removed_by_the_next(home: Path, tmp_path: Path) -> None:
+    place = {"RAY_TMPDIR": str(tmp_path)} if len(os.fsencode(tmp_path)) < 20 else {}
+    with running("-c", ACTORS, home=home, **place) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        left = _session_folder(process)
+        process.kill()
+        process.wait()
+    assert left.exists()
+    with running("-c", ACTORS, home=home, **place) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        own = _session_folder(process)
+        assert own != left
+        assert not left.exists()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.wait() == 0
+    assert not own.exists()
+
+
+def _session_folder(process: subprocess.Popen[str]) -> Path:
+    """Return the private folder in which the program's Ray keeps its sockets."""
+    [path] = {Path(address[5:]).parents[3] for _, address in open_sockets(process) if address.endswith("/raylet")}
+    return path
+
+
+def test_the_tokens_file_is_the_owners(home: Path) -> None:
+    code = (
+        "import json, os; from pathlib import Path; from synrl_ray.running.ray_session import ray_session\n"
+        "with ray_session(None, num_workers=0):\n"
+        "    path = Path(os.environ['RAY_AUTH_TOKEN_PATH'])\n"
+        "    print(json.dumps([path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777]))\n"
+        "print(json.dumps({n: v for n, v in os.environ.items() if n.startswith('RAY_AUTH') or 'CLUSTER' in n}))"
+    )
+    with running("-c", code, home=home) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == [0o600, 0o700]
+        assert json.loads(process.stdout.readline()) == {}, "another session or cluster later is not touched"
+        assert process.wait() == 0
