@@ -234,23 +234,21 @@ def submit(
     Args:
         arguments: the command and its arguments, after `--`.
         address: of the job server, such as http://127.0.0.1:8265; the head of `synrl head start` where not given.
-        env: variables of the job, `NAME=VALUE`, such as SYNRL_DATA=/data where the cluster has it.
+        env: variables of the job: `NAME=VALUE`, such as SYNRL_DATA=/data where the cluster has it, or `NAME` for the
+            value that it has here. Not for secrets: whoever may ask the job server reads them, and Ray logs them.
         detach: return at once instead of following the job's log.
     """
+    from synrl_ray.cluster.job_variables import job_variables
     from synrl_ray.cluster.submit import submit_job
 
     if not arguments:
         raise UserError("nothing to submit", "write for instance `synrl submit -- train cartpole-ppo`")
-    pairs = [entry.partition("=") for entry in env or ()]
-    for name, sign, value in pairs:
-        if not name or not sign:
-            raise UserError(f"--env {name + sign + value!r} is not NAME=VALUE", "write for instance SYNRL_DATA=/data")
     outcome = submit_job(
         list(arguments),
         address=address,
         working_dir=Path.cwd(),
         follow=not detach,
-        env_vars={name: value for name, _, value in pairs},
+        env_vars=job_variables(env or ()),
     )
     if outcome.exit_status:
         raise SystemExit(outcome.exit_status)

@@ -98,7 +98,7 @@ def error_line(capsys, argv):
         ("evaluate nowhere --episodes x", "--episodes"),
         ("evaluate nowhere --seed -1", "--seed -1 is too small"),
         ("submit", "nothing to submit"),
-        ("submit --env SYNRL_DATA -- list", "--env 'SYNRL_DATA' is not NAME=VALUE"),
+        ("submit --env NOT_SET_HERE -- list", "--env NOT_SET_HERE: no variable of that name is set here"),
         ("head nonsense", "Unknown command"),
         ("head start --port abc", "--port"),
         ("head start --port -5", "port"),
