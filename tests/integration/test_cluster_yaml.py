@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,15 @@ def test_on_premises_variant(config: dict[str, Any]) -> None:
     full = prepared({**{key: value for key, value in config.items() if key not in CLOUD_KEYS}, **variant})
     assert full["provider"]["type"] == "local"
     assert full["available_node_types"]["local.cluster.node"]["max_workers"] == 2
+
+
+def test_the_token_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    command = re.search(r"^#   (.*ray get-auth-token --generate\)?)", TEXT, re.MULTILINE)
+    assert command is not None
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-ec", command.group(1)], env=environment, check=True, capture_output=True, umask=0o022)
+    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
 
 
 def test_job_server_on_loopback_and_a_token_on_every_node(config: dict[str, Any]) -> None:
