@@ -92,10 +92,11 @@ class Policy:
             return to_environment(self.action_space, actions), state_NS
         with torch.no_grad():
             inputs, _, next_state = self.network(torch.from_numpy(batch)[None], torch.from_numpy(state_NS))
-            if not (torch.isfinite(inputs).all() and torch.isfinite(next_state).all()):
+            after = next_state.numpy()
+            if not (np.isfinite(inputs.numpy()).all() and np.isfinite(after).all()):
                 raise NonFiniteError("the policy's output", "for these observations", "check their scale")
             chosen = self._choose(inputs[0], deterministic, generator).numpy()
-        actions, after = to_environment(self.action_space, chosen), next_state.numpy()
+        actions = to_environment(self.action_space, chosen)
         return (actions[0], after[0]) if single else (actions, after)
 
     def _choose(self, inputs: torch.Tensor, deterministic: bool, generator: torch.Generator | None) -> torch.Tensor:

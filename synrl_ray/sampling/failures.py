@@ -138,7 +138,7 @@ class RestartingVectorEnv(SyncVectorEnv):
             except RAISED as error:
                 cause = describe(error)
             else:
-                if np.isfinite(observation).all():
+                if _finite(np.asarray(observation)).all():
                     self._env_obs[n] = observation
                     self._rewards[n], self._terminations[n], self._truncations[n] = 0.0, False, False
                     return {FAILURE: first}
@@ -262,13 +262,21 @@ class FailureCount:
 
 
 def not_finite(observations: np.ndarray, rewards: np.ndarray) -> dict[int, str]:
-    """Which environments gave what is not finite, and what; observations ``[N, *obs]``, rewards ``[N]``."""
+    """Which environments gave what is not finite in float32, and what; observations ``[N, *obs]``, rewards ``[N]``."""
     causes: dict[int, str] = {}
     for name, values in (("the observation", observations), ("the reward", rewards)):
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            for n in np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1)):
-                causes[int(n)] = f"{name} is not finite"
+        finite = _finite(values)
+        if not finite.all():
+            for n in np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1)):
+                overflows = np.isfinite(values[n]).all()
+                causes[int(n)] = f"{name} is more than float32 can hold" if overflows else f"{name} is not finite"
     return causes
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Which numbers are finite in float32, in which rollouts and networks hold them."""
+    with np.errstate(over="ignore"):
+        return np.isfinite(values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values)
 
 
 def _given_up(what: str, first: str, then: str) -> UserError:

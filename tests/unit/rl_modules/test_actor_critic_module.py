@@ -48,3 +48,10 @@ def test_the_remedy_for_half_bounds_is_one():
     build(env.action_space, inference_only=True)
     np.testing.assert_array_equal(env.action(np.array([-3.0, -3.0])), [0, 0])
     np.testing.assert_array_equal(env.action(np.array([12.0, 12.0])), [10, 12])
+
+
+def test_convolutions_that_do_not_fit_are_named_when_the_module_is_built():
+    images = spaces.Box(0, 255, (20, 24, 3), np.uint8)
+    with pytest.raises(UserError, match=r"convolution 1 \(kernel 21\) is larger than its input of 20 x 24"):
+        build(spaces.Discrete(2), images, conv_layers=((4, 21, 1),))
+    assert build(spaces.Discrete(2), images, conv_layers=((4, 5, 1),)).network.encoder.channels_last

@@ -7,9 +7,20 @@ from failing_env import Failing
 from gymnasium.vector import SyncVectorEnv
 
 from synrl_ray.errors import UserError
-from synrl_ray.sampling.failures import FailureCount, ResettingVectorEnv, RestartingVectorEnv, keep_going
+from synrl_ray.sampling.failures import FailureCount, ResettingVectorEnv, RestartingVectorEnv, keep_going, not_finite
 
 STAY = np.zeros(3, np.int64)
+
+
+def test_what_the_networks_cannot_hold_is_a_failure_too():
+    observations = np.array([[0, 1], [1e39, 0], [np.nan, 1e39], [-3e38, 0]])
+    rewards = np.array([0, 0, 0, -1e300])
+    assert not_finite(observations, rewards) == {
+        1: "the observation is more than float32 can hold",
+        2: "the observation is not finite",
+        3: "the reward is more than float32 can hold",
+    }
+    assert not_finite(np.full((2, 3), 255, np.uint8), np.zeros(2)) == {}
 
 
 def restarting(**kwargs):
