@@ -22,6 +22,8 @@ from synrl_ray.meta.engine import Parameters
 from synrl_ray.meta.losses import TaskLoss
 from synrl_ray.meta.networks import ConvBlock, ConvCurrent
 from synrl_ray.meta.spiking_layers import PopulationCode, SampleLIF, StepMean
+from synrl_ray.snn import LIF
+from synrl_ray.snn.plain import is_plain
 
 
 class BatchedLayer(Protocol):
@@ -52,8 +54,8 @@ class BatchedNetwork:
         found = []
         modules = list(_flat(model, ""))
         for index, (prefix, module) in enumerate(modules):
-            layer = _batched(module, is_first=index == 0)
-            if layer is None or module._forward_hooks or module._forward_pre_hooks:
+            layer = _batched(module, index == 0) if all(map(_is_known, module.modules())) else None
+            if layer is None:
                 return None
             found.append((prefix, tuple(name for name, _ in module.named_parameters()), layer))
         is_tied = len({id(module) for _, module in modules}) < len(modules)
@@ -181,9 +183,20 @@ def _batched(module: nn.Module, is_first: bool) -> BatchedLayer | None:
     return None
 
 
+_KNOWN = frozenset(
+    {nn.Linear, nn.ReLU, nn.Flatten, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, ConvBlock, ConvCurrent, LIF}
+    | {SampleLIF, PopulationCode, StepMean}
+)
+
+
+def _is_known(part: nn.Module) -> bool:
+    """Whether a layer, or what it is made of, does what its class says and no more."""
+    return type(part) in _KNOWN and is_plain(part, type(part))
+
+
 def _flat(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
     """Layers in order with the prefix of their parameters."""
-    if type(module) is nn.Sequential:
+    if is_plain(module, nn.Sequential):
         for name, child in module.named_children():
             yield from _flat(child, f"{prefix}{name}.")
     else:

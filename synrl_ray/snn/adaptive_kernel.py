@@ -105,7 +105,7 @@ def forward(
     current: Tensor, membrane: Tensor, adaptation: Tensor, parameters: Any, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return spikes, membranes and adaptations ``[T, B, N]``."""
-    results = tuple(torch.empty(current.shape, dtype=current.dtype) for _ in range(3))
+    results = tuple(current.new_empty(current.shape) for _ in range(3))
     _forward(
         _planes(current),
         _planes(membrane).reshape(-1).copy(),
@@ -123,7 +123,7 @@ def backward(
     """Return the gradients of current, membrane, adaptation, beta, threshold, rho and kappa."""
     spikes, membranes, adaptations, membrane, adaptation, mask, *parameters = saved
     tiles = _tiles(parameters, membrane)
-    grad_current = torch.empty(membranes.shape, dtype=membranes.dtype)
+    grad_current = membranes.new_empty(membranes.shape)
     grad_u, grad_a = np.zeros_like(tiles[0]), np.zeros_like(tiles[0])
     sums = np.zeros_like(tiles)
     _backward(

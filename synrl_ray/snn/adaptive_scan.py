@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn.functional import spike
+from synrl_ray.snn.scan import choose
 from synrl_ray.snn.surrogate import Surrogate
 
 Parameters = tuple[Tensor, Tensor, Tensor, Tensor]  # beta, threshold, rho, kappa: scalar or [N]
@@ -54,14 +55,11 @@ def adaptive_scan(
         mask: ``[T, B]`` bool; true where a row starts from rest at that step.
         kernel: ``"auto"``, ``"torch"``, ``"numba"`` or ``"functional"``; see :func:`synrl_ray.snn.lif_scan`.
     """
-    if kernel == "functional" or (kernel == "auto" and torch._C._are_functorch_transforms_active()):
+    chosen = choose(kernel, (current, membrane, adaptation, *parameters))
+    if chosen == "functional":
         return _steps(current, membrane, adaptation, parameters, surrogate, mask, differentiable=True)
-    on_cpu = current.device.type == "cpu" and current.dtype in (torch.float32, torch.float64)
-    if kernel == "numba" and not on_cpu:
-        raise ValueError(f"the numba kernel takes float32 or float64 on CPU, got {current.dtype} on {current.device}")
-    compiled = kernel != "torch" and on_cpu
     spikes, membranes, adaptations = _AdaptiveScan.apply(
-        current, membrane, adaptation, *parameters, surrogate, mask, compiled
+        current, membrane, adaptation, *parameters, surrogate, mask, chosen == "numba"
     )
     return spikes, membranes, adaptations
 

@@ -118,7 +118,7 @@ class SpikingCNN(nn.Module):
         """As :meth:`forward`, and the spikes ``[E*K, B, neurons]`` of every spiking layer."""
         self._check(inputs, state, reset_mask)
         num_observations, batch = inputs.shape[:2]
-        frames = _frames(inputs, self.readout.linear.weight.dtype)
+        frames = _frames(inputs, _floating_type(self))
         if state is None:
             state = frames.new_zeros(batch, self.state_size)
         inner_mask = at_first_step(reset_mask, self.steps_per_observation)
@@ -142,7 +142,7 @@ class SpikingCNN(nn.Module):
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives: the observations, then spikes of each simulation step."""
         spikes = self.forward_with_spikes(inputs, state, reset_mask)[2]
-        signals = [_frames(inputs, self.readout.linear.weight.dtype)]
+        signals = [_frames(inputs, _floating_type(self))]
         for layer, out in enumerate(spikes):
             is_map = layer + 1 < len(self.convolutions)
             signals.append(out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out)
@@ -201,7 +201,7 @@ class CNN(nn.Module):
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives."""
         _check_frames(inputs, self.in_shape)
-        signal = _frames(inputs, self.readout.weight.dtype)
+        signal = _frames(inputs, _floating_type(self))
         received: list[tuple[nn.Module, Tensor]] = []
         for convolution in self.convolutions:
             received.append((convolution, signal))
@@ -277,3 +277,8 @@ def _frames(inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """``[E*B, C, H, W]`` in the network's type."""
     frames = inputs.flatten(0, 1)
     return frames.to(dtype) / 255 if inputs.dtype == torch.uint8 else frames
+
+
+def _floating_type(module: nn.Module) -> torch.dtype:
+    """The type of the module's first floating parameter; torch's default where every layer hides its own."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())

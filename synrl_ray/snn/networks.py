@@ -12,12 +12,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.snn.fusion import fused_plan
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.plain import is_plain
 from synrl_ray.snn.scan import Kernel, Reset
-from synrl_ray.snn.stack import fits, spiking_stack
-from synrl_ray.snn.stack_plan import Plan
+from synrl_ray.snn.stack import spiking_stack
 from synrl_ray.snn.surrogate import Surrogate
 
 
@@ -116,7 +117,6 @@ class SpikingMLP(nn.Module):
         self.readout = LeakyReadout(
             hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
-        self.is_plain_lif = neuron is None
         self.skipped_to = frozenset(bridged if skip else ())
         per_neuron = [cast("LIF", layer).states_per_neuron for layer in self.neurons]
         self.state_sizes = [n * size for n, size in zip(per_neuron, hidden_sizes, strict=True)] + [out_features]
@@ -128,9 +128,10 @@ class SpikingMLP(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
-        if self.is_plain_lif and self.kernel == "auto" and not self.skipped_to:
-            plan, parameters = self._plan()
-            if fits(inputs, state, parameters[0]):
+        if self.kernel == "auto" and not self.skipped_to and self._is_chain():
+            fused = fused_plan(self, inputs, state)
+            if fused is not None:
+                plan, parameters = fused
                 return spiking_stack(plan, inputs, state, reset_mask, parameters)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
@@ -150,7 +151,7 @@ class SpikingMLP(nn.Module):
         *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
         for (linear, neuron), membrane in zip(self._layers(), membranes, strict=True):
             current = linear(self._received(len(spikes), inputs, spikes))
-            if not self.is_plain_lif and not spikes:  # LIF layers hold their input themselves
+            if not spikes and getattr(neuron, "hold", 1) != k:  # a LIF layer holds its input itself
                 current, mask = current.repeat_interleave(k, dim=0), inner_mask
             fired, membrane = neuron(current, membrane, mask)
             spikes.append(fired)
@@ -173,24 +174,14 @@ class SpikingMLP(nn.Module):
             return inputs
         return spikes[layer - 1] + spikes[layer - 2] if layer in self.skipped_to else spikes[layer - 1]
 
-    def _plan(self) -> tuple[Plan, tuple[Tensor, ...]]:
-        """Structure and parameters of the whole network as one autograd node."""
-        readout = member(self, "readout")
-        linear = member(readout, "linear")
-        parameters: list[Tensor] = [member(linear, "weight"), member(linear, "bias")]
-        neurons = member(self, "neurons")._modules.values()
-        for linear, neuron in zip(member(self, "linears")._modules.values(), neurons, strict=True):
-            parameters += (member(linear, "weight"), member(linear, "bias"), neuron.decay, member(neuron, "threshold"))
-        plan = Plan(
-            tuple(self.state_sizes),
-            self.steps_per_observation,
-            tuple([neuron.reset for neuron in neurons]),
-            tuple([neuron.surrogate for neuron in neurons]),
-            member(readout, "weights"),
-            readout.bias_gain,
-            member(member(readout, "integrator"), "beta"),
-        )
-        return plan, tuple(parameters)
+    @property
+    def is_plain_lif(self) -> bool:
+        """Whether all neurons are :class:`synrl_ray.snn.LIF`."""
+        return all(type(neuron) is LIF for neuron in self.neurons)
+
+    def _is_chain(self) -> bool:
+        """Whether the layers are run as written below, not as a subclass or a replaced method wants it."""
+        return type(self).forward_with_spikes is _ONE_BY_ONE and "forward_with_spikes" not in self.__dict__
 
     def _layers(self) -> Iterable[tuple[nn.Linear, LIF]]:
         return cast("Iterable[tuple[nn.Linear, LIF]]", zip(self.linears, self.neurons, strict=True))
@@ -205,6 +196,9 @@ class SpikingMLP(nn.Module):
             raise ValueError(
                 f"reset_mask must be bool {tuple(inputs.shape[:2])}, got {reset_mask.dtype} {tuple(reset_mask.shape)}"
             )
+
+
+_ONE_BY_ONE = SpikingMLP.forward_with_spikes
 
 
 def scale_weights(layers: Iterable[nn.Module], gain: float, hidden_gain: float) -> None:
@@ -251,4 +245,8 @@ class MLP(nn.Module):
 
 
 def _linear(layer: nn.Module, signal: Tensor) -> Tensor:
-    return nn.functional.linear(signal, member(layer, "weight"), member(layer, "bias"))
+    """What the layer returns, without the detour of a call where that is a linear map and no more."""
+    if is_plain(layer, nn.Linear):
+        return nn.functional.linear(signal, member(layer, "weight"), member(layer, "bias"))
+    output: Tensor = layer(signal)
+    return output

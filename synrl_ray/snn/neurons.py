@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from synrl_ray.snn.members import member
+from synrl_ray.snn.plain import is_plain
 from synrl_ray.snn.scan import RESETS, Kernel, Reset, lif_scan
 from synrl_ray.snn.surrogate import Surrogate
 
@@ -94,8 +95,8 @@ class LIF(nn.Module):
     @property
     def decay(self) -> Tensor:
         """``beta`` as it is used: clamped to [0, 1] where it is learned."""
-        beta: Tensor = member(self, "beta")
-        return beta.clamp(0, 1) if isinstance(beta, nn.Parameter) else beta
+        fixed = self._buffers.get("beta")
+        return self.beta.clamp(0, 1) if fixed is None else fixed
 
     def forward(
         self, current: Tensor, membrane: Tensor | None = None, reset_mask: Tensor | None = None
@@ -105,9 +106,16 @@ class LIF(nn.Module):
         return spikes, membranes[-1]
 
     def scan(
-        self, current: Tensor, membrane: Tensor | None = None, reset_mask: Tensor | None = None
+        self,
+        current: Tensor,
+        membrane: Tensor | None = None,
+        reset_mask: Tensor | None = None,
+        hold: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return spikes and the membrane at every simulation step, both ``[E*K, B, N]``."""
+        """Return spikes and the membrane at every simulation step, both ``[E*K, B, N]``.
+
+        ``hold`` takes the place of the layer's own.
+        """
         if membrane is None:
             membrane = current.new_zeros(current.shape[1:])
         self._check(current, membrane, reset_mask)
@@ -119,7 +127,7 @@ class LIF(nn.Module):
             surrogate=self.surrogate,
             reset=self.reset,
             reset_mask=reset_mask,
-            hold=self.hold,
+            hold=self.hold if hold is None else hold,
             graded=self.graded,
             kernel=self.kernel,
         )
@@ -176,13 +184,40 @@ class LeakyReadout(nn.Module):
 
     def forward(self, spikes: Tensor, membrane: Tensor, reset_mask: Tensor | None = None) -> Tensor:
         """Return the membrane after every observation."""
-        hold = self.weights.shape[0]
+        hold, linear = self.weights.shape[0], self.linear
         if hold == 1:
-            current = self.linear(spikes)
-        else:
-            held = torch.matmul(self.weights, spikes.reshape(-1, hold, spikes[0].numel()))
-            summed = held.view(-1, *spikes.shape[1:])
-            current = nn.functional.linear(summed, self.linear.weight, self.bias_gain * self.linear.bias)
-        if current.shape[0] == 1 and reset_mask is None:
+            current = linear(spikes)
+        elif is_plain(linear, nn.Linear) and linear.bias is not None:
+            current = nn.functional.linear(self._pooled(spikes), linear.weight, self.bias_gain * linear.bias)
+        else:  # which may be no linear map
+            current = self._pooled(linear(spikes))
+        if current.shape[0] == 1 and reset_mask is None and is_plain(self.integrator, LIF):
             return torch.addcmul(current, membrane, self.integrator.beta)
-        return self.integrator.scan(current, membrane, reset_mask)[1]
+        return integrated(self.integrator, current, membrane, reset_mask)
+
+    def _pooled(self, signal: Tensor) -> Tensor:
+        """``[E*K, B, ...]`` → ``[E, B, ...]``: the steps of every observation, summed with the weights."""
+        summed = torch.matmul(self.weights, signal.reshape(-1, self.weights.shape[0], signal[0].numel()))
+        return summed.view(-1, *signal.shape[1:])
+
+
+def integrated(
+    neuron: nn.Module, current: Tensor, membrane: Tensor | None, reset_mask: Tensor | None, hold: int = 1
+) -> Tensor:
+    """Membranes of a layer after every step ``[E*K, B, N]``; one that is more than a plain LIF is called step by step.
+
+    Args:
+        neuron: a layer with ``hold=1``, whose calls return the final membrane only.
+        current, membrane, reset_mask: its arguments.
+        hold: K, simulation steps for which each input current is held.
+    """
+    if is_plain(neuron, LIF):
+        return cast("LIF", neuron).scan(current, membrane, reset_mask, hold)[1]
+    membranes = []
+    for e, i_e in enumerate(current.split(1)):
+        mask = None if reset_mask is None else reset_mask[e : e + 1]
+        for _ in range(hold):
+            _, membrane = neuron(i_e, membrane, mask)
+            membranes.append(membrane)
+            mask = None
+    return torch.stack(membranes)

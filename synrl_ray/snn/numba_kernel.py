@@ -11,7 +11,7 @@ from synrl_ray.snn.cell_kernels import RESET_CODES, SURROGATE_CODES
 from synrl_ray.snn.surrogate import Surrogate
 
 NO_MASK = np.zeros((0, 0), dtype=np.bool_)
-EMPTY = {dtype: torch.empty(0, dtype=dtype).numpy() for dtype in (torch.float32, torch.float64)}
+EMPTY: dict[torch.dtype, np.ndarray] = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0, np.float64)}
 
 
 def forward(
@@ -21,7 +21,7 @@ def forward(
     num_inputs, batch, num_neurons = current.shape
     num_steps = num_inputs * hold
     empty = EMPTY[current.dtype]
-    membranes = torch.empty(num_steps, batch, num_neurons, dtype=current.dtype)
+    membranes = current.new_empty(num_steps, batch, num_neurons)  # new_: whatever torch's default device is
     spikes = torch.empty_like(membranes)
     kernels.forward(
         flat(current), empty, 1.0, flat(membrane), 0, flat(beta), flat(threshold), RESET_CODES[reset],
@@ -46,11 +46,10 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of current, membrane, beta and threshold (the last two if ``learned``)."""
     num_steps, batch, num_neurons = membranes.shape
-    dtype = membranes.dtype
-    empty = EMPTY[dtype]
-    grad_current = torch.empty(num_steps // hold, batch, num_neurons, dtype=dtype)
-    grad_membrane = torch.empty(batch, num_neurons, dtype=dtype)
-    grad_beta, grad_threshold = parameter_gradients(num_neurons, learned, dtype)
+    empty = EMPTY[membranes.dtype]
+    grad_current = membranes.new_empty(num_steps // hold, batch, num_neurons)
+    grad_membrane = membranes.new_empty(batch, num_neurons)
+    grad_beta, grad_threshold = parameter_gradients(num_neurons, learned, membranes.dtype)
     kernels.backward(
         empty if grad_spikes is None else flat(grad_spikes),
         empty if grad_membranes is None else flat(grad_membranes),

@@ -22,6 +22,7 @@ Backward, with ``g_t = dL/du_t``, ``c_t = beta`` (or ``beta (1 - r_t)`` for rese
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -30,6 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn import torch_kernel
 from synrl_ray.snn.functional import lif_scan_functional
+from synrl_ray.snn.plain import are_dense, is_transformed
 from synrl_ray.snn.surrogate import Surrogate
 
 Reset = Literal["subtract", "zero", "none"]
@@ -96,26 +98,47 @@ def lif_scan(
         graded: emit the surrogate's primitive instead of a binary spike. The surrogate is then the
             true derivative, which is what gradient checks need.
         kernel: ``"torch"`` runs anywhere; ``"numba"`` on CPU only; ``"functional"`` can be differentiated to any order
-            and transformed by ``torch.func``. ``"auto"`` takes the last inside such transforms, else numba on the CPU.
+            and transformed or traced. ``"auto"`` takes the last where torch does so, else numba on the CPU.
 
     Returns:
         Spikes ``[T, B, N]`` and membranes ``[T, B, N]`` (the last one is the state to carry on).
     """
-    if kernel == "functional" or (kernel == "auto" and torch._C._are_functorch_transforms_active()):
+    if current.dtype is not membrane.dtype:  # as autocast leaves them: membranes keep their precision
+        dtype = torch.promote_types(current.dtype, membrane.dtype)
+        current, membrane = current.to(dtype), membrane.to(dtype)
+    chosen = choose(kernel, (current, membrane, beta, threshold))
+    if chosen == "functional":
         return lif_scan_functional(current, membrane, beta, threshold, surrogate, reset, reset_mask, hold, graded)
-    chosen = _choose(kernel, current)
     spikes, membranes = _LIFScan.apply(
-        current, membrane, beta, threshold, surrogate, reset, reset_mask, hold, graded, chosen
+        current, membrane, beta, threshold, surrogate, reset, reset_mask, hold, graded, _kernel(chosen)
     )
     return spikes, membranes
 
 
-def _choose(kernel: Kernel, current: Tensor) -> ScanKernel:
-    on_cpu = current.device.type == "cpu" and current.dtype in (torch.float32, torch.float64)
-    if kernel == "torch" or (kernel == "auto" and not on_cpu):
+def choose(kernel: str, tensors: Sequence[Tensor]) -> Literal["torch", "numba", "functional"]:
+    """Which kernel a scan of these tensors runs on.
+
+    Raises:
+        ValueError: if the numba kernel is asked for and cannot take them.
+    """
+    if kernel == "torch":
+        return "torch"
+    if kernel == "functional" or (kernel == "auto" and is_transformed()):
+        return "functional"
+    if is_transformed():
+        raise ValueError('the numba kernel cannot be traced or transformed: take kernel="functional"')
+    current = tensors[0]
+    if current.dtype in (torch.float32, torch.float64) and are_dense(tensors, current.dtype):
+        return "numba"
+    if kernel == "auto":
+        return "torch"
+    found = ", ".join(sorted({f"{t.dtype} on {t.device}" for t in tensors}))
+    raise ValueError(f"the numba kernel takes float32 or float64 on CPU, got {found}")
+
+
+def _kernel(name: str) -> ScanKernel:
+    if name == "torch":
         return torch_kernel
-    if not on_cpu:
-        raise ValueError(f"the numba kernel takes float32 or float64 on CPU, got {current.dtype} on {current.device}")
     from synrl_ray.snn import numba_kernel  # numba takes half a second to import
 
     return numba_kernel

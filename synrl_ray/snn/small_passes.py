@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from synrl_ray.snn import network_kernels as kernels
-from synrl_ray.snn.cell_kernels import RESET_CODES, SURROGATE_CODES
+from synrl_ray.snn.cell_kernels import SURROGATE_CODES
 from synrl_ray.snn.numba_kernel import EMPTY, mask_array
 from synrl_ray.snn.stack_plan import Plan
+from synrl_ray.snn.surrogate import Surrogate
 
 _EMPTY_2D = {dtype: empty.reshape(0, 0) for dtype, empty in EMPTY.items()}
 _EMPTY_3D = {dtype: empty.reshape(0, 0, 0) for dtype, empty in EMPTY.items()}
@@ -31,20 +32,23 @@ def forward_pass(
     keep: bool,
 ) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
     """Return outputs, final state, and what backward needs: the flat parameters, the membranes (only if ``keep``)."""
-    num_observations, batch, num_features = inputs.shape
-    dtype = inputs.dtype
-    structure = _structure(plan.sizes, num_features, _lengths(parameters), plan.resets)
+    num_observations, batch, _ = inputs.shape
+    dtype, sizes = inputs.dtype, plan.sizes
+    resets, where, widths, reset_codes = plan.structure
     flat = torch._utils._flatten_dense_tensors(parameters)
-    kept = num_observations * plan.period * len(plan.resets) * batch * max(plan.sizes[:-1]) if keep else 0
-    membranes = torch.empty(kept, dtype=dtype)
-    outputs = torch.empty(num_observations, batch, plan.sizes[-1], dtype=dtype)
-    final = torch.empty(batch, sum(plan.sizes), dtype=dtype)
+    kept = [flat]
+    membranes = EMPTY[dtype]
+    if keep:
+        kept.append(inputs.new_empty(num_observations * plan.period * len(resets) * batch * max(sizes[:-1])))
+        membranes = kept[1].numpy()
+    outputs = inputs.new_empty(num_observations, batch, sizes[-1])
+    final = inputs.new_empty(batch, sum(sizes))
     kernels.forward(
         _array(inputs), _EMPTY_2D[dtype] if state is None else _array(state), mask_array(mask), flat.numpy(),
-        *structure, plan.pool.numpy(), plan.bias_gain, plan.readout_decay.item(), membranes.numpy(), outputs.numpy(),
-        final.numpy(),
+        where, widths, reset_codes, plan.pool.numpy(), plan.bias_gain, plan.readout_decay.item(), membranes,
+        outputs.numpy(), final.numpy(),
     )  # fmt: skip
-    return outputs, final, (flat, membranes)
+    return outputs, final, kept
 
 
 def backward_pass(
@@ -57,24 +61,30 @@ def backward_pass(
 ) -> tuple[Any, ...]:
     """Return a gradient for every argument of the node: plan, inputs, state, mask, ``*parameters``."""
     inputs, state, mask, flat, membranes = saved
-    num_features, dtype = inputs.shape[2], inputs.dtype
+    dtype = inputs.dtype
     empty_2d, empty_3d = _EMPTY_2D[dtype], _EMPTY_3D[dtype]
-    where, sizes, resets = _structure(plan.sizes, num_features, _lengths(parameters), plan.resets)
-    kinds, slopes = _surrogates(plan, dtype)
-    learned = np.array([needs[8 + 4 * i] or needs[9 + 4 * i] for i in range(len(plan.resets))])
-    grad_flat = torch.zeros_like(flat)
-    grad_inputs = torch.empty(inputs.shape, dtype=dtype) if needs[1] else None
-    grad_state = torch.empty(inputs.shape[1], sum(plan.sizes), dtype=dtype) if needs[2] else None
+    _, where, widths, reset_codes = plan.structure
+    kinds, slopes = _surrogates(plan.surrogates, dtype)
+    learned = _learned(tuple(needs[6:]))
+    grad_flat = np.zeros(flat.numel(), empty_2d.dtype)
+    grad_inputs = inputs.new_empty(inputs.shape) if needs[1] else None
+    grad_state = inputs.new_empty(inputs.shape[1], sum(plan.sizes)) if needs[2] else None
     kernels.backward(
         empty_3d if grad_outputs is None else _array(grad_outputs),
         empty_2d if grad_final is None else _array(grad_final),
-        _array(inputs), empty_2d if state is None else _array(state), mask_array(mask), flat.numpy(), where, sizes,
-        resets, kinds, slopes, plan.pool.numpy(), plan.bias_gain, plan.readout_decay.item(), learned, membranes.numpy(),
-        empty_3d if grad_inputs is None else grad_inputs.numpy(),
-        empty_2d if grad_state is None else grad_state.numpy(), grad_flat.numpy(),
+        _array(inputs), empty_2d if state is None else _array(state), mask_array(mask), flat.numpy(), where, widths,
+        reset_codes, kinds, slopes, plan.pool.numpy(), plan.bias_gain, plan.readout_decay.item(), learned,
+        membranes.numpy(), empty_3d if grad_inputs is None else grad_inputs.numpy(),
+        empty_2d if grad_state is None else grad_state.numpy(), grad_flat,
     )  # fmt: skip
-    grads = torch._utils._unflatten_dense_tensors(grad_flat, parameters)
-    return None, grad_inputs, grad_state, None, *(g if need else None for g, need in zip(grads, needs[4:], strict=True))
+    grads: list[Tensor | None] = []
+    start = 0
+    for parameter, need in zip(parameters, needs[4:], strict=True):
+        end = start + parameter.numel()
+        # Each a tensor of its own, no view of the whole: who changes one in place would change the others' version.
+        grads.append(torch.from_numpy(grad_flat[start:end].reshape(parameter.shape)) if need else None)
+        start = end
+    return None, grad_inputs, grad_state, None, *grads
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -82,24 +92,13 @@ def _array(tensor: Tensor) -> np.ndarray:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-def _lengths(parameters: Sequence[Tensor]) -> tuple[int, ...]:
-    return tuple([p.numel() for p in parameters])
+@lru_cache(maxsize=256)
+def _surrogates(surrogates: tuple[Surrogate, ...], dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
+    kinds = np.array([SURROGATE_CODES[surrogate.name] for surrogate in surrogates], dtype=np.int64)
+    return kinds, np.array([surrogate.k for surrogate in surrogates], dtype=EMPTY[dtype].dtype)
 
 
 @lru_cache(maxsize=256)
-def _structure(
-    sizes: tuple[int, ...], num_features: int, lengths: tuple[int, ...], resets: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``where``, ``sizes`` and ``resets`` as the kernels want them."""
-    starts = np.cumsum([0, *lengths])
-    where = [[*starts[i : i + 4], *lengths[i + 2 : i + 4]] for i in range(2, len(lengths), 4)]
-    return (
-        np.array(where, dtype=np.int64),
-        np.array([num_features, *sizes], dtype=np.int64),
-        np.array([RESET_CODES[reset] for reset in resets], dtype=np.int64),
-    )
-
-
-def _surrogates(plan: Plan, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
-    kinds = np.array([SURROGATE_CODES[surrogate.name] for surrogate in plan.surrogates], dtype=np.int64)
-    return kinds, np.array([surrogate.k for surrogate in plan.surrogates], dtype=EMPTY[dtype].dtype)
+def _learned(needs: tuple[bool, ...]) -> np.ndarray:
+    """Of every spiking layer, whether decay or threshold need a gradient, from what the layers' parameters need."""
+    return np.array([needs[i + 2] or needs[i + 3] for i in range(0, len(needs), 4)])

@@ -1,9 +1,9 @@
 r"""A whole feed-forward spiking network as one autograd node, for the CPU.
 
 Linear map → LIF → … → linear map → leaky readout, with the equations of :mod:`synrl_ray.snn.scan` and the chain rule
-written out. It computes what the layers compute one by one, which stays the reference and the path for
-everything that :func:`fits` turns away. What it saves: an autograd node per operation, copies between layers (the
-membranes are written over the input current, the gradients over each other) and memory returned to the
+written out. It computes what the layers compute one by one, which stays the reference and the path for everything
+that :func:`synrl_ray.snn.fusion.fused_plan` turns away. What it saves: an autograd node per operation, copies between
+layers (the membranes are written over the input current, the gradients over each other) and memory returned to the
 operating system between calls (one allocation holds all that backward needs).
 
 The readout only wants the spikes of an observation summed with weights :math:`\beta^{K-1-k}`, so the last spiking
@@ -14,7 +14,8 @@ Legend: E observations of K simulation steps, T = E*K, B batch, N neurons, O rea
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -25,21 +26,6 @@ from torch.autograd.function import once_differentiable
 from synrl_ray.snn.stack_plan import Plan
 
 SMALL_WIDTH, SMALL_ROWS = 128, 512  # up to both a network runs in one compiled call; above, torch's products win
-
-
-def fits(inputs: Tensor, state: Tensor | None, weight: Tensor) -> bool:
-    """Whether the fused path can take these tensors: plain, on the CPU, in one floating type."""
-    dtype = inputs.dtype
-    return (
-        inputs.is_cpu
-        and weight.is_cpu
-        and (dtype is torch.float32 or dtype is torch.float64)
-        and weight.dtype is dtype
-        and (state is None or (state.dtype is dtype and state.is_cpu))
-        and inputs.numel() > 0
-        and not torch._C._are_functorch_transforms_active()
-        and not torch.is_autocast_enabled("cpu")
-    )
 
 
 def spiking_stack(
@@ -83,8 +69,11 @@ class _Stack(torch.autograd.Function):
         *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         outputs, final, kept = passes.forward_pass(plan, inputs, state, mask, parameters, keep=True)
-        ctx.save_for_backward(inputs, state, mask, *kept)
-        ctx.passes, ctx.plan, ctx.parameters = passes, plan, parameters
+        keeps_inputs, needed = _kept_by_layers(ctx.needs_input_grad[2:])
+        # Torch finds changes in place of what is saved. ``data`` is inputs that no layer would have saved.
+        guarded = [parameters[i] for i in needed]
+        ctx.save_for_backward(inputs if keeps_inputs else inputs.data, state, mask, *kept, *guarded)
+        ctx.passes, ctx.plan, ctx.parameters, ctx.num_kept = passes, plan, parameters, 3 + len(kept)
         ctx.set_materialize_grads(False)
         return outputs, final
 
@@ -94,6 +83,27 @@ class _Stack(torch.autograd.Function):
         _, *needs = ctx.needs_input_grad
         if grad_outputs is None and grad_final is None:
             return (None, *(None for _ in needs))
-        return None, *ctx.passes.backward_pass(
-            ctx.plan, ctx.parameters, ctx.saved_tensors, grad_outputs, grad_final, needs
-        )
+        saved = ctx.saved_tensors[: ctx.num_kept]
+        return None, *ctx.passes.backward_pass(ctx.plan, ctx.parameters, saved, grad_outputs, grad_final, needs)
+
+
+@lru_cache(maxsize=256)
+def _kept_by_layers(needs: Sequence[bool]) -> tuple[bool, tuple[int, ...]]:
+    """What the layers one by one would save for backward: whether the inputs, and which of the parameters.
+
+    A linear map saves its input for its weight's gradient, and its weight where its input has one. Neurons save decay
+    and threshold where anything before them or they themselves have a gradient.
+
+    Args:
+        needs: whether inputs, state, mask and every parameter need a gradient.
+    """
+    flows, by_state, _, _, _, *hidden = needs
+    kept = []
+    for first in range(0, len(hidden), 4):
+        weight, bias, beta, threshold = hidden[first : first + 4]
+        if flows:
+            kept.append(2 + first)
+        flows = flows or by_state or weight or bias or beta or threshold
+        if flows:
+            kept += [4 + first, 5 + first]
+    return hidden[0], (*kept, 0) if flows else tuple(kept)

@@ -29,45 +29,41 @@ def forward_pass(
     parameters: Sequence[Tensor],
     keep: bool,
 ) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
-    """Return outputs, final state, and what backward needs: the memory of membranes and signals, and the weights.
-
-    The memory holds membranes only if ``keep``.
-    """
+    """Return outputs, final state, and what backward needs: the memory of membranes (only if ``keep``) and signals."""
     num_observations, batch, _ = inputs.shape
     period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
-    rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.resets)
+    rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.surrogates)
     at = layout(plan.sizes, period, num_observations, batch)
     empty = EMPTY[dtype]
-    slab, final = torch.empty(at.size, dtype=dtype), torch.empty(batch, at.width, dtype=dtype)
+    slab, final = inputs.new_empty(at.size), inputs.new_empty(batch, at.width)
     memory, final_memory = slab.numpy(), flat(final)
     before = empty if state is None else flat(state)
     reset_rows = mask_array(mask)
     readout_weight, readout_bias, *hidden = parameters
-    kept = [slab, readout_weight]
 
     signal = inputs.reshape(rows, -1)
     for i, n in enumerate(plan.sizes[:-1]):
         weight, bias, beta, threshold = hidden[4 * i : 4 * i + 4]
-        kept.append(weight)
         first, last = at.membranes[i]
         hold = period if i == 0 else 1
-        current = torch.empty(rows, n, dtype=dtype) if hold > 1 else _matrix(slab, first, num_steps * batch, n)
+        current = inputs.new_empty(rows, n) if hold > 1 else _matrix(slab, first, num_steps * batch, n)
         torch.mm(signal, weight.t(), out=current)
         start, end = at.signals[i]
         scan(
             flat(current), flat(bias), 1.0, before, at.columns[i], flat(beta), flat(threshold),
-            RESET_CODES[plan.resets[i]], reset_rows, hold, period, flat(plan.pool) if i == depth - 1 else empty,
+            plan.structure.resets[i], reset_rows, hold, period, flat(plan.pool) if i == depth - 1 else empty,
             num_steps, batch, n, memory[first:last] if keep else empty, memory[start:end], final_memory, at.columns[i],
         )  # fmt: skip
         signal = _matrix(slab, start, (end - start) // n, n)
 
-    outputs = torch.mm(signal, readout_weight.t())
+    # no view of a matrix: torch lets nobody change a view that a node returns
+    outputs = torch.nn.functional.linear(signal.view(num_observations, batch, -1), readout_weight)
     values, decay = flat(outputs), flat(plan.readout_decay)
     scan(
         values, flat(readout_bias), plan.bias_gain, before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1,
         empty, num_observations, batch, out_features, values, empty, final_memory, at.columns[-1],
     )  # fmt: skip
-    return outputs.view(num_observations, batch, out_features), final, kept
+    return outputs, final, (slab,)
 
 
 def backward_pass(
@@ -79,10 +75,10 @@ def backward_pass(
     needs: Sequence[bool],
 ) -> tuple[Any, ...]:
     """Return a gradient for every argument of the node: plan, inputs, state, mask, ``*parameters``."""
-    inputs, state, mask, slab, readout_weight, *weights = saved
+    inputs, state, mask, slab = saved
     num_observations, batch, _ = inputs.shape
     period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
-    rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.resets)
+    rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.surrogates)
     at = layout(plan.sizes, period, num_observations, batch)
     empty = EMPTY[dtype]
     memory = slab.numpy()
@@ -92,10 +88,10 @@ def backward_pass(
     grads: list[Tensor | None] = [None] * len(needs)
     grad_state = empty
     if needs[2]:
-        grads[2] = whole = torch.empty(batch, at.width, dtype=dtype)
+        grads[2] = whole = inputs.new_empty(batch, at.width)
         grad_state = flat(whole)
 
-    g, grad_bias = torch.empty(rows, out_features, dtype=dtype), torch.empty(out_features, dtype=dtype)
+    g, grad_bias = inputs.new_empty(rows, out_features), inputs.new_empty(out_features)
     decay = flat(plan.readout_decay)
     scan_back(
         empty, empty if grad_outputs is None else flat(grad_outputs), after, at.columns[-1], empty, plan.bias_gain,
@@ -105,22 +101,22 @@ def backward_pass(
     if needs[4]:
         grads[4] = torch.mm(g.t(), _matrix(slab, at.signals[-1][0], rows, plan.sizes[-2]))
     grads[5] = grad_bias
-    through = torch.mm(g, readout_weight)
+    through = torch.mm(g, parameters[0])
 
     for i in range(depth - 1, -1, -1):
         n, own = plan.sizes[i], 6 + 4 * i
-        beta, threshold = parameters[4 + 4 * i : 6 + 4 * i]
+        weight, _, beta, threshold = parameters[2 + 4 * i : 6 + 4 * i]
         first, last = at.membranes[i]
         hold, is_last = period if i == 0 else 1, i == depth - 1
         learned = needs[own + 2] or needs[own + 3]
         in_place = hold == 1 and not is_last
-        grad_current = through if in_place else torch.empty(num_steps // hold * batch, n, dtype=dtype)
-        grads[own + 1] = grad_bias = torch.empty(n, dtype=dtype)
+        grad_current = through if in_place else inputs.new_empty(num_steps // hold * batch, n)
+        grads[own + 1] = grad_bias = inputs.new_empty(n)
         grad_beta, grad_threshold = parameter_gradients(n, learned, dtype)
         surrogate = plan.surrogates[i]
         scan_back(
             flat(through), empty, after, at.columns[i], memory[first:last], 1.0, before, at.columns[i], flat(beta),
-            flat(threshold), RESET_CODES[plan.resets[i]], reset_rows, hold, period,
+            flat(threshold), plan.structure.resets[i], reset_rows, hold, period,
             flat(plan.pool) if is_last else empty, num_steps, batch, n, SURROGATE_CODES[surrogate.name], surrogate.k,
             flat(grad_current), grad_state, flat(grad_bias), grad_beta, grad_threshold,
         )  # fmt: skip
@@ -133,9 +129,9 @@ def backward_pass(
         if learned:
             grads[own + 2], grads[own + 3] = to_parameter(grad_beta, beta), to_parameter(grad_threshold, threshold)
         if i > 0:
-            through = torch.mm(grad_current, weights[i])
+            through = torch.mm(grad_current, weight)
         elif needs[1]:
-            grads[1] = torch.mm(grad_current, weights[i]).view(inputs.shape)
+            grads[1] = torch.mm(grad_current, weight).view(inputs.shape)
     return tuple(grads)
 
 

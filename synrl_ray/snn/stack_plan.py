@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from synrl_ray.snn.surrogate import Surrogate
+
+
+class Structure(NamedTuple):
+    """A network's layers as the compiled passes want them; the arrays are those of ``network_kernels``.
+
+    Args:
+        resets: codes of every spiking layer's reset.
+        where, sizes, reset_codes: arrays for a network in one call.
+    """
+
+    resets: tuple[int, ...]
+    where: np.ndarray
+    sizes: np.ndarray
+    reset_codes: np.ndarray
 
 
 class Plan(NamedTuple):
@@ -17,7 +34,8 @@ class Plan(NamedTuple):
     Args:
         sizes: neurons of every layer, readout included.
         period: K, simulation steps per observation.
-        resets, surrogates: of every spiking layer.
+        structure: what follows from sizes, resets and the shapes of parameters.
+        surrogates: of every spiking layer.
         pool: ``[K]`` weights with which the readout sums the spikes of an observation.
         bias_gain: their sum, which scales the readout's bias.
         readout_decay: of the readout's membrane, per observation.
@@ -25,7 +43,7 @@ class Plan(NamedTuple):
 
     sizes: tuple[int, ...]
     period: int
-    resets: tuple[str, ...]
+    structure: Structure
     surrogates: tuple[Surrogate, ...]
     pool: Tensor
     bias_gain: float
@@ -61,3 +79,35 @@ def layout(sizes: tuple[int, ...], period: int, num_observations: int, batch: in
     spans = tuple(zip([0, *ends], ends, strict=False))
     columns = tuple(accumulate(sizes, initial=0))
     return Layout(spans[: len(hidden)], spans[len(hidden) :], ends[-1], columns[:-1], columns[-1])
+
+
+@lru_cache(maxsize=256)
+def structure_of(
+    sizes: tuple[int, ...], period: int, num_features: int, resets: tuple[str, ...], shapes: tuple[torch.Size, ...]
+) -> Structure | None:
+    """The structure, or ``None`` if the shapes are not those that the passes read.
+
+    Args:
+        sizes, period: as of the plan.
+        num_features: of the inputs.
+        resets: of every spiking layer.
+        shapes: of the parameters in their order, then of ``pool`` and ``readout_decay``.
+    """
+    from synrl_ray.snn.cell_kernels import RESET_CODES  # numba takes half a second to import
+
+    *hidden, out_features = sizes
+    allowed: list[tuple[tuple[int, ...], ...]] = [((out_features, hidden[-1]),), ((out_features,),)]
+    for num_in, n in zip([num_features, *hidden], hidden, strict=False):
+        allowed += [((n, num_in),), ((n,),), ((), (n,)), ((), (n,))]
+    allowed += [((period,),), ((),)]
+    if not all(shape in those for shape, those in zip(shapes, allowed, strict=True)):
+        return None
+    lengths = [math.prod(shape) for shape in shapes[:-2]]
+    starts = list(accumulate(lengths, initial=0))
+    codes = tuple(RESET_CODES[reset] for reset in resets)
+    return Structure(
+        codes,
+        np.array([[*starts[i : i + 4], *lengths[i + 2 : i + 4]] for i in range(2, len(lengths), 4)], dtype=np.int64),
+        np.array([num_features, *sizes], dtype=np.int64),
+        np.array(codes, dtype=np.int64),
+    )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.masks import at_first_step
-from synrl_ray.snn.neurons import LIF
+from synrl_ray.snn.neurons import LIF, integrated
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.surrogate import Surrogate
 
@@ -58,9 +58,12 @@ class Synaptic(nn.Module):
     ) -> None:
         super().__init__()
         try:
-            self.current = LIF(alpha, learn_beta=learn_alpha, reset="none", hold=hold, kernel=kernel)
+            self.current = LIF(alpha, learn_beta=learn_alpha, reset="none", kernel=kernel)
         except ValueError as error:
             raise ValueError(str(error).replace("beta", "alpha")) from None
+        if hold < 1:
+            raise ValueError(f"hold must be at least 1, got {hold}")
+        self.hold = hold
         self.membrane = LIF(
             beta,
             threshold,
@@ -81,6 +84,6 @@ class Synaptic(nn.Module):
             if state.shape != expected:
                 raise ValueError(f"state must be {expected}, got {tuple(state.shape)}")
             membrane, current = state.chunk(2, dim=-1)
-        _, currents = self.current.scan(inputs, current, reset_mask)
-        spikes, membranes = self.membrane.scan(currents, membrane, at_first_step(reset_mask, self.current.hold))
-        return spikes, torch.cat((membranes[-1], currents[-1]), dim=-1)
+        currents = integrated(self.current, inputs, current, reset_mask, self.hold)
+        spikes, after = self.membrane(currents, membrane, at_first_step(reset_mask, self.hold))
+        return spikes, torch.cat((after, currents[-1]), dim=-1)

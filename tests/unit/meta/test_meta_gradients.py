@@ -8,7 +8,7 @@ from synrl_ray.meta.config import Maml
 from synrl_ray.meta.learn2learn_loader import load_maml
 from synrl_ray.meta.losses import SquaredError
 from synrl_ray.meta.maml import MAML
-from synrl_ray.meta.networks import mlp, spiking_mlp
+from synrl_ray.meta.networks import conv4, mlp, spiking_mlp
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork
 from synrl_ray.snn import LIF
@@ -49,6 +49,40 @@ def test_neurons_with_other_equations_go_through_vmap():
         model = spiking_mlp()
         model[1].neuron = LIF(kernel="functional", hold=8, **settings)
         assert BatchedNetwork.of(model) is None
+
+
+class Other(LIF):
+    pass
+
+
+WATCHED = {
+    "forward hook": lambda layer: layer.register_forward_hook(lambda *_: None),
+    "forward pre-hook": lambda layer: layer.register_forward_pre_hook(lambda *_: None),
+    "backward hook": lambda layer: layer.register_full_backward_hook(lambda *_: None),
+    "own forward": lambda layer: setattr(layer, "forward", layer.forward),
+}
+
+
+@pytest.mark.parametrize("name", WATCHED)
+@pytest.mark.parametrize("place", ["", "1", "1.neuron", "2"])
+def test_layers_that_are_more_than_their_class_go_through_vmap(place, name):
+    model = spiking_mlp()
+    assert BatchedNetwork.of(model) is not None
+    WATCHED[name](model.get_submodule(place))
+    assert BatchedNetwork.of(model) is None
+
+
+def test_parts_of_layers_that_were_replaced_go_through_vmap():
+    model = conv4()
+    assert BatchedNetwork.of(model) is not None
+    model[1][1] = torch.nn.Identity()
+    assert BatchedNetwork.of(model) is None
+    model = conv4()
+    torch.nn.utils.parametrizations.weight_norm(model[0][0])
+    assert BatchedNetwork.of(model) is None
+    model = spiking_mlp()
+    model[1].neuron = Other(hold=8, kernel="functional")
+    assert BatchedNetwork.of(model) is None
 
 
 def test_linear_layers_take_samples_of_any_rank(meta_gradients, assert_same):

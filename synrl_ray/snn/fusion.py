@@ -1,0 +1,70 @@
+"""Whether a :class:`synrl_ray.snn.SpikingMLP` may run fused, decided here alone and anew at every call.
+
+The fused path reads the layers' tensors and settings. It is taken where calling the layers one by one would compute the
+same and nobody could tell: layers of exactly the known classes without hooks, plain tensors of the expected shapes,
+settings that the compiled passes know, and nothing of torch's that watches or transforms operations.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.plain import are_dense, are_plain, is_watched
+from synrl_ray.snn.stack_plan import Plan, structure_of
+
+_DTYPES = (torch.float32, torch.float64)
+_SHAPE = attrgetter("shape")
+
+
+def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tuple[Tensor, ...]] | None:
+    """Structure and parameters of a ``SpikingMLP`` as one autograd node; ``None`` if its layers are to be called.
+
+    Torch's attribute search would take a third of a small network's inference, so members come from where modules keep
+    them.
+    """
+    dtype = inputs.dtype
+    if is_watched() or dtype not in _DTYPES or inputs.numel() == 0 or inputs.is_neg():
+        return None
+    parts = net._modules
+    readout = parts["readout"]
+    linear, integrator = readout._modules.get("linear"), readout._modules.get("integrator")
+    linears, neurons = parts["linears"]._modules.values(), parts["neurons"]._modules.values()
+    sizes, period = tuple(net.state_sizes), net.steps_per_observation
+    if not are_plain((readout, linear, integrator, *linears, *neurons), _kinds(len(sizes) - 1)):
+        return None
+
+    own = linear._parameters
+    parameters = [own.get("weight"), own.get("bias")]
+    resets, surrogates, hold = [], [], period
+    for layer, neuron in zip(linears, neurons, strict=True):
+        settings, own, fixed = neuron.__dict__, layer._parameters, neuron._buffers
+        if settings["hold"] != hold or settings["graded"] or settings["kernel"] != "auto":
+            return None
+        hold = 1
+        resets.append(settings["reset"])
+        surrogates.append(settings["surrogate"])
+        decay = fixed["beta"] if "beta" in fixed else neuron.decay  # noqa: SIM401  which would compute the latter
+        threshold = fixed["threshold"] if "threshold" in fixed else neuron._parameters.get("threshold")
+        parameters += (own.get("weight"), own.get("bias"), decay, threshold)
+
+    pool, leak = readout._buffers.get("weights"), integrator._buffers.get("beta")
+    tensors = (*parameters, pool, leak, inputs) if state is None else (*parameters, pool, leak, inputs, state)
+    if not are_dense(tensors, dtype):
+        return None
+    shapes = tuple(map(_SHAPE, tensors[: len(parameters) + 2]))
+    structure = structure_of(sizes, period, inputs.shape[2], tuple(resets), shapes)
+    if structure is None:
+        return None
+    return Plan(sizes, period, structure, tuple(surrogates), pool, readout.bias_gain, leak), tuple(parameters)
+
+
+@lru_cache(maxsize=64)
+def _kinds(depth: int) -> tuple[type[nn.Module], ...]:
+    """The classes of a network's layers: readout and its parts, linear layers, neurons."""
+    return (LeakyReadout, nn.Linear, LIF, *(nn.Linear,) * depth, *(LIF,) * depth)
