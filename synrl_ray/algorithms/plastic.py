@@ -12,6 +12,7 @@ from synrl_ray.algorithms.batched import BatchedAlgorithm
 from synrl_ray.algorithms.rollout import RolloutConfig
 from synrl_ray.plasticity.merging import Merge
 from synrl_ray.rl_modules.plastic import commit_deltas
+from synrl_ray.rl_modules.stock_algorithms import LOCAL
 from synrl_ray.sampling.plastic import LearnedFragment, PlasticEnvRunner
 
 
@@ -36,6 +37,10 @@ class PlasticConfig(RolloutConfig):
         super().__init__(algo_class=PlasticAlgorithm)
         self.env_runner_cls = PlasticEnvRunner
         self.merge: Merge = "sum"
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        return {**super()._model_config_auto_includes, LOCAL: True}
 
 
 class PlasticAlgorithm(BatchedAlgorithm):

@@ -29,14 +29,17 @@ class PlasticityCallback(RLlibCallback):
             module_class=PlasticActorCritic, model_config={**asdict(SpikingPolicy()), "plasticity": ActorPlasticity()}))
 
     Raises:
-        UserError: when the algorithm is built, for a module without plastic weights, names that match none, or a
-            plastic weight that a gradient optimiser would train (and clip) as well.
+        UserError: when the algorithm is built, for one without env runners, a module without plastic weights, names
+            that match none, or a plastic weight that a gradient optimiser would train (and clip) as well.
     """
 
     merge: Merge = "sum"
 
     def on_algorithm_init(self, *, algorithm: Any, **kwargs: Any) -> None:
         """Look at the module before anything is trained."""
+        if algorithm.env_runner_group is None:
+            problem = "plastic weights learn in env runners, and what learns from recorded episodes has none"
+            raise UserError(problem, "take PPO or IMPALA, or ActorCriticModule without the callback")
         module = algorithm.get_module()
         if not (isinstance(module, TransitionLearner) and module.plastic_names):
             raise UserError(

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis import ValueFunctionAPI
+from ray.rllib.core.rl_module.apis import TargetNetworkAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.torch import TorchRLModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import SpikingPolicy, policy_config
 from synrl_ray.policies.spaces import check_spaces, has_half_bounds
+from synrl_ray.rl_modules.stock_algorithms import check_actor_critic, without_target_network
 
 STATE = "membranes"
 """Name of the carried state among RLlib's states."""
@@ -26,8 +27,8 @@ EPISODE_STARTS = "episode_starts"
 """Optional column ``[B, E]`` bool: the state is zeroed before these steps, inside the sequence."""
 
 
-class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
-    """A spiking (or twin non-spiking) actor-critic for stock RLlib algorithms.
+class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI):
+    """A spiking (or twin non-spiking) actor-critic for RLlib's PPO, IMPALA, BC and MARWIL; others are refused.
 
     ``model_config`` is a :class:`~synrl_ray.policies.config.SpikingPolicy` or
     :class:`~synrl_ray.policies.config.AnnPolicy`, or a dictionary of its fields::
@@ -40,7 +41,8 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
     membranes are part of the state, so the critic runs in the env runners too.
 
     Raises:
-        UserError: if the spaces cannot be served, or RLlib's own env runners would leave bounds of the actions.
+        UserError: if the algorithm or the spaces cannot be served, or RLlib's own env runners would leave bounds of the
+            actions.
         NonFiniteError: if an observation holds NaN or infinity.
     """
 
@@ -49,6 +51,7 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
 
     def setup(self) -> None:
         """Build the network; RLlib calls this."""
+        check_actor_critic(self, self.model_config)
         # RLlib merges settings of its own default networks into model_config; they mean nothing here.
         foreign = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
         settings = {key: value for key, value in self.model_config.items() if key not in foreign | self.own_settings}
@@ -91,6 +94,18 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI):
             return embeddings
         with torch.no_grad():
             return self._run(batch)[1]
+
+    def make_target_networks(self) -> None:
+        """Refuse to, when a learner is built that wants some. Nothing else tells APPO from PPO in time."""
+        raise without_target_network(self)
+
+    def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """None."""
+        return []
+
+    def forward_target(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Refuse, as :meth:`make_target_networks` does."""
+        raise without_target_network(self)
 
     def _run(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         observations = batch[Columns.OBS]

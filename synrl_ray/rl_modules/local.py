@@ -10,6 +10,7 @@ from torch import Tensor
 
 from synrl_ray.policies.local_agent import LocalAgent
 from synrl_ray.rl_modules.plastic import PlasticWeights
+from synrl_ray.rl_modules.stock_algorithms import check_local
 
 
 class LocalModule(PlasticWeights):
@@ -18,10 +19,14 @@ class LocalModule(PlasticWeights):
     ``model_config`` has ``make``, which makes the agent from the spaces::
 
         RLModuleSpec(module_class=LocalModule, model_config={"make": make_agent})
+
+    Raises:
+        UserError: if an algorithm builds it that trains by gradients.
     """
 
     def setup(self) -> None:
         """Make the agent; RLlib calls this."""
+        check_local(self, self.model_config)
         self.agent: LocalAgent = self.model_config["make"](self.observation_space, self.action_space)
         self.plastic_names = tuple(f"agent.{name}" for name in self.agent.plastic_names)
         self.plastic_weights()  # refuses names that do not exist

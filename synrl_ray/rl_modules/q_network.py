@@ -21,8 +21,8 @@ from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.config import SpikingPolicy, policy_config
 from synrl_ray.policies.q_network import check_q_network, q_values
+from synrl_ray.rl_modules.stock_algorithms import DQN_SETTINGS, check_q_module
 
-_OF_DQN = {"double_q", "dueling", "epsilon", "num_atoms", "std_init", "v_max", "v_min"}
 _OF_RLLIB = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
 
 
@@ -39,7 +39,7 @@ class QModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
     Without ``dueling`` the critic is part of the network, but neither used nor trained.
 
     Raises:
-        UserError: if the spaces cannot be served, or the policy carries a state.
+        UserError: if another algorithm builds it, the spaces cannot be served, or the policy carries a state.
         ValueError: for ``num_atoms`` > 1: distributions over returns are not served.
         NonFiniteError: if an observation holds NaN or infinity.
     """
@@ -47,11 +47,12 @@ class QModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
     def setup(self) -> None:
         """Build the network; RLlib calls this."""
         given = self.model_config
-        config = policy_config({key: value for key, value in given.items() if key not in _OF_DQN | _OF_RLLIB})
+        check_q_module(self, given)
+        config = policy_config({key: value for key, value in given.items() if key not in DQN_SETTINGS | _OF_RLLIB})
         check_q_network(self.observation_space, self.action_space, config)
         if given.get("num_atoms", 1) > 1:
             raise ValueError(f"num_atoms must be 1, got {given['num_atoms']}")
-        self.double_q = bool(given.get("double_q", True))
+        self.double_q = bool(given["double_q"])
         self.dueling = bool(given.get("dueling", True))
         self.epsilon = Scheduler(fixed_value_or_schedule=given.get("epsilon", 0.05), framework="torch")
         self.network = ActorCritic(self.observation_space, self.action_space, config)

@@ -87,7 +87,7 @@ def test_run_leaves_a_policy_that_acts_as_the_argmax_of_the_values(tmp_path: Pat
     module = QModule(
         observation_space=policy.observation_space,
         action_space=policy.action_space,
-        model_config={**spec.experiment.spiking.__dict__, "dueling": True},
+        model_config={**spec.experiment.spiking.__dict__, "double_q": True, "dueling": True},
     )
     module.network.load_state_dict(policy.network.state_dict())
     observations = np.random.default_rng(0).uniform(-1, 1, (50, 4)).astype(np.float32)

@@ -134,8 +134,9 @@ def test_observation_that_is_not_finite_is_named(value: float) -> None:
 
 
 def test_distributions_over_returns_are_refused() -> None:
+    settings = {"double_q": True, "num_atoms": 10}
     with pytest.raises(ValueError, match="num_atoms must be 1, got 10"):
-        QModule(observation_space=SPACES[0], action_space=SPACES[1], model_config={"num_atoms": 10})
+        QModule(observation_space=SPACES[0], action_space=SPACES[1], model_config=settings)
 
 
 # --- the learner ---------------------------------------------------------------------------------------------------
@@ -271,10 +272,10 @@ def check(experiment: Experiment) -> None:
 
 def test_policies_with_state_are_refused() -> None:
     check(experiment_of(DQN()))
-    for policy in ({"carry_state": True}, {"frame_stack": 2}):
+    for policy, remedy in (({"carry_state": True}, "carry_state=false"), ({"frame_stack": 2}, "frame_stack=1")):
         with pytest.raises(UserError, match="carries a state") as caught:
             check(experiment_of(DQN(), **policy))
-        assert caught.value.remedy == "set carry_state=false and frame_stack=1"
+        assert caught.value.remedy == f"set spiking.{remedy}"
 
 
 def test_replay_that_learning_never_starts_with_is_refused() -> None:
