@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,7 +21,7 @@ from synrl_ray.experiment import (
     MetaExperiment,
     OmniglotTasks,
 )
-from synrl_ray.policies.description import DESCRIPTION_FILE, format_of, read_description
+from synrl_ray.policies.description import DESCRIPTION_FILE, damage_of, format_of, read_description
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.layers import numbers_per_observation, rows_at_once
 from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
@@ -33,6 +33,8 @@ from synrl_ray.running.run_folder import RunFolder
 
 _IMAGES_AT_ONCE, _ENVIRONMENTS_AT_ONCE = 500, 32
 """Fewer where much is computed for each of them."""
+_LONGEST_ENVIRONMENT = 2**17
+"""Characters of what ``policy.json`` says of it: a map of 2**14 cells, from which an environment makes far more."""
 
 
 def evaluate_folder(
@@ -67,7 +69,8 @@ def evaluate_folder(
     given = [option for option, value in options.items() if value is not None]
     is_meta = format_of(path).startswith("meta")
     if official_runs:
-        read_description(path)
+        with damage_of(path / DESCRIPTION_FILE):
+            read_description(path)
         if given or not is_meta:
             problem = (
                 f"{given[0]} and --official-runs do not go together" if given else "--official-runs is for learners"
@@ -94,13 +97,14 @@ def evaluate_folder(
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
     _film(SpikeWatcher(policy), environment, video, first_seed)
-    recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
+    numbers = policy.network.numbers_per_observation
+    recorder = ObservationRecorder(policy, rows_at_once(numbers, ENERGY_DECISIONS))
     outcome = evaluate_policy(
         recorder,
         factory_of(environment),
         episodes=episodes or protocol.episodes,
         seed=first_seed,
-        max_parallel=rows_at_once(policy.network.numbers_per_observation, _ENVIRONMENTS_AT_ONCE),
+        max_parallel=rows_at_once(numbers, _ENVIRONMENTS_AT_ONCE),
     )
     return {
         "experiment": description.get("experiment"),
@@ -151,7 +155,8 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots
     maml, learner, trained_on = load_maml(path)
     description = read_description(path)
     if isinstance(trained_on, OmniglotTasks) and trained_on.data is None:  # whichever set was at hand then
-        trained_on = replace(trained_on, data=description.get("data"))
+        data: Any = description.get("data") if isinstance(description.get("data"), str) else None
+        trained_on = replace(trained_on, data=data)
     tasks = trained_on
     if shots is not None:
         if isinstance(tasks, GridworldTaskSettings):
@@ -194,7 +199,10 @@ def _evaluate_official_runs(path: Path) -> dict[str, Any]:
 def _meta_protocol(path: Path) -> MetaEvaluation:
     """The protocol of the learner's run."""
     if (path / "config.json").exists():
-        return cast(MetaExperiment, RunFolder.open(path).spec().experiment).evaluation
+        experiment = RunFolder.open(path).spec().experiment
+        if not isinstance(experiment, MetaExperiment):
+            raise UserError(f"{path / 'config.json'} is not that of a meta-learner", "restore it or train again")
+        return experiment.evaluation
     try:
         return TypeAdapter(MetaEvaluation).validate_python(read_description(path).get("evaluation", {}))
     except ValidationError as error:
@@ -218,8 +226,10 @@ def environment_of(path: Path) -> Environment:
         UserError: if ``policy.json`` names none.
     """
     try:
-        described = read_description(path)["environment"]
-        return TypeAdapter(Environment).validate_json(json.dumps(described))
+        described = json.dumps(read_description(path)["environment"])
+        if len(described) > _LONGEST_ENVIRONMENT:
+            raise ValueError("it is too long")
+        return TypeAdapter(Environment).validate_json(described)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / DESCRIPTION_FILE} names no environment", "restore it or train again") from error
 

@@ -17,6 +17,7 @@ from synrl_ray.files import write_atomically
 from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.policies.description import format_of
 from synrl_ray.policies.given import observations_from
+from synrl_ray.policies.layers import rows_at_once
 from synrl_ray.policies.local_policy import describes_local_policy
 from synrl_ray.policies.normaliser import BOUND
 from synrl_ray.policies.policy import Policy, load_network_policy
@@ -34,7 +35,7 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bo
     Args:
         path: a run folder.
         out: the ``.nir`` file to write.
-        num_observations: on how many observations the two must agree.
+        num_observations: on how many observations the two must agree; fewer if the network is very large.
         trust: import the module that the environment is in, though the folder is not this user's.
 
     Returns:
@@ -64,6 +65,7 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bo
         )
     from synrl_ray.snn import nir
 
+    num_observations = rows_at_once(policy.network.numbers_per_observation, num_observations)
     environment = environment_of(path)
     admit_policy(environment, path, trust=trust)
     require_same_spaces(policy, environment)

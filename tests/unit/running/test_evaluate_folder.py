@@ -1,7 +1,11 @@
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -15,6 +19,8 @@ from synrl_ray.registry import get_experiment
 from synrl_ray.running.evaluating import evaluate_folder
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+
+RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 
 
 @pytest.fixture
@@ -122,3 +128,33 @@ def test_evaluate_command_needs_no_ray(path):
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["evaluation_episodes"] == 2
+
+
+@pytest.mark.parametrize("content", [None, "[", "[]"])
+def test_official_runs_of_a_damaged_folder_are_one_line(tmp_path, content):
+    if content is not None:
+        (tmp_path / "policy.json").write_text(content)
+    with pytest.raises(UserError, match=r"policy\.json is damaged"):
+        evaluate_folder(tmp_path, episodes=None, seed=None, official_runs=True)
+
+
+def test_an_environment_is_not_described_at_any_length(path):
+    edit_description(path, environment={"id": "FrozenLake-v1", "kwargs": {"desc": ["F" * 1000] * 900}})
+    with pytest.raises(UserError, match=r"policy\.json names no environment"):
+        evaluate_folder(path, episodes=1, seed=0)
+
+
+def test_the_config_of_another_kind_of_run_is_named(path):
+    shutil.copytree(RESULTS / "sinusoid-maml" / "ann", path / "learner")
+    add_config(path, episodes=2)
+    shutil.copy(path / "config.json", path / "learner" / "config.json")
+    with pytest.raises(UserError, match=r"config\.json is not that of a meta-learner"):
+        evaluate_folder(path / "learner", episodes=2, seed=None)
+
+
+@pytest.mark.parametrize("name", ["policy.json", "policy.safetensors", "config.json"])
+def test_a_pipe_is_not_waited_for(path, name):
+    (path / name).unlink(missing_ok=True)
+    os.mkfifo(path / name)
+    with pytest.raises(UserError, match=re.escape(name)):
+        evaluate_folder(path, episodes=1, seed=0)
