@@ -6,7 +6,7 @@ _LONGEST_REASON = 300  # characters: beyond it, the rest is a traceback or a dum
 
 
 class UserError(Exception):
-    """Something about the input is wrong, said on one line, whatever is quoted.
+    """Something about the input is wrong, said on one line that any terminal bears, whatever is quoted.
 
     Args:
         message: names the thing that is wrong.
@@ -16,7 +16,7 @@ class UserError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        self.message, self.remedy = (" ".join(text.splitlines()) for text in (message, remedy))
+        self.message, self.remedy = (_shown(" ".join(text.splitlines())) for text in (message, remedy))
         super().__init__(self.message, self.remedy)
 
     def __str__(self) -> str:
@@ -36,20 +36,33 @@ class NonFiniteError(UserError):
         return type(self), (self.tensor, self.where, self.remedy)
 
 
-def reason_of(error: BaseException) -> str:
-    """What an error says, on one line: all of it where that is short, else its first line; at least its type's name."""
+def _shown(text: str) -> str:
+    """A stranger's file can hold sequences that move a terminal's cursor, or turn the direction of writing."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def reason_of(error: BaseException, *, named: bool = False) -> str:
+    """What an error says, on one line: all of it where that is short, else its first line; at least its type's name.
+
+    Args:
+        error: whose.
+        named: with the type's name before it, as Python prints errors.
+    """
+    name = type(error).__name__
     said = str(error)
-    if isinstance(error, KeyError) and error.args:
+    if isinstance(error, KeyError) and error.args and not named:
         said = f"no {error}"
     elif isinstance(error, OSError) and error.strerror:
         said = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     elif error.args == (None,):
         said = ""
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
-    whole = " ".join(lines) or type(error).__name__
-    if len(whole) <= _LONGEST_REASON:
-        return whole
-    return lines[0] if len(lines[0]) <= _LONGEST_REASON else f"{lines[0][:_LONGEST_REASON]} …"
+    if not lines:
+        return name
+    whole = " ".join(lines)
+    if len(whole) > _LONGEST_REASON:
+        whole = lines[0] if len(lines[0]) <= _LONGEST_REASON else f"{lines[0][:_LONGEST_REASON]} …"
+    return _shown(f"{name}: {whole}" if named else whole)
 
 
 def worker_died() -> UserError:

@@ -14,7 +14,7 @@ import re
 import sys
 from pathlib import Path
 
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.experiment import AnyExperiment
 
 _PACKAGE = Path(__file__).parent
@@ -72,7 +72,7 @@ def _load(path: Path) -> AnyExperiment | None:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{path} does not load ({type(error).__name__}: {reason})", "mend or move the file") from error
+        problem = f"{path} does not load ({reason_of(error, named=True)})"
+        raise UserError(problem, "mend or move the file") from error
     experiment = getattr(module, "experiment", None)
     return experiment if isinstance(experiment, AnyExperiment) else None

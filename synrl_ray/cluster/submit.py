@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from synrl_ray.cluster.head import running_head
 from synrl_ray.cluster.job_server import authorization, is_loopback, probe, resolve_address, same_server, token_for
 from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT, measure_package
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 
 ENTRYPOINT = ("python", "-m", "synrl_ray")
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
@@ -209,9 +209,8 @@ def _client(address: str, token: str | None) -> Iterator[Any]:
     except (UserError, BrokenPipeError):  # the latter: whoever read stdout has gone
         raise
     except Exception as error:  # requests, aiohttp and Ray raise a dozen unrelated types here
-        first_line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         raise UserError(
-            f"the job server at {address} failed: {first_line}", "see whether that head still runs, and its log"
+            f"the job server at {address} failed: {reason_of(error)}", "see whether that head still runs, and its log"
         ) from error
     finally:
         for name, level in levels.items():

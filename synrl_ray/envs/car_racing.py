@@ -13,7 +13,7 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from synrl_ray.envs.config import CarRacingFrames
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 
 _DRAWING = "synrl_ray.envs.car_racing_drawing"
 _GYMNASIUMS = "gymnasium.envs.box2d.car_racing:CarRacing"
@@ -43,7 +43,7 @@ def make_car_racing(env_id: str, kwargs: Mapping[str, Any], frames: CarRacingFra
     try:
         importlib.import_module(_DRAWING)
     except gym.error.DependencyNotInstalled as error:
-        problem = f"{env_id} needs Box2D and pygame ({error.__cause__})"
+        problem = f"{env_id} needs Box2D and pygame ({reason_of(error.__cause__ or error)})"
         raise UserError(problem, "pip install box2d-py pygame") from error
     settings = {**kwargs, "continuous": True}
     if training and frames.fast_drawing:

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from synrl_ray.envs.make import make_environment
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 
 _REMEDY = "tables are read from P[s][a] = [(probability, next state, reward, terminated), ...], as toy-text has it"
 
@@ -203,7 +203,7 @@ def _arrays(table: Any, num_states: int, num_actions: int, name: str) -> list[np
         if not (next_state == np.floor(next_state)).all():
             raise ValueError("a next state is no whole number")
     except (LookupError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = reason_of(error, named=True)
         raise UserError(f"the transition table of {name!r} cannot be read ({reason})", _REMEDY) from error
     shape = (num_states, num_actions, size)
     arrays = (probability, next_state.astype(np.int64), reward, terminated != 0)

@@ -187,7 +187,8 @@ def _encode_mp4(frames: Iterator[Frame], fps: float) -> bytes:
             )
             writer.send(None)
         except (RuntimeError, OSError) as error:
-            raise UserError(f"ffmpeg does not start: {error}", "install imageio[ffmpeg], or record a .gif") from error
+            problem = f"ffmpeg does not start: {reason_of(error)}"
+            raise UserError(problem, "install imageio[ffmpeg], or record a .gif") from error
         try:
             for frame in chain([first], frames):
                 writer.send(np.ascontiguousarray(frame))

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.meta.batched import BatchedNetwork
 from synrl_ray.meta.engine import InnerLoop, Parameters, Rates, TaskLosses
 from synrl_ray.meta.tasks import TaskBatch
@@ -56,8 +56,7 @@ class VmapEngine:
             try:
                 return self._run(parameters, rates, anonymous, inner)
             except Exception as error:  # the compiler's own failures have no common class
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                logger.warning("not compiled, runs as it is: %s", reason)
+                logger.warning("not compiled, runs as it is: %s", reason_of(error))
                 self._run, self._is_compiled = self._losses, False
         return self._run(parameters, rates, batch, inner)
 
@@ -95,7 +94,7 @@ class VmapEngine:
         operation = failed_operation(error, self.model, batch.support_x[0])
         if operation is None:
             return None
-        return UserError(f"engine 'vmap' cannot take {operation}: {_first_line(error)}", "set engine='learn2learn'")
+        return UserError(f"engine 'vmap' cannot take {operation}: {reason_of(error)}", "set engine='learn2learn'")
 
     def _featured(self, current: Parameters, batch: TaskBatch) -> TaskBatch:
         """The batch as the first layer that adapts sees it."""
@@ -128,7 +127,3 @@ def stacked_or_none(columns: list[Any]) -> Tensor | None:
 def expanded(parameters: Parameters, num_tasks: int) -> Parameters:
     """The same parameters for each of M tasks, ``[M, ...]``, without copying them."""
     return {name: p.expand(num_tasks, *p.shape) for name, p in parameters.items()}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

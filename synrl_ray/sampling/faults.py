@@ -149,7 +149,8 @@ def require_runners(group: Any) -> None:
     if group.num_healthy_remote_workers() < group.num_remote_env_runners():
         for result in group._worker_manager.foreach_actor(lambda runner: runner.assert_healthy(), healthy_only=False):
             if not result.ok:
-                reason = str(result.get()).strip().splitlines()[-1]
+                error = result.get()
+                reason = next(reversed(str(error).strip().splitlines()), type(error).__name__)
                 raise UserError(f"an env runner could not be made ({reason})", "look at the packages of its node")
 
 

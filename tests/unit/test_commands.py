@@ -78,6 +78,7 @@ def test_where_the_shell_does_not_find_the_program_it_is_named_as_it_was_started
         (ValueError("too\n\n  large"), "too large"),
         (ValueError("\n \nfirst\n" + "more\n" * 100), "first"),
         (ValueError("x" * 1000), "x" * 300 + " …"),
+        (ValueError("a\x1b[31m\udcff"), "a?[31m?"),
         (ValueError(), "ValueError"),
         (ValueError(" \n"), "ValueError"),
         (ValueError(None), "ValueError"),
@@ -94,3 +95,8 @@ def test_where_the_shell_does_not_find_the_program_it_is_named_as_it_was_started
 )
 def test_a_reason_is_one_line_and_never_empty(error, reason):
     assert reason_of(error) == reason
+
+
+def test_a_reason_can_name_its_error_once():
+    assert reason_of(ValueError("too large"), named=True) == "ValueError: too large"
+    assert reason_of(ValueError(), named=True) == "ValueError"

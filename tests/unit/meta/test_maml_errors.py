@@ -110,7 +110,7 @@ def test_inputs_that_do_not_fit_are_torchs_own_error(small):
 def test_what_cannot_be_compiled_runs_as_it_is(small, monkeypatch, caplog, meta_gradients, assert_same):
     def no_compiler(function):
         def fail(*_):
-            raise RuntimeError("no C++ compiler\nand a long story")
+            raise RuntimeError("no C++ compiler\n" + "a long story\n" * 30)
 
         return fail
 
