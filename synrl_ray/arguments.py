@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from cyclopts import Parameter, Token
 
+from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.files import rename_durably, sync_tree
 
@@ -109,7 +110,7 @@ def run_specs(
     if name is None and any("=" not in item for item in settings or []):
         raise UserError("--set has swallowed the experiment's name", "name the experiment before the options")
     if name is None:
-        raise UserError("no experiment is named", "`synrl list` shows all; or --resume RUN_DIR")
+        raise UserError("no experiment is named", f"`{command('list')}` shows all; or --resume RUN_DIR")
     if seed is not None and seeds is not None:
         raise UserError("--seed and --seeds exclude each other", "--seeds N trains the seeds 0 to N-1")
     scale = (("--num-workers", num_workers, 0), ("--num-learners", num_learners, 0))

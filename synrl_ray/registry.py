@@ -14,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.experiment import AnyExperiment
 
@@ -56,7 +57,8 @@ def get_experiment(name: str) -> AnyExperiment:
     if name in experiments:
         return experiments[name]
     nearest = difflib.get_close_matches(name, experiments, n=3, cutoff=0.4) or list(experiments)
-    raise UserError(f"unknown experiment {name!r}", f"did you mean {', '.join(nearest)}? `synrl list` shows all")
+    remedy = f"did you mean {', '.join(nearest)}? `{command('list')}` shows all"
+    raise UserError(f"unknown experiment {name!r}", remedy)
 
 
 def _load(path: Path) -> AnyExperiment | None:

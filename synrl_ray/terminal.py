@@ -36,11 +36,6 @@ def help_console() -> Any:
     return Console(width=_LEAST_COLUMNS)
 
 
-def shown(text: str) -> str:
-    """The text without characters that would move the cursor or start another line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def give_up(stream: TextIO) -> None:
     """Write nothing more to a stream that nobody reads or whose disk is full; Python would try again at its end."""
     try:

@@ -23,6 +23,7 @@ from synrl_ray.cluster.auth_token import ensure_token
 from synrl_ray.cluster.job_server import DEFAULT_PORT, free_ports, is_loopback, port_is_free, probe, same_server
 from synrl_ray.cluster.private_folder import make_private_folder
 from synrl_ray.cluster.private_ray import CLUSTERS, TOKEN, loopback_collectives, private_environment
+from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.files import write_atomically
 
@@ -96,7 +97,7 @@ def start_head(
     if (head := running_head(state_dir)) is not None:
         raise UserError(
             f"a Ray head of yours already runs at {head.address} (pid {head.pid})",
-            "submit to it, or end it first with `synrl head stop`",
+            f"submit to it, or end it first with `{command('head', 'stop')}`",
         )
     for port in (dashboard_port, gcs_port):
         if port is not None and not port_is_free(port, host):
@@ -106,7 +107,7 @@ def start_head(
     folder = make_private_folder()
     free = free_ports(3, host)
     gcs_port = gcs_port or free[0]
-    command = [
+    arguments = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
         *(f"--port={gcs_port}", f"--dashboard-host={host}", f"--dashboard-port={dashboard_port}"),
         *(f"--ray-client-server-port={free[1]}", f"--dashboard-agent-listen-port={free[2]}"),
@@ -118,7 +119,7 @@ def start_head(
     started = time.monotonic()
     with log_path.open("wb") as log:
         main = subprocess.Popen(
-            command,
+            arguments,
             env=_server_environment(token_path),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -158,7 +159,7 @@ def stop_head(state_dir: Path | None = None, *, timeout_s: float = 20.0) -> Head
     state_dir = (state_dir or default_state_dir()).expanduser().absolute()
     head = _read_state(state_dir)
     if head is None:
-        raise UserError(f"no Ray head was started from {state_dir}", "start one with `synrl head start`")
+        raise UserError(f"no Ray head was started from {state_dir}", f"start one with `{command('head', 'start')}`")
     was_running = head.temp_dir in processes.command_line(head.pid)
     processes.end(head.pid if was_running else None, head.processes, timeout_s=timeout_s)
     _forget(head, state_dir)
@@ -175,7 +176,7 @@ def head_environment(state_dir: Path | None = None) -> dict[str, str]:
     """
     head = running_head(state_dir)
     if head is None:
-        raise UserError("no Ray head of yours runs on this machine", "start one with `synrl head start`")
+        raise UserError("no Ray head of yours runs on this machine", f"start one with `{command('head', 'start')}`")
     return {"RAY_API_SERVER_ADDRESS": head.address, **private_environment(Path(head.token_path))}
 
 

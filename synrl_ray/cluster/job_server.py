@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from synrl_ray.cluster.auth_token import read_token, token_from_environment
+from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 
 DEFAULT_PORT = 8265
@@ -89,7 +90,7 @@ def probe(address: str, token: str | None, *, timeout_s: float = PROBE_SECONDS) 
         reason = getattr(error, "reason", error)
         raise UserError(
             f"no Ray head answers at {address} ({getattr(reason, 'strerror', None) or reason})",
-            "start one on this machine with `synrl head start`, or give the address of one with --address",
+            f"start one on this machine with `{command('head', 'start')}`, or give the address of one with --address",
         ) from error
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from synrl_ray.cluster.head import joining_environment
 from synrl_ray.cluster.job_server import is_loopback
 from synrl_ray.cluster.private_ray import ray_environment
+from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.running.local_ray import QUIET, first_line, local_ray
 
@@ -102,7 +103,7 @@ def _require_listener(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, UnicodeError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
-        here = "start one with `synrl head start`, or leave --address out"
+        here = f"start one with `{command('head', 'start')}`, or leave --address out"
         remedy = here if is_loopback(host) else "check the address, and that this machine reaches it"
         raise UserError(f"no Ray at {address} ({reason})", remedy) from error
 

@@ -40,10 +40,6 @@ def test_a_file_name_that_is_no_text_is_written_byte_by_byte(monkeypatch, encodi
     assert stream.buffer.getvalue() == b"caf\xe9"
 
 
-def test_characters_that_move_the_cursor_are_named():
-    assert terminal.shown("a\nb\x1b[31m\udce9 ü") == "a\\nb\\x1b[31m\\udce9 ü"
-
-
 class Gone(io.StringIO):
     def __init__(self, error):
         super().__init__()
