@@ -17,7 +17,7 @@ from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, fetched, lo
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.running.ray_session import limit_threads
-from synrl_ray.terminal import adapt_streams, give_up, help_console, shown
+from synrl_ray.terminal import adapt_streams, give_up, help_console
 from synrl_ray.tune_cli import tune
 
 if TYPE_CHECKING:
@@ -151,9 +151,11 @@ def train(
     if as_json:
         print(json.dumps(outcome.result, indent=2))
     else:
+        from synrl_ray.policies.description import damage_of
         from synrl_ray.running.report import print_outcome
 
-        print_outcome(outcome)
+        with damage_of(outcome.folder / "result.json"):
+            print_outcome(outcome)
 
 
 @app.command
@@ -242,7 +244,7 @@ def submit(
     from synrl_ray.cluster.submit import submit_job
 
     if not arguments:
-        raise UserError("nothing to submit", "write for instance `synrl submit -- train cartpole-ppo`")
+        raise UserError("nothing to submit", f"write for instance `{command('submit', '--', 'train', 'cartpole-ppo')}`")
     outcome = submit_job(
         list(arguments),
         address=address,
@@ -270,7 +272,8 @@ def head_start(*, port: Integer = 8265, num_cpus: Integer | None = None) -> None
         raise UserError(f"--num-cpus {num_cpus} is too small", "it is at least 1")
     started = start_head(dashboard_port=port, num_cpus=num_cpus)
     print(f"Ray head at {started.address}, for --address {started.gcs_address}")
-    print("Submit with `synrl submit -- train cartpole-ppo`, end it with `synrl head stop`")
+    job = command("submit", "--", "train", "cartpole-ppo")
+    print(f"Submit with `{job}`, end it with `{command('head', 'stop')}`")
 
 
 @head.command(name="stop")
@@ -314,9 +317,9 @@ def main(argv: Sequence[str] | None = None) -> Any:
         app(argv, exit_on_error=False, print_error=False, console=help_console())
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
-        _fail(f"{shown(' '.join(str(error).split()))} — `{command('--help')}` shows the options")
+        _fail(str(UserError(" ".join(str(error).split()), f"`{command('--help')}` shows the options")))
     except UserError as error:
-        _fail(" — ".join([shown(error.message), *filter(None, [error.remedy])]))
+        _fail(str(error))
     except KeyboardInterrupt as interrupt:
         _end(": ".join(["stopped", *map(str, interrupt.args)]), 130)
     except (BrokenPipeError, SystemExit) as error:
