@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from typing import Any
 
 from rich.console import Console
 
 from synrl_ray.commands import command
+from synrl_ray.envs.make import make_environment
+from synrl_ray.errors import UserError
 from synrl_ray.running.again import twin_command
 from synrl_ray.running.seeds import Outcome
+from synrl_ray.running.spec import RunSpec
 
 _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
@@ -38,9 +42,20 @@ def print_outcome(outcome: Outcome) -> None:
     files = "result.json, learning_curve.png" + ("" if several else ", policy")
     _console.print(f"\nFiles         {outcome.folder}/  ({files})")
     run = outcome.runs[0]
-    _console.print(f"Look at it    {command('evaluate', run, '--video', run / 'episode.mp4')}")
+    film = ["--video", run / "episode.mp4"] if _can_be_filmed(outcome.spec) else []
+    _console.print(f"Look at it    {command('evaluate', run, *film)}")
     if not several and (twin := twin_command(outcome.spec, run)) is not None:
         _console.print(f"Compare       {twin}")
+
+
+def _can_be_filmed(spec: RunSpec) -> bool:
+    """Whether the environment says that it renders pictures."""
+    environment = getattr(spec.experiment, "environment", None)
+    if environment is None:
+        return False
+    with suppress(UserError), closing(make_environment(environment.id, environment.kwargs)) as env:
+        return "rgb_array" in (env.metadata.get("render_modes") or ())
+    return False
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
@@ -55,7 +70,8 @@ def print_evaluation(result: dict[str, Any]) -> None:
     _console.print(f"{result['run']}: {result['policy']} policy on {result['protocol']['environment']}")
     print_score(result)
     if "video" in result:
-        _console.print(f"Video         {result['video']}")
+        cut = f"  (its first {result['video_cut_after']:,} steps)" if "video_cut_after" in result else ""
+        _console.print(f"Video         {result['video']}{cut}")
 
 
 def print_score(result: dict[str, Any]) -> None:
@@ -69,11 +85,17 @@ def print_score(result: dict[str, Any]) -> None:
         f"Return mean   {result['return_mean']:.1f} ± {result['return_std']:.1f}  "
         f"(lowest {result['return_min']:.1f}, highest {result['return_max']:.1f})"
     )
-    limit = f", at most {protocol['time_limit']} steps each" if protocol.get("time_limit") else ""
+    longest = protocol.get("time_limit") or protocol.get("cut_after")
+    limit = f", at most {longest:,} steps each" if longest else ""
     _console.print(
         f"Protocol      {result['evaluation_episodes']} greedy episodes of {protocol['environment']}{limit}, "
         f"environment seeds from {protocol['first_seed']}; interval: stratified bootstrap of the IQM"
     )
+    if protocol.get("episodes_cut"):
+        _console.print(
+            f"Cut           {protocol['episodes_cut']} of {result['evaluation_episodes']} episodes had not ended after "
+            f"{protocol['cut_after']:,} steps; the environment sets no time limit"
+        )
     if result.get("energy"):
         _print_energy(result["energy"])
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
+from synrl_ray.commands import command
+from synrl_ray.running.spec import RunSpec
 from synrl_ray.tuning.score import WORST, words
 from synrl_ray.tuning.session import SearchOutcome
 
 _MOST_ROWS = 20
+_ANY_WIDTH = 10_000
 _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -43,7 +48,9 @@ def print_search(outcome: SearchOutcome) -> None:
         settings = [_shown(trial.settings[path]) for path in study.space]
         table.add_row(str(trial.index), score, f"{trial.steps:,}", trial.state, *settings)
     _console.print()
-    _console.print(table)
+    whole = Measurement.get(_console, _console.options.update(max_width=_ANY_WIDTH), table).maximum
+    # A narrow terminal breaks lines, where the table would leave parts of them out.
+    Console(highlight=False, markup=False, emoji=False, width=whole).print(table)
     if len(ranked) > _MOST_ROWS:
         _console.print(f"… and {len(ranked) - _MOST_ROWS} more in trials.jsonl")
     for trial in trials:
@@ -51,10 +58,16 @@ def print_search(outcome: SearchOutcome) -> None:
             _console.print(f"Trial {trial.index} failed: {trial.error}")
     _console.print(f"\nBest          trial {best.index}: " + "  ".join(_pairs(best.settings)))
     _console.print(f"Files         {outcome.folder}/  (best.json, trials.jsonl, tuning.png, trials/)")
-    kind = f" --policy {study.run.policy}" if study.run.policy != study.run.experiment.kinds[0] else ""
-    _console.print(
-        f"Train it      synrl train {study.run.experiment.id}{kind} --config {outcome.folder}/best.json --seeds 5"
-    )
+    _console.print(f"Train it      {_train_it(outcome.folder, study.run)}")
+
+
+def _train_it(folder: Path, run: RunSpec) -> str:
+    """The command that trains what was found, beside the study: the usual folder may hold other runs."""
+    words = ["train", run.experiment.id]
+    words += ["--policy", run.policy] if run.policy != run.experiment.kinds[0] else []
+    words += ["--num-workers", str(run.num_workers)] if run.num_workers else []
+    beside = folder.with_name(f"{folder.name}-best")
+    return command(*words, "--config", folder / "best.json", "--seeds", "5", "--run-dir", beside)
 
 
 def _pairs(settings: dict[str, Any]) -> list[str]:

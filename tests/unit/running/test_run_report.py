@@ -72,6 +72,17 @@ def test_score_has_interval_spread_and_protocol(capsys):
     ]
 
 
+def test_episodes_that_had_to_be_cut_are_said(capsys):
+    protocol = {"environment": "X-v0", "first_seed": 5, "time_limit": None, "cut_after": 27000, "episodes_cut": 3}
+    lines = lines_of(capsys, report.print_score, {**SCORE, "protocol": protocol})
+    assert "100 greedy episodes of X-v0, at most 27,000 steps each, environment seeds from 5;" in lines[-2]
+    assert lines[-1] == (
+        "Cut           3 of 100 episodes had not ended after 27,000 steps; the environment sets no time limit"
+    )
+    protocol["episodes_cut"] = 0
+    assert "Protocol" in lines_of(capsys, report.print_score, {**SCORE, "protocol": protocol})[-1]
+
+
 @pytest.mark.parametrize("protocol", [{"time_limit": None}, {}])
 def test_protocol_without_a_time_limit_mentions_none(capsys, protocol):
     result = {**SCORE, "protocol": {"environment": "X-v0", "first_seed": 5, **protocol}}
@@ -119,6 +130,12 @@ def test_a_twin_that_was_trained_is_judged_instead_of_trained_again(capsys):
     (twin / "policy.json").touch()
     lines = lines_of(capsys, report.print_outcome, outcome(ONE, run, [run]))
     assert lines[-1] == "Compare       synrl evaluate runs/cartpole-ppo/ann-seed0"
+
+
+def test_a_video_is_advised_only_where_the_environment_renders(capsys):
+    shower = get_experiment("shower-ppo")
+    lines = lines_of(capsys, report.print_outcome, outcome(ONE, experiment=shower))
+    assert "Look at it    synrl evaluate runs/x" in lines
 
 
 def test_an_experiment_that_is_not_at_hand_is_compared_with_nothing(capsys):
