@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -42,7 +43,7 @@ def print_outcome(outcome: Outcome) -> None:
     files = "result.json, learning_curve.png" + ("" if several else ", policy")
     _console.print(f"\nFiles         {outcome.folder}/  ({files})")
     run = outcome.runs[0]
-    film = ["--video", run / "episode.mp4"] if _can_be_filmed(outcome.spec) else []
+    film: list[str | Path] = ["--video", run / "episode.mp4"] if _can_be_filmed(outcome.spec) else []
     _console.print(f"Look at it    {command('evaluate', run, *film)}")
     if not several and (twin := twin_command(outcome.spec, run)) is not None:
         _console.print(f"Compare       {twin}")

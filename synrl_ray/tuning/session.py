@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.interrupt import StopRequest
+from synrl_ray.running.again import resume_command
 from synrl_ray.running.imports import admit_modules, modules_of
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.ray_session import ray_session
@@ -58,7 +58,7 @@ def start_study(path: Path, study: Study, *, address: str | None, say: Callable[
     StudyFolder.require_free(path)
     _check(study)
     with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
-        return search(StudyFolder.create(path, study), say)
+        return search(StudyFolder.create(path, study), say, address=address)
 
 
 def resume_study(path: Path, *, address: str | None, say: Callable[[str], None], trust: bool = False) -> SearchOutcome:
@@ -87,10 +87,12 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
             require_resumable(RunFolder(run), study.run, trust=trust)
     _check(study)
     with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
-        return search(folder, say, trust=trust)
+        return search(folder, say, trust=trust, address=address)
 
 
-def search(folder: StudyFolder, say: Callable[[str], None], *, trust: bool = False) -> SearchOutcome:
+def search(
+    folder: StudyFolder, say: Callable[[str], None], *, trust: bool = False, address: str | None = None
+) -> SearchOutcome:
     """Run what is left of a study. Ray must be running; ``trust`` as in :func:`resume_study`.
 
     Raises:
@@ -106,7 +108,7 @@ def search(folder: StudyFolder, say: Callable[[str], None], *, trust: bool = Fal
         try:
             _run_tune(folder, study, trials, staging, Recorder(folder, study, trials, stop, say), trust=trust)
         except Stopped:
-            raise KeyboardInterrupt(f"continue with `{command('tune', '--resume', folder.path)}`") from None
+            raise KeyboardInterrupt(f"continue with `{resume_command('tune', folder.path, address)}`") from None
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return _conclude(folder, study, trials)

@@ -1,0 +1,60 @@
+"""Commands that a run's messages print, given to the command line: they describe the same run."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from synrl_ray.cli import main
+from synrl_ray.overrides import apply_overrides
+from synrl_ray.registry import get_experiment
+from synrl_ray.running import seeds
+from synrl_ray.running.again import resume_command, train_command
+from synrl_ray.running.spec import RunSpec
+
+
+class Given(Exception):
+    pass
+
+
+@pytest.mark.parametrize("num_seeds", [None, 3])
+@pytest.mark.parametrize(
+    ("name", "assignments", "run_dir", "options"),
+    [
+        ("cartpole-ppo", [], None, {}),
+        ("cartpole-ppo", ["lr=0.5", "env=Acrobot-v1", "spiking.hidden_sizes=[8]"], "my runs/it's", {}),
+        ("sinusoid-maml", ["shots=5"], None, {"storage": "memory://a b/c"}),
+        ("mnist-binary", ["digits=1,2,3"], "-x", {"address": "127.0.0.1:6379", "trust": True}),
+    ],
+)
+def test_the_printed_command_describes_the_same_run(
+    monkeypatch, tmp_path, name, assignments, run_dir, options, num_seeds
+):
+    monkeypatch.chdir(tmp_path)
+    base = get_experiment(name)
+    spec = RunSpec(
+        experiment=apply_overrides(base, assignments), policy=base.kinds[1], seed=0 if num_seeds else 2, num_workers=1
+    )
+    usual = Path("runs") / name if num_seeds else Path("runs") / name / f"{spec.policy}-seed2"
+    place = Path(run_dir) if run_dir else usual
+    printed = train_command(spec, place, seeds=num_seeds, **options)
+    assert ("--run-dir" in printed) == bool(run_dir)
+
+    def take(specs, folders, *, address, watch, trust, storage):
+        raise Given(specs, folders, address, trust, storage)
+
+    monkeypatch.setattr(seeds, "train_seeds", take)
+    with pytest.raises(Given) as given:
+        main(shlex.split(printed)[1:])
+    specs, folders, address, trust, storage = given.value.args
+    assert [each.seed for each in specs] == ([0, 1, 2] if num_seeds else [2])
+    assert specs[0] == spec
+    assert folders == ([place / f"{spec.policy}-seed{seed}" for seed in range(3)] if num_seeds else [place])
+    nothing = {"address": None, "trust": False, "storage": None}
+    assert {"address": address, "trust": trust, "storage": storage} == nothing | options
+
+
+def test_a_run_on_a_cluster_goes_on_there():
+    assert shlex.split(resume_command("tune", Path("a b"), "host:1"))[1:] == [
+        *("tune", "--resume", "a b", "--address", "host:1")
+    ]
