@@ -87,7 +87,8 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
         size_limit: bytes that the archive may have.
 
     Raises:
-        UserError: if it is no project, or over the limit; the message names the largest entries.
+        UserError: if it is no project, holds what cannot be read, or is over the limit; the message names the largest
+            entries.
     """
     from ray._private.ray_constants import RAY_RUNTIME_ENV_IGNORE_GITIGNORE, get_runtime_env_default_excludes
     from ray._private.runtime_env.packaging import _dir_travel, _get_excludes
@@ -110,13 +111,19 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
     def note(path: Path) -> None:
         name = str(path.relative_to(root))
         if path.is_file():
-            files[name] = path.stat().st_size
+            with path.open("rb") as file:  # Ray would blame the job server for one that cannot be read
+                files[name] = os.fstat(file.fileno()).st_size
         elif path.is_dir() and next(path.iterdir(), None) is None:
             files[f"{name}/"] = 0
 
     excludes = [_get_excludes(root, [*get_runtime_env_default_excludes(), *NOT_NEEDED]), must_stay]
     include_gitignore = os.environ.get(RAY_RUNTIME_ENV_IGNORE_GITIGNORE, "0") != "1"
-    _dir_travel(root, excludes, note, include_gitignore=include_gitignore, logger=logging.getLogger(__name__))
+    silent = logging.Logger("synrl_ray.package", level=logging.CRITICAL)
+    try:
+        _dir_travel(root, excludes, note, include_gitignore=include_gitignore, logger=silent)
+    except OSError as error:
+        problem = f"{error.filename} cannot be read ({error.strerror})"
+        raise UserError(problem, "make it readable, or name it in .rayignore") from error
     size = _END_BYTES + sum(_ENTRY_BYTES + 2 * len(os.fsencode(name)) + size for name, size in files.items())
     package = Package(files, size, dict(sorted(left_out.items())))
     if size > size_limit:
@@ -131,7 +138,10 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
 def _literal(path: str) -> str:
     """Return the pattern of Ray's excludes that means this path and no other."""
     # In a class of its own: git drops spaces at the end, escaped or not.
-    return re.sub(r"([\\*?\[\]])", r"\\\1", path).translate({ord(space): f"[{space}]" for space in string.whitespace})
+    escaped = re.sub(r"([\\*?\[\]])", r"\\\1", path).translate(
+        {ord(space): f"[{space}]" for space in string.whitespace}
+    )
+    return re.sub("[\ud800-\udfff]", "?", escaped)  # bytes that are no text cannot be written in a pattern
 
 
 def megabytes(size: int) -> str:

@@ -80,7 +80,17 @@ def reason_to_leave_out(path: Path, root: Path) -> str | None:
     if path.is_symlink():
         return _reason_against_link(path, root)
     mode = path.lstat().st_mode
-    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "no regular file"
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        return "no regular file"
+    return None if _is_text(path.name) else "a name that is no text"
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _reason_against_link(path: Path, root: Path) -> str | None:

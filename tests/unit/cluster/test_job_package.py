@@ -236,6 +236,36 @@ def test_links_do_not_lead_out_of_the_project(bare: Path, tmp_path: Path) -> Non
     assert sent == {"pyproject.toml", "inside.txt", "folder/module.py", "kept.txt", "kept/module.py"}
 
 
+def test_a_name_that_is_no_text_is_not_sent(bare: Path, tmp_path: Path) -> None:
+    (bare / os.fsdecode(b"caf\xe9.txt")).write_text("content")
+    package = measure_package(bare)
+    assert package.notice == r"not sent: caf\udce9.txt (a name that is no text)"
+    assert names_sent(bare, tmp_path / "a.zip") == {"pyproject.toml"}
+    "".join(package.excludes).encode()
+
+
+@pytest.mark.parametrize("refused", ["iterdir", "open"])
+def test_what_cannot_be_read_is_named(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, refused: str
+) -> None:
+    """Root may read everything: the system's refusal is played."""
+    write(bare, ["data/a.txt"])
+    closed, real = bare / ("data" if refused == "iterdir" else "data/a.txt"), getattr(Path, refused)
+
+    def refuse(path: Path, *given: object, **named: object) -> object:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *given, **named)
+
+    monkeypatch.setattr(Path, refused, refuse)
+    with pytest.raises(UserError) as caught:
+        measure_package(bare)
+    assert (
+        str(caught.value) == f"{closed} cannot be read (Permission denied) — make it readable, or name it in .rayignore"
+    )
+    assert caplog.text == ""
+
+
 def test_a_project_reached_through_a_link_is_no_link_out_of_it(bare: Path, tmp_path: Path) -> None:
     write(bare, ["a.py"])
     (tmp_path / "link").symlink_to(bare)
