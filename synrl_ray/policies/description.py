@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded
 
 DESCRIPTION_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 _MOST_BYTES = 1024**2
-_LONGEST_REASON = 400
 
 T = TypeVar("T")
 
@@ -77,14 +76,16 @@ def _refuse_unknown(given: Any, value: Any) -> None:
 
 
 @contextmanager
-def damage_of(file: Path) -> Iterator[None]:
+def damage_of(file: Path, remedy: str = "restore it or train again") -> Iterator[None]:
     """Whatever goes wrong inside is that file's damage: one line that names it."""
     try:
         yield
+    except BrokenPipeError:  # whoever read what is printed has gone
+        raise
     except (
         ArithmeticError,
         AttributeError,
-        KeyError,
+        LookupError,
         OSError,
         RuntimeError,
         SafetensorError,
@@ -92,16 +93,4 @@ def damage_of(file: Path) -> Iterator[None]:
         UserError,
         ValueError,
     ) as error:
-        raise UserError(f"{file} is damaged ({_reason(error)})", "restore it or train again") from error
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, on one line that a terminal bears, whatever the file has put into it."""
-    if isinstance(error, KeyError):
-        reason = f"no {error}"
-    elif isinstance(error, OSError) and error.strerror:
-        reason = error.strerror
-    else:
-        reason = " ".join(str(error).split()) or type(error).__name__
-    reason = "".join(character if character.isprintable() else "?" for character in reason)
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} …"
+        raise UserError(f"{file} is damaged ({reason_of(error)})", remedy) from error

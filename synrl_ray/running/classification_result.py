@@ -92,7 +92,7 @@ def draw_accuracy_curves(folders: Sequence[RunFolder], path: Path) -> None:
     target = cast(ClassificationExperiment, spec.experiment).target
     curves = []
     for folder in folders:
-        rows = folder.metrics()
+        rows = folder.metrics("samples", "evaluation_accuracy")
         curves.append(
             Curve(
                 label=spec.policy,

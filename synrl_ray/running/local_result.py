@@ -11,7 +11,7 @@ import numpy as np
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.plasticity_figure import draw_plasticity
-from synrl_ray.evaluation.rollout import EvaluationResult, evaluate_policy
+from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import Environment, LocalExperiment, PathTarget, RegretTarget
 from synrl_ray.policies.local_agent import LocalAgent
@@ -20,6 +20,7 @@ from synrl_ray.running.exact import ExactJudge, exact_judge
 from synrl_ray.running.result import (
     combine_seeds,
     draw_curves,
+    evaluate_run,
     factory_of,
     judgement_of,
     time_shares,
@@ -33,17 +34,6 @@ from synrl_ray.running.spec import RunSpec
 
 RETURN_CURVE = "return_curve.png"
 PLASTICITY = "plasticity.png"
-_LONGEST_EPISODE = 10_000
-"""Environment steps of a greedy episode where the environment itself sets no limit."""
-
-
-def roll_out(policy: LocalPolicy, environment: Environment, *, episodes: int, seed: int) -> EvaluationResult:
-    """Greedy episodes; where the environment has no time limit, one is set, since a bad policy may go on for ever."""
-    probe = factory_of(environment)()
-    limited = probe.spec is None or probe.spec.max_episode_steps is not None
-    probe.close()
-    limit = {} if limited else {"max_episode_steps": _LONGEST_EPISODE}
-    return evaluate_policy(policy, factory_of(environment, **limit), episodes=episodes, seed=seed)
 
 
 def finish_local(
@@ -52,7 +42,7 @@ def finish_local(
     """Evaluate by the experiment's protocol and exactly, write ``result.json`` and the pictures."""
     experiment = cast(LocalExperiment, spec.experiment)
     protocol = experiment.evaluation
-    outcome = roll_out(policy, experiment.environment, episodes=protocol.episodes, seed=protocol.first_seed)
+    outcome = evaluate_run(policy, spec, episodes=protocol.episodes, seed=protocol.first_seed)
     result = {
         **training_of(spec, position),
         "algorithm": experiment.algorithm.name,
@@ -82,7 +72,7 @@ def distributions_of(agent: LocalAgent, judge: ExactJudge | None) -> dict[str, n
 
 def evaluate_local(policy: LocalPolicy, environment: Environment, *, episodes: int, seed: int) -> dict[str, Any]:
     """Judge a policy again: its exact score, and greedy episodes."""
-    outcome = roll_out(policy, environment, episodes=episodes, seed=seed)
+    outcome = evaluate_policy(policy, factory_of(environment), episodes=episodes, seed=seed)
     return {
         "algorithm": policy.settings.name,
         **exact_fields(exact_judge(environment), policy),
@@ -139,7 +129,7 @@ _SUCCESS = ("success_rate", "start cells from which the greedy policy arrives", 
 
 def _exact_curve(folder: RunFolder, name: str) -> Curve:
     column = f"evaluation_{name}"
-    points = {row["env_steps"]: row[column] for row in folder.metrics() if row.get(column) is not None}
+    points = {row["env_steps"]: row[column] for row in folder.metrics("env_steps", column)}
     final = folder.result()
     if final is not None and final.get(name) is not None:
         points[final["env_steps"]] = final[name]
@@ -150,7 +140,8 @@ def _to_target(folder: RunFolder, target: RegretTarget | PathTarget | None) -> d
     """Environment steps and seconds at the first exact evaluation that reached the target; ``None`` if none did."""
     row = None
     if target is not None:
-        judged = ((row, {k.removeprefix("evaluation_"): v for k, v in row.items()}) for row in folder.metrics())
+        rows = folder.metrics("env_steps", "wall_seconds")
+        judged = ((row, {k.removeprefix("evaluation_"): v for k, v in row.items()}) for row in rows)
         row = next((row for row, figures in judged if target.reached(figures)), None)
     return {
         "env_steps_to_target": None if row is None else int(row["env_steps"]),

@@ -171,7 +171,7 @@ def draw_meta(folders: Sequence[RunFolder], path: Path) -> None:
     if name is None:
         return
     column = f"evaluation_{name}"
-    rows = [[row for row in folder.metrics() if row.get(column) is not None] for folder in folders]
+    rows = [folder.metrics("meta_iterations", column) for folder in folders]
     if not all(rows):
         return
     experiment = cast(MetaExperiment, folders[0].spec().experiment)

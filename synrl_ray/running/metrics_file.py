@@ -85,4 +85,4 @@ def _row(line: bytes) -> Row | None:
     except (RecursionError, ValueError):
         return None
     is_row = isinstance(row, dict) and type(row.get("iteration")) is int
-    return row if is_row else None
+    return row if is_row and all(value is None or type(value) in (int, float) for value in row.values()) else None

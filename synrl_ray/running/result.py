@@ -102,7 +102,7 @@ def combine_seeds(results: Sequence[dict[str, Any]], target: float | None) -> di
         **describe(summarise([r["returns"] for r in results])),
         "return_mean_per_seed": [r["return_mean"] for r in results],
         "env_steps_to_target": [r["env_steps_to_target"] for r in results],
-        "protocol": first["protocol"],
+        "protocol": _joint_protocol([r["protocol"] for r in results]),
         "energy": first.get("energy"),
         "versions": first["versions"],
     }
@@ -111,6 +111,13 @@ def combine_seeds(results: Sequence[dict[str, Any]], target: float | None) -> di
         combined["seeds_that_reached_target"] = len(reached)
         combined["seeds_that_end_at_target"] = sum(r["return_mean"] >= target for r in results)
     return combined
+
+
+def _joint_protocol(protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The first seed's, with the cut episodes of all."""
+    if "episodes_cut" not in protocols[0]:
+        return protocols[0]
+    return {**protocols[0], "episodes_cut": sum(protocol["episodes_cut"] for protocol in protocols)}
 
 
 def describe(summary: Summary) -> dict[str, Any]:
@@ -131,9 +138,8 @@ def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
     target = experiment.target
     if target is None:
         return None
-    for row in folder.metrics():
-        value = row.get("evaluation_return_mean")
-        if value is not None and value >= target.mean_return:
+    for row in folder.metrics("env_steps", "evaluation_return_mean"):
+        if row["evaluation_return_mean"] >= target.mean_return:
             return int(row["env_steps"])
     return None
 
@@ -177,13 +183,9 @@ def _experiment(spec: RunSpec) -> Experiment | LocalExperiment:
 
 
 def _curve(folder: RunFolder) -> Curve:
-    rows = folder.metrics()
-    trained = [row for row in rows if row["return_mean"] is not None]
-    judged = [
-        (row["env_steps"], *(row[f"evaluation_return_{name}"] for name in ("mean", "low", "high")))
-        for row in rows
-        if row.get("evaluation_return_mean") is not None
-    ]
+    trained = folder.metrics("env_steps", "return_mean")
+    columns = ("env_steps", *(f"evaluation_return_{name}" for name in ("mean", "low", "high")))
+    judged = [tuple(row[column] for column in columns) for row in folder.metrics(*columns)]
     final = folder.result()
     if final is not None:
         judged = [point for point in judged if point[0] != final["env_steps"]]

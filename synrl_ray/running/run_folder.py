@@ -130,9 +130,9 @@ class RunFolder:
         """Add one iteration's row to ``metrics.jsonl``."""
         self._metrics.append(row)
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """All rows that can be read; see :meth:`MetricsFile.rows`."""
-        return self._metrics.rows()
+    def metrics(self, *columns: str) -> list[dict[str, Any]]:
+        """All rows that can be read, or those of them that have a number in each of the columns."""
+        return [row for row in self._metrics.rows() if all(row.get(column) is not None for column in columns)]
 
     def rewind_metrics(self, iteration: int) -> list[str]:
         """Drop the rows after ``iteration`` and return what is to be told; see :meth:`MetricsFile.rewind`."""

@@ -12,6 +12,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import Experiment
 from synrl_ray.files import write_atomically
 from synrl_ray.interrupt import StopRequest
+from synrl_ray.policies.description import damage_of
 from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.folder_copy import Target
 from synrl_ray.running.imports import admit_modules, modules_of
@@ -246,7 +247,8 @@ def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec]) -> Outcom
             f"{len(folders) - len(results)} of {len(folders)} results are not under {folders[0].path.parent}",
             "on a cluster of several nodes, name a shared folder as --run-dir",
         )
-    combined = kind.combine(results, specs[0])
+    with damage_of(folders[0].path.parent, "restore the results of its runs, or train them again"):
+        combined = kind.combine(results, specs[0])
     summary = folders[0].path.parent / f"{specs[0].policy}-{len(specs)}seeds"
     try:
         summary.mkdir(exist_ok=True)
