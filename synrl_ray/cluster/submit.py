@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from synrl_ray.cluster.head import running_head
 from synrl_ray.cluster.job_server import authorization, is_loopback, probe, resolve_address, same_server, token_for
 from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT, measure_package
+from synrl_ray.commands import command, quoted
 from synrl_ray.errors import UserError, reason_of
 
 ENTRYPOINT = ("python", "-m", "synrl_ray")
@@ -184,7 +185,7 @@ def _require_job(client: Any, address: str, job_id: str) -> None:
     except RuntimeError as error:
         if "404" in str(error):
             raise UserError(
-                f"no job {job_id!r} at {address}", f"`ray job list --address {address}` shows all"
+                f"no job {job_id!r} at {address}", f"`ray job list --address {quoted(address)}` shows all"
             ) from error
         raise
 
@@ -276,5 +277,5 @@ def _report(outcome: JobOutcome) -> JobOutcome:
 def _hint(action: str, outcome: JobOutcome) -> str:
     """Return the command of Ray's own client for a job."""
     if outcome.own_head:
-        return f'`eval "$(synrl head env)"; ray job {action} {outcome.job_id}`'
-    return f"`ray job {action} --address {outcome.address} {outcome.job_id}`"
+        return f'`eval "$({command("head", "env")})"; ray job {action} {quoted(outcome.job_id)}`'
+    return f"`ray job {action} --address {quoted(outcome.address)} {quoted(outcome.job_id)}`"
