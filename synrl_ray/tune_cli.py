@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, located, run_specs
 from synrl_ray.errors import UserError
+from synrl_ray.terminal import Lasting
 
 if TYPE_CHECKING:
     from synrl_ray.tuning.session import SearchOutcome
@@ -132,4 +133,4 @@ def _study(
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=Lasting(sys.stderr), flush=True)
