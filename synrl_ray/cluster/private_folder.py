@@ -69,8 +69,12 @@ def make_private_folder() -> PrivateFolder:
     try:
         remove_unused(root)
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))  # mode 0700 from the beginning
-        lock = os.open(path / _IN_USE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            lock = os.open(path / _IN_USE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:  # a full disk, a file system without locks
+            shutil.rmtree(path, ignore_errors=True)
+            raise
     except OSError as error:
         raise UserError(f"Ray cannot keep its files in {root}: {error.strerror}", _ELSEWHERE) from error
     return PrivateFolder(path, lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,16 +15,26 @@ from pathlib import Path
 
 import pytest
 
-from synrl_ray.cluster import Head, environment_for, head_environment, running_head, start_head, stop_head, submit_job
+from synrl_ray.cluster import (
+    Head,
+    environment_for,
+    follow_job,
+    head_environment,
+    running_head,
+    start_head,
+    stop_head,
+    submit_job,
+)
 from synrl_ray.cluster.job_server import free_ports
 from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT
-from synrl_ray.cluster.processes import alive, tree
+from synrl_ray.cluster.processes import alive, command_line, tree
 from synrl_ray.errors import UserError
 from synrl_ray.running.run_folder import RunFolder
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 REPOSITORY = Path(__file__).parents[2]
 
+SECRET = "no-other-user-may-read-this"
 TRAIN_STEPS = 2000
 SMALL = ("spiking.hidden_sizes=16,16", "interval_steps=2048", "interim_episodes=2", "evaluation.episodes=5")
 
@@ -53,6 +64,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(REPOSITORY / name, copy / name, ignore=no_caches)
     for name in ("pyproject.toml", ".gitignore", ".rayignore"):
         shutil.copy(REPOSITORY / name, copy / name)
+    for secret in (".env", "synrl_ray/key.pem", ".ssh/id_ed25519"):
+        (copy / secret).parent.mkdir(exist_ok=True)
+        (copy / secret).write_text(SECRET)
     for decoy in (".venv/lib/torch.so", "runs/a/video.mp4", "tests/data.bin", "experiments/results/a.bin"):
         (copy / decoy).parent.mkdir(parents=True, exist_ok=True)
         (copy / decoy).write_bytes(b"x" * DEFAULT_SIZE_LIMIT)
@@ -99,6 +113,52 @@ def test_plain_ray_job_submit_ships_little(head: Head, state_dir: Path, project:
     assert sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) < DEFAULT_SIZE_LIMIT
     top = {path.name for path in directory.iterdir() if any(path.iterdir() if path.is_dir() else [1])}
     assert top - {"__pycache__"} == {"synrl_ray", "experiments", "pyproject.toml", ".gitignore", ".rayignore"}
+
+
+def test_secret_files_stay_here(head: Head, state_dir: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    submit_job(["-c", "pass"], entrypoint=[sys.executable], working_dir=project, state_dir=state_dir)
+    assert "not sent: .env, .ssh, synrl_ray/key.pem (may hold secrets)\n" in capsys.readouterr().err
+    assert holding(SECRET, *shipped(head)) == []
+
+
+def test_variables_of_a_job_are_no_other_users(head: Head, state_dir: Path, project: Path, tmp_path: Path) -> None:
+    """They stand in no process's arguments, and in no file outside of the folders that are closed to others.
+
+    Whoever has the head's token may ask the job server for them: that is why ``--env`` is not for secrets.
+    """
+    began, end = tmp_path / "began", tmp_path / "end"
+    code = (
+        "import os, pathlib, ray, sys, time; began, end = map(pathlib.Path, sys.argv[1:]); ray.init()\n"
+        "seen = ray.get(ray.remote(lambda: os.environ['CANARY']).remote()); began.write_text(str(len(seen)))\n"
+        "while not end.exists(): time.sleep(0.1)"
+    )
+    job = {"entrypoint": [sys.executable, "-c", code], "working_dir": project, "state_dir": state_dir}
+    variables = {"CANARY": SECRET}
+    outcome = submit_job([str(began), str(end)], follow=False, env_vars=variables, **job)
+    deadline = time.monotonic() + 120
+    while not began.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert began.read_text() == str(len(SECRET)), "the job's workers have it"
+    assert [pid for pid, _ in tree(head.pid) if SECRET in command_line(pid)] == []
+    folders = [Path(head.temp_dir), state_dir]
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700, 0o700]
+    places = {path for folder in (Path(tempfile.gettempdir()), Path("/dev/shm")) for path in holding(SECRET, folder)}
+    assert {path for path in places if not any(path.is_relative_to(folder) for folder in folders)} <= set(
+        holding(SECRET, project)
+    )
+    end.touch()
+    assert follow_job(outcome.job_id, state_dir=state_dir).status == "SUCCEEDED"
+
+
+def holding(text: str, *folders: Path) -> list[Path]:
+    """Return the files below the folders that hold a text."""
+    found = []
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        with contextlib.suppress(OSError):
+            if path.is_file() and not path.is_symlink() and text.encode() in path.read_bytes():
+                found.append(path)
+    return found
 
 
 def test_a_program_joins_with_the_heads_environment(head: Head, state_dir: Path) -> None:

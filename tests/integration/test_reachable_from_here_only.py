@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ from typing import Any
 
 import psutil
 import pytest
+
+from synrl_ray.cluster import processes
+from synrl_ray.cluster.job_server import free_ports
 
 pytestmark = [
     pytest.mark.ray,
@@ -147,7 +152,7 @@ def test_training_with_env_runners_and_learners(home: Path, tmp_path: Path) -> N
         wait_until(lambda: metrics.exists() and metrics.read_text().count("\n"), process)
         programs = names(process)
         assert any("EnvRunner" in name for name in programs)
-        assert any("RayTrain" in name for name in programs), programs
+        assert any("_WrappedExecutable" in name for name in programs), "learners in processes of their own"
         require_private(process)
 
 
@@ -185,6 +190,38 @@ def _session_folder(process: subprocess.Popen[str]) -> Path:
     """Return the private folder in which the program's Ray keeps its sockets."""
     [path] = {Path(address[5:]).parents[3] for _, address in open_sockets(process) if address.endswith("/raylet")}
     return path
+
+
+def outer_address() -> str | None:
+    """Return the address under which other machines know this one, if it has one; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address = str(probe.getsockname()[0])
+    return None if address.startswith("127.") else address
+
+
+@pytest.mark.skipif(outer_address() is None, reason="this machine has no address that others could know")
+def test_a_cluster_of_several_hosts_is_joined_whatever_a_head_of_ours_left_behind(home: Path) -> None:
+    """Its nodes know one another by their outer addresses: loopback must not reach it."""
+    port, token = free_ports(1)[0], {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}
+    start = ("-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=3")
+    join = (
+        "import ray; from synrl_ray.running.ray_session import ray_session\n"
+        f"with ray_session('{outer_address()}:{port}', num_workers=1):\n"
+        "    print(ray.get_runtime_context().worker.node_ip_address, ray.nodes()[0]['NodeManagerAddress'])"
+    )
+    with tempfile.TemporaryDirectory(prefix="c", dir="/tmp") as folder:
+        parts = (f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
+        with running(*start, *parts, home=home, **token) as head:
+            assert head.stdout is not None
+            wait_until(lambda: "Ray runtime started" in head.stdout.readline(), head)
+            with running("-c", join, home=home, **token, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0") as driver:
+                output, _ = driver.communicate()
+            processes.end(head.pid, processes.tree(head.pid), timeout_s=20)
+    assert output.split() == [outer_address()] * 2
 
 
 def test_the_tokens_file_is_the_owners(home: Path) -> None:

@@ -125,6 +125,7 @@ def test_another_users_folder_is_not_touched(root: Path) -> None:
         ("closed", "you may not write there"),
         ("full", "only 3 MB are free there"),
         ("refused", "Read-only file system"),
+        ("lockless", "No locks available"),
     ],
 )
 def test_a_named_folder_that_does_not_fit_is_told(
@@ -132,6 +133,9 @@ def test_a_named_folder_that_does_not_fit_is_told(
 ) -> None:
     def refuse(**_: object) -> str:
         raise OSError(30, "Read-only file system")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(37, "No locks available")
 
     (root / "file").touch()
     (tmp_path / "long" / ("x" * 40)).mkdir(parents=True)
@@ -142,6 +146,8 @@ def test_a_named_folder_that_does_not_fit_is_told(
         monkeypatch.setattr(private_folder.os, "access", lambda *_: False)
     if kind == "full":
         monkeypatch.setattr(private_folder.shutil, "disk_usage", lambda _: Usage(10**9, 997 * 10**6, 3 * 10**6))
+    if kind == "lockless":
+        monkeypatch.setattr(private_folder.fcntl, "flock", no_locks)
     if kind == "refused":
         monkeypatch.setattr(private_folder.tempfile, "mkdtemp", refuse)
     with pytest.raises(UserError, match=rf"cannot keep its files in .*{place}: {reason} — name a folder .*RAY_TMPDIR"):
