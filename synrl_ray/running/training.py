@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from synrl_ray.errors import NonFiniteError, UserError, reason_of
+from synrl_ray.files import sync_tree
 from synrl_ray.interrupt import StopRequest, breakable
 from synrl_ray.running.checkpoints import Checkpoint
 from synrl_ray.running.progress import Progress, Watcher, ignore
@@ -47,6 +48,7 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore, *, trus
             run.report("evaluating")
             with breakable():
                 result = run.task.finish(folder, run.position)
+            sync_tree(folder.path)  # the pictures too
         except KeyboardInterrupt:
             if not stop.is_first:
                 raise

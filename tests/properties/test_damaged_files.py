@@ -1,0 +1,167 @@
+"""Whatever has happened to a file of a run, a policy or a search, it loads, or one line says what is wrong.
+
+A fuzzer: each kind of file is damaged some hundred times, the same way in each run. ``SYNRL_FUZZ=20`` tries 20 times
+as many damages.
+"""
+
+import json
+import os
+import resource
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mutations import mutated
+
+from synrl_ray.errors import UserError
+from synrl_ray.meta.files import load_maml
+from synrl_ray.overrides import apply_overrides, read_settings
+from synrl_ray.policies.description import damage_of
+from synrl_ray.policies.loading import load_policy
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.evaluating import environment_of, evaluate_folder
+from synrl_ray.running.report import print_outcome
+from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.seeds import Outcome, resume_run
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.task import task_kind
+from synrl_ray.supervised.files import load_classifier
+from synrl_ray.tuning.study import Study
+from synrl_ray.tuning.study_folder import StudyFolder
+from synrl_ray.tuning.trials import Trial
+
+RESULTS = Path("experiments/results")
+TIMES = int(os.environ.get("SYNRL_FUZZ", "1"))
+NUMBER, FEW = 100, 12
+MOST_MB = 700
+
+
+def run_of(experiment: str, policy: str, folder: Path) -> RunFolder:
+    """An ended run, with everything that lies in its folder."""
+    spec = RunSpec(experiment=get_experiment(experiment), policy=policy, seed=0, num_workers=0)
+    run = RunFolder.create(folder, spec)
+    for path in (RESULTS / experiment / policy).glob("policy.*"):
+        shutil.copy(path, folder)
+    result = json.loads((RESULTS / experiment / policy / "result.json").read_text())
+    run.write_result(_of_one_seed(result))
+    shown = {"return_mean": 20.0, "evaluation_return_mean": 20.0, "evaluation_return_low": 1.0}
+    shown |= {"evaluation_return_high": 30.0, "evaluation_regret": 1.0, "evaluation_loss": 1.0, "wall_seconds": 1.0}
+    for iteration in (1, 2, 3):
+        counted = dict.fromkeys(("env_steps", "meta_iterations"), 1000 * iteration)
+        run.append_metrics({"iteration": iteration, **counted, **shown})
+    run.save_checkpoint(lambda path: path.mkdir(), Position(iteration=3, steps=3000))
+    run.copy.begin(str(folder.parent / "there"))
+    return run
+
+
+def _of_one_seed(result: dict) -> dict:
+    """What a run of its own writes, made from the committed result of several seeds."""
+    counts = ("env_steps", "wall_seconds", "meta_iterations", "env_steps_to_target", "seconds_to_target")
+    single = {name: value[0] if name in counts and isinstance(value, list) else value for name, value in result.items()}
+    single |= {name.removesuffix("_per_seed"): v[0] for name, v in result.items() if name.endswith("_per_seed")}
+    single |= {"seed": 0, "env_steps_per_second": 100.0, "seconds_per_meta_iteration": 0.1, "returns": [1.0, 2.0]}
+    return single | {"target_reached": True, "value": 7.9, "optimum": 7.9, "num_first_states": 300}
+
+
+def study_of(folder: Path) -> StudyFolder:
+    experiment = get_experiment("cartpole-ppo")
+    run = RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0)
+    study = StudyFolder.create(folder, Study(run=run, samples=2, settings={"algorithm.gamma": 0.9}))
+    study.write_trials([Trial(index=i, settings={"algorithm.lr": 0.1}, curve=[(10, 1.0)], total=20) for i in (0, 1)])
+    study.write_best({"algorithm.lr": 0.01})
+    return study
+
+
+def look_at(folder: Path) -> None:
+    """All that reads an ended run, but for playing."""
+    outcome = resume_run(folder, stop_steps=None, address=None, watch=lambda progress: None)
+    with damage_of(folder / "result.json"):
+        print_outcome(outcome)
+
+
+def draw(folder: Path) -> None:
+    run = RunFolder.open(folder)
+    task_kind(run.spec()).draw([run], folder / "curve.png")
+
+
+def combine(folder: Path) -> None:
+    run = RunFolder.open(folder)
+    with damage_of(folder):
+        result = task_kind(run.spec()).combine([run.result(), run.result()], run.spec())
+        print_outcome(Outcome(result=result, folder=folder, runs=(folder, folder), spec=run.spec()))
+
+
+def checkpoint(folder: Path) -> None:
+    with RunFolder.open(folder).opened_checkpoint(only_own=True):
+        pass
+
+
+def play(folder: Path) -> None:
+    environment_of(folder)
+    evaluate_folder(folder, episodes=1, seed=0)
+
+
+SLOW = (draw, play)
+CARTPOLE, TAXI, SINUSOID = ("cartpole-ppo", "spiking"), ("taxi-q-learning", "tabular"), ("sinusoid-maml", "spiking")
+FILES = [
+    *(("policy.json", run, load) for run, load in [(CARTPOLE, play), (("maze-rstdp", "spiking"), load_policy)]),
+    *(("policy.json", run, load_policy) for run in [("breakout-a2c", "spiking"), TAXI, ("taxi-stdp-q", "spiking")]),
+    *(("policy.safetensors", run, load_policy) for run in [CARTPOLE, ("shower-ppo", "ann"), TAXI]),
+    *((name, ("mnist-binary", "spiking"), load_classifier) for name in ("policy.json", "policy.safetensors")),
+    *((name, SINUSOID, load_maml) for name in ("policy.json", "policy.safetensors")),
+    *(("policy.json", run, load_maml) for run in [("omniglot-maml", "spiking"), ("gridworld-maml", "ann")]),
+    *(("result.json", run, load) for run in [CARTPOLE, TAXI, SINUSOID] for load in (look_at, combine)),
+    *(("config.json", run, look_at) for run in [CARTPOLE, TAXI, SINUSOID]),
+    *(("metrics.jsonl", run, draw) for run in [CARTPOLE, TAXI, SINUSOID]),
+    ("storage.json", CARTPOLE, look_at),
+    *((f"checkpoint/{name}", CARTPOLE, checkpoint) for name in ("position.json", "seal.json")),
+    ("../there/synrl-copy.json", CARTPOLE, lambda folder: RunFolder(folder).copy.require_free(f"{folder}/../there")),
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def attack(path: Path, load, number: int = NUMBER) -> None:
+    """Damage the file again and again; nothing but a line comes of it, and no memory is filled."""
+    original = path.read_bytes()
+    load()
+    lines, before = [], most_memory()
+    for seed in range(number * TIMES):
+        path.write_bytes(mutated(original, np.random.default_rng([len(original), seed])))
+        try:
+            load()
+        except UserError as error:
+            lines.append(str(error))
+        except BaseException as error:
+            error.add_note(f"after damage {seed} of {path}")
+            raise
+        assert most_memory() - before < MOST_MB, f"damage {seed} of {path}"
+    assert len(lines) > number / 20 or path.name == "metrics.jsonl", "hardly any damage was noticed"
+    assert [line for line in lines if not (line.isprintable() and line)] == []
+
+
+def most_memory() -> float:
+    """The most that this process has ever had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@pytest.mark.parametrize(("name", "run", "load"), FILES, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_a_damaged_file_of_a_run_loads_or_is_a_line(tmp_path, name, run, load):
+    folder = run_of(*run, tmp_path / "run").path
+    attack(folder / name, lambda: load(folder), FEW if load in SLOW else NUMBER)
+
+
+@pytest.mark.parametrize("name", ["study.json", "trials.jsonl"])
+def test_a_damaged_file_of_a_search_loads_or_is_a_line(tmp_path, name):
+    folder = study_of(tmp_path / "study")
+    attack(folder.path / name, lambda: (folder.study(), folder.trials()))
+
+
+def test_a_damaged_file_of_settings_loads_or_is_a_line(tmp_path):
+    study_of(tmp_path / "study")
+    path = tmp_path / "study" / "best.json"
+    attack(path, lambda: apply_overrides(get_experiment("cartpole-ppo"), [], read_settings(path)))
