@@ -54,4 +54,4 @@ def load_maml(folder: str | Path) -> tuple[MAML | MAMLRL, Learner, AnyTasks]:
         require_room(maml, tasks)
         return maml
 
-    return load_module(make, folder), learner, tasks
+    return load_module(make, folder, anew=True), learner, tasks

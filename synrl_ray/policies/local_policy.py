@@ -123,7 +123,7 @@ def load_local_policy(folder: str | Path) -> LocalPolicy:
         require_bounded(agent.numbers_per_observation)
         return agent
 
-    return LocalPolicy(load_module(make, folder), settings, *spaces)
+    return LocalPolicy(load_module(make, folder, anew=True), settings, *spaces)
 
 
 def _untaught(settings: LocalSettings) -> LocalSettings:

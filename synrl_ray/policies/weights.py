@@ -47,25 +47,41 @@ class _Kind(NamedTuple):
         return f"{self.dtype} {list(self.shape)}"
 
 
-def load_module(make: Callable[[], M], folder: Path) -> M:
+def load_module(make: Callable[[], M], folder: Path, *, anew: bool = False) -> M:
     """Make a module with the weights of a policy's folder. Nothing in the folder is executed.
 
     Args:
-        make: makes the module as ``policy.json`` describes it; it is called twice, first on torch's meta device.
+        make: makes the module as ``policy.json`` describes it; called on torch's meta device.
         folder: holds ``policy.safetensors``.
+        anew: make it a second time, with numbers, instead of giving numbers to the first one: for a module that has
+            tensors, or what was made of them, beside its state dictionary.
 
     Raises:
         UserError: if the module cannot be made, or the file has other tensors than it, NaN or infinity.
     """
     with damage_of(folder / DESCRIPTION_FILE), torch.device("meta"):
-        skeleton = make().state_dict()
-    with damage_of(folder / WEIGHTS_FILE):
-        weights = _read(folder / WEIGHTS_FILE, skeleton)
-    with damage_of(folder / DESCRIPTION_FILE):
         module = make()
+    described = module.state_dict()
     with damage_of(folder / WEIGHTS_FILE):
+        weights = _read(folder / WEIGHTS_FILE, described)
+    if anew:
+        with damage_of(folder / DESCRIPTION_FILE):
+            module = make()
         module.load_state_dict(weights)
+    else:
+        module.load_state_dict({n: _laid_out(t, described[n]) for n, t in weights.items()}, assign=True)
     return module
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor in memory of torch's own, in the layout of another one of its shape."""
+    return torch.empty_strided(like.shape, like.stride(), dtype=tensor.dtype).copy_(tensor)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())  # a sum is fast, and may be too large
 
 
 def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -80,9 +96,13 @@ def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise ValueError(f"it holds {found:,} bytes of weights, not {num_bytes:,}")
         if num_bytes > _MOST_BYTES:
             raise ValueError(f"it holds {num_bytes:,} bytes of weights, {_MOST_BYTES:,} are the most")
-        weights = load(header + file.read(num_bytes))
+        file.seek(0)
+        content = file.read(len(header) + num_bytes)
+    if not content.startswith(header):
+        raise ValueError("it changes while it is read")
+    weights = load(content)
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if not _is_finite(tensor):
             raise ValueError(f"{name} is not finite")
     return weights
 

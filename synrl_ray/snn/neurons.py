@@ -177,8 +177,9 @@ class LeakyReadout(nn.Module):
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.beta = float(beta)
-        powers = float(beta) ** torch.arange(hold - 1, -1, -1.0, device="cpu")  # not meta, which could not be summed
-        self.register_buffer("weights", powers.to(torch.get_default_device()), persistent=False)
+        powers, device = float(beta) ** torch.arange(hold - 1, -1, -1.0, device="cpu"), torch.get_default_device()
+        # On torch's meta device they stay numbers, for no state dictionary has them.
+        self.register_buffer("weights", powers if device.type == "meta" else powers.to(device), persistent=False)
         self.bias_gain = float(powers.sum())
         self.integrator = LIF(beta**hold, reset="none", kernel=kernel)
 

@@ -162,3 +162,17 @@ def test_loading_and_acting_import_no_ray(saved):
     )
     done = subprocess.run([sys.executable, "-c", code, saved], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, "acted"), done.stderr
+
+
+@pytest.mark.parametrize("config", [SpikingPolicy, AnnPolicy])
+def test_a_loaded_network_is_laid_out_as_a_new_one(tmp_path, config):
+    """Torch convolves in the layout of the weights, and rounds by it."""
+    space, actions = spaces.Box(0, 255, (3, 20, 20), np.uint8), spaces.Discrete(2)
+    network = ActorCritic(space, actions, config(conv_layers=((4, 3, 2), (5, 3, 1)), hidden_sizes=(6,)))
+    Policy(network, space, actions).save(tmp_path)
+    loaded = load_network_policy(tmp_path).network
+    for (name, tensor), other in zip(network.named_parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(tensor, other), name
+        assert (tensor.stride(), tensor.requires_grad) == (other.stride(), other.requires_grad), name
+    for (name, tensor), other in zip(network.named_buffers(), loaded.buffers(), strict=True):
+        assert torch.equal(tensor, other), name
