@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 
+from synrl_ray.interrupt import breakable
 from synrl_ray.sampling.faults import Faults, call_runners, require_runners
 
 _FAULTS = "faults"
@@ -52,8 +54,16 @@ class BatchedAlgorithm(Algorithm):
 
         Raises:
             UserError: if all runners died, or too many environments failed.
+            KeyboardInterrupt: after Ctrl-C where whole episodes are collected, which may last; nothing has been learned
+                from them then.
         """
-        results = self.faults.sample(self.env_runner_group)
+        may_last = self.config.batch_mode == "complete_episodes"
+        try:
+            with breakable() if may_last else nullcontext():
+                results = self.faults.sample(self.env_runner_group)
+        except KeyboardInterrupt:
+            self.env_runner_group._worker_manager.clear()  # they go on, and asked to stop they would be waited for
+            raise
         self.metrics.aggregate([metrics for _, metrics, _ in results], key=ENV_RUNNER_RESULTS)
         self.faults.count_failures([failures for _, _, failures in results], self._steps())
         for name, count in self.faults.get_state().items():

@@ -10,8 +10,9 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
+from numpy import ndarray
 
-from synrl_ray.envs.contract import Breach, flag_of, info_of, number_of, reader_of, values_of
+from synrl_ray.envs.contract import PRESENT, Breach, flag_of, info_of, number_of, reader_of, values_of
 from synrl_ray.errors import UserError, reason_of
 
 RAISED = (Exception, SystemExit)
@@ -19,22 +20,24 @@ RAISED = (Exception, SystemExit)
 ATTEMPTS = 3
 """Times that a new environment is tried, since a failure that is rare is borne."""
 
+_SIGNS_OF_OLD_GYM = ("values to unpack", "unexpected keyword argument 'seed'")  # in what Gymnasium's wrappers raise
+
 
 class EnvironmentFailure(UserError):
     """An environment raised an exception, or returned what its contract does not allow.
 
     Args:
         name: of the environment.
-        cause: what happened.
+        what: it did.
         remedy: what to do about it.
     """
 
-    def __init__(self, name: str, cause: str, remedy: str) -> None:
-        self.name, self.cause = name, cause
-        super().__init__(f"environment {name!r} failed: {cause}", remedy)
+    def __init__(self, name: str, what: str, remedy: str) -> None:
+        self.name, self.what = name, what
+        super().__init__(f"environment {name!r} failed: {what}", remedy)
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        return type(self), (self.name, self.cause, self.remedy)
+        return type(self), (self.name, self.what, self.remedy)
 
 
 class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
@@ -52,7 +55,9 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, name=name)
         super().__init__(env)
         self.name = name
-        self._observation = reader_of(env.observation_space)
+        space = env.observation_space
+        self._read = reader_of(space)
+        self._shape, self._dtype = space.shape, space.dtype
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
@@ -63,7 +68,7 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
         try:
             returned = self.env.reset(seed=seed, options=options)
             observation, info = values_of(returned, "reset")
-            return self._observation(observation), info_of(info)
+            return self._read(observation), info_of(info)
         except UserError:
             raise
         except RAISED as error:
@@ -76,15 +81,21 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
             EnvironmentFailure: if the environment raises or breaks the contract.
         """
         try:
-            returned = self.env.step(action)
+            returned: Any = self.env.step(action)
+            if type(returned) is tuple and len(returned) == 5:
+                observation, reward, terminated, truncated, info = returned
+                if (  # nearly always, and quick to see
+                    type(observation) is ndarray
+                    and observation.shape == self._shape
+                    and observation.dtype == self._dtype
+                    and type(reward) is float
+                    and type(terminated) is type(truncated) is bool
+                    and type(info) is dict
+                ):
+                    return returned
             observation, reward, terminated, truncated, info = values_of(returned, "step")
-            if type(reward) is not float:
-                reward = number_of(reward)
-            if type(terminated) is not bool:
-                terminated = flag_of(terminated, "terminated")
-            if type(truncated) is not bool:
-                truncated = flag_of(truncated, "truncated")
-            return self._observation(observation), reward, terminated, truncated, info_of(info)
+            ends = flag_of(terminated, "terminated"), flag_of(truncated, "truncated")
+            return self._read(observation), number_of(reward), *ends, info_of(info)
         except UserError:
             raise
         except RAISED as error:
@@ -96,7 +107,11 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
             self.env.close()
 
     def _failure(self, call: str, error: BaseException) -> EnvironmentFailure:
-        remedy = error.remedy if isinstance(error, Breach) else "mend the environment"
+        remedy = "mend the environment"
+        if isinstance(error, Breach):
+            remedy = error.remedy
+        elif any(sign in str(error) for sign in _SIGNS_OF_OLD_GYM):
+            remedy = f"{PRESENT}: reset(seed, options) returns 2 values, step(action) 5"
         return EnvironmentFailure(self.name, cause_of(error, call), remedy)
 
 
@@ -141,7 +156,7 @@ def require_working(make: Callable[[], gym.Env]) -> None:
 def cause_of(error: BaseException, call: str) -> str:
     """What went wrong in ``reset`` or ``step``, in one line."""
     if isinstance(error, EnvironmentFailure):
-        return error.cause
+        return error.what
     return f"{call}() returned {error.what}" if isinstance(error, Breach) else f"{call}() raised {describe(error)}"
 
 

@@ -17,6 +17,11 @@ import numpy as np
 from gymnasium import spaces
 
 _VALUES = {"reset": ("observation", "info"), "step": ("observation", "reward", "terminated", "truncated", "info")}
+PRESENT = "write it for Gymnasium's present interface"
+"""What to do about an environment of old Gym."""
+_BOOL = (bool, np.bool_)
+_WHOLE = (int, np.integer)
+_REAL = (float, *_WHOLE, np.floating)
 _CONVERT = "convert it in the environment, or correct the space"
 
 
@@ -91,10 +96,8 @@ def _discrete_reader(space: spaces.Discrete) -> Callable[[Any], int]:
     last = first + int(space.n) - 1
 
     def read(observation: Any) -> int:
-        value = observation
-        if isinstance(value, np.ndarray) and value.ndim == 0:
-            value = value[()]
-        if isinstance(value, int | np.integer) and first <= value <= last:
+        value = observation[()] if isinstance(observation, np.ndarray) and observation.ndim == 0 else observation
+        if isinstance(value, _WHOLE) and first <= value <= last:
             return int(value)
         remedy = "return a whole number within the space, or correct it"
         raise Breach(f"the observation {_short(observation)}, its observation space is {space}", remedy)
@@ -126,13 +129,13 @@ def values_of(returned: Any, call: str) -> tuple[Any, ...]:
     if isinstance(returned, tuple) and len(returned) == len(names):
         return returned
     what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else _kind(returned)
-    raise Breach(
-        f"{what}, it returns a tuple of {len(names)}: {', '.join(names)}", "write it for Gymnasium's present interface"
-    )
+    raise Breach(f"{what}, it returns a tuple of {len(names)}: {', '.join(names)}", PRESENT)
 
 
 def number_of(reward: Any) -> float:
     """A reward as a ``float``, or :class:`Breach` where it is not one number."""
+    if isinstance(reward, _REAL):
+        return float(reward)
     try:
         number = np.asarray(reward)
         if number.ndim == 0 and number.dtype.kind in "biuf":
@@ -144,8 +147,10 @@ def number_of(reward: Any) -> float:
 
 def flag_of(value: Any, name: str) -> bool:
     """``terminated`` or ``truncated`` as a ``bool``, or :class:`Breach` where it is not one."""
+    if isinstance(value, _BOOL):
+        return bool(value)
     flag = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    if isinstance(flag, bool | np.bool_) or (isinstance(flag, int | np.integer) and flag in (0, 1)):
+    if isinstance(flag, np.bool_) or (isinstance(flag, _WHOLE) and flag in (0, 1)):
         return bool(flag)
     raise Breach(f"{name} = {_short(value)}, it is one bool", "return True or False")
 
@@ -157,23 +162,23 @@ def info_of(info: Any) -> dict[str, Any]:
     raise Breach(f"the info {_short(info)}, it is a dict", "return {} where there is nothing to say")
 
 
-def column_of(values: Any, name: str, num_envs: int, kinds: str) -> np.ndarray:
-    """Rewards or ends of a vector environment ``[N]``.
+def check_column(values: Any, name: str, shape: tuple[int], kinds: str) -> None:
+    """Check rewards or ends of a vector environment.
 
     Args:
         values: what it returned.
         name: of them.
-        num_envs: N.
+        shape: ``(N,)``.
         kinds: of dtypes that they may have, as NumPy abbreviates them.
 
     Raises:
         Breach: if they are no such array.
     """
-    if isinstance(values, np.ndarray) and values.shape == (num_envs,) and values.dtype.kind in kinds:
-        return values
+    if type(values) is np.ndarray and values.shape == shape and values.dtype.kind in kinds:
+        return
     found = f"{name} of shape {values.shape} and dtype {values.dtype}" if isinstance(values, np.ndarray) else ""
     kind = "bool" if kinds == "b" else "numbers"
-    raise Breach(f"{found or f'{name} = {_short(values)}'}, it is an array ({num_envs},) of {kind}", _CONVERT)
+    raise Breach(f"{found or f'{name} = {_short(values)}'}, it is an array {shape} of {kind}", _CONVERT)
 
 
 def _kind(value: Any) -> str:

@@ -12,11 +12,14 @@ longest game of Atari, 108,000 frames of which four make one. Nothing that ends 
 
 
 def time_limit(env: Any) -> int | None:
-    """The limit that an environment sets itself, in environment steps; also that of a ``TimeLimit`` around one that is
-    not registered, and of a vector environment."""
-    spec = getattr(env, "spec", None)
-    if spec is not None and spec.max_episode_steps is not None:
-        return int(spec.max_episode_steps)
+    """The limit that an environment, or a vector environment, sets itself, in environment steps; also that of a
+    ``TimeLimit`` around one that is not registered."""
+    if envs := getattr(env, "envs", None):
+        env = envs[0]
+    spec = env.unwrapped.spec
+    limit = None if spec is None else spec.kwargs.get("max_episode_steps", spec.max_episode_steps)
+    if limit is not None:
+        return int(limit) if limit > 0 else None  # -1 takes it away
     while isinstance(env, gym.Wrapper):
         if isinstance(env, gym.wrappers.TimeLimit):
             return int(env._max_episode_steps)

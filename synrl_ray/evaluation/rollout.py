@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synrl_ray.envs.checked import CheckedEnv, checked, name_of
-from synrl_ray.envs.time_limit import MOST_STEPS, time_limit
+from synrl_ray.envs.time_limit import most_steps, time_limit
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.statistics import Summary, summarise
 
@@ -69,7 +69,7 @@ def evaluate_policy(
     episodes: int,
     seed: int,
     max_parallel: int = 32,
-    max_env_steps: int = MOST_STEPS,
+    max_env_steps: int | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Roll a policy out greedily: episode ``i`` is the one and only episode of seed ``seed + i``.
@@ -85,8 +85,8 @@ def evaluate_policy(
         episodes: how many, at least 1.
         seed: of the first episode, at least 0.
         max_parallel: most environments in one wave.
-        max_env_steps: where to cut an episode of an environment that sets no time limit; the protocol says how many
-            episodes were cut.
+        max_env_steps: where to cut an episode of an environment that sets no time limit,
+            :data:`~synrl_ray.envs.time_limit.MOST_STEPS` by default; the protocol says how many episodes were cut.
         progress: called whenever episodes have finished.
     Returns:
         Returns and lengths in episode order; the same for any ``max_parallel``.
@@ -95,8 +95,7 @@ def evaluate_policy(
         UserError: if the environment raises, breaks Gymnasium's contract, or gives a reward or observation that is not
             finite, or observations that are no arrays.
     """
-    settings = {"episodes": episodes, "max_parallel": max_parallel, "max_env_steps": max_env_steps}
-    for name, value, least in (("seed", seed, 0), *((name, value, 1) for name, value in settings.items())):
+    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0), ("max_parallel", max_parallel, 1)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
     envs: list[CheckedEnv] = []
@@ -104,7 +103,7 @@ def evaluate_policy(
         for _ in range(min(episodes, max_parallel)):
             envs.append(checked(make_env()))  # noqa: PERF401 (those already made are closed if a later one fails)
         limit = time_limit(envs[0])
-        longest = max_env_steps if limit is None else limit
+        longest = limit or max_env_steps or most_steps(envs[0])
         num_cut = 0
         returns = np.zeros(episodes, dtype=np.float64)
         lengths = np.zeros(episodes, dtype=np.int64)

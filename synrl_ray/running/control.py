@@ -96,12 +96,7 @@ class ControlTask(RLlibTask):
         outcome = evaluate_run(
             self.policy(), self.spec, episodes=protocol.interim_episodes, seed=protocol.first_seed + protocol.episodes
         )
-        summary = outcome.summary()
-        return {
-            "evaluation_return_mean": summary.mean,
-            "evaluation_return_low": summary.ci95[0],
-            "evaluation_return_high": summary.ci95[1],
-        }
+        return self.evaluation_columns(outcome)
 
     def is_solved(self, row: dict[str, Any]) -> bool:
         """Whether the greedy return allows training to end."""

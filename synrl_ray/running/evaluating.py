@@ -96,7 +96,7 @@ def evaluate_folder(
     require_same_spaces(policy, environment)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
-    _film(SpikeWatcher(policy), environment, video, first_seed)
+    film = _film(SpikeWatcher(policy), environment, video, first_seed)
     numbers = policy.network.numbers_per_observation
     recorder = ObservationRecorder(policy, rows_at_once(numbers, ENERGY_DECISIONS))
     outcome = evaluate_policy(
@@ -115,7 +115,7 @@ def evaluate_folder(
         "env_steps_per_second": round(outcome.env_steps / max(outcome.seconds, 1e-9), 1),
         "protocol": protocol_of(outcome, environment),
         "energy": decision_energy(policy, recorder.observations, recorder.states),
-        **({"video": str(video)} if video else {}),
+        **film,
     }
 
 
@@ -132,13 +132,13 @@ def _evaluate_local(
     require_same_spaces(policy, environment)
     protocol = _protocol(path)
     first_seed = protocol.first_seed if seed is None else seed
-    _film(policy, environment, video, first_seed)
+    film = _film(policy, environment, video, first_seed)
     return {
         "experiment": read_description(path).get("experiment"),
         "policy": policy.kind,
         "run": str(path),
         **evaluate_local(policy, environment, episodes=episodes or protocol.episodes, seed=first_seed),
-        **({"video": str(video)} if video else {}),
+        **film,
     }
 
 
@@ -211,12 +211,14 @@ def _meta_protocol(path: Path) -> MetaEvaluation:
         ) from error
 
 
-def _film(policy: BatchPolicy, environment: Environment, video: Path | None, seed: int) -> None:
-    """Write a video of one episode, if one is wanted."""
-    if video is not None:
-        from synrl_ray.evaluation.video import record_episode
+def _film(policy: BatchPolicy, environment: Environment, video: Path | None, seed: int) -> dict[str, Any]:
+    """Write a video of one episode, if one is wanted; what the result says of it."""
+    if video is None:
+        return {}
+    from synrl_ray.evaluation.video import record_episode
 
-        record_episode(policy, factory_of(environment, render_mode="rgb_array"), video, seed=seed)
+    film = record_episode(policy, factory_of(environment, render_mode="rgb_array"), video, seed=seed)
+    return {"video": str(video), **({"video_cut_after": film.env_steps} if film.is_cut else {})}
 
 
 def environment_of(path: Path) -> Environment:

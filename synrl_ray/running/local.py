@@ -15,8 +15,8 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import LocalExperiment, QLearning
 from synrl_ray.policies.local_policy import LocalPolicy
 from synrl_ray.running.exact import exact_judge
-from synrl_ray.running.local_result import combine_local, distributions_of, draw_local, finish_local, roll_out
-from synrl_ray.running.result import factory_of
+from synrl_ray.running.local_result import combine_local, distributions_of, draw_local, finish_local
+from synrl_ray.running.result import evaluate_run, factory_of
 from synrl_ray.running.rllib_task import RLlibTask, build, check_shares, finite
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -71,18 +71,13 @@ class LocalTask(RLlibTask):
         policy = self.policy()
         if self.judge is None:
             protocol = self.experiment.evaluation
-            summary = roll_out(
+            outcome = evaluate_run(
                 policy,
-                self.experiment.environment,
+                self.spec,
                 episodes=protocol.interim_episodes,
                 seed=protocol.first_seed + protocol.episodes,  # never those of the final evaluation
-            ).summary()
-            low, high = summary.ci95
-            return {
-                "evaluation_return_mean": summary.mean,
-                "evaluation_return_low": low,
-                "evaluation_return_high": high,
-            }
+            )
+            return self.evaluation_columns(outcome)
         figures = {
             f"evaluation_{name}": finite(value) for name, value in asdict(self.judge.score(policy.agent)).items()
         }

@@ -7,11 +7,13 @@ import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from synrl_ray.envs.time_limit import MOST_STEPS
 from synrl_ray.errors import UserError
+from synrl_ray.evaluation.rollout import EvaluationResult
 from synrl_ray.experiment import Environment
 from synrl_ray.running.task import Measured
 
@@ -27,10 +29,18 @@ class RLlibTask:
     pickles = True
     algorithm: Algorithm
 
+    _cuts: Literal["none", "some", "told"] = "none"
+    """Whether episodes were cut because their environment sets no time limit."""
+
     def train_once(self) -> Measured:
         """One iteration of RLlib; only what a row needs of its nested result."""
         result = self.algorithm.train()
         runners = result["env_runners"]
+        self._note_cuts(int(finite(runners.get("num_episodes_cut")) or 0))
+        notices = tuple(self.algorithm.faults.take_notices()) if hasattr(self.algorithm, "faults") else ()
+        if self._cuts == "some":
+            self._cuts = "told"
+            notices = (*notices, _CUTS)
         return Measured(
             steps=int(result["num_env_steps_sampled_lifetime"]),
             episodes=int(finite(runners.get("num_episodes")) or 0),  # NaN where none ended after a restart
@@ -44,7 +54,7 @@ class RLlibTask:
                     for name, where in (("environment", runners), ("policy", runners), ("learner", result))
                 },
             },
-            notices=tuple(self.algorithm.faults.take_notices()) if hasattr(self.algorithm, "faults") else (),
+            notices=notices,
         )
 
     def save(self, path: Path) -> None:
@@ -69,9 +79,30 @@ class RLlibTask:
         self.algorithm.stop()
         shutil.rmtree(self.algorithm.logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
 
+    def evaluation_columns(self, outcome: EvaluationResult) -> dict[str, float]:
+        """What a row says of greedy episodes."""
+        summary, num_cut = outcome.summary(), outcome.protocol.get("episodes_cut", 0)
+        self._note_cuts(num_cut)
+        return {
+            "evaluation_return_mean": summary.mean,
+            "evaluation_return_low": summary.ci95[0],
+            "evaluation_return_high": summary.ci95[1],
+            **({"evaluation_episodes_cut": num_cut} if num_cut else {}),
+        }
+
+    def _note_cuts(self, number: int) -> None:
+        if number and self._cuts == "none":
+            self._cuts = "some"
+
     def _own_columns(self, result: dict[str, Any]) -> dict[str, float | None]:
         """Columns that only this kind of task has."""
         return {}
+
+
+_CUTS = (
+    f"the environment sets no time limit: episodes are cut after {MOST_STEPS:,} steps "
+    '(set environment.kwargs={"max_episode_steps": N} for another number)'
+)
 
 
 def build(config: AlgorithmConfig) -> Any:

@@ -26,11 +26,12 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_NO
 
 from synrl_ray.envs.make import make_environment
+from synrl_ray.envs.time_limit import most_steps
 from synrl_ray.policies.spaces import to_environment
 from synrl_ray.rl_modules.plastic import Transition
 from synrl_ray.sampling.distributions import choose_actions
 from synrl_ray.sampling.failures import FAILURE, FailureCount, keep_going
-from synrl_ray.sampling.metrics import log_episode, log_steps
+from synrl_ray.sampling.metrics import log_cut, log_episode, log_steps
 from synrl_ray.sampling.rollout import Rollout, empty_rollout, join
 from synrl_ray.sampling.seeding import draw_seeds
 from synrl_ray.sampling.vector import PREPROCESSING, make_vector
@@ -111,20 +112,36 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         return rollout
 
     def _sample_episodes(self) -> Rollout:
-        """One episode of every environment, so that short ones are not favoured; steps after its end are not valid."""
+        """One episode of every environment, so that short ones are not favoured; steps after its end are not valid.
+
+        Where the environment sets no time limit, episodes are truncated after
+        :data:`~synrl_ray.envs.time_limit.MOST_STEPS`.
+        """
         self._restart(None)
         pieces: list[Rollout] = []
         running = np.ones(self.num_envs, np.bool_)
+        num_left = most_steps(self.env)
         while running.any():
             piece = self._allocate(self._sequence_length() if self._state_size() else _PIECE)
             pieces.append(piece)
             for t in range(len(piece.valid)):
                 self._advance(piece, t, counted=running)
                 running = running & ~self._ended & ~self._starts  # one that starts anew has failed
+                num_left -= 1
+                if not num_left:
+                    self._cut(piece, t, running)
+                    running = np.zeros_like(running)
                 if not running.any():
                     break
             self._add_last_values(piece, t + 1)
         return join(pieces)
+
+    def _cut(self, piece: Rollout, t: int, running: np.ndarray) -> None:
+        """Truncate the episodes that go on after step ``t``."""
+        piece.truncated[t] |= running
+        for n in np.flatnonzero(running):
+            self._log_episode(self._lengths[n], self._returns[n])
+        log_cut(self.metrics, int(running.sum()))
 
     def _advance(self, rollout: Rollout, t: int, counted: np.ndarray | None = None) -> None:
         """Act and step, and note how long either took."""

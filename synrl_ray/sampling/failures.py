@@ -16,7 +16,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import concatenate, iterate
 
 from synrl_ray.envs.checked import ATTEMPTS, RAISED, EnvironmentFailure, cause_of, checked, describe
-from synrl_ray.envs.contract import column_of, reader_of, values_of
+from synrl_ray.envs.contract import check_column, reader_of, values_of
 from synrl_ray.errors import UserError
 
 FAILURE = "failure"
@@ -24,6 +24,9 @@ FAILURE = "failure"
 step is void; their observation is the first of a new episode."""
 TOLERATED = 3
 """Failures that never stop a run, whatever share of its steps they are."""
+_LARGEST = float(np.finfo(np.float32).max)
+_TRUSTED = ("gymnasium", "ale_py")
+"""Packages whose vector environments keep the contract; looking would slow the fastest of them down."""
 
 
 def keep_going(make_all: Callable[[], VectorEnv], make_one: Callable[[], gym.Env]) -> VectorEnv:
@@ -78,7 +81,7 @@ class RestartingVectorEnv(SyncVectorEnv):
             try:
                 self._env_obs[n], info = env.reset(seed=seeds[n], options=options)
             except EnvironmentFailure as failure:
-                info = self._restart(n, failure.cause)
+                info = self._restart(n, failure.what)
             infos = self._add_info(infos, info, n)
         self._terminations[:] = self._truncations[:] = False
         infos = self._gather(infos)
@@ -101,7 +104,7 @@ class RestartingVectorEnv(SyncVectorEnv):
                         info,
                     ) = self.envs[n].step(action)
             except EnvironmentFailure as failure:
-                info = self._restart(n, failure.cause)
+                info = self._restart(n, failure.what)
             if info:
                 infos = self._add_info(infos, info, n)
         infos = self._gather(infos)
@@ -132,7 +135,7 @@ class RestartingVectorEnv(SyncVectorEnv):
                 self.envs[n] = self.make()
                 observation, _ = self.envs[n].reset(seed=int(self._seeds.integers(2**31, 2**32)))
             except EnvironmentFailure as failure:
-                cause = failure.cause
+                cause = failure.what
             except UserError:
                 raise
             except RAISED as error:
@@ -149,7 +152,8 @@ class RestartingVectorEnv(SyncVectorEnv):
 class ResettingVectorEnv(VectorWrapper):
     """A vector environment whose parts cannot be made anew alone: when one fails, all start new episodes.
 
-    Its arrays are held to Gymnasium's contract as those of single environments are.
+    Its arrays are held to Gymnasium's contract as those of single environments are, unless it is Gymnasium's own or
+    ale-py's.
 
     Args:
         envs: the vector environment.
@@ -160,6 +164,7 @@ class ResettingVectorEnv(VectorWrapper):
         super().__init__(envs)
         self.make = make
         self._read = reader_of(envs.observation_space)
+        self._is_trusted = type(envs.unwrapped).__module__.partition(".")[0] in _TRUSTED
         self.reports_episodes = getattr(self.env, "reports_episodes", False)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -179,14 +184,13 @@ class ResettingVectorEnv(VectorWrapper):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One step everywhere."""
         try:
-            returned = values_of(self.env.step(actions), "step")
-            observations = self._read(returned[0])
-            rewards = column_of(returned[1], "rewards", self.num_envs, "biuf")
-            terminated = column_of(returned[2], "terminated", self.num_envs, "b")
-            truncated = column_of(returned[3], "truncated", self.num_envs, "b")
+            returned = self.env.step(actions)
+            if not self._is_trusted:
+                returned = self._checked(returned)
+            observations, rewards, terminated, truncated, infos = returned
             causes: Mapping[int, str] = not_finite(observations, rewards)
             if not causes:
-                return observations, rewards, terminated, truncated, returned[4]
+                return observations, rewards, terminated, truncated, infos
             observations, _ = self.reset()
         except UserError:
             raise
@@ -197,6 +201,16 @@ class ResettingVectorEnv(VectorWrapper):
         failure = np.array([causes.get(n) for n in range(self.num_envs)], dtype=object)
         infos = {FAILURE: failure, f"_{FAILURE}": ~nothing}
         return observations, np.zeros(self.num_envs), nothing, nothing.copy(), infos
+
+    def _checked(self, returned: Any) -> tuple[Any, ...]:
+        observations, rewards, terminated, truncated, infos = values_of(returned, "step")
+        for values, name, kinds in (
+            (rewards, "rewards", "biuf"),
+            (terminated, "terminated", "b"),
+            (truncated, "truncated", "b"),
+        ):
+            check_column(values, name, (self.num_envs,), kinds)
+        return self._read(observations), rewards, terminated, truncated, infos
 
     def _anew(self, cause: str) -> np.ndarray:
         """The first observations of other environments in the place of these, which have failed."""
@@ -265,8 +279,7 @@ def not_finite(observations: np.ndarray, rewards: np.ndarray) -> dict[int, str]:
     """Which environments gave what is not finite in float32, and what; observations ``[N, *obs]``, rewards ``[N]``."""
     causes: dict[int, str] = {}
     for name, values in (("the observation", observations), ("the reward", rewards)):
-        finite = _finite(values)
-        if not finite.all():
+        if values.dtype.kind == "f" and not (finite := _finite(values)).all():
             for n in np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1)):
                 overflows = np.isfinite(values[n]).all()
                 causes[int(n)] = f"{name} is more than float32 can hold" if overflows else f"{name} is not finite"
@@ -275,8 +288,7 @@ def not_finite(observations: np.ndarray, rewards: np.ndarray) -> dict[int, str]:
 
 def _finite(values: np.ndarray) -> np.ndarray:
     """Which numbers are finite in float32, in which rollouts and networks hold them."""
-    with np.errstate(over="ignore"):
-        return np.isfinite(values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values)
+    return np.isfinite(values) if values.itemsize <= 4 else np.abs(values) <= _LARGEST
 
 
 def _given_up(what: str, first: str, then: str) -> UserError:

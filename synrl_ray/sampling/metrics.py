@@ -21,6 +21,8 @@ from ray.rllib.utils.metrics import (
 
 SECONDS = "seconds"
 """Where the seconds of an iteration are reported, by what they were spent on."""
+NUM_EPISODES_CUT = "num_episodes_cut"
+"""Where whole episodes are counted that had not ended after the most steps that one may have."""
 PLASTICITY = "plasticity"
 """Where the diagnostics of plastic weights are reported."""
 
@@ -32,6 +34,12 @@ def log_episode(metrics: Any, length: float, episode_return: float, window: int)
     metrics.log_value(EPISODE_RETURN_MIN, float(episode_return), reduce="min", window=window)
     metrics.log_value(EPISODE_RETURN_MAX, float(episode_return), reduce="max", window=window)
     metrics.log_value(NUM_EPISODES, 1, reduce="sum")
+
+
+def log_cut(metrics: Any, number: int) -> None:
+    """Log how many whole episodes had not ended where they were cut, if any."""
+    if number:
+        metrics.log_value(NUM_EPISODES_CUT, number, reduce="sum")
 
 
 def log_episodes(metrics: Any, lengths: np.ndarray, returns: np.ndarray, window: int) -> None:

@@ -174,6 +174,23 @@ def test_other_numbers_of_values_are_named(kwargs, says):
         stepped(**kwargs)
 
 
+class OldGym(Says):
+    def reset(self):
+        return np.zeros(4)
+
+
+class OldStep(Says):
+    def step(self, action):
+        return GOOD, 0.0, False, {}
+
+
+@pytest.mark.parametrize(("kind", "call"), [(OldGym, "reset"), (OldStep, "step")])
+def test_an_environment_of_old_gym_is_told_what_to_do_where_gymnasiums_wrappers_meet_it_first(kind, call):
+    env = checked(gym.wrappers.TimeLimit(kind(), 10))
+    with pytest.raises(EnvironmentFailure, match=rf"{call}\(\) raised \w+Error: .*present interface: reset\(seed, opt"):
+        _ = env.reset(seed=0), env.step(0)
+
+
 def test_an_observation_of_two_numbers_is_no_pair():
     with pytest.raises(EnvironmentFailure, match=r"returned an array of shape \(2,\), it returns a tuple of 2"):
         checked(_Bare(), "x").reset()
@@ -209,8 +226,8 @@ def test_what_is_raised_is_named_with_its_place(call, error, says):
     with pytest.raises(EnvironmentFailure) as caught:
         stepped(**{"first" if call == "reset" else "then": lambda: _raise(error)})
     cause = rf"{call}\(\) raised {re.escape(says)} \(test_contract.py, line \d+\)"
-    assert re.fullmatch(cause, caught.value.cause)
-    assert caught.value.message == f"environment 'robot:Arm-v1' failed: {caught.value.cause}"
+    assert re.fullmatch(cause, caught.value.what)
+    assert caught.value.message == f"environment 'robot:Arm-v1' failed: {caught.value.what}"
     assert caught.value.__cause__ is error
 
 
@@ -245,7 +262,7 @@ def test_a_failure_travels_between_processes():
     with pytest.raises(EnvironmentFailure) as caught:
         stepped(then=None)
     again = pickle.loads(pickle.dumps(caught.value))
-    assert (str(again), again.cause) == (str(caught.value), caught.value.cause)
+    assert (str(again), again.what) == (str(caught.value), caught.value.what)
 
 
 def test_environments_are_made_checked_and_gymnasiums_own_checker_is_silent(recwarn):

@@ -294,7 +294,7 @@ def test_a_policy_that_returns_the_wrong_number_of_rows_is_named():
         evaluate_policy(OneAction(), CountdownEnv, episodes=2, seed=0)
 
 
-@pytest.mark.parametrize(("name", "value"), [("episodes", 0), ("seed", -1), ("max_parallel", 0), ("max_env_steps", 0)])
+@pytest.mark.parametrize(("name", "value"), [("episodes", 0), ("seed", -1), ("max_parallel", 0)])
 def test_settings_out_of_range_are_named(name, value):
     settings = {"episodes": 1, "seed": 0, "max_parallel": 1, name: value}
     with pytest.raises(ValueError, match=f"{name} must be at least"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from synrl_ray.registry import get_experiment
 from synrl_ray.running.evaluating import evaluate_folder
 from synrl_ray.running.exact import exact_judge
 from synrl_ray.running.exporting import export_nir
-from synrl_ray.running.local_result import combine_local, finish_local
+from synrl_ray.running.local_result import combine_local, evaluate_local, finish_local
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -72,6 +74,14 @@ def test_a_finished_run_has_its_exact_score_and_evaluating_it_again_gives_the_sa
     again = evaluate_folder(folder.path, episodes=3, seed=None)
     assert again["regret"] == result["regret"]
     assert again["evaluation_episodes"] == 3
+
+
+def test_greedy_episodes_that_never_end_are_cut(folder, policy, monkeypatch):
+    monkeypatch.setattr("synrl_ray.envs.time_limit.MOST_STEPS", 30)
+    policy.agent.q.zero_()  # always south: it never arrives
+    endless = replace(EXPERIMENT.environment, kwargs={"max_episode_steps": -1})
+    protocol = evaluate_local(policy, endless, episodes=4, seed=0)["protocol"]
+    assert (protocol["time_limit"], protocol["cut_after"], protocol["episodes_cut"]) == (None, 30, 4)
 
 
 def test_exporting_a_table_is_one_line(folder, tmp_path):

@@ -93,6 +93,15 @@ def test_several_seeds_keep_what_belongs_to_each():
     assert not {"target", "seeds_that_reached_target"} & set(combined)
 
 
+def test_cut_episodes_of_several_seeds_are_added_up():
+    protocol = {"environment": "X-v0", "cut_after": 27_000}
+    results = [
+        {**result, "protocol": {**protocol, "episodes_cut": number}}
+        for result, number in zip(RESULTS, (2, 0, 1), strict=True)
+    ]
+    assert combine_seeds(results, target=None)["protocol"] == {**protocol, "episodes_cut": 3}
+
+
 def test_several_seeds_count_those_that_reached_the_target_and_those_that_end_there():
     combined = combine_seeds(RESULTS, target=4.0)
     assert combined["target"] == 4.0

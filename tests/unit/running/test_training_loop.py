@@ -78,7 +78,7 @@ class StandIn:
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     """Runs a specification; keeps the stand-ins, what was told to the watcher and what was evaluated."""
-    lab = SimpleNamespace(stand_in=StandIn, algorithms=[], told=[], evaluated=[], at={}, score=lambda count: 5.0)
+    lab = SimpleNamespace(stand_in=StandIn, algorithms=[], told=[], evaluated=[], at={}, protocol={}, score=lambda count: 5.0)
 
     def build(spec):
         lab.algorithms.append(lab.stand_in(tmp_path / "logdir", lab.at))
@@ -87,7 +87,7 @@ def lab(tmp_path, monkeypatch):
     def evaluate(policy, spec, *, episodes, seed, progress=None):
         lab.evaluated.append((seed, episodes))
         returns = np.full(episodes, lab.score(len(lab.evaluated)))
-        protocol = {"environment": "CartPole-v1", "first_seed": seed}
+        protocol = {"environment": "CartPole-v1", "first_seed": seed, **lab.protocol}
         return EvaluationResult(returns, np.ones(episodes, np.int64), episodes, 0.1, protocol)
 
     def run(spec=None):
@@ -186,6 +186,30 @@ def test_watcher_is_told_from_start_to_end(lab):
     assert [p.steps for p in lab.told] == [0, 100, 200, 300, 300, 300, 300]
     assert {(p.label, p.total, p.unit) for p in lab.told[1:]} == {("ann seed 0", 300, "env_steps")}
     assert dict(lab.told[-1].figures) == {"return": 30.0, "greedy": 5.0}
+
+
+def test_episodes_that_are_cut_are_counted_and_told_of_once(lab):
+    lab.protocol = {"episodes_cut": 2}
+    lab.run(spec_of())
+    judged = [row for row in lab.folder.metrics() if "evaluation_return_mean" in row]
+    assert [row["evaluation_episodes_cut"] for row in judged] == [2, 2, 2, 2]
+    told = [notice for progress in lab.told for notice in progress.notices]
+    assert len(told) == 1
+    assert told[0].startswith("the environment sets no time limit: episodes are cut after 27,000 steps (set ")
+
+
+def test_whole_episodes_that_are_cut_in_training_are_told_of_once(lab):
+    class Cutting(StandIn):
+        def train(self):
+            result = super().train()
+            result["env_runners"]["num_episodes_cut"] = 2
+            return result
+
+    lab.stand_in = Cutting
+    lab.run(spec_of())
+    told = [notice for progress in lab.told for notice in progress.notices]
+    assert len(told) == 1
+    assert "cut after 27,000 steps" in told[0]
 
 
 def test_interrupt_ends_after_the_iteration_with_a_checkpoint_and_resuming_goes_on(lab):
