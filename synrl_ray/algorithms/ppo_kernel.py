@@ -6,13 +6,9 @@ Legend: M steps, A actions.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from synrl_ray.snn.compiled import drop_stale_caches, jit_fused
-
-drop_stale_caches(Path(__file__).parent)
+from synrl_ray.compiled import jit_fused
 
 
 @jit_fused

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 import pygame
 from gymnasium.envs.box2d.car_racing import STATE_H, STATE_W, WINDOW_H, WINDOW_W
+
+from synrl_ray.compiled import jit_checked
 
 BAR_TOP = WINDOW_H * 7 // 8  # the bar of indicators hides what is below
 _STRETCH = 12  # targets; 125 pixels
@@ -69,7 +70,7 @@ def _spans(source: int, target: int, bits: int) -> tuple[np.ndarray, np.ndarray,
     return last, share, np.uint32((one << 16) // extent)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit_checked
 def _shrink(scene, bar, background, last_x, share_x, recip_x, last_y, share_y, recip_y, bits, picture):  # type: ignore[no-untyped-def]
     """``flip`` and ``smoothscale`` of pygame with their rounding, and the scene wiped on the way.
 
@@ -113,7 +114,7 @@ def _shrink(scene, bar, background, last_x, share_x, recip_x, last_y, share_y, r
             y += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@jit_checked
 def _shrink_stretch(pixels, before, stretch, last_x, share_x, recip_x, bits, carry, line, plain):  # type: ignore[no-untyped-def]
     """``line[3 i + c]`` for the targets i of a stretch; ``plain[i]`` is the colour of what they were made of."""
     red_blue, byte, eight, sixteen = np.uint32(0xFF00FF), np.uint32(0xFF), np.uint32(8), np.uint32(16)

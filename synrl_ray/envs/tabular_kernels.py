@@ -1,20 +1,13 @@
-"""The step of a tabular environment as compiled functions, to be called from compiled learning loops.
-
-numba compiles them into the loop that calls them. It does not notice when a function in another file has changed, so
-a loop that is cached on disk has to be compiled anew after a change here.
-"""
+"""The step of a tabular environment as compiled functions, to be called from compiled learning loops."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
-_jit: Any = numba.njit(cache=True, nogil=True)
+from synrl_ray.compiled import jit_checked
 
 
-@_jit
+@jit_checked
 def draw(cumulative: np.ndarray, uniform: float) -> int:
     """The first index whose cumulative probability is above a uniform number.
 
@@ -32,7 +25,7 @@ def draw(cumulative: np.ndarray, uniform: float) -> int:
     return low
 
 
-@_jit
+@jit_checked
 def step(
     cumulative: np.ndarray,
     next_state: np.ndarray,

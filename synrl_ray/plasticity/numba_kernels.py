@@ -12,13 +12,9 @@ Legend: T simulation steps, B batch, I pre, O post, N neurons. An empty mask mea
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from synrl_ray.snn.compiled import drop_stale_caches, jit_fused
-
-drop_stale_caches(Path(__file__).parent)
+from synrl_ray.compiled import jit_fused
 
 _LEAST = 1e-3  # of the factor that a decaying trace is kept without
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from synrl_ray.compiled import jit_fused, jit_reordered
 from synrl_ray.plasticity.numba_kernels_hard import WIDTH, list_by_neuron, pack
-from synrl_ray.snn.compiled import jit_fused, jit_reordered
 
 _CHUNK_ROWS = 400  # weights near a bound are as many as a chunk is long; each chunk passes over the eligibility once
 _ROW_COST = 24  # steps of a whole row, in steps of one weight with a large batch

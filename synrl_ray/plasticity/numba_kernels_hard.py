@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from synrl_ray.snn.compiled import jit_fused
+from synrl_ray.compiled import jit_fused
 
 WIDTH = 64
 _CHUNK_ROWS = 160  # few: a weight is near a bound as often as a chunk is long; many: each chunk passes over all weights

@@ -5,15 +5,12 @@ Legend: S states, A actions.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
-_jit: Any = numba.njit(cache=True, nogil=True)
+from synrl_ray.compiled import jit_checked
 
 
-@_jit
+@jit_checked
 def choose(values: np.ndarray, epsilon: float, uniform: float) -> int:
     """An epsilon-greedy action; among equally good ones each is as likely.
 
@@ -42,7 +39,7 @@ def choose(values: np.ndarray, epsilon: float, uniform: float) -> int:
     return first
 
 
-@_jit
+@jit_checked
 def update(
     q: np.ndarray,
     state: int,
@@ -68,14 +65,14 @@ def update(
     return error
 
 
-@_jit
+@jit_checked
 def choose_all(q: np.ndarray, states: np.ndarray, epsilon: float, uniforms: np.ndarray, actions: np.ndarray) -> None:
     """:func:`choose` in N states; writes ``actions [N]``."""
     for n in range(states.size):
         actions[n] = choose(q[states[n]], epsilon, uniforms[n])
 
 
-@_jit
+@jit_checked
 def update_all(
     q: np.ndarray,
     states: np.ndarray,

@@ -5,19 +5,18 @@ Legend: N environments, S states, A actions, K outcomes of an action.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from synrl_ray.compiled import jit_checked
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_kernels import draw, step
 from synrl_ray.policies.q_table_kernels import choose, update
 from synrl_ray.policies.schedules import linear
 
 _NEVER = np.iinfo(np.int64).max
-_jit: Any = numba.njit(cache=True, nogil=True)
-_linear = _jit(linear)
+_linear = jit_checked(linear)
 
 
 class Dynamics(NamedTuple):
@@ -56,13 +55,13 @@ def dynamics_of(table: TransitionTable) -> Dynamics:
     return Dynamics(table.cumulative, table.next_state, table.reward, table.terminated, table.initial_cumulative, limit)
 
 
-@_jit
+@jit_checked
 def scheduled(schedule: Schedule, steps: int) -> float:
     """A schedule's number after so many environment steps."""
     return _linear(schedule.start, schedule.end, schedule.num_steps, steps)
 
 
-@_jit
+@jit_checked
 def learn_fragment(
     q: np.ndarray,
     dynamics: Dynamics,

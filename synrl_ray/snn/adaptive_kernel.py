@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synrl_ray.compiled import jit
 from synrl_ray.snn.cell_kernels import SURROGATE_CODES, add_through_spike
-from synrl_ray.snn.compiled import jit
 from synrl_ray.snn.numba_kernel import mask_array, to_parameter
 from synrl_ray.snn.surrogate import Surrogate
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from synrl_ray.snn.compiled import jit
+from synrl_ray.compiled import jit
 
 RESET_CODES = {"none": 0, "subtract": 1, "zero": 2}
 SURROGATE_CODES = {"fast_sigmoid": 0, "atan": 1, "sigmoid": 2, "straight_through": 3}

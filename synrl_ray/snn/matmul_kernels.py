@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from synrl_ray.snn.compiled import jit, jit_fused, jit_reordered
+from synrl_ray.compiled import jit, jit_fused, jit_reordered
 
 
 @jit_reordered

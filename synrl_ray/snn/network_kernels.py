@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from synrl_ray.compiled import jit
 from synrl_ray.snn.cell_kernels import (
     add,
     add_through_spike,
@@ -29,7 +30,6 @@ from synrl_ray.snn.cell_kernels import (
     pool,
     subtract,
 )
-from synrl_ray.snn.compiled import jit
 from synrl_ray.snn.matmul_kernels import add_outer, add_rows, add_to_rows, dot, events, matmul
 
 _CELLS = 1024

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from synrl_ray.compiled import jit
 from synrl_ray.snn.cell_kernels import (
     add,
     add_through_spike,
@@ -32,7 +33,6 @@ from synrl_ray.snn.cell_kernels import (
     pool,
     subtract,
 )
-from synrl_ray.snn.compiled import jit
 
 _BLOCK = 2048
 

@@ -9,7 +9,7 @@ from synrl_ray.snn import CNN, LIF, MLP, LeakyReadout, SpikingCNN, SpikingMLP, S
 
 
 def spiking_cnn():
-    return SpikingCNN((1, 8, 8), 2, shape=((2, 4, 2),), hidden_size=5, gain=3.0)
+    return SpikingCNN((1, 8, 8), 2, shape=((2, 4, 2),), hidden_size=5, threshold=0.3, gain=2.0, hidden_gain=2.0)
 
 
 def synaptic():
