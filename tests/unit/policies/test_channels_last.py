@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from synrl_ray.algorithms.build import algorithm_config
+from synrl_ray.algorithms.train_batch import train_batch
 from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.experiment import A2C, Environment, Experiment, Stopping
 from synrl_ray.policies.actor_critic import ActorCritic
@@ -133,21 +137,25 @@ def test_action_values_too(kind, dueling):
     torch.testing.assert_close(*values, rtol=0, atol=1e-6)
 
 
+def config_of(environment, config):
+    experiment = Experiment(
+        id="squares",
+        summary="squares",
+        environment=Environment(id=environment, num_envs=2),
+        spiking=config if config.kind == "spiking" else SpikingPolicy(),
+        ann=config if config.kind == "ann" else AnnPolicy(),
+        algorithm=A2C(num_steps=8, lr=5e-3),
+        stopping=Stopping(env_steps=1000),
+    )
+    torch.manual_seed(0)
+    return algorithm_config(experiment, config.kind, seed=1, num_workers=0)
+
+
 @EVERY
 def test_a_rollout_keeps_the_environments_layout_and_is_replayed_exactly(config):
     rollouts = []
     for name in ("SquaresLast-v0", "SquaresFirst-v0"):
-        experiment = Experiment(
-            id="squares",
-            summary="squares",
-            environment=Environment(id=name, num_envs=2),
-            spiking=config if config.kind == "spiking" else SpikingPolicy(),
-            ann=config if config.kind == "ann" else AnnPolicy(),
-            algorithm=A2C(num_steps=8),
-            stopping=Stopping(env_steps=1000),
-        )
-        torch.manual_seed(0)
-        runner = BatchedEnvRunner(config=algorithm_config(experiment, config.kind, seed=1, num_workers=0))
+        runner = BatchedEnvRunner(config=config_of(name, config))
         runner.module.network.measure(torch.from_numpy(runner._observations))
         rollouts.append(runner.sample())
         seen = rollouts[-1]
@@ -160,6 +168,30 @@ def test_a_rollout_keeps_the_environments_layout_and_is_replayed_exactly(config)
     np.testing.assert_array_equal(last.actions, first.actions)
     np.testing.assert_allclose(last.values, first.values, rtol=0, atol=1e-5)
     assert last.rewards.sum() == first.rewards.sum()
+
+
+@EVERY
+def test_the_same_is_learned_from_either_layout(config):
+    learned = []
+    for name, space in (("SquaresLast-v0", LAST), ("SquaresFirst-v0", FIRST)):
+        settings = config_of(name, config)
+        learner = settings.build_learner(spaces={DEFAULT_MODULE_ID: (space, ACTIONS)})
+        learner.build()
+        network = learner.module[DEFAULT_MODULE_ID].unwrapped().network
+        start = torch.cat([parameter.detach().flatten().clone() for parameter in network.parameters()])
+        runner = BatchedEnvRunner(config=settings)
+        for _ in range(5):
+            runner.module.network.load_state_dict(network.state_dict())
+            rollout = runner.sample()
+            batch = SampleBatch(train_batch([rollout], gamma=0.9, gae_lambda=1.0, standardise=False))
+            learner.update(
+                batch=MultiAgentBatch({DEFAULT_MODULE_ID: batch}, env_steps=rollout.num_steps),
+                timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: 0},
+            )
+        end = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+        assert (end - start).abs().max() > 1e-3
+        learned.append(end)
+    torch.testing.assert_close(*learned, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
