@@ -13,6 +13,7 @@ from synrl_ray.envs.gridworld_layout import cell_state, random_layout, read_layo
 from synrl_ray.envs.gridworld_observations import GridworldObservation, cell_features
 from synrl_ray.envs.gridworld_tables import GridworldRewards, build_tables
 from synrl_ray.envs.maze_layout import MOST_SEEN_CELLS, Cell, require_few_cells
+from synrl_ray.envs.time_limit import require_time_limit
 from synrl_ray.errors import UserError
 
 
@@ -70,8 +71,7 @@ class GridworldEnv(gym.Env[Any, np.int64]):
     ) -> None:
         if map_seed < 0:
             raise UserError(f"map_seed={map_seed} is negative", "choose 0 or more")
-        if time_limit is not None and time_limit < 1:
-            raise UserError(f"time_limit={time_limit} leaves no move", "choose 1 or more")
+        require_time_limit(time_limit)
         if show_obstacles and observation == "cell":
             raise UserError("the observation 'cell' has no room for obstacles", "take one_hot or coordinates")
         free = None if layout is None else read_layout(layout)

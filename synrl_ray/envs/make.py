@@ -11,6 +11,7 @@ import gymnasium as gym
 from synrl_ray.envs.checked import RAISED, checked
 from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
 from synrl_ray.envs.registration import ensure_registered
+from synrl_ray.envs.time_limit import require_time_limit
 from synrl_ray.errors import UserError, reason_of
 
 _PACKAGES = {"ale_py": "ale-py", "Box2D": "box2d-py", "pygame": "pygame", "cv2": "opencv-python-headless"}
@@ -39,6 +40,9 @@ def make_environment(
     Raises:
         UserError: for an unknown id (with the nearest ones), a missing package, a refused argument, or missing spaces.
     """
+    limit = (kwargs or {}).get("max_episode_steps")
+    if isinstance(limit, int) and limit > 0:  # -1 takes it away
+        require_time_limit(limit, "max_episode_steps")
     try:
         ensure_registered(env_id)
         env = _make(env_id, {**(kwargs or {}), **extra}, preprocessing, training=training)

@@ -13,6 +13,7 @@ from synrl_ray.envs.maze_drawing import draw_maze, maze_text
 from synrl_ray.envs.maze_generator import generate_maze
 from synrl_ray.envs.maze_layout import Cell, MazeLayout
 from synrl_ray.envs.maze_observations import MazeObservation, state_observations
+from synrl_ray.envs.time_limit import require_time_limit
 from synrl_ray.errors import UserError
 
 
@@ -76,8 +77,7 @@ class MazeEnv(gym.Env[Any, np.int64]):
         if not (0 <= step_cost < np.inf and 0 <= bump_cost < np.inf and np.isfinite(goal_reward)):
             costs = f"goal_reward={goal_reward}, step_cost={step_cost}, bump_cost={bump_cost}"
             raise UserError(f"rewards of the maze are out of range ({costs})", "costs are finite and not negative")
-        if time_limit is not None and time_limit < 1:
-            raise UserError(f"time_limit={time_limit} leaves no move", "choose 1 or more")
+        require_time_limit(time_limit)
         self.goal_reward, self.step_cost, self.bump_cost = goal_reward, step_cost, bump_cost
         self.time_limit = time_limit or 4 * self.layout.num_states
         self.state_observations, self.observation_space = state_observations(self.layout, observation, sigma)

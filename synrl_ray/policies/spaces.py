@@ -175,7 +175,9 @@ def space_from_json(data: dict[str, Any]) -> gym.Space:
                 raise ValueError(f"type {dtype} is no number")
             if math.prod(shape) > _MOST_NUMBERS:
                 raise ValueError(f"a shape of {math.prod(shape):,} numbers, {_MOST_NUMBERS:,} are the most")
-            low, high = (np.broadcast_to(np.array(data[key], float), shape).astype(dtype) for key in ("low", "high"))
+            given = [np.broadcast_to(np.array(data[key], float), shape) for key in ("low", "high")]
+            with np.errstate(all="ignore"):  # what a type cannot hold is the space's to judge
+                low, high = (bound.astype(dtype) for bound in given)
             return spaces.Box(low, high, shape, dtype.type)
     except (ArithmeticError, AssertionError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a space description: {error}") from error

@@ -1,4 +1,4 @@
-"""Grids that a file describes in a line are refused before they fill the memory."""
+"""Grids and episodes that a file describes in a line are refused before they fill the memory, or never end."""
 
 import json
 import resource
@@ -53,3 +53,13 @@ def test_a_grid_that_is_not_is_made():
     env = make_environment(MAZE, {"size": 100, "observation": "cell"})
     assert env.observation_space.n == 10_000
     assert make_environment(GRIDWORLD, {"rows": side, "columns": 30}).observation_space.n == side * 30
+
+
+@pytest.mark.parametrize(
+    ("env_id", "name"), [(MAZE, "time_limit"), (GRIDWORLD, "time_limit"), ("CartPole-v1", "max_episode_steps")]
+)
+def test_an_episode_that_never_ends_is_refused(env_id, name):
+    with pytest.raises(UserError, match=rf"{name}=1,000,000,000,000 never ends an episode — choose at most 1,000,000"):
+        make_environment(env_id, {name: 10**12})
+    make_environment(env_id, {name: 10**6}).close()
+    make_environment("CartPole-v1", {"max_episode_steps": -1}).close()
