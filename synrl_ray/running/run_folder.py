@@ -23,8 +23,8 @@ from synrl_ray.running.spec import RunSpec
 
 __all__ = ["Position", "RunFolder"]
 
-_CONFIG, _METRICS, _RESULT = "config.json", "metrics.jsonl", "result.json"
-_MOST_BYTES = {_CONFIG: 2**20, _RESULT: 2**26}
+CONFIG, _METRICS, _RESULT = "config.json", "metrics.jsonl", "result.json"
+_MOST_BYTES = {CONFIG: 2**20, _RESULT: 2**26}
 
 
 class RunFolder:
@@ -45,7 +45,7 @@ class RunFolder:
         """Raise :class:`UserError` if a new run cannot start in that folder because something is there."""
         if not path.exists() or (path.is_dir() and not {entry.name for entry in path.iterdir()} - {LOCK_FILE}):
             return
-        if (path / _CONFIG).exists():
+        if (path / CONFIG).exists():
             raise UserError(
                 f"run folder {path} exists",
                 f"continue it with `{command('train', '--resume', path)}`, or choose another --run-dir",
@@ -75,8 +75,8 @@ class RunFolder:
         Raises:
             UserError: if the folder is not a run's.
         """
-        if not (path / _CONFIG).is_file():
-            raise UserError(f"{path} is no run folder (no {_CONFIG})", "name a folder that `synrl train` has made")
+        if not (path / CONFIG).is_file():
+            raise UserError(f"{path} is no run folder (no {CONFIG})", "name a folder that `synrl train` has made")
         return RunFolder(path)
 
     @contextmanager
@@ -86,7 +86,7 @@ class RunFolder:
         Raises:
             UserError: if another process trains in it, it is not on this machine, or a link leads out of it.
         """
-        if not (self.path / _CONFIG).is_file():
+        if not (self.path / CONFIG).is_file():
             remedy = "on a cluster of several nodes, name a shared folder as --run-dir"
             raise UserError(f"run folder {self.path} is not on this machine", remedy)
         require_no_links(self.path, "run folder")
@@ -106,8 +106,8 @@ class RunFolder:
 
     def write_spec(self, spec: RunSpec) -> None:
         """Write what runs here to ``config.json``."""
-        write_atomically(self.path / _CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
-        sign_modules(modules_of([spec.experiment]), self.path / _CONFIG)
+        write_atomically(self.path / CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
+        sign_modules(modules_of([spec.experiment]), self.path / CONFIG)
 
     def spec(self) -> RunSpec:
         """What runs here.
@@ -116,9 +116,9 @@ class RunFolder:
             UserError: if ``config.json`` is damaged.
         """
         try:
-            return RunSpec.from_json(self._read(_CONFIG))
+            return RunSpec.from_json(self._read(CONFIG))
         except (AttributeError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
-            problem = f"{self.path / _CONFIG} is damaged ({reason_of(error)})"
+            problem = f"{self.path / CONFIG} is damaged ({reason_of(error)})"
             raise UserError(problem, "restore it or start a new run") from error
 
     def _read(self, name: str) -> Any:

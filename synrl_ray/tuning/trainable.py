@@ -15,7 +15,7 @@ from synrl_ray.files import write_atomically
 from synrl_ray.running.checkpoints import Checkpoint, Checkpoints
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.progress import ignore
-from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.run_folder import CONFIG, RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import Task
 from synrl_ray.running.training import TrainingRun
@@ -120,8 +120,10 @@ class TrialTrainable(Trainable):
         self.held.close()
         self.folder.path.mkdir(parents=True, exist_ok=True)
         require_no_links(self.runs, "the trials' folder")
-        self.folder.write_spec(self.spec)
+        if not (self.folder.path / CONFIG).exists():
+            self.folder.write_spec(self.spec)
         self.held.enter_context(self.folder.locked())
+        self.folder.write_spec(self.spec)
 
 
 class _Continued(TrainingRun):
