@@ -94,6 +94,13 @@ class DQNEnvRunner(SingleAgentEnvRunner):
         """Call ``func(self, ...)``; RLlib's own would end the process and hide the cause."""
         return func(self, *args, **kwargs)
 
+    def _try_env_step(self, actions: Any) -> Any:
+        """Step the environments; RLlib's wrapper around what they raise would lose its cause between processes."""
+        try:
+            return super()._try_env_step(actions)
+        except RuntimeError as error:
+            raise error.__cause__ or error from None
+
     def reseed(self, steps: int) -> None:
         """Start new episodes, seeded for this point of the run; ``steps`` are those that it has taken so far."""
         environment, noise = draw_seeds(self, steps, 2)

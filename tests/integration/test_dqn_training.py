@@ -15,7 +15,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from synrl_ray import load_policy
 from synrl_ray.algorithms.build import algorithm_config
-from synrl_ray.errors import NonFiniteError
+from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.rl_modules import QModule, SpikingPolicy
@@ -57,6 +57,20 @@ def test_rllibs_own_dqn_trains_the_module() -> None:
     result = algorithm.train()
     assert np.isfinite(result["learners"]["default_policy"]["qf_loss"])
     algorithm.stop()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1], ids=["local", "remote-runner"])
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("exit", r"step\(\) raised SystemExit: 0 \("), ("column", r"step\(\) returned an observation of shape \(4, 1\)")],
+)
+def test_an_environment_that_fails_stops_the_run_with_one_line(
+    tmp_path: Path, fault: str, says: str, num_workers: int
+) -> None:
+    kwargs = f'environment.kwargs={{"fault": "{fault}", "after": 100}}'
+    spec = spec_of("env=careless_env:CarelessCartPole-v0", kwargs, "num_envs=1", num_workers=num_workers)
+    with pytest.raises(UserError, match=rf"^environment 'careless_env:CarelessCartPole-v0' failed: {says}"):
+        train_run(RunFolder.create(tmp_path / "run", spec), spec)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
