@@ -271,7 +271,7 @@ class FailureCount:
             raise UserError(
                 f"{self.name} failed {self.failures} times in {self.steps:,} steps, more than a share of "
                 f"{self.max_share:g}; last cause: {self.cause}",
-                "mend it and continue with --resume, or start anew with a larger max_failure_share",
+                "the last good checkpoint is kept: mend it and --resume, or start anew with a larger max_failure_share",
             )
 
 

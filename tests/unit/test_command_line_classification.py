@@ -153,7 +153,9 @@ def test_settings_of_environments_are_not_known(capsys, tmp_path, data):
 
 def test_convolutions_that_do_not_fit_the_image_are_refused(capsys, tmp_path, data):
     settings = ["spiking.architecture=conv", "spiking.channels=8,8,8,8"]
-    assert "convolution 4 (kernel 3) is larger" in error_line(capsys, tmp_path, "train", "mnist-binary", "--set", *settings)
+    assert "convolution 4 (kernel 3) is larger" in error_line(
+        capsys, tmp_path, "train", "mnist-binary", "--set", *settings
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["--seeds", "2"], ["--policy", "ann"]])

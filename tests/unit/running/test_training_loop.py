@@ -78,7 +78,8 @@ class StandIn:
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     """Runs a specification; keeps the stand-ins, what was told to the watcher and what was evaluated."""
-    lab = SimpleNamespace(stand_in=StandIn, algorithms=[], told=[], evaluated=[], at={}, protocol={}, score=lambda count: 5.0)
+    lab = SimpleNamespace(stand_in=StandIn, algorithms=[], told=[], evaluated=[], at={}, protocol={})
+    lab.score = lambda count: 5.0
 
     def build(spec):
         lab.algorithms.append(lab.stand_in(tmp_path / "logdir", lab.at))
