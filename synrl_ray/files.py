@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +48,35 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> 
         os.unlink(temporary)
         raise
     sync_folder(path.parent)
+
+
+def write_new(path: Path, content: str) -> None:
+    """Write a file as :func:`write_atomically` does, unless there is one; of several processes just one succeeds.
+
+    Raises:
+        FileExistsError: if there is one.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_atomically(draft, content)
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))  # a file system without links
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is there: a folder, or what lies in its place, be it a link or a pipe; nothing is fine too."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
 
 
 def rename_durably(source: Path, target: Path) -> None:

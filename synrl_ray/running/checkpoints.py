@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.files import open_regular, read_bounded, rename_durably, sync_tree
+from synrl_ray.files import open_regular, read_bounded, remove, rename_durably, sync_tree
 from synrl_ray.running.seal import examine, seal
 
 _POSITION, _STATE = "position.json", "algorithm"
@@ -80,7 +80,7 @@ class Checkpoints:
 
         Each step is on the disk before the next begins, so that a power cut leaves one whole checkpoint at least.
         """
-        _remove(self._fresh)
+        remove(self._fresh)
         try:
             self._fresh.mkdir()
             write(self._fresh / _STATE)
@@ -91,10 +91,10 @@ class Checkpoints:
             shutil.rmtree(self._fresh, ignore_errors=True)
             raise
         if self._current.exists() and examine(self._current).whole:
-            _remove(self._previous)
+            remove(self._previous)
             rename_durably(self._current, self._previous)
         else:  # a damaged one must not take the place of the one before it
-            _remove(self._current)
+            remove(self._current)
         rename_durably(self._fresh, self._current)
 
     def newest(self) -> Checkpoint | None:
@@ -181,10 +181,3 @@ def _copied(source: Path, target: Path) -> Path:
 
 def _give_up(error: OSError) -> None:
     raise error
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder, or a link in its place; nothing happens where there is neither."""
-    if path.is_symlink():
-        path.unlink()
-    shutil.rmtree(path, ignore_errors=True)

@@ -22,6 +22,7 @@ from typing import Any
 
 from synrl_ray.commands import command, quoted
 from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import write_atomically, write_new
 from synrl_ray.running.lock import LOCK_FILE
 
 NOTE = "storage.json"
@@ -148,7 +149,7 @@ class Storage:
         Raises:
             UserError: if it cannot be written, or is another run's by now.
         """
-        files = sorted(_files(folder), key=_order)
+        files = _files(folder)
         with self._said("cannot be written", f"the run itself is whole in {quoted(folder)}"):
             before = self._claim()
             if before is None or before.run != run:
@@ -156,7 +157,12 @@ class Storage:
             gone = before.files - set(files)
             if set(files) - before.files:
                 self._write_claim(Claim(run, before.files | set(files)))
-            for name in files:
+            for name in sorted(before.files | set(files), key=lambda name: (_rank(name), name in gone, name)):
+                if name in gone:
+                    with suppress(FileNotFoundError):
+                        self._fs.rm_file(self._place_of(name))
+                    self._sent.pop(name, None)
+                    continue
                 status = (folder / name).stat()
                 stamp = (status.st_size, status.st_mtime_ns)
                 if self._sent.get(name) != stamp:
@@ -164,10 +170,6 @@ class Storage:
                     self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
                     self._fs.put_file(str(folder / name), target)
                     self._sent[name] = stamp
-            for name in gone:
-                with suppress(FileNotFoundError):
-                    self._fs.rm_file(self._place_of(name))
-                self._sent.pop(name, None)
             if gone:
                 self._write_claim(Claim(run, frozenset(files)))
 
@@ -242,7 +244,11 @@ class Storage:
             raise UserError(problem, "restore it, or choose another --storage") from error
 
     def _write_claim(self, claim: Claim) -> None:
-        self._fs.pipe_file(self._place_of(CLAIM), claim.to_json().encode())
+        place = self._place_of(CLAIM)
+        if self._local_root() is None:
+            self._fs.pipe_file(place, claim.to_json().encode())
+        else:
+            write_atomically(Path(place), claim.to_json())
 
     def _create_claim(self, claim: Claim) -> None:
         """Write the first claim. On a file system of this machine just one of several runs succeeds."""
@@ -250,8 +256,8 @@ class Storage:
         if self._local_root() is None:
             self._write_claim(claim)
             return
-        with suppress(FileExistsError), open(self._place_of(CLAIM), "x") as file:
-            file.write(claim.to_json())
+        with suppress(FileExistsError):
+            write_new(Path(self._place_of(CLAIM)), claim.to_json())
 
     def _require_no_other(self, run: str | None) -> None:
         found = self._claim()
@@ -293,8 +299,7 @@ def _is_inside(name: str) -> bool:
     )
 
 
-def _order(name: str) -> tuple[int, str]:
-    """The older checkpoint first, the result last."""
+def _rank(name: str) -> int:
+    """The older checkpoint first, the result last. Each is whole, and rid of what is gone, before the next."""
     top = name.partition("/")[0]
-    rank = _CHECKPOINTS.index(top) if top in _CHECKPOINTS else 3 if top == _RESULT else 2
-    return rank, name
+    return _CHECKPOINTS.index(top) if top in _CHECKPOINTS else 3 if top == _RESULT else 2

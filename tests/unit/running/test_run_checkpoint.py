@@ -115,7 +115,7 @@ def test_failing_first_write_leaves_no_checkpoint(folder):
 
 
 # save_checkpoint removes .new, removes .old, renames current to .old, renames .new to current.
-DEATHS = [(shutil, "rmtree", 1), (shutil, "rmtree", 2), (os, "rename", 1), (os, "rename", 2)]
+DEATHS = [(checkpoints, "remove", 1), (checkpoints, "remove", 2), (os, "rename", 1), (os, "rename", 2)]
 
 
 @pytest.mark.parametrize(("module", "name", "call"), DEATHS)
@@ -257,6 +257,20 @@ def test_links_and_pipes_in_a_checkpoint_are_damage(folder, tmp_path, kind):
         path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="is damaged"), folder.opened_checkpoint(only_own=True):
         pass
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "checkpoint.old", "checkpoint.new"])
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_what_is_no_folder_in_the_place_of_a_checkpoint_gives_way(folder, name, kind):
+    """It ended the training at its next checkpoint with a traceback, or a pipe kept it waiting for ever."""
+    save(folder, FIRST)
+    save(folder, SECOND)
+    place = folder.path / name
+    shutil.rmtree(place, ignore_errors=True)
+    place.write_text("x") if kind == "file" else os.mkfifo(place)
+    assert found(folder) == (FIRST if name == "checkpoint" else SECOND)
+    save(folder, THIRD)
+    assert found(folder) == THIRD
 
 
 def test_no_room_for_the_private_copy_is_said_of_the_right_folder(folder, tmp_path, monkeypatch):

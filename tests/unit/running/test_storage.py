@@ -1,13 +1,17 @@
 """Places for copies of run folders: what is sent, in which order, what comes back, and what stays untouched."""
 
+import errno
+import itertools
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from synrl_ray.errors import UserError
+from synrl_ray.running.checkpoints import Checkpoints, Position
 from synrl_ray.running.storage import CLAIM, Claim, Storage, is_url, new_id
 
 RUN, OTHER = new_id(), new_id()
@@ -117,6 +121,63 @@ def test_the_older_checkpoint_goes_first_and_the_result_last(run, tmp_path, monk
     storage.push(run, RUN)
     assert sent[:2] == ["checkpoint.old/a", "checkpoint/a"]
     assert sent[-1] == "result.json"
+
+
+@pytest.mark.parametrize("died_at", range(20))
+def test_a_push_that_is_cut_short_anywhere_leaves_a_whole_checkpoint(tmp_path, monkeypatch, died_at):
+    """Also where the checkpoints have files of other names: those that are gone made both look damaged."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "me"))
+    (tmp_path / "run").mkdir()
+    checkpoints, storage = Checkpoints(tmp_path / "run"), claimed(str(tmp_path / "there"))
+
+    def save(number):
+        def write(path):
+            path.mkdir()
+            (path / f"only-{number}").write_text("x")
+
+        checkpoints.save(write, Position(iteration=number))
+
+    for number in (1, 2, 3):
+        save(number)
+        storage.push(tmp_path / "run", RUN)
+    save(4)
+    calls = itertools.count()
+
+    def dying(call):
+        def may_die(*arguments, **options):
+            if next(calls) == died_at:
+                raise OSError("no network")
+            return call(*arguments, **options)
+
+        return may_die
+
+    for name in ("put_file", "rm_file", "makedirs"):
+        monkeypatch.setattr(type(storage._fs), name, dying(getattr(type(storage._fs), name)))
+    with suppress(UserError):
+        storage.push(tmp_path / "run", RUN)
+    assert Checkpoints(tmp_path / "there").newest().position.iteration in (2, 3, 4)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_claim_that_cannot_be_written_to_its_end_is_not_there_by_half(run, tmp_path, monkeypatch, first):
+    """A full disk or a killed process left an empty one: the copy could neither be fetched nor gone on with."""
+    storage = Storage(str(tmp_path / "there"))
+    if not first:
+        storage.claim(RUN)
+        storage.push(run, RUN)
+        (run / "more").write_text("")
+
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(UserError, match="No space left on device"):
+            storage.claim(RUN) if first else storage.push(run, RUN)
+    assert not [path for path in (tmp_path / "there").iterdir() if path.name.startswith(".")]
+    again = Storage(str(tmp_path / "there"))
+    again.claim(RUN)
+    again.push(run, RUN)
 
 
 def test_a_place_is_free_if_it_is_empty_or_new_and_nothing_is_left_there(run, url):
