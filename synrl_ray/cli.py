@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,12 @@ from synrl_ray.tune_cli import tune
 if TYPE_CHECKING:
     from synrl_ray.running.spec import RunSpec
 
+_OF_PATHS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT),
+)
+"""Errors of the system that tell of a path, rather than of a fault in this program."""
 app = App(
     name="synrl",
     help="Train spiking agents on any Gymnasium environment, on a laptop or a Ray cluster.",
@@ -329,10 +336,13 @@ def main(argv: Sequence[str] | None = None) -> Any:
         give_up(sys.stdout)
         sys.exit(0)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            give_up(sys.stdout)
+            _fail(f"nothing more can be written ({reason_of(error)}) — make room, then look at what is there already")
+        if error.errno not in _OF_PATHS or error.filename is None:
             raise
-        give_up(sys.stdout)
-        _fail(f"nothing more can be written ({reason_of(error)}) — make room, then look at what is there already")
+        problem = f"{os.fsdecode(error.filename)} cannot be used ({error.strerror})"
+        _fail(str(UserError(problem, "mend that, or name another place")))
 
 
 def _fail(message: str) -> None:

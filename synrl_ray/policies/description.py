@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from synrl_ray.files import read_bounded
 DESCRIPTION_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 _MOST_BYTES = 1024**2
+_OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
 
@@ -77,11 +79,9 @@ def _refuse_unknown(given: Any, value: Any) -> None:
 
 @contextmanager
 def damage_of(file: Path, remedy: str = "restore it or train again") -> Iterator[None]:
-    """Whatever goes wrong inside is that file's damage: one line that names it."""
+    """Whatever goes wrong inside is that file's damage: one line that names it; not that nothing can be printed."""
     try:
         yield
-    except BrokenPipeError:  # whoever read what is printed has gone
-        raise
     except (
         ArithmeticError,
         AttributeError,
@@ -93,4 +93,6 @@ def damage_of(file: Path, remedy: str = "restore it or train again") -> Iterator
         UserError,
         ValueError,
     ) as error:
+        if isinstance(error, OSError) and error.errno in _OF_OUTPUT:
+            raise
         raise UserError(f"{file} is damaged ({reason_of(error)})", remedy) from error

@@ -16,7 +16,7 @@ from typing import Any
 from synrl_ray.cluster.private_folder import SMALLEST_FREE
 from synrl_ray.cluster.private_ray import private_ray
 from synrl_ray.cluster.processes import free_memory
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
 _ATTEMPTS = 2
@@ -77,7 +77,7 @@ def _start(folder: Path, **options: int) -> None:
 
 
 def _not_started(error: Exception, cause: str, remedy: str) -> UserError:
-    return UserError(f"Ray did not start: {cause or first_line(error)}", remedy)
+    return UserError(f"Ray did not start: {cause or reason_of(error)}", remedy)
 
 
 def _refused(error: BaseException | None) -> tuple[str, str] | None:
@@ -114,8 +114,3 @@ def _unknown(folder: Path) -> tuple[str, str]:
             kept = shutil.copytree(logs, Path(tempfile.mkdtemp(prefix="ray-logs-", dir=folder.parents[1])) / "logs")
             remedy = f"its logs are in {kept}"
     return said[-1] if said else "", remedy or "try again"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's words, its type where it has none."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -13,8 +13,8 @@ from synrl_ray.cluster.head import joining_environment
 from synrl_ray.cluster.job_server import is_loopback
 from synrl_ray.cluster.private_ray import ray_environment
 from synrl_ray.commands import command
-from synrl_ray.errors import UserError
-from synrl_ray.running.local_ray import QUIET, first_line, local_ray
+from synrl_ray.errors import UserError, reason_of
+from synrl_ray.running.local_ray import QUIET, local_ray
 
 _CONNECT_SECONDS = 5.0
 
@@ -66,9 +66,8 @@ def _joined(address: str) -> Iterator[None]:
 
 def _not_joined(address: str, error: Exception) -> UserError:
     """Something listens at the address: say what else is wrong."""
-    reason, remedy = first_line(error), "see whether it is a Ray head that listens there, and what its logs say"
+    reason, remedy = reason_of(error), "see whether it is a Ray head that listens there, and what its logs say"
     if "Version mismatch" in reason:
-        reason = " ".join(str(error).split())
         remedy = "install the cluster's versions here"
     elif "uthenticat" in reason:
         remedy = "set RAY_AUTH_TOKEN_PATH to the token file of that cluster"
@@ -102,10 +101,9 @@ def _require_listener(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, UnicodeError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
         here = f"start one with `{command('head', 'start')}`, or leave --address out"
         remedy = here if is_loopback(host) else "check the address, and that this machine reaches it"
-        raise UserError(f"no Ray at {address} ({reason})", remedy) from error
+        raise UserError(f"no Ray at {address} ({reason_of(error)})", remedy) from error
 
 
 def _quiet() -> None:

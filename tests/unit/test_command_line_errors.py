@@ -1,9 +1,12 @@
 """What a user gets wrong is answered in one line, with status 2, before anything is written or Ray is started."""
 
+import errno
 import json
+import os
 
 import pytest
 
+from synrl_ray import arguments
 from synrl_ray.cli import main
 from synrl_ray.registry import get_experiment
 from synrl_ray.running import seeds
@@ -150,6 +153,33 @@ def test_broken_experiment_file_is_named(capsys, tmp_path):
     assert line.startswith(
         f"{tmp_path / 'experiments' / 'mine.py'} does not load (ZeroDivisionError: division by zero)"
     )
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train --resume", f"train {ID} --run-dir", "tune --resume"])
+def test_a_name_that_is_too_long_is_one_line(capsys, command):
+    name = "a" * 300
+    line = error_line(capsys, [*command.split(), name])
+    assert line.startswith(name)
+    assert line.endswith("cannot be used (File name too long) — mend that, or name another place")
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ELOOP, errno.ESTALE, errno.EIO])
+def test_a_path_that_the_system_refuses_is_one_line(capsys, monkeypatch, code):
+    def refuse(*given, **options):
+        raise OSError(code, os.strerror(code), "somewhere")
+
+    monkeypatch.setattr(arguments, "located", refuse)
+    line = error_line(capsys, ["evaluate", "run"])
+    assert line == f"somewhere cannot be used ({os.strerror(code)}) — mend that, or name another place"
+
+
+def test_other_errors_of_the_system_are_bugs(monkeypatch):
+    def fail(*given, **options):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(arguments, "located", fail)
+    with pytest.raises(OSError, match="Invalid argument"):
+        main(["evaluate", "run"])
 
 
 def test_run_folder_without_a_policy_yet_is_named(capsys, tmp_path):

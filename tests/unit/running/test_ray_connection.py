@@ -113,7 +113,7 @@ def test_cluster_that_refuses_is_reported_in_one_line(calls, listener, monkeypat
     monkeypatch.setattr(sys.modules["ray"], "init", refuse)
     with pytest.raises(UserError) as caught:
         use(listener)
-    assert caught.value.message == f"cannot join the Ray cluster at {listener} (wrong version)"
+    assert caught.value.message == f"cannot join the Ray cluster at {listener} (wrong version of everything)"
     assert "address" not in caught.value.remedy, "something listens there"
 
 
@@ -127,7 +127,7 @@ MISMATCH = (
     [
         (MISMATCH, " ".join(MISMATCH.split()), "install the cluster's versions here"),
         (
-            "Token authentication is enabled but the authentication token is invalid or incorrect.\nmore",
+            "Token authentication is enabled but the authentication token is invalid or incorrect.\n" + "more " * 60,
             "Token authentication is enabled but the authentication token is invalid or incorrect.",
             "set RAY_AUTH_TOKEN_PATH to the token file of that cluster",
         ),
