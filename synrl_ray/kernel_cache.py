@@ -64,7 +64,9 @@ def _candidates(source: Path) -> Iterator[Path]:
     if numba.config.CACHE_DIR:
         yield Path(numba.config.CACHE_DIR) / name
     yield source.parent / "__pycache__"
-    yield Path(AppDirs(appname="numba", appauthor=False).user_cache_dir) / name
+    users = Path(AppDirs(appname="numba", appauthor=False).user_cache_dir)
+    if users.is_absolute():  # else it is "~", as it stands: the user has no home
+        yield users / name
     with contextlib.suppress(OSError):  # there is no folder for temporary files
         yield Path(tempfile.gettempdir()) / f"synrl-kernels-{_user()}" / name
         yield _folder_of_this_process() / name

@@ -8,8 +8,10 @@ import secrets
 from pathlib import Path
 
 from synrl_ray.errors import UserError
+from synrl_ray.files import home_folder
 
-RAY_DEFAULT_PATH = Path("~/.ray/auth_token")
+_RAY_DEFAULT = Path(".ray", "auth_token")
+"""In the user's home."""
 
 
 def ensure_token(path: Path) -> str:
@@ -71,7 +73,10 @@ def token_from_environment() -> str | None:
         return token
     if named := os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return read_token(Path(named))
-    default = RAY_DEFAULT_PATH.expanduser()
+    try:
+        default = home_folder() / _RAY_DEFAULT
+    except UserError:
+        return None
     if not default.is_file():
         return None
     if _open_to_others(default):  # as Ray itself writes it

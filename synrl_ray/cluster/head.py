@@ -25,7 +25,7 @@ from synrl_ray.cluster.private_folder import make_private_folder
 from synrl_ray.cluster.private_ray import CLUSTERS, TOKEN, loopback_collectives, private_environment
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError
-from synrl_ray.files import write_atomically
+from synrl_ray.files import home_folder, write_atomically
 
 START_SECONDS = 60.0
 STARTED_LINE = "Ray runtime started"
@@ -60,8 +60,12 @@ class Head:
 
 
 def default_state_dir() -> Path:
-    """Return where the state of this user's head lies when no other place is named."""
-    return Path("~/.cache/synrl_ray/head").expanduser()
+    """Return where the state of this user's head lies when no other place is named.
+
+    Raises:
+        UserError: if the user has no home.
+    """
+    return home_folder() / ".cache" / "synrl_ray" / "head"
 
 
 def start_head(
@@ -250,7 +254,10 @@ def _write_state(head: Head, state_dir: Path) -> Head:
 
 
 def _read_state(state_dir: Path | None) -> Head | None:
-    path = (state_dir or default_state_dir()).expanduser().absolute() / "head.json"
+    try:
+        path = (state_dir or default_state_dir()).expanduser().absolute() / "head.json"
+    except UserError:  # who has no home has started no head
+        return None
     try:
         state = json.loads(path.read_text())
         state["processes"] = [(int(pid), float(started)) for pid, started in state["processes"]]

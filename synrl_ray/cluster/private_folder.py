@@ -70,8 +70,10 @@ def make_private_folder() -> PrivateFolder:
         remove_unused(root)
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))  # mode 0700 from the beginning
         try:
-            lock = os.open(path / _IN_USE, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            draft = path / f"{_IN_USE}.new"  # a start at the same moment must not see it unlocked
+            lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
+            os.rename(draft, path / _IN_USE)
         except OSError:  # a full disk, a file system without locks
             shutil.rmtree(path, ignore_errors=True)
             raise

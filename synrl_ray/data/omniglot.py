@@ -79,8 +79,8 @@ def load_omniglot(name: str | None = None, folder: Path | None = None, cache: Pa
             are not at hand are fetched.
         folder: of the archives; ``omniglot`` in the data folder where not given.
         cache: folder of the decoded images, which may be deleted at any time; ``~/.cache/synrl_ray/decoded`` where
-            not given, since data folders are often read-only. If it cannot be written, the images are decoded anew
-            each time, and a warning is logged.
+            not given, since data folders are often read-only. If it cannot be written, or there is no home, the images
+            are decoded anew each time, and a warning is logged.
 
     Raises:
         UserError: for a set that does not exist, and for archives that are missing or damaged.
@@ -90,10 +90,11 @@ def load_omniglot(name: str | None = None, folder: Path | None = None, cache: Pa
     folder = folder or data_folder() / "omniglot"
     name = name or set_at_hand(folder)
     archives = [_read_archive(folder / file, checksum) for file, checksum in _SETS[name].items()]
+    cache = cache or _usual_cache()
+    if cache is None:
+        return _decode(archives, name)
     key = md5("".join(_SETS[name].values()).encode())[:12]
-    cached = (
-        cache or home_folder() / ".cache" / "synrl_ray" / "decoded"
-    ) / f"{name}-{SIZE}px-{key}-{_CACHE_FORMAT}.npz"
+    cached = cache / f"{name}-{SIZE}px-{key}-{_CACHE_FORMAT}.npz"
     data = _read_cache(cached, name)
     if data is None:
         data = _decode(archives, name)
@@ -109,6 +110,14 @@ def set_at_hand(folder: Path | None = None) -> str:
             if enough((folder / file).exists() for file in files):
                 return name
     return next(iter(_SETS))
+
+
+def _usual_cache() -> Path | None:
+    try:
+        return home_folder() / ".cache" / "synrl_ray" / "decoded"
+    except UserError as error:
+        logger.warning("%s: Omniglot is decoded anew at each start", error.message)
+        return None
 
 
 def _read_archive(path: Path, checksum: str) -> bytes:

@@ -266,6 +266,19 @@ def test_an_installation_that_cannot_be_written_and_no_home(tmp_path):
         assert (done.stdout, done.stderr) == (expected, "")
 
 
+def test_a_home_that_is_unknown_is_no_folder_of_that_name(places, tmp_path, monkeypatch):
+    def unknown(user):
+        raise KeyError(user)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.chdir(tmp_path / "package")
+    places["beside"].write_text("in the way")
+    assert places["temporary"] in cache_folder(places["source"]).parents
+    assert not Path("~").exists()
+
+
 def test_every_kernel_is_compiled_so():
     """Only these two files know numba's decorators and caches."""
     root = Path(synrl_ray.__file__).parent

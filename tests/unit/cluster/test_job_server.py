@@ -183,3 +183,12 @@ def test_nobody_answers_is_found_out_at_once() -> None:
 def test_a_silent_server_is_not_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UserError, match="no Ray head answers"):
         probe(f"http://127.0.0.1:{silent.getsockname()[1]}", None, timeout_s=0.2)
+
+
+def test_without_a_home_there_is_no_default_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert token_from_environment() is None

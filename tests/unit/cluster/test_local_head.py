@@ -186,3 +186,18 @@ def test_the_server_gets_token_and_interpreter_but_no_foreign_address(
     assert environment["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "token")
     assert environment["PATH"].startswith(str(Path(sys.executable).parent))
     assert not {"RAY_ADDRESS", "RAY_AUTH_TOKEN"} & set(environment)
+
+
+def test_who_has_no_home_has_no_head_and_is_told_where_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that the system does not know, as in some containers: clusters of others are joined all the same."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert running_head() is None
+    assert environment_for("10.0.0.1:6379") == {}
+    for ask in (start_head, stop_head):
+        with pytest.raises(UserError, match="you have no home folder on this machine"):
+            ask()

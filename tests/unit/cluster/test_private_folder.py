@@ -80,6 +80,20 @@ def test_a_folder_that_a_child_has_inherited_is_in_use(root: Path) -> None:
     assert not folder.path.exists()
 
 
+def test_a_start_at_the_same_moment_does_not_remove_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = private_folder.fcntl.flock
+
+    def meanwhile(handle: int, operation: int) -> None:
+        if not operation & private_folder.fcntl.LOCK_NB:
+            private_folder.remove_unused(root)
+        lock(handle, operation)
+
+    monkeypatch.setattr(private_folder.fcntl, "flock", meanwhile)
+    folder = make_private_folder()
+    assert [path.name for path in folder.path.iterdir()] == ["in-use"]
+    folder.remove()
+
+
 def test_a_folder_that_a_process_names_is_in_use(root: Path) -> None:
     """What a killed head has started may live on for a while."""
     folder = make_private_folder()

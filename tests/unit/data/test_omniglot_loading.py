@@ -152,6 +152,17 @@ def test_cache_lies_in_the_home_folder_and_the_archives_in_the_data_folder(folde
     assert sorted(path.name for path in (tmp_path / "data" / "omniglot").iterdir()) == sorted(SMALL)
 
 
+def test_without_a_home_the_images_are_decoded_each_time(folder, monkeypatch, caplog):
+    def unknown(user):
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for _ in range(2):
+        assert len(load_omniglot(folder=folder)) == 4
+    assert caplog.messages == ["you have no home folder on this machine: Omniglot is decoded anew at each start"] * 2
+
+
 def test_other_archives_have_another_cache(folder, cache, archives, monkeypatch):
     load_omniglot(folder=folder, cache=cache)
     other = archive_of("images_background_small2.zip", {"Sanskrit": 1})
