@@ -162,8 +162,7 @@ def cause_of(error: BaseException, call: str) -> str:
 
 def describe(error: BaseException) -> str:
     """An exception in one line, with the place where it was raised, since no traceback is shown."""
-    kind, reason = type(error).__name__, reason_of(error)
     place = ""
     if frames := traceback.extract_tb(error.__traceback__, limit=-1):
         place = f" ({Path(frames[0].filename).name}, line {frames[0].lineno})"
-    return f"{kind}{'' if reason == kind else f': {reason}'}{place}"
+    return f"{reason_of(error, named=True)}{place}"

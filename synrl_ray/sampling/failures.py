@@ -46,7 +46,7 @@ class RestartingVectorEnv(SyncVectorEnv):
     """Environments that step one after another, each of which is closed and made anew when it fails.
 
     It fails when ``step`` or ``reset`` raises or breaks Gymnasium's contract
-    (:class:`~synrl_ray.envs.contract.CheckedEnv`), or reward or observation is not finite. Its reward is then 0, its
+    (:class:`~synrl_ray.envs.checked.CheckedEnv`), or reward or observation is not finite. Its reward is then 0, its
     episode does not go on, and ``info`` says so under :data:`FAILURE`.
 
     Raises:

@@ -214,7 +214,7 @@ def _raise(error):
     ("error", "says"),
     [
         (RuntimeError("the camera broke\nat noon"), "RuntimeError: the camera broke at noon"),
-        (KeyError("gripper"), "KeyError: no 'gripper'"),
+        (KeyError("gripper"), "KeyError: 'gripper'"),
         (ZeroDivisionError(), "ZeroDivisionError"),
         (SystemExit(0), "SystemExit: 0"),
         (SystemExit(), "SystemExit"),
