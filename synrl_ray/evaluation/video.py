@@ -73,7 +73,7 @@ def record_episode(
         What was recorded.
     Raises:
         UserError: for another suffix, an fps that is not positive, an environment that fails or gives no RGB frames,
-            or a missing ffmpeg.
+            a missing ffmpeg, or a file that cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"cannot write a video as {path.name!r}", f"name a file that ends in {' or '.join(SUFFIXES)}")
@@ -94,7 +94,11 @@ def record_episode(
             content = _encode_mp4(episode.frames(), speed)
     finally:
         env.close()
-    write_atomically(path, content)
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        problem = f"{path} cannot be written ({error.strerror or reason_of(error)})"
+        raise UserError(problem, "choose another place for the video") from error
     return Recording(path, episode.episode_return, episode.env_steps, speed, not episode.ended)
 
 

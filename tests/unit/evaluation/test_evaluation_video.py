@@ -154,6 +154,14 @@ def test_other_suffixes_are_refused_before_an_environment_is_made(tmp_path, name
         record_episode(Zero(), lambda: pytest.fail("made"), tmp_path / name, seed=0)
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "e.gif"
+    with pytest.raises(UserError) as caught:
+        record_episode(Zero(), BrightnessEnv, path, seed=0)
+    assert str(caught.value) == f"{path} cannot be written (File exists) — choose another place for the video"
+
+
 def test_environments_that_do_not_render_are_named(tmp_path):
     class NoFrames(BrightnessEnv):
         def render(self):
