@@ -52,6 +52,7 @@ def fetched(url: str, run_dir: Path | None) -> Path:
         UserError: if something is there already.
     """
     from synrl_ray.running.folder_copy import FolderCopy
+    from synrl_ray.running.lock import LOCK_FILE
     from synrl_ray.running.run_folder import RunFolder
     from synrl_ray.running.storage import Storage
 
@@ -62,10 +63,15 @@ def fetched(url: str, run_dir: Path | None) -> Path:
     try:
         Storage(url).pull(draft)
         sync_tree(draft)
+        (path / LOCK_FILE).unlink(missing_ok=True)  # of a process that was killed
         rename_durably(draft, path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    FolderCopy(path).begin(url, adopt=True)
+    try:
+        FolderCopy(path).begin(url, adopt=True)
+    except UserError as error:
+        go_on = f"`{command('train', '--resume', path)}` goes on without a copy, with --storage with one elsewhere"
+        raise UserError(error.message, f"the run was fetched into {path}: {go_on}") from error
     return path
 
 

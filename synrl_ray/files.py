@@ -35,7 +35,7 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> 
 
     Folders that are missing are made. The file has what the user's umask leaves of ``mode``, from its beginning on.
     """
-    _make_folder(path.parent)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
@@ -106,9 +106,9 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write a folder's list of names to the disk, where its file system can do that."""
+    """Write a folder's list of names to the disk, where its file system can do that; the folder may be a link."""
     with _where_supported():
-        _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+        _sync(os.path.realpath(folder), os.O_RDONLY | os.O_DIRECTORY)
 
 
 @contextmanager
@@ -121,7 +121,8 @@ def _where_supported() -> Iterator[None]:
             raise
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, in a way that a power cut does not undo."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:

@@ -75,17 +75,18 @@ class Checkpoints:
     def __init__(self, run: Path) -> None:
         self._current, self._previous, self._fresh = (run / f"checkpoint{end}" for end in ("", ".old", ".new"))
 
-    def save(self, write: Callable[[Path], None], position: Position) -> None:
+    def save(self, write: Callable[[Path], None], position: Position, *, own: bool = True) -> None:
         """Write the newest. ``write(folder)`` fills a new one; until it is complete and sealed, nothing is replaced.
 
         Each step is on the disk before the next begins, so that a power cut leaves one whole checkpoint at least.
+        ``own`` is false for what this user has only copied.
         """
         remove(self._fresh)
         try:
             self._fresh.mkdir()
             write(self._fresh / _STATE)
             (self._fresh / _POSITION).write_text(json.dumps(asdict(position)) + "\n")
-            seal(self._fresh)
+            seal(self._fresh, own=own)
             sync_tree(self._fresh)
         except BaseException:  # a disk that is full must not be kept full by a part of a checkpoint
             shutil.rmtree(self._fresh, ignore_errors=True)

@@ -55,13 +55,14 @@ class FolderCopy:
 
         Args:
             url: the place, as the user has named it.
-            adopt: the folder was fetched from there: go on with that copy, whichever run's it is.
+            adopt: the folder was fetched from there: take that copy over, whichever run's it is.
 
         Raises:
             UserError: if another run has the place, or it cannot be written.
         """
         self._storage = Storage(url)
-        run = self._storage.claim(self._noted_id() or new_id(), adopt=adopt)
+        run = self._noted_id() or new_id()
+        self._storage.claim(run, adopt=adopt)
         self._target = Target(self._storage.url, run)
         note = {"url": self._target.url, "run": run, "hmac": sign_text(_PURPOSE, self._signed(self._target))}
         write_atomically(self._folder / NOTE, json.dumps(note) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from synrl_ray.errors import UserError, reason_of
@@ -29,7 +29,8 @@ def locked_folder(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / LOCK_FILE).unlink(missing_ok=True)  # while it is held: see _held
+        with suppress(OSError):  # what cannot be removed is no lock either, once it is closed
+            os.unlink(folder / LOCK_FILE)  # while it is held: see _held
         os.close(handle)
 
 
@@ -61,6 +62,8 @@ def require_no_links(folder: Path, what: str) -> None:
         UserError: naming the link.
     """
     inside = folder.resolve()
-    for entry in os.scandir(folder):
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
-            raise UserError(f"{what} {folder} holds a link to elsewhere, {entry.name}", "put a real file in its place")
+    for root, folders, files in os.walk(folder):
+        for path in (Path(root, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                problem = f"{what} {folder} holds a link to elsewhere, {path.relative_to(folder)}"
+                raise UserError(problem, "put a real file in its place")

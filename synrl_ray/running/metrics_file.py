@@ -49,8 +49,6 @@ class MetricsFile:
             What is to be told: damaged lines between the rows are left out, and the file is kept as it was.
         """
         lines = self._lines()
-        while lines and lines[-1][1] is None:
-            lines.pop()
         damaged = [number for number, row in lines if row is None]
         told = []
         if damaged:
@@ -64,15 +62,16 @@ class MetricsFile:
         return told
 
     def _lines(self) -> list[tuple[int, Row | None]]:
-        """Number and row of each line; ``None`` where it holds none."""
+        """Number and row of each line, ``None`` where it holds none; without what a crash has left of the last."""
         try:
             with open_regular(self._path) as file:
-                return [(number, _row(line)) for number, line in enumerate(file, 1)]
+                lines = [(number, _row(line), line) for number, line in enumerate(file, 1)]
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
             problem = f"{self._path} cannot be read ({reason_of(error)})"
             raise UserError(problem, "restore it or start a new run") from error
+        return [(number, row) for number, row, line in lines if row is not None or line.endswith(b"\n")]
 
     def _opened(self, flags: int) -> Any:
         """The file itself, not what a link in its place leads to."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.files import make_folder, read_bounded, write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE
 from synrl_ray.running.checkpoints import Checkpoint, Checkpoints, Position
 from synrl_ray.running.folder_copy import FolderCopy
@@ -25,6 +24,7 @@ __all__ = ["Position", "RunFolder"]
 
 CONFIG, _METRICS, _RESULT = "config.json", "metrics.jsonl", "result.json"
 _MOST_BYTES = {CONFIG: 2**20, _RESULT: 2**26}
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
 
 
 class RunFolder:
@@ -62,7 +62,10 @@ class RunFolder:
         RunFolder.require_free(path)
         folder = RunFolder(path)
         try:
-            folder.write_spec(spec)
+            make_folder(path)
+            with locked_folder(path, "run folder"):  # several may come at the same moment
+                RunFolder.require_free(path)
+                folder.write_spec(spec)
         except OSError as error:
             problem = f"run folder {path} cannot be written ({error.strerror or reason_of(error)})"
             raise UserError(problem, "choose another --run-dir") from error
@@ -95,13 +98,13 @@ class RunFolder:
 
     @contextmanager
     def writable(self) -> Iterator[None]:
-        """Turn a full disk or lost permission inside the block into one line; the last checkpoint stays whole."""
+        """Turn a full disk, lost permission and the like inside the block into one line; the last checkpoint stays."""
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            if error.errno not in _NOT_WRITABLE:
                 raise
-            problem = f"run folder {self.path} cannot be written ({os.strerror(error.errno)})"
+            problem = f"run folder {self.path} cannot be written ({reason_of(error)})"
             raise UserError(problem, f"mend that, then `{command('train', '--resume', self.path)}`") from error
 
     def write_spec(self, spec: RunSpec) -> None:
@@ -140,10 +143,10 @@ class RunFolder:
 
     # --- checkpoint ------------------------------------------------------------------------------------------
 
-    def save_checkpoint(self, write: Callable[[Path], None], position: Position) -> None:
+    def save_checkpoint(self, write: Callable[[Path], None], position: Position, *, own: bool = True) -> None:
         """Write the newest checkpoint and keep the one before it; see :meth:`Checkpoints.save`."""
         self._metrics.sync()
-        self._checkpoints.save(write, position)
+        self._checkpoints.save(write, position, own=own)
 
     def checkpoint(self) -> Checkpoint | None:
         """Look at the newest whole checkpoint; see :meth:`Checkpoints.newest`."""

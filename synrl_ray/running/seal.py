@@ -38,14 +38,18 @@ class Seal:
     """This user's key has sealed them."""
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, *, own: bool = True) -> None:
     """Seal everything in a folder, directories too. Without a key it is nobody's own.
+
+    Args:
+        folder: what is sealed.
+        own: this user has made it; otherwise the seal tells damage only.
 
     Raises:
         UserError: for a key that others may know.
         ValueError: if the folder holds a link, a special file, or a name with control characters.
     """
-    _write(folder / FILE, "checkpoint", _everything(folder))
+    _write(folder / FILE, "checkpoint", _everything(folder), own=own)
 
 
 def examine(folder: Path) -> Seal:
@@ -98,9 +102,9 @@ def is_own_text(purpose: str, text: str, signature: Any) -> bool:
     return key is not None and _equal(_hmac(key, purpose, text), signature)
 
 
-def _write(path: Path, purpose: str, entries: Iterable[_Entry]) -> None:
+def _write(path: Path, purpose: str, entries: Iterable[_Entry], *, own: bool = True) -> None:
     digest = _digest(entries)
-    kept = {"format": _FORMAT, "sha256": digest, "hmac": sign_text(purpose, digest)}
+    kept = {"format": _FORMAT, "sha256": digest, "hmac": sign_text(purpose, digest) if own else None}
     write_atomically(path, json.dumps(kept) + "\n")
 
 

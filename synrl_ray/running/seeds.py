@@ -16,7 +16,6 @@ from synrl_ray.policies.description import damage_of
 from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.folder_copy import Target
 from synrl_ray.running.imports import admit_modules, modules_of
-from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder
@@ -123,8 +122,8 @@ def resume_run(
         admit_modules(modules_of([spec.experiment]), path / "config.json", trust=trust)
         require_resumable(folder, spec, trust=trust)
     if storage is not None:
-        require_no_links(path, "run folder")
-        folder.copy.begin(storage)
+        with folder.locked():
+            folder.copy.begin(storage)
     folder.copy.require_own()
     if stop_steps is not None:
         moved = with_end(spec, stop_steps)
@@ -169,7 +168,8 @@ def _copy(folders: Sequence[RunFolder], urls: Sequence[str | None]) -> None:
     """Note where the folders' copies belong, and complete those of runs that have ended."""
     for folder, url in zip(folders, urls, strict=True):
         if url is not None:
-            folder.copy.begin(url)
+            with folder.locked():
+                folder.copy.begin(url)
         if folder.result() is not None:
             folder.copy.complete()
 
@@ -250,6 +250,8 @@ def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec]) -> Outcom
     with damage_of(folders[0].path.parent, "restore the results of its runs, or train them again"):
         combined = kind.combine(results, specs[0])
     summary = folders[0].path.parent / f"{specs[0].policy}-{len(specs)}seeds"
+    if summary.is_symlink():
+        raise UserError(f"{summary} is a link", "put a real folder in its place")
     try:
         summary.mkdir(exist_ok=True)
         write_atomically(summary / "result.json", json.dumps(combined, indent=2) + "\n")

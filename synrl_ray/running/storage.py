@@ -119,15 +119,12 @@ class Storage:
             self._fs.pipe_file(probe, b"")
             self._fs.rm_file(probe)
 
-    def claim(self, run: str, *, adopt: bool = False) -> str:
+    def claim(self, run: str, *, adopt: bool = False) -> None:
         """Make the place this run's, before anything is put there.
 
         Args:
             run: the run's id.
-            adopt: go on with the copy that is there, whichever run's it is.
-
-        Returns:
-            The id of the run whose copy the place holds now: ``run``, unless a copy was adopted.
+            adopt: take over the copy that is there, whichever run's it is: that run is refused from then on.
 
         Raises:
             UserError: if another run has it, or it cannot be written.
@@ -135,13 +132,13 @@ class Storage:
         with self._said("cannot be written", "check the address and your rights"):
             found = self._claim()
             if adopt and found is not None:
-                return found.run
+                self._write_claim(Claim(run, found.files))
+                return
             if not adopt:
                 self._require_no_other(run)
             if found is None:
                 self._create_claim(Claim(run, frozenset(self._names()) if adopt else frozenset()))
                 self._require_no_other(run)  # another run may have come at the same moment
-        return run
 
     def push(self, folder: Path, run: str) -> None:
         """Bring the copy up to date. Links are not followed; what others have put there stays.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from synrl_ray.errors import UserError
+from synrl_ray.files import remove
 from synrl_ray.interrupt import StopRequest
 from synrl_ray.running.again import resume_command
 from synrl_ray.running.imports import admit_modules, modules_of
@@ -83,7 +84,7 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
     require_no_links(path, "study folder")
     ended = {trial.name for trial in trials if trial.state != "running"}
     for run in sorted(folder.runs.iterdir()) if folder.runs.is_dir() else []:
-        if run.name not in ended:  # also a folder that waits for a trial still to come
+        if run.is_dir() and run.name not in ended:  # also a folder that waits for a trial still to come
             require_resumable(RunFolder(run), study.run, trust=trust)
     _check(study)
     with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
@@ -104,7 +105,7 @@ def search(
     study, trials = folder.study(), folder.trials()
     staging = folder.path.absolute() / _TUNE
     with folder.locked(), StopRequest() as stop:
-        shutil.rmtree(staging, ignore_errors=True)
+        remove(staging)
         try:
             _run_tune(folder, study, trials, staging, Recorder(folder, study, trials, stop, say), trust=trust)
         except Stopped:

@@ -95,7 +95,7 @@ class TrialTrainable(Trainable):
             rows = json.loads((source / "metrics.json").read_text())
             write_atomically(self.folder.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
             state = found.state  # a private copy: what is sealed anew is what was verified
-            self.folder.save_checkpoint(lambda target: _copy(state, target), found.position)
+            self.folder.save_checkpoint(lambda target: _copy(state, target), found.position, own=found.is_own)
 
     def cleanup(self) -> None:
         """Release actors and files, and the trial's folder."""

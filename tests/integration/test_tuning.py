@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import pytest
 from synrl_ray.errors import UserError
 from synrl_ray.overrides import apply_overrides, read_settings
 from synrl_ray.registry import get_experiment
+from synrl_ray.running.checkpoints import Checkpoints
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.tuning.session import resume_study, search
 from synrl_ray.tuning.space import search_space
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
+from synrl_ray.tuning.trainable import TrialTrainable
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
 
@@ -122,3 +125,30 @@ def test_a_population_trains_with_the_settings_that_it_is_given(tmp_path: Path) 
         last = run.metrics()[-1]
         assert last["env_steps"] == 80_000
         assert last["plasticity_epsilon"] == pytest.approx(spec.experiment.algorithm.epsilon_at(80_000))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("whose", ["mine", "a stranger's"])
+def test_a_checkpoint_that_is_handed_on_stays_whose_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """Plain tensors are taken from anybody; what lay beside them got this user's seal, and so could be executed."""
+    source = tmp_path / "tune"
+    source.mkdir()
+
+    def write(path: Path) -> None:
+        path.mkdir()
+        (path / "learner.pkl").write_text("evil")
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / whose))
+    Checkpoints(source).save(write, Position())
+    (source / "metrics.json").write_text("[]")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mine"))
+    trial = TrialTrainable.__new__(TrialTrainable)
+    trial.spec = RunSpec(experiment=get_experiment("sinusoid-maml"), policy="ann", seed=0, num_workers=0)
+    trial.trust, trial.held, trial.runs = False, ExitStack(), tmp_path / "trials"
+    trial.folder = RunFolder(trial.runs / "0000")
+    trial.load_checkpoint(source)
+    trial.cleanup()
+    found = trial.folder.checkpoint()
+    assert found is not None
+    assert found.is_own == (whose == "mine")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -25,11 +26,16 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "me"
 
 
+def write(path):
+    path.mkdir()
+    (path / "state").write_text("")
+
+
 @pytest.fixture
 def run(tmp_path):
     """A run whose checkpoints are no pickles: nothing else asks whose it is."""
     folder = RunFolder.create(tmp_path / "run", SPEC)
-    folder.save_checkpoint(lambda path: path.mkdir(), Position(iteration=1))
+    folder.save_checkpoint(write, Position(iteration=1))
     return folder
 
 
@@ -154,10 +160,66 @@ def test_a_fetched_copy_points_to_where_it_was_fetched_from(run, tmp_path):
     url = f"file://{tmp_path}/there"
     folder = fetched(url, tmp_path / "back")
     target = FolderCopy(folder).target
-    assert (target.url, target.run) == (url, run.copy.target.run)
+    assert target.url == url
     (folder / "checkpoint/position.json").unlink()
     FolderCopy(folder).update()
     assert not (tmp_path / "there/checkpoint/position.json").exists()
+
+
+def test_a_place_has_one_run_also_after_its_copy_was_fetched(run, tmp_path):
+    """Both went on pushing there under one id, and mixed their checkpoints."""
+    url = f"file://{tmp_path}/there"
+    run.copy.begin(url)
+    run.copy.update()
+    folder = RunFolder(fetched(url, tmp_path / "back"))
+    with pytest.raises(UserError, match="holds another run"):
+        run.copy.update()
+    folder.save_checkpoint(write, Position(iteration=2))
+    folder.copy.update()
+    assert RunFolder(tmp_path / "there").checkpoint().position.iteration == 2
+
+
+def test_a_copy_comes_into_a_folder_with_the_lock_of_a_killed_process(run, tmp_path):
+    run.copy.begin(str(tmp_path / "there"))
+    run.copy.update()
+    (tmp_path / "back").mkdir()
+    (tmp_path / "back" / ".lock").write_text("")
+    assert RunFolder(fetched(f"file://{tmp_path}/there", tmp_path / "back")).checkpoint() is not None
+
+
+def test_a_place_that_can_only_be_read_says_where_the_run_is_now(run, tmp_path, monkeypatch, no_training):
+    run.copy.begin(str(tmp_path / "there"))
+    run.copy.update()
+    with monkeypatch.context() as patch:
+
+        def fail(*arguments):
+            raise OSError("read-only")
+
+        patch.setattr(Storage, "_write_claim", fail)
+        with pytest.raises(UserError, match="cannot be written") as caught:
+            fetched(f"file://{tmp_path}/there", tmp_path / "back")
+    assert f"`synrl train --resume {tmp_path}/back`" in caught.value.remedy
+    with pytest.raises(no_training):
+        main(["train", "--resume", str(tmp_path / "back")])
+
+
+def test_a_place_is_neither_claimed_nor_noted_for_a_run_that_is_in_use(run, tmp_path, capsys):
+    run.copy.begin(str(tmp_path / "there"))
+    with run.locked():
+        line = refused(capsys, "train", "--resume", str(run.path), "--storage", str(tmp_path / "elsewhere"))
+    assert "is in use" in line
+    assert FolderCopy(run.path).target.url == str(tmp_path / "there")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_summary_of_several_runs_is_not_written_through_a_link(run, tmp_path, capsys):
+    for seed in (0, 1):
+        RunFolder.create(tmp_path / f"runs/ann-seed{seed}", replace(SPEC, seed=seed)).write_result({})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "runs/ann-2seeds").symlink_to(tmp_path / "mine")
+    options = ["--policy", "ann", "--seeds", "2", "--run-dir", str(tmp_path / "runs")]
+    refused(capsys, "train", "sinusoid-maml", *options)
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def test_without_a_key_the_place_is_known_until_the_process_ends(run, tmp_path, monkeypatch):

@@ -3,6 +3,9 @@
 import errno
 import fcntl
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +85,44 @@ def test_a_folder_with_a_link_that_leads_out_of_it_is_not_worked_in(tmp_path):
     with pytest.raises(UserError) as caught, run.locked():
         pass
     assert f"run folder {run.path} holds a link to elsewhere, tensorboard — " in str(caught.value)
+
+
+def test_a_link_below_the_folder_is_found_too(tmp_path):
+    """TensorBoard's files are named by the second: a link of that name was written through."""
+    run = RunFolder.create(tmp_path / "run", SPEC)
+    (run.path / "tensorboard").mkdir()
+    (run.path / "tensorboard" / "events.out.tfevents.1").symlink_to(tmp_path / "thesis.tex")
+    with pytest.raises(UserError, match=r"holds a link to elsewhere, tensorboard/events.out.tfevents.1"), run.locked():
+        pass
+
+
+def test_of_several_that_create_a_run_at_the_same_moment_just_one_does(tmp_path):
+    """The others replaced its configuration, so that a run trained something else than its folder said."""
+    with ThreadPoolExecutor(8) as pool:
+        barrier = threading.Barrier(8)
+
+        def create(seed):
+            barrier.wait()
+            try:
+                RunFolder.create(tmp_path / "run", replace(SPEC, seed=seed))
+            except UserError:
+                return None
+            return seed
+
+        (created,) = [seed for seed in pool.map(create, range(8)) if seed is not None]
+    assert RunFolder(tmp_path / "run").spec().seed == created
+
+
+def test_a_folder_that_cannot_be_written_any_more_hides_no_error_and_holds_no_lock(tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", fail)
+        with pytest.raises(KeyError), locked_folder(tmp_path, "run folder"):
+            raise KeyError
+    with locked_folder(tmp_path, "run folder"):
+        pass
 
 
 def test_a_folder_that_holds_nothing_but_a_lock_is_free(tmp_path):

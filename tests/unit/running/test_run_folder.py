@@ -7,7 +7,7 @@ import pytest
 from synrl_ray.errors import UserError
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.progress import ignore
-from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seeds import resume_run
 from synrl_ray.running.spec import RunSpec
 
@@ -68,6 +68,22 @@ def test_folder_that_cannot_be_written_is_named_with_the_reason(tmp_path):
     assert line.startswith(f"run folder {tmp_path / 'file' / 'run'} cannot be written (Not a directory)")
 
 
+def test_a_run_folder_may_be_a_link_to_another_disk(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "scratch")
+    folder = RunFolder.create(tmp_path / "run", SPEC)
+    folder.append_metrics({"iteration": 1})
+    folder.save_checkpoint(lambda path: path.mkdir(), Position(iteration=1))
+    with folder.locked():
+        assert folder.checkpoint().position.iteration == 1
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_line(folder):
+    (folder.path / "tensorboard").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written \(Not a directory: .*tensorboard"), folder.writable():
+        (folder.path / "tensorboard" / "events").write_text("")
+
+
 def test_opening_what_is_no_run_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         assert error_line(RunFolder.open, path).startswith(f"{path} is no run folder (no config.json)")
@@ -109,8 +125,8 @@ def test_last_line_cut_short_is_left_out(folder, torn):
 def test_rewinding_drops_later_rows_and_the_torn_line_so_that_appending_works(folder):
     (folder.path / "metrics.jsonl").write_text('{"iteration": 1}\n{"iteration": 2}\n{"iteration": 3}\n{"iter')
     folder.rewind_metrics(2)
-    folder.append_metrics({"iteration": 3, "again": True})
-    assert folder.metrics() == [{"iteration": 1}, {"iteration": 2}, {"iteration": 3, "again": True}]
+    folder.append_metrics({"iteration": 3, "again": 1})
+    assert folder.metrics() == [{"iteration": 1}, {"iteration": 2}, {"iteration": 3, "again": 1}]
 
 
 def test_a_damaged_line_takes_no_other_with_it(folder):
@@ -125,6 +141,15 @@ def test_a_damaged_line_takes_no_other_with_it(folder):
     assert [row["iteration"] for row in folder.metrics()] == [1, 3]
     assert (folder.path / "metrics.jsonl.damaged").read_bytes() == content
     assert folder.rewind_metrics(3) == []
+
+
+def test_damaged_lines_at_the_end_are_told_of_too(folder):
+    """They were taken for what a crash leaves, which is a part of one line, and dropped without a word."""
+    content = b'{"iteration": 1}\n{"itera\xff\x00\n[]\n{"iter'
+    (folder.path / "metrics.jsonl").write_bytes(content)
+    (told,) = folder.rewind_metrics(3)
+    assert told.startswith("2 lines, the first line 2, of ")
+    assert (folder.path / "metrics.jsonl.damaged").read_bytes() == content
 
 
 @pytest.mark.parametrize("line", ["3", "[]", "null", "{}", '{"iteration": "1"}', "[" * 100_000, '{"iteration": 1e400}'])

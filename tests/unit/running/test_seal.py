@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import socket
 import stat
 from pathlib import Path
@@ -156,6 +157,17 @@ def test_a_key_that_others_can_write_or_read_is_refused(folder, home, mode):
         with pytest.raises(UserError, match="can be read or written by others") as caught:
             action(folder)
         assert "delete it" in str(caught.value)
+
+
+def test_the_keys_folder_may_be_a_link(folder, home):
+    """As those are whom a manager of dotfiles has made: no key could be made, and drafts of it were left."""
+    (home.parent / "dotfiles").mkdir()
+    shutil.rmtree(home)
+    home.mkdir()
+    (home / "synrl_ray").symlink_to(home.parent / "dotfiles")
+    seal(folder)
+    assert examine(folder).own
+    assert [path.name for path in (home.parent / "dotfiles").iterdir()] == ["checkpoint.key"]
 
 
 def test_a_key_may_be_named(folder, tmp_path, monkeypatch):

@@ -195,7 +195,7 @@ def test_the_second_of_two_runs_with_one_place_is_refused_at_its_start(run, url)
     claimed(url)
     with pytest.raises(UserError, match="holds another run"):
         Storage(url).claim(OTHER)
-    assert Storage(url).claim(RUN) == RUN, "the run itself goes on"
+    Storage(url).claim(RUN)  # the run itself goes on
 
 
 def test_two_runs_that_come_at_the_same_moment_are_told_apart(url, monkeypatch):
@@ -236,7 +236,7 @@ def test_a_copy_of_a_version_without_claims_is_adopted_whole(run, url, tmp_path)
         put(url, name, name)
     with pytest.raises(UserError, match="holds another run"):
         Storage(url).claim(RUN)
-    assert Storage(url).claim(RUN, adopt=True) == RUN
+    Storage(url).claim(RUN, adopt=True)
     (run / "policy.json").unlink()
     Storage(url).push(run, RUN)
     Storage(url).pull(tmp_path / "back")

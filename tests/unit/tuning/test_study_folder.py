@@ -1,6 +1,8 @@
 """A study's files: read back as written, damaged ones in one line, and the best settings as `--config` takes them."""
 
 import json
+import os
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import Choice
 from synrl_ray.overrides import apply_overrides, read_settings, setting_values
 from synrl_ray.registry import get_experiment
+from synrl_ray.tuning import session
 from synrl_ray.tuning.study_folder import StudyFolder
 from synrl_ray.tuning.trials import best_trial, unfinished
 
@@ -97,6 +100,33 @@ def test_damaged_rows_are_found(folder):
 def test_a_folder_is_held_by_one_search(folder):
     with folder.locked(), pytest.raises(UserError, match="is in use"), folder.locked():
         pass
+
+
+def test_a_search_goes_on_beside_files_that_are_no_trials(folder, monkeypatch):
+    """A ``.DS_Store`` ended it with a traceback, a pipe named like Tune's own folder kept it waiting for ever."""
+    folder.runs.mkdir()
+    (folder.runs / ".DS_Store").write_text("")
+    os.mkfifo(folder.path / ".tune")
+
+    class Reached(Exception):
+        pass
+
+    def reach(*arguments, **options):
+        raise Reached
+
+    monkeypatch.setattr(session, "ray_session", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(session, "_check", lambda study: None)
+    monkeypatch.setattr(session, "_run_tune", reach)
+    with pytest.raises(Reached):
+        session.resume_study(folder.path, address=None, say=print)
+
+
+def test_a_trial_that_is_a_link_to_elsewhere_is_refused_at_the_start(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "ray_session", lambda *_, **__: pytest.fail("Ray was started"))
+    folder.runs.mkdir()
+    (folder.runs / "0000").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="holds a link to elsewhere, trials/0000"):
+        session.resume_study(folder.path, address=None, say=print)
 
 
 def test_taken_and_missing_folders(folder, tmp_path):
