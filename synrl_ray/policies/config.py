@@ -43,8 +43,8 @@ class PolicyLayout:
     hidden_sizes: Sizes = (64, 64)
     """Neurons or units of each fully connected layer; a convolutional network has one such layer."""
     conv_layers: Literal["nature", "small"] | Annotated[tuple[ConvLayer, ...], MinLen(1), MaxLen(32)] | None = None
-    """Convolutions before it, for images ``[C, H, W]``: a known set (see :data:`synrl_ray.snn.convolution.SHAPES`), or channels,
-    kernel size and stride of each."""
+    """Convolutions before it, for images ``[C, H, W]``: a known set (see :data:`synrl_ray.snn.convolution.SHAPES`), or
+    channels, kernel size and stride of each."""
     share_layers: bool = False
     """One body for actor and critic instead of one each."""
     normalise_observations: bool = False
