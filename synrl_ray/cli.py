@@ -104,7 +104,8 @@ def train(
         address: host:port of a Ray cluster; without it a local Ray is started.
         resume: go on with the run in this folder instead of starting one. The copy at a URL is fetched into --run-dir
             first.
-        trust: load a checkpoint that you did not make on this machine. RLlib's are pickles, which can execute anything.
+        trust: load a checkpoint, and import the module that the environment is in, though you did not make the run on
+            this machine. RLlib's checkpoints are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
     from synrl_ray.running.display import watch_runs
