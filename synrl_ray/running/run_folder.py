@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,7 +105,8 @@ class RunFolder:
         except OSError as error:
             if error.errno not in _NOT_WRITABLE:
                 raise
-            problem = f"run folder {self.path} cannot be written ({reason_of(error)})"
+            where = f": {error.filename}" if error.filename else ""  # other packages have words of their own
+            problem = f"run folder {self.path} cannot be written ({os.strerror(error.errno)}{where})"
             raise UserError(problem, f"mend that, then `{command('train', '--resume', self.path)}`") from error
 
     def write_spec(self, spec: RunSpec) -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from dataclasses import asdict
@@ -82,6 +83,11 @@ def test_a_file_in_the_place_of_a_folder_is_a_line(folder):
     (folder.path / "tensorboard").write_text("")
     with pytest.raises(UserError, match=r"cannot be written \(Not a directory: .*tensorboard"), folder.writable():
         (folder.path / "tensorboard" / "events").write_text("")
+
+
+def test_a_full_disk_is_named_whatever_a_package_calls_it(folder):
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"), folder.writable():
+        raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28]")
 
 
 def test_opening_what_is_no_run_is_refused(tmp_path):
