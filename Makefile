@@ -50,7 +50,7 @@ run: $(STAMP)  ## Train a spiking PPO agent on CartPole, evaluate it, write curv
 	fi
 
 test: lint  ## Lint, types, import contracts and tests (no slow learning runs)
-	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) -m pytest
+	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) -m pytest -n 2
 
 test-slow: $(STAMP)  ## The slow learning runs
 	$(PY) -m pytest -m slow

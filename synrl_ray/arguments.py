@@ -14,7 +14,7 @@ from cyclopts import Parameter, Token
 
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError
-from synrl_ray.files import rename_durably, sync_tree
+from synrl_ray.files import expanded, rename_durably, sync_tree
 
 if TYPE_CHECKING:
     from synrl_ray.experiment import AnyExperiment
@@ -37,7 +37,7 @@ Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=
 
 def located(path: Path) -> Path:
     """A relative path counts from ``SYNRL_RUN_ROOT`` inside a job, whose working directory Ray deletes."""
-    return Path(os.environ.get("SYNRL_RUN_ROOT", ".")).expanduser() / path
+    return expanded(os.environ.get("SYNRL_RUN_ROOT", ".")) / path
 
 
 def _at_hand(path: Path) -> Path:

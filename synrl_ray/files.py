@@ -30,6 +30,18 @@ def home_folder() -> Path:
         ) from error
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with ``~`` replaced by the home folder that it stands for.
+
+    Raises:
+        UserError: if there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path} begins with a home folder that is not there", "write the whole path") from error
+
+
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
     """Write ``content`` beside ``path`` and rename it into place: neither a reader nor a power cut meets half of it.
 
@@ -50,14 +62,14 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> 
     sync_folder(path.parent)
 
 
-def write_new(path: Path, content: str) -> None:
+def write_new(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
     """Write a file as :func:`write_atomically` does, unless there is one; of several processes just one succeeds.
 
     Raises:
         FileExistsError: if there is one.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    write_atomically(draft, content)
+    write_atomically(draft, content, mode=mode)
     try:
         os.link(draft, path)
     except OSError as error:
@@ -91,18 +103,21 @@ def rename_durably(source: Path, target: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Write all files and folders below to the disk, and the folder itself; links are left alone.
 
-    They are handed over together, because a file system writes several at the cost of one.
+    They are handed over together, because a file system writes several at the cost of one. What another process
+    removes meanwhile is none of them.
     """
     files, folders = [], []
     for root, _, names in os.walk(folder):
         folders.append(Path(root))
-        paths = (os.path.join(root, name) for name in names)
-        files += [path for path in paths if stat.S_ISREG(os.lstat(path).st_mode)]
+        for path in (os.path.join(root, name) for name in names):
+            with suppress(FileNotFoundError):
+                files += [path] if stat.S_ISREG(os.lstat(path).st_mode) else []
     with ThreadPoolExecutor(max_workers=16) as pool:
         written = [pool.submit(_sync, path, os.O_RDONLY) for path in files]
         written += [pool.submit(sync_folder, path) for path in folders]
     for each in written:
-        each.result()
+        with suppress(FileNotFoundError):
+            each.result()
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from synrl_ray.errors import UserError
-from synrl_ray.files import home_folder
+from synrl_ray.files import expanded, home_folder
 
 _RAY_DEFAULT = Path(".ray", "auth_token")
 """In the user's home."""
@@ -56,7 +56,7 @@ def read_token(path: Path) -> str:
         UserError: if it cannot be read or holds nothing.
     """
     try:
-        token = path.expanduser().read_text().strip()
+        token = expanded(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UserError(

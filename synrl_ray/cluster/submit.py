@@ -19,6 +19,7 @@ from synrl_ray.cluster.job_server import authorization, is_loopback, probe, reso
 from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT, measure_package
 from synrl_ray.commands import command, quoted
 from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import expanded
 
 ENTRYPOINT = ("python", "-m", "synrl_ray")
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
@@ -151,7 +152,7 @@ def _paths_here() -> dict[str, str]:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(expanded(path).absolute())
 
 
 def follow_job(job_id: str, *, address: str | None = None, state_dir: Path | None = None) -> JobOutcome:

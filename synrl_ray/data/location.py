@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.files import home_folder, read_bounded, write_atomically
+from synrl_ray.files import expanded, home_folder, read_bounded, write_atomically
 
 MOST_BYTES = 2**27
 """Of a data set's file; the largest one has 10 MB."""
@@ -21,7 +21,7 @@ _TIMEOUT_SECONDS = 20.0
 def data_folder() -> Path:
     """``SYNRL_DATA`` if set, else ``~/.cache/synrl_ray``."""
     named = os.environ.get("SYNRL_DATA")
-    return Path(named).expanduser() if named else home_folder() / ".cache" / "synrl_ray"
+    return expanded(named) if named else home_folder() / ".cache" / "synrl_ray"
 
 
 def read_data(path: Path) -> bytes:

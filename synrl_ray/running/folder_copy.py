@@ -6,12 +6,14 @@ counts only if this user's key has signed it for this very folder. Otherwise the
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from synrl_ray.commands import quoted
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded, write_atomically
 from synrl_ray.running.seal import is_own_text, sign_text
 from synrl_ray.running.storage import NOTE, Storage, is_id, new_id
@@ -120,9 +122,12 @@ class FolderCopy:
             note = json.loads(read_bounded(path, _MOST_BYTES))
             run = note.get("run", "")  # versions before noted the place alone
             return Target(str(note["url"]), run if is_id(run) else ""), note.get("hmac")
-        except FileNotFoundError:
-            return None
-        except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            problem = f"{path} cannot be read ({error.strerror or reason_of(error)})"
+            raise UserError(problem, "mend that, or delete it to go on without a copy") from error
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged", "delete it to go on without a copy") from error
 
     def _noted_id(self) -> str | None:
@@ -133,4 +138,4 @@ class FolderCopy:
         return noted[0].run or None if noted is not None else None
 
     def _signed(self, target: Target) -> str:
-        return json.dumps([target.url, target.run, str(self._folder.resolve())])
+        return json.dumps([target.url, target.run, os.path.realpath(self._folder)])

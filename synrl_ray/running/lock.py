@@ -61,9 +61,9 @@ def require_no_links(folder: Path, what: str) -> None:
     Raises:
         UserError: naming the link.
     """
-    inside = folder.resolve()
+    inside = Path(os.path.realpath(folder))
     for root, folders, files in os.walk(folder):
         for path in (Path(root, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
                 problem = f"{what} {folder} holds a link to elsewhere, {path.relative_to(folder)}"
                 raise UserError(problem, "put a real file in its place")

@@ -7,13 +7,12 @@ names another file, which is only read: a Secret of Kubernetes, say.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
 
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.files import open_regular, write_atomically
+from synrl_ray.files import open_regular, write_atomically, write_new
 
 VARIABLE = "SYNRL_SEAL_KEY"
 _BYTES = 32
@@ -87,17 +86,19 @@ def _own_key(path: Path) -> bytes | None:
 def _made_key(path: Path) -> bytes | None:
     """A new key, or the one that another process of this user has made in the meantime."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    write_atomically(draft, os.urandom(_BYTES), mode=0o600)
+    key = os.urandom(_BYTES)
+    if path.exists():  # of another size
+        write_atomically(path, key, mode=0o600)
+    else:
+        with suppress(FileExistsError):  # several runs may start at once: the first key is the key
+            write_new(path, key, mode=0o600)
     try:
-        if path.exists():  # of another size
-            os.replace(draft, path)
-        else:
-            with suppress(FileExistsError):
-                os.link(draft, path)  # several runs may start at once: the first key is the key
-    finally:
-        draft.unlink(missing_ok=True)
-    return _own_key(path)
+        return _own_key(path)
+    except UserError:  # on a file system that keeps no modes no key is this user's alone
+        if path.read_bytes() != key:
+            raise
+        path.unlink()
+        return None
 
 
 def _named_key(path: Path) -> bytes:

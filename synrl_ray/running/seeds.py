@@ -131,7 +131,7 @@ def resume_run(
             remedy = f"start a new one with --stop-steps {stop_steps} and another --run-dir"
             raise UserError(f"the run in {path} has ended", remedy)
         if moved != spec:
-            with folder.locked():  # the file is replaced, and with it the lock of a process that trains here
+            with folder.locked():  # not while another process trains here
                 folder.write_spec(moved)
         spec = moved
     if result is None:

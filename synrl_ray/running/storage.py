@@ -99,7 +99,7 @@ class Storage:
         self._sent: dict[str, tuple[int, int]] = {}
 
     def require_free(self, folder: Path, run: str | None = None) -> None:
-        """Look whether a run can be copied there; nothing is left there by the look.
+        """Look whether a run can be copied there; nothing but the folder itself is left there by the look.
 
         Args:
             folder: of the run.
@@ -109,7 +109,7 @@ class Storage:
             UserError: if another run's copy is there, it cannot be written, or one lies in the other.
         """
         if (root := self._local_root()) is not None:
-            folder = folder.resolve()
+            folder = Path(os.path.realpath(folder))
             if root.is_relative_to(folder) or folder.is_relative_to(root):
                 raise UserError(f"storage {root} and run folder {folder} lie in one another", "keep them apart")
         probe = f"{self._root}/.probe-{uuid.uuid4().hex}"
@@ -206,7 +206,7 @@ class Storage:
         """The place as a path, where it is on a file system of this machine."""
         from fsspec.implementations.local import LocalFileSystem
 
-        return Path(self._root).resolve() if isinstance(self._fs, LocalFileSystem) else None
+        return Path(os.path.realpath(self._root)) if isinstance(self._fs, LocalFileSystem) else None
 
     def _names(self) -> list[str]:
         """Of all files there, relative."""
@@ -222,7 +222,7 @@ class Storage:
         place, root = f"{self._root}/{name}", self._local_root()
         if root is not None:
             is_other = os.path.lexists(place) and not stat.S_ISREG(os.lstat(place).st_mode)
-            if is_other or Path(place).parent.resolve() != root / PurePosixPath(name).parent:
+            if is_other or Path(os.path.realpath(os.path.dirname(place))) != root / PurePosixPath(name).parent:
                 remedy = "remove it, or choose another place"
                 raise UserError(f"storage {self.url} holds a link, or what is no file, in the place of {name}", remedy)
         return place

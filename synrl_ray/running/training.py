@@ -83,10 +83,15 @@ class TrainingRun:
         watch(Progress(label=self.label, phase="starting", notices=() if no_key is None else (_NOT_OWN % no_key,)))
         with folder.opened_checkpoint(only_own=only_own(spec, trust)) as found:
             self.task: Task = task_kind(spec)(spec)
-            if found is not None:
-                self._restore(found)
-        self._tell(folder.rewind_metrics(self.position.iteration))
-        self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
+            self.has_checkpoint = found is not None
+            try:
+                if found is not None:
+                    self._restore(found)
+                self._tell(folder.rewind_metrics(self.position.iteration))
+                self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
+            except BaseException:
+                self.task.close()
+                raise
         self.started = time.monotonic() - self.position.wall_seconds
 
     def train(self) -> None:
@@ -145,6 +150,7 @@ class TrainingRun:
         """Write checkpoint and policy, in this order: where there is a policy, there has been a checkpoint."""
         self.board.flush()
         self.folder.save_checkpoint(self.task.save, self.position)
+        self.has_checkpoint = True
         self.task.export(self.folder.path)
         sign_policy(self.folder.path)
         try:
@@ -178,7 +184,7 @@ class TrainingRun:
             return self.task.train_once()
         except Exception as error:
             cause = user_error_in(error)
-            if isinstance(cause, NonFiniteError) and self.folder.checkpoint() is not None:
+            if isinstance(cause, NonFiniteError) and self.has_checkpoint:
                 cause = NonFiniteError(cause.tensor, cause.where, f"the last good checkpoint is kept; {cause.remedy}")
             if cause is not None:
                 raise cause from error
@@ -204,7 +210,6 @@ class TrainingRun:
         try:
             self.task.restore(found.state)
         except Exception as error:  # pickle, msgpack and Ray raise many types for damaged files
-            self.task.close()
             problem = f"checkpoint {found.folder} is damaged ({reason_of(error)})"
             raise UserError(problem, "start a new run") from error
         self._judge({})  # the position alone may say that it has ended

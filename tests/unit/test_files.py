@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from synrl_ray.files import read_bounded, rename_durably, sync_tree, write_atomically
+from synrl_ray.errors import UserError
+from synrl_ray.files import expanded, read_bounded, rename_durably, sync_tree, write_atomically
 
 
 def record_calls(monkeypatch):
@@ -132,3 +133,21 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, kind, link
         path = tmp_path / "link"
     with pytest.raises(ValueError, match="no regular file"):
         read_bounded(path, 10)
+
+
+def test_what_another_process_removes_meanwhile_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    status = os.lstat
+
+    def gone(path):
+        (tmp_path / "file").unlink(missing_ok=True)
+        return status(path)
+
+    monkeypatch.setattr(os, "lstat", gone)
+    sync_tree(tmp_path)
+
+
+def test_a_home_that_is_not_there_is_a_line():
+    assert expanded("a/b") == Path("a/b")
+    with pytest.raises(UserError, match="begins with a home folder that is not there"):
+        expanded("~nobody99/x")

@@ -11,9 +11,11 @@ import pytest
 
 from synrl_ray.errors import UserError
 from synrl_ray.registry import get_experiment
+from synrl_ray.running.folder_copy import FolderCopy
 from synrl_ray.running.lock import locked_folder, require_no_links
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.storage import Storage
 
 SPEC = RunSpec(experiment=get_experiment("cartpole-ppo"), policy="ann", seed=3, num_workers=1)
 
@@ -128,3 +130,12 @@ def test_a_folder_that_cannot_be_written_any_more_hides_no_error_and_holds_no_lo
 def test_a_folder_that_holds_nothing_but_a_lock_is_free(tmp_path):
     (tmp_path / ".lock").write_text("")
     RunFolder.require_free(tmp_path)
+
+
+def test_a_link_to_itself_is_no_traceback(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    require_no_links(tmp_path, "run folder")
+    storage = Storage(str(tmp_path / "loop" / "x"))
+    with pytest.raises(UserError, match="cannot be written"):
+        storage.require_free(tmp_path / "run")
+    assert FolderCopy(tmp_path / "loop").target is None

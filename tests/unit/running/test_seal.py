@@ -1,6 +1,7 @@
 """Whose checkpoint it is: a stranger can neither forge a seal nor change what was sealed."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -249,3 +250,26 @@ def test_a_strangers_checkpoint_is_refused_before_anything_of_it_is_loaded(tmp_p
 def test_plain_tensors_need_no_trust(tmp_path, monkeypatch, home):
     run, spec = stranger_run(tmp_path, monkeypatch, experiment="sinusoid-maml")
     require_resumable(run, spec, trust=False)
+
+
+def test_a_home_that_keeps_no_modes_has_no_key_and_says_so(tmp_path, monkeypatch, home):
+    """It was refused as open to others, with the advice to delete it, at each start anew."""
+    create = os.open
+    monkeypatch.setattr(os, "open", lambda path, flags, mode=0o777, **rest: create(path, flags, 0o777, **rest))
+    before = os.umask(0)
+    try:
+        assert "no key can be written" in why_no_key()
+        assert "no key can be written" in why_no_key(), "nothing is left that would be refused"
+    finally:
+        os.umask(before)
+
+
+def test_a_home_without_hard_links_has_a_key(tmp_path, monkeypatch, home):
+    def refuse(*arguments):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert why_no_key() is None
+    (tmp_path / "sealed").mkdir()
+    seal(tmp_path / "sealed")
+    assert examine(tmp_path / "sealed").own

@@ -12,9 +12,9 @@ import pytest
 
 from synrl_ray.errors import UserError
 from synrl_ray.running.checkpoints import Checkpoints, Position
-from synrl_ray.running.storage import CLAIM, Claim, Storage, is_url, new_id
+from synrl_ray.running.storage import CLAIM, Claim, Storage, is_url
 
-RUN, OTHER = new_id(), new_id()
+RUN, OTHER = "a" * 32, "b" * 32
 
 
 @pytest.fixture
