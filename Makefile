@@ -49,8 +49,8 @@ run: $(STAMP)  ## Train a spiking PPO agent on CartPole, evaluate it, write curv
 	  $(VENV)/bin/synrl train cartpole-ppo --policy spiking --seed 0 --run-dir "$(RUNS)/$$(date +%Y%m%d-%H%M%S)"; \
 	fi
 
-test: lint  ## Lint, types, import contracts and tests (no slow learning runs)
-	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) -m pytest -n 2
+test: lint  ## Lint, types, import contracts and tests (no slow learning runs), in two processes, file by file
+	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP)  ## The slow learning runs
 	$(PY) -m pytest -m slow

@@ -14,7 +14,7 @@ from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment, LocalExperiment, MetaExperiment
 from synrl_ray.files import read_bounded
 
@@ -73,9 +73,12 @@ def read_settings(path: Path) -> dict[str, Any]:
         UserError: if there is no such file, or it holds something else.
     """
     try:
-        data = json.loads(read_bounded(path, _MOST_BYTES), parse_constant=_refuse_constant)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})", "name a JSON file of settings") from error
+        content = read_bounded(path, _MOST_BYTES)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or reason_of(error)
+        raise UserError(f"{path} cannot be read ({reason})", "name a JSON file of settings") from error
+    try:
+        data = json.loads(content, parse_constant=_refuse_constant)
     except (RecursionError, ValueError) as error:
         raise UserError(f"{path} is no JSON ({error})", 'write for instance {"lr": 3e-4}') from error
     if not isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""One thread for numerical libraries, and one local Ray for all the tests that need it."""
+"""One thread for numerical libraries, and one local Ray in each process for all the tests that need it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -14,22 +13,6 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import pytest  # noqa: E402 (after the environment is set)
-
-_STARTS_RAY = ("integration", "faults", "learning", "cluster")
-"""Folders of tests that start Ray, or commands which do."""
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Two processes share the tests: one has all that start Ray, one after another, the other goes on file by file."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "ray" if file.split("/")[1] in _STARTS_RAY else file
-
-    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from synrl_ray.running.run_folder import RunFolder
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 REPOSITORY = Path(__file__).parents[2]
 
-SECRET = "no-other-user-may-read-this"
+SECRET = secrets.token_hex(16)
 TRAIN_STEPS = 2000
 SMALL = ("spiking.hidden_sizes=16,16", "interval_steps=2048", "interim_episodes=2", "evaluation.episodes=5")
 

@@ -10,7 +10,7 @@ from synrl_ray.snn import LIF, LeakyReadout
 def test_membrane_below_threshold(kernel):
     """u_t = beta^t u_0 + i (1 - beta^t) / (1 - beta) for constant current i, as a geometric series."""
     beta, i, u_0 = 0.8, 0.15, 0.3  # the fixed point i / (1 - beta) = 0.75 lies below the threshold 1
-    neuron = LIF(torch.tensor(beta, dtype=torch.float64), kernel=kernel)
+    neuron = LIF(beta, kernel=kernel).double()
     neuron.beta = torch.tensor(beta, dtype=torch.float64)
     t = torch.arange(1, 51, dtype=torch.float64)
     spikes, membranes = neuron.scan(

@@ -56,4 +56,4 @@ def test_a_copy_is_fetched_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [path for path in tmp_path.glob("runs/**/*") if path.is_file()] == []
     path = fetched(f"file://{there}", None)
     assert path.resolve() == tmp_path / "runs/some-id/ann-seed0"
-    assert sorted(entry.name for entry in path.iterdir()) == ["config.json", "metrics.jsonl"]
+    assert sorted(entry.name for entry in path.iterdir()) == ["config.json", "metrics.jsonl", "storage.json"]

@@ -68,7 +68,7 @@ def succeed(argv):
         (f"tune {ID} --resume nowhere", "--resume does not go with EXPERIMENT"),
         ("tune --resume nowhere --samples 3", "--resume does not go with --samples"),
         (f"train {ID} --config nowhere.json", "nowhere.json cannot be read (No such file or directory)"),
-        (f"train {ID} --config .", "cannot be read (Is a directory)"),
+        (f"train {ID} --config .", "cannot be read (it is no regular file)"),
         ("train --resume nowhere --config x.json", "--resume does not go with --config"),
     ],
 )
