@@ -77,11 +77,14 @@ def test_a_damaged_config_is_one_line(tmp_path, content, expected):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["study.json", "trials.jsonl"])
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"trial": 0}', "1", "null"])
+DAMAGE = ["{", "[]", '{"trial": 0}', "1", "null"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("study.json", ""), *((name, content) for name in ("study.json", "trials.jsonl") for content in DAMAGE)],
+)
 def test_a_damaged_study_is_one_line(folder, name, content):
-    if (name, content) == ("trials.jsonl", ""):
-        pytest.skip("no trial has begun yet")
     folder.write_trials([make_trial(0, 1.0)])
     (folder.path / name).write_text(content)
     with pytest.raises(UserError, match="is damaged") as caught:
