@@ -53,9 +53,11 @@ def test_what_ray_sets_itself_is_undone_too(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_ray_that_is_imported_hears_of_it() -> None:
     from ray._private import ray_constants, services
 
-    with ray_environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}):
-        assert services.get_node_ip_address() == "127.0.0.1"
-    assert ray_constants.ENABLE_RAY_CLUSTER != ray_constants.IS_WINDOWS_OR_OSX
+    name = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    with ray_environment({name: None}):  # whichever Ray runs in this process meanwhile
+        with ray_environment({name: "0"}):
+            assert services.get_node_ip_address() == "127.0.0.1"
+        assert ray_constants.ENABLE_RAY_CLUSTER != ray_constants.IS_WINDOWS_OR_OSX
 
 
 @pytest.mark.parametrize(
