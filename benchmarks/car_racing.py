@@ -27,8 +27,8 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 import gymnasium as gym
 import numpy as np
 
-from synrl_ray.envs.config import CarRacingFrames
 from synrl_ray.envs.make import make_environment
+from synrl_ray.settings.preprocessing import CarRacingFrames
 
 ENV = "CarRacing-v3"
 Steps = Callable[[int], float]

@@ -38,13 +38,13 @@ from maml_peers import PEERS
 from snn import keep_freed_memory
 from torch import Tensor, nn
 
-from synrl_ray.meta.config import Maml
 from synrl_ray.meta.losses import CrossEntropy
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.networks import conv4, mlp
 from synrl_ray.meta.sinusoids import Sinusoids
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork
+from synrl_ray.settings.maml import Maml
 
 Gradients = Callable[[], list[Tensor]]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

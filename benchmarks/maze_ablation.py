@@ -31,9 +31,9 @@ from synrl_ray.envs.maze import MazeEnv
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_values import exact_value
 from synrl_ray.experiment import LocalExperiment, PathTarget, RStdp
+from synrl_ray.kinds.local.exact import ExactJudge
 from synrl_ray.policies.maze_agent import MazeAgent
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.exact import ExactJudge
 
 
 def conditions(full: RStdp, moved_goal: bool) -> dict[str, RStdp | None]:

@@ -39,7 +39,6 @@ from snn import keep_freed_memory
 from torch import Tensor
 
 from synrl_ray.plasticity.bounds import apply_delta
-from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, WeightBounds
 from synrl_ray.plasticity.pairing import initial_state
 from synrl_ray.plasticity.reward_modulated import (
     initial_eligibility,
@@ -47,6 +46,7 @@ from synrl_ray.plasticity.reward_modulated import (
     reward_modulated_stdp_online,
 )
 from synrl_ray.plasticity.stdp import stdp, stdp_online
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, WeightBounds
 
 Learn = Callable[[], Tensor]
 RULES = ("PostPre", "MSTDPET")

@@ -11,9 +11,9 @@ import torch
 from sampling_tasks import Contender, Task
 from torch import Tensor, nn
 
-from synrl_ray.envs.config import AtariFrames
 from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.experiment import PPO
+from synrl_ray.settings.preprocessing import AtariFrames
 from synrl_ray.snn import CNN
 
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from synrl_ray.envs.config import CarRacingFrames
 from synrl_ray.envs.make import make_environment
 from synrl_ray.experiment import A2C, PPO, Experiment
 from synrl_ray.registry import get_experiment
+from synrl_ray.settings.preprocessing import CarRacingFrames
 
 HIDDEN_SIZES = {"nature": (512,), "small": (256,)}
 

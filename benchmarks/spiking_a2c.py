@@ -47,9 +47,9 @@ from synrl_ray.algorithms.losses import policy_gradient_loss
 from synrl_ray.algorithms.rmsprop import RMSpropTF
 from synrl_ray.experiment import A2C, Environment, Experiment, Stopping
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.running.local_ray import local_ray
 from synrl_ray.sampling.distributions import choose_actions, logp_and_entropy
+from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 
 ENV, HIDDEN, SIMULATION_STEPS, BETA = "CartPole-v1", (64, 64), 4, 0.9
 FRAGMENT, GAMMA, LR, VALUE_COEFF, GRAD_CLIP = 5, 0.99, 7e-4, 0.5, 0.5

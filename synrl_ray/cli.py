@@ -159,8 +159,8 @@ def train(
     if as_json:
         print(json.dumps(outcome.result, indent=2))
     else:
+        from synrl_ray.kinds.report import print_outcome
         from synrl_ray.policies.description import damage_of
-        from synrl_ray.running.report import print_outcome
 
         with damage_of(outcome.folder / "result.json"):
             print_outcome(outcome)
@@ -191,8 +191,8 @@ def evaluate(
         trust: import the module that the policy's environment is in, though you did not make the run on this machine.
         as_json: print JSON instead of a table.
     """
-    from synrl_ray.running.evaluating import evaluate_folder
-    from synrl_ray.running.report import print_evaluation
+    from synrl_ray.kinds.evaluating import evaluate_folder
+    from synrl_ray.kinds.report import print_evaluation
     from synrl_ray.running.storage import is_url
 
     film = video and located(video)
@@ -218,7 +218,7 @@ def export(run_dir: Path, /, *, out: Path, trust: bool = False, as_json: Json = 
         trust: import the module that the policy's environment is in, though you did not make the run on this machine.
         as_json: print JSON instead of a line.
     """
-    from synrl_ray.running.exporting import export_nir
+    from synrl_ray.kinds.control.exporting import export_nir
 
     outcome = export_nir(located(run_dir), located(out), trust=trust)
     if as_json:

@@ -15,11 +15,11 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import LocalExperiment, RStdp
 from synrl_ray.policies.local_agents import make_agent
 from synrl_ray.policies.local_policy import load_local_policy
-from synrl_ray.policies.q_table_config import QLearning
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.sampling.plastic import PlasticEnvRunner
 from synrl_ray.sampling.q_learning import QLearningEnvRunner
 from synrl_ray.sampling.tabular import TabularEnvRunner
+from synrl_ray.settings.q_learning import QLearning
 
 
 def local_config(experiment: LocalExperiment, *, seed: int, num_workers: int, has_table: bool) -> PlasticConfig:

@@ -9,9 +9,9 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from synrl_ray.algorithms.plastic import PlasticConfig
 from synrl_ray.policies.local_agents import make_agent
-from synrl_ray.policies.q_table_config import QLearning
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.sampling.q_learning import QLearningEnvRunner
+from synrl_ray.settings.q_learning import QLearning
 
 
 class QLearningConfig(PlasticConfig):
@@ -32,7 +32,7 @@ class QLearningConfig(PlasticConfig):
         self.q_learning()
 
     def q_learning(self, **settings: Any) -> QLearningConfig:
-        """Set those of :class:`~synrl_ray.policies.q_table_config.QLearning`; the others return to their defaults."""
+        """Set those of :class:`~synrl_ray.settings.q_learning.QLearning`; the others return to their defaults."""
         self.rl_module(rl_module_spec=_table(QLearning(**settings)))
         return self
 

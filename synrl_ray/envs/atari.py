@@ -19,8 +19,8 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv, VectorWrapper
 
-from synrl_ray.envs.config import AtariFrames
 from synrl_ray.errors import UserError
+from synrl_ray.settings.preprocessing import AtariFrames
 
 ALEInterface.setLoggerMode(LoggerMode.Error)  # no banner for every emulator
 

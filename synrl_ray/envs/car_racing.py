@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from synrl_ray.envs.config import CarRacingFrames
 from synrl_ray.errors import UserError, reason_of
+from synrl_ray.settings.preprocessing import CarRacingFrames
 
 _DRAWING = "synrl_ray.envs.car_racing_drawing"
 _GYMNASIUMS = "gymnasium.envs.box2d.car_racing:CarRacing"

@@ -9,10 +9,10 @@ from typing import Any
 import gymnasium as gym
 
 from synrl_ray.envs.checked import RAISED, checked
-from synrl_ray.envs.config import AtariFrames, CarRacingFrames, Preprocessing
 from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.envs.time_limit import require_time_limit
 from synrl_ray.errors import UserError, reason_of
+from synrl_ray.settings.preprocessing import AtariFrames, CarRacingFrames, Preprocessing
 
 _PACKAGES = {"ale_py": "ale-py", "Box2D": "box2d-py", "pygame": "pygame", "cv2": "opencv-python-headless"}
 """Distribution of each module that environments may need."""

@@ -12,13 +12,17 @@ from synrl_ray.envs.gridworld import NUM_ACTIONS
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.errors import UserError
 from synrl_ray.meta.classification import FewShotClassification
-from synrl_ray.meta.config import Maml, MamlRl
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.gridworlds import GridworldTasks
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.maml_rl import MAMLRL
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
-from synrl_ray.meta.settings import (
+from synrl_ray.meta.sinusoids import INPUTS, Sinusoids
+from synrl_ray.meta.sizes import numbers_per_task, require_bounded
+from synrl_ray.meta.spiking_layers import PopulationCode
+from synrl_ray.meta.tasks import TaskDistribution
+from synrl_ray.settings.maml import Maml, MamlRl
+from synrl_ray.settings.meta import (
     AnnLearner,
     AnyTasks,
     GridworldTaskSettings,
@@ -27,10 +31,6 @@ from synrl_ray.meta.settings import (
     SinusoidTasks,
     SpikingLearner,
 )
-from synrl_ray.meta.sinusoids import INPUTS, Sinusoids
-from synrl_ray.meta.sizes import numbers_per_task, require_bounded
-from synrl_ray.meta.spiking_layers import PopulationCode
-from synrl_ray.meta.tasks import TaskDistribution
 from synrl_ray.snn import Surrogate
 
 _PIXELS = 28 * 28

@@ -23,10 +23,10 @@ from synrl_ray.meta.building import make_maml
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.maml_rl import MAMLRL
 from synrl_ray.meta.policy_judging import relative_regret
-from synrl_ray.meta.settings import GridworldTaskSettings, Learner, QComparison
 from synrl_ray.meta.specialists import learn_tables, pooled_table
 from synrl_ray.meta.tasks import Split
-from synrl_ray.policies.q_table_config import QLearning
+from synrl_ray.settings.meta import GridworldTaskSettings, Learner, QComparison
+from synrl_ray.settings.q_learning import QLearning
 
 _Actions = Callable[[dict[str, Any], Split, int], NDArray[np.int64]]
 _POOL_SEED = 1_000_000

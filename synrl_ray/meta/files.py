@@ -12,12 +12,12 @@ from safetensors.torch import save
 
 from synrl_ray.files import write_atomically
 from synrl_ray.meta.building import make_maml, require_room
-from synrl_ray.meta.config import Maml, MamlRl
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.maml_rl import MAMLRL
-from synrl_ray.meta.settings import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SpikingLearner
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
 from synrl_ray.policies.weights import load_module
+from synrl_ray.settings.maml import Maml, MamlRl
+from synrl_ray.settings.meta import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SpikingLearner
 
 FORMAT = "meta-1"
 _TASKS: TypeAdapter[AnyTasks] = TypeAdapter(Annotated[AnyTasks, Field(discriminator="name")])

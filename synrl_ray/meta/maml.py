@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from synrl_ray.errors import UserError
-from synrl_ray.meta.config import Maml
 from synrl_ray.meta.engine import Engine, InnerLoop, Parameters, TaskLosses
 from synrl_ray.meta.engine_learn2learn import Learn2LearnEngine
 from synrl_ray.meta.engine_vmap import VmapEngine
 from synrl_ray.meta.losses import refuse_non_finite
 from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.tasks import TaskBatch
+from synrl_ray.settings.maml import Maml
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from synrl_ray.data.omniglot import EVALUATION_FREE
 from synrl_ray.data.omniglot_runs import NUM_RUNS, WAYS, OneShotRuns
 from synrl_ray.errors import UserError
 from synrl_ray.meta.losses import CrossEntropy
-from synrl_ray.meta.settings import AnyTasks, OmniglotTasks
 from synrl_ray.meta.tasks import TaskBatch
+from synrl_ray.settings.meta import AnyTasks, OmniglotTasks
 
 
 def official_tasks(runs: OneShotRuns) -> TaskBatch:

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from synrl_ray.errors import worker_died
 from synrl_ray.meta.building import make_maml, make_tasks
-from synrl_ray.meta.config import Maml, MamlRl
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.meta_learner import MetaLearner
-from synrl_ray.meta.settings import AnyTasks, Learner
 from synrl_ray.meta.tasks import TaskDistribution
+from synrl_ray.settings.maml import Maml, MamlRl
+from synrl_ray.settings.meta import AnyTasks, Learner
 
 _MOST_RESTARTS = 10
 """Of workers, in one meta-iteration: more are no accident."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from synrl_ray.errors import NonFiniteError
-from synrl_ray.plasticity.config import WeightBounds
+from synrl_ray.settings.plasticity import WeightBounds
 
 
 def weight_limits(bounds: WeightBounds, weights: Tensor, signs: Tensor | None = None) -> tuple[Tensor, Tensor]:

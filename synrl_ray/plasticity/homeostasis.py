@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from synrl_ray.plasticity.config import ThresholdAdaptation
+from synrl_ray.settings.plasticity import ThresholdAdaptation
 
 
 def adapt_thresholds(threshold: Tensor, spikes: Tensor, config: ThresholdAdaptation) -> Tensor:

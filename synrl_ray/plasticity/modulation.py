@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from synrl_ray.plasticity.config import RewardPrediction
+from synrl_ray.settings.plasticity import RewardPrediction
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from synrl_ray.plasticity.config import PairSTDP, STDPConfig, TripletSTDP
 from synrl_ray.plasticity.factors import Factors, STDPState
 from synrl_ray.plasticity.kernel_choice import Kernel, decay_factor
 from synrl_ray.plasticity.traces import spike_traces
+from synrl_ray.settings.plasticity import PairSTDP, STDPConfig, TripletSTDP
 
 
 def initial_state(

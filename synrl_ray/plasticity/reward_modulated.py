@@ -28,12 +28,12 @@ import torch
 from torch import Tensor
 
 from synrl_ray.plasticity.bounds import weight_limits
-from synrl_ray.plasticity.config import RewardModulatedSTDP, WeightBounds
 from synrl_ray.plasticity.factors import STDPState
 from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel, decay_factor
 from synrl_ray.plasticity.modulation import finite_or_zero
 from synrl_ray.plasticity.pairing import initial_state, stdp_factors
 from synrl_ray.plasticity.stdp import Reduction, batch_scale, check_weights, combine
+from synrl_ray.settings.plasticity import RewardModulatedSTDP, WeightBounds
 
 
 class EligibilityState(NamedTuple):

@@ -19,10 +19,10 @@ from typing import Literal
 from torch import Tensor
 
 from synrl_ray.plasticity.bounds import weight_limits
-from synrl_ray.plasticity.config import STDPConfig, WeightBounds
 from synrl_ray.plasticity.factors import STDPState
 from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel
 from synrl_ray.plasticity.pairing import stdp_factors
+from synrl_ray.settings.plasticity import STDPConfig, WeightBounds
 
 Reduction = Literal["mean", "sum"]
 

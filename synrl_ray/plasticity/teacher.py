@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from synrl_ray.plasticity.config import TeacherSignal
+from synrl_ray.settings.plasticity import TeacherSignal
 
 
 def teacher_strength(config: TeacherSignal, step: int) -> float:

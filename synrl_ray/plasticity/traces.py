@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from synrl_ray.plasticity.config import TracePairing
 from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel, decay_factor
+from synrl_ray.settings.plasticity import TracePairing
 
 
 def spike_traces(

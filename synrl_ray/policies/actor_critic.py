@@ -10,11 +10,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.policies.frame_stack import FrameStack
 from synrl_ray.policies.layers import layer_options, numbers_per_observation
 from synrl_ray.policies.normaliser import ObservationNormaliser
 from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
+from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
 
 Body = SpikingMLP | SpikingCNN | MLP | CNN

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from synrl_ray.policies.actor_critic import make_body
-from synrl_ray.policies.config import AnnPolicy
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.policy import Policy
+from synrl_ray.settings.policies import AnnPolicy
 from synrl_ray.snn.energy import EnergyConstants, count_energy
 
 

@@ -8,7 +8,7 @@ import gymnasium as gym
 from gymnasium import spaces
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.config import PolicyConfig
+from synrl_ray.settings.policies import PolicyConfig
 from synrl_ray.snn.convolution import layers_of, map_shapes, unseen_borders
 
 _MOST_CHARACTERS = 200

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from synrl_ray.policies.config import SpikingLayers
+from synrl_ray.settings.policies import SpikingLayers
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP, Surrogate
 
 _MOST_NUMBERS = 2**25

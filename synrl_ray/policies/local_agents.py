@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.maze_agent_config import RStdp
-from synrl_ray.policies.q_table_config import QLearning
-from synrl_ray.policies.stdp_q_config import StdpQ
+from synrl_ray.settings.local import LocalSettings
+from synrl_ray.settings.q_learning import QLearning
+from synrl_ray.settings.stdp_q import StdpQ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from synrl_ray.policies.local_agent import LocalAgent
-
-LocalSettings = QLearning | StdpQ | RStdp
-"""Settings of a local algorithm; ``name`` tells them apart."""
-KINDS: dict[str, Literal["tabular", "spiking"]] = {"q_learning": "tabular", "stdp_q": "spiking", "r_stdp": "spiking"}
-"""What kind of policy each of them trains."""
 
 
 def make_agent(

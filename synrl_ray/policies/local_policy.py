@@ -27,10 +27,11 @@ from synrl_ray.policies.description import (
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.local_agents import KINDS, LocalSettings, make_agent
-from synrl_ray.policies.maze_agent_config import RStdp
+from synrl_ray.policies.local_agents import make_agent
 from synrl_ray.policies.spaces import space_from_json, space_to_json
 from synrl_ray.policies.weights import load_module
+from synrl_ray.settings.local import LocalSettings
+from synrl_ray.settings.r_stdp import RStdp
 
 _FORMAT = "local-1"
 _SETTINGS: TypeAdapter[LocalSettings] = TypeAdapter(Annotated[LocalSettings, Field(discriminator="name")])
@@ -54,7 +55,7 @@ class LocalPolicy:
     @property
     def kind(self) -> str:
         """``"tabular"`` or ``"spiking"``."""
-        return KINDS[self.settings.name]
+        return self.settings.policy
 
     def initial_state(self, batch: int, /) -> np.ndarray:
         """Nothing: ``[N, 0]``."""

@@ -39,16 +39,16 @@ from torch import Tensor
 
 from synrl_ray.errors import UserError
 from synrl_ray.plasticity.bounds import apply_delta, clamp_weights
-from synrl_ray.plasticity.config import RewardPrediction
 from synrl_ray.plasticity.kernel_choice import decay_factor
 from synrl_ray.plasticity.modulation import at_last_step, finite_or_zero, reward_prediction_error
 from synrl_ray.plasticity.reward_modulated import EligibilityState, initial_eligibility, reward_modulated_stdp
 from synrl_ray.plasticity.teacher import teacher_current
 from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.maze_agent_config import RStdp
 from synrl_ray.policies.maze_agent_spikes import place_spikes, poisson_spikes, shuffled_in_time, winner_take_all
 from synrl_ray.policies.maze_agent_tally import Tally
-from synrl_ray.policies.schedules import linear
+from synrl_ray.settings.plasticity import RewardPrediction
+from synrl_ray.settings.r_stdp import RStdp
+from synrl_ray.settings.schedules import linear
 
 
 class MazeAgent(LocalAgent):

@@ -10,7 +10,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from synrl_ray.plasticity.config import WeightBounds
+from synrl_ray.settings.plasticity import WeightBounds
 
 _SATURATED = 0.9
 """Share of observations above which a neuron that wins them counts as saturated."""

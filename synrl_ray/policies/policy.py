@@ -17,12 +17,12 @@ from safetensors.torch import save
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy, policy_config
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
 from synrl_ray.policies.given import observations_from, states_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
 from synrl_ray.policies.weights import load_module
+from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy, policy_config
 
 _FORMAT = 1
 _CHANNELS_LAST = "channels_last"  # absent in files of before there was a choice, whose images were read as they came

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import PolicyConfig
 from synrl_ray.policies.spaces import check_spaces
+from synrl_ray.settings.policies import PolicyConfig
 
 
 def check_q_network(

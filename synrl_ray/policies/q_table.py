@@ -19,8 +19,8 @@ from torch import Tensor
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.q_table_config import QLearning
 from synrl_ray.policies.q_table_kernels import choose_all, update_all
+from synrl_ray.settings.q_learning import QLearning
 
 
 class QTable(LocalAgent):

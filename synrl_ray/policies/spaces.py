@@ -12,8 +12,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.config import PolicyConfig
 from synrl_ray.policies.images import check_convolutions, has_channels_last, image_shape, one_line
+from synrl_ray.settings.policies import PolicyConfig
 
 _MOST_NUMBERS = 2**22
 """Of an observation or action that a file describes: its bounds are arrays of that size."""

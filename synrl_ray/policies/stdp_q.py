@@ -39,7 +39,6 @@ from torch import Tensor
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.stdp_q_config import StdpQ
 from synrl_ray.policies.stdp_q_layer import (
     Decision,
     action_currents,
@@ -49,6 +48,7 @@ from synrl_ray.policies.stdp_q_layer import (
     shuffled,
 )
 from synrl_ray.policies.stdp_q_trace import TagTrace, pooled
+from synrl_ray.settings.stdp_q import StdpQ
 
 logger = logging.getLogger(__name__)
 

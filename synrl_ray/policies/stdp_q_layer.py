@@ -25,9 +25,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from synrl_ray.plasticity.config import PairSTDP
 from synrl_ray.plasticity.pairing import initial_state, stdp_factors
-from synrl_ray.policies.stdp_q_config import StdpQ
+from synrl_ray.settings.plasticity import PairSTDP
+from synrl_ray.settings.stdp_q import StdpQ
 from synrl_ray.snn.scan import lif_scan
 from synrl_ray.snn.surrogate import Surrogate
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import SpikingPolicy, policy_config
 from synrl_ray.policies.spaces import check_spaces, has_half_bounds
 from synrl_ray.rl_modules.stock_algorithms import check_actor_critic, without_target_network
+from synrl_ray.settings.policies import SpikingPolicy, policy_config
 
 STATE = "membranes"
 """Name of the carried state among RLlib's states."""
@@ -30,8 +30,8 @@ EPISODE_STARTS = "episode_starts"
 class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI):
     """A spiking (or twin non-spiking) actor-critic for RLlib's PPO, IMPALA, BC and MARWIL; others are refused.
 
-    ``model_config`` is a :class:`~synrl_ray.policies.config.SpikingPolicy` or
-    :class:`~synrl_ray.policies.config.AnnPolicy`, or a dictionary of its fields::
+    ``model_config`` is a :class:`~synrl_ray.settings.policies.SpikingPolicy` or
+    :class:`~synrl_ray.settings.policies.AnnPolicy`, or a dictionary of its fields::
 
         PPOConfig().rl_module(rl_module_spec=RLModuleSpec(
             module_class=ActorCriticModule, model_config=SpikingPolicy(hidden_sizes=(64, 64))))

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from synrl_ray.errors import UserError
 from synrl_ray.plasticity.bounds import apply_delta, clamp_weights
-from synrl_ray.plasticity.config import RewardModulatedSTDP, RewardPrediction, WeightBounds
 from synrl_ray.plasticity.modulation import at_last_step, reward_prediction_error
 from synrl_ray.plasticity.reward_modulated import EligibilityState, initial_eligibility, reward_modulated_stdp
-from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.rl_modules.actor_critic import ActorCriticModule
 from synrl_ray.rl_modules.plastic import Transition, TransitionLearner
+from synrl_ray.settings.plasticity import RewardModulatedSTDP, RewardPrediction, WeightBounds
+from synrl_ray.settings.policies import SpikingPolicy
 from synrl_ray.snn import SpikingMLP
 
 HEAD = "network.bodies.0.readout.linear.weight"

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import SpikingPolicy, policy_config
 from synrl_ray.policies.q_network import check_q_network, q_values
 from synrl_ray.rl_modules.stock_algorithms import DQN_SETTINGS, check_q_module
+from synrl_ray.settings.policies import SpikingPolicy, policy_config
 
 _OF_RLLIB = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
 
@@ -29,8 +29,8 @@ _OF_RLLIB = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__d
 class QModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
     """A spiking (or twin non-spiking) Q-network for RLlib's DQN, with epsilon-greedy exploration.
 
-    ``model_config`` is a :class:`~synrl_ray.policies.config.SpikingPolicy` or
-    :class:`~synrl_ray.policies.config.AnnPolicy`, or a dictionary of its fields; ``double_q``, ``dueling`` and
+    ``model_config`` is a :class:`~synrl_ray.settings.policies.SpikingPolicy` or
+    :class:`~synrl_ray.settings.policies.AnnPolicy`, or a dictionary of its fields; ``double_q``, ``dueling`` and
     ``epsilon`` are added by RLlib's ``DQNConfig``::
 
         DQNConfig().rl_module(rl_module_spec=RLModuleSpec(

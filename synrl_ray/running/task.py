@@ -95,18 +95,18 @@ _DEATHS = ("ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "Nod
 def task_kind(spec: RunSpec) -> TaskKind:
     """The kind of task that an experiment describes."""
     if isinstance(spec.experiment, ClassificationExperiment):
-        from synrl_ray.running.classification import ClassificationTask
+        from synrl_ray.kinds.classification.trainer import ClassificationTask
 
         return ClassificationTask
     if isinstance(spec.experiment, LocalExperiment):
-        from synrl_ray.running.local import LocalTask
+        from synrl_ray.kinds.local.trainer import LocalTask
 
         return LocalTask
     if isinstance(spec.experiment, MetaExperiment):
-        from synrl_ray.running.meta import MetaTask
+        from synrl_ray.kinds.meta.trainer import MetaTask
 
         return MetaTask
-    from synrl_ray.running.control import ControlTask
+    from synrl_ray.kinds.control.trainer import ControlTask
 
     return ControlTask
 

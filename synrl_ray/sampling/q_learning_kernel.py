@@ -13,7 +13,7 @@ from synrl_ray.compiled import jit_checked
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_kernels import draw, step
 from synrl_ray.policies.q_table_kernels import choose, update
-from synrl_ray.policies.schedules import linear
+from synrl_ray.settings.schedules import linear
 
 _NEVER = np.iinfo(np.int64).max
 _linear = jit_checked(linear)
@@ -31,7 +31,7 @@ class Dynamics(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The arguments of :func:`~synrl_ray.policies.schedules.linear`."""
+    """The arguments of :func:`~synrl_ray.settings.schedules.linear`."""
 
     start: float
     end: float

@@ -10,10 +10,10 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from synrl_ray.envs.config import AtariFrames, Preprocessing
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.errors import UserError
+from synrl_ray.settings.preprocessing import AtariFrames, Preprocessing
 
 PREPROCESSING = "preprocessing"
 
@@ -24,7 +24,7 @@ def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int) -> Ve
     Args:
         env_id: registered id, or ``module:Id``.
         env_config: keyword arguments of ``gymnasium.make``, as is RLlib's use; under :data:`PREPROCESSING` there may
-            be an :class:`~synrl_ray.envs.config.AtariFrames` or :class:`~synrl_ray.envs.config.CarRacingFrames`.
+            be an :class:`~synrl_ray.settings.preprocessing.AtariFrames` or its like for CarRacing.
         num_envs: N.
 
     Raises:

@@ -15,7 +15,7 @@ from synrl_ray.files import write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
 from synrl_ray.policies.layers import numbers_per_observation, require_bounded
 from synrl_ray.policies.weights import load_module
-from synrl_ray.supervised.config import ClassifierConfig
+from synrl_ray.settings.classifiers import ClassifierConfig
 from synrl_ray.supervised.model import Classifier
 
 _FORMAT = "classifier-1"

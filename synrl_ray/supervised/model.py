@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from synrl_ray.policies.given import pixels_from
 from synrl_ray.policies.layers import layer_options
+from synrl_ray.settings.classifiers import ClassifierConfig, SpikingClassifier
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
-from synrl_ray.supervised.config import ClassifierConfig, SpikingClassifier
 
 _IMAGE = (28, 28)
 

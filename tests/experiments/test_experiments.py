@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from synrl_ray.envs.make import make_environment
-from synrl_ray.experiment import PPO, TWINS, Choice, Experiment
+from synrl_ray.experiment import PPO, Choice, Experiment
 from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json, setting_paths
 from synrl_ray.registry import all_experiments
+from synrl_ray.settings.policy_kinds import TWINS
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.py"))

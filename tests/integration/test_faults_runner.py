@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from synrl_ray.errors import UserError
+from synrl_ray.kinds.control.trainer import ControlTask
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.control import ControlTask
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.training import train_run

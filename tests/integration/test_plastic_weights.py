@@ -19,12 +19,12 @@ from synrl_ray.algorithms.plastic import PlasticConfig
 from synrl_ray.algorithms.rollout import PPOConfig
 from synrl_ray.callbacks import PlasticityCallback
 from synrl_ray.errors import UserError
-from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, RewardPrediction, WeightBounds
-from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.policies.local_agent import LocalAgent
 from synrl_ray.rl_modules import plastic
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.rl_modules.plastic_actor_critic import HEAD, ActorPlasticity, PlasticActorCritic
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction, WeightBounds
+from synrl_ray.settings.policies import SpikingPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(300)]
 

@@ -13,9 +13,9 @@ from ray.rllib.core.columns import Columns
 from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.algorithms.train_batch import train_batch
 from synrl_ray.experiment import A2C, PPO, AtariFrames, CarRacingFrames, Environment, Reinforce
-from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.registry import get_experiment
 from synrl_ray.sampling.distributions import logp_and_entropy
+from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 

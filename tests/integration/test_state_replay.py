@@ -13,8 +13,8 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.settings.policies import SpikingPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 

@@ -21,10 +21,10 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from synrl_ray.callbacks import PlasticityCallback
 from synrl_ray.errors import UserError
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.rl_modules import ActorCriticModule, QModule
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.rl_modules.plastic_actor_critic import PlasticActorCritic
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(120)]
 

@@ -10,8 +10,8 @@ import pytest
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from synrl_ray.policies.config import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 

@@ -15,13 +15,13 @@ import pytest
 from mutations import mutated
 
 from synrl_ray.errors import UserError
+from synrl_ray.kinds.evaluating import environment_of, evaluate_folder
+from synrl_ray.kinds.report import print_outcome
 from synrl_ray.meta.files import load_maml
 from synrl_ray.overrides import apply_overrides, read_settings
 from synrl_ray.policies.description import damage_of
 from synrl_ray.policies.loading import load_policy
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.evaluating import environment_of, evaluate_folder
-from synrl_ray.running.report import print_outcome
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seeds import Outcome, resume_run
 from synrl_ray.running.spec import RunSpec

@@ -192,8 +192,8 @@ def test_policy_without_its_environment_is_named(capsys, tmp_path, environment):
     from gymnasium import spaces
 
     from synrl_ray.policies.actor_critic import ActorCritic
-    from synrl_ray.policies.config import AnnPolicy
     from synrl_ray.policies.policy import Policy
+    from synrl_ray.settings.policies import AnnPolicy
 
     observation_space, action_space = spaces.Box(-1, 1, (4,)), spaces.Discrete(2)
     network = ActorCritic(observation_space, action_space, AnnPolicy(hidden_sizes=(2,)))

@@ -95,7 +95,7 @@ def test_whatever_an_environment_raises_is_reported_with_its_name(picky, error):
 def test_missing_package_of_prepared_frames_comes_with_its_install_line(module, package):
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
-        "from synrl_ray.envs.config import AtariFrames\n"
+        "from synrl_ray.settings.preprocessing import AtariFrames\n"
         "from synrl_ray.envs.make import make_environment\n"
         "make_environment('ALE/Breakout-v5', {}, AtariFrames())"
     )

@@ -8,8 +8,8 @@ from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
 from synrl_ray.algorithms.rollout import PPOConfig
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
+from synrl_ray.kinds.control.trainer import ControlTask
 from synrl_ray.rl_modules import ActorCriticModule
-from synrl_ray.running.control import ControlTask
 from synrl_ray.running.seeds import with_end
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.sampling.batched import BatchedEnvRunner

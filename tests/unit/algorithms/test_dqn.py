@@ -18,10 +18,10 @@ from synrl_ray.algorithms.dqn import DQNConfig, train_batch
 from synrl_ray.algorithms.replay import Transitions
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.experiment import DQN, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
+from synrl_ray.kinds.control.trainer import ControlTask
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.q_network import q_values
 from synrl_ray.rl_modules import QModule
-from synrl_ray.running.control import ControlTask
 from synrl_ray.running.spec import RunSpec
 
 SPACES = (gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.Discrete(4))

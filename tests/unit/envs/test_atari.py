@@ -6,10 +6,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from synrl_ray.envs.atari import make_atari, make_atari_vector
-from synrl_ray.envs.config import AtariFrames
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.sampling.vector import PREPROCESSING, make_vector
+from synrl_ray.settings.preprocessing import AtariFrames
 
 BREAKOUT = "ale_py:ALE/Breakout-v5"
 NOOP, FIRE = 0, 1

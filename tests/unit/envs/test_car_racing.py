@@ -10,8 +10,8 @@ from gymnasium.utils.env_checker import check_env
 pytest.importorskip("Box2D")
 
 from synrl_ray.envs.car_racing import make_car_racing
-from synrl_ray.envs.config import STEERING_AND_PEDAL, CarRacingFrames
 from synrl_ray.errors import UserError
+from synrl_ray.settings.preprocessing import STEERING_AND_PEDAL, CarRacingFrames
 
 SPACES = {
     "continuous": spaces.Box(np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)),

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from synrl_ray.meta.config import Maml
 from synrl_ray.meta.losses import CrossEntropy
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
 from synrl_ray.meta.sinusoids import Sinusoids
 from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskBatch
+from synrl_ray.settings.maml import Maml
 from synrl_ray.snn import Surrogate
 
 KINDS = ("mlp", "conv4", "spiking_mlp", "population", "spiking_conv4")

@@ -9,11 +9,11 @@ from torch import nn
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.meta import building, engine_vmap
-from synrl_ray.meta.config import Maml
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.networks import conv4, spiking_conv4
-from synrl_ray.meta.settings import AnnLearner, OmniglotTasks
 from synrl_ray.meta.sharding import Shard
+from synrl_ray.settings.maml import Maml
+from synrl_ray.settings.meta import AnnLearner, OmniglotTasks
 from synrl_ray.snn import SnnTorchLayer, SpikingMLP
 
 

@@ -6,11 +6,11 @@ from torch import nn
 
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.errors import NonFiniteError, UserError
-from synrl_ray.meta.config import MamlRl
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.gridworlds import GridworldTasks
 from synrl_ray.meta.maml_rl import MAMLRL
 from synrl_ray.meta.networks import mlp, spiking_mlp
+from synrl_ray.settings.maml import MamlRl
 
 TASKS = PlayedGridworlds(
     GridworldTasks(rows=3, columns=3, horizon=6, rewards=GridworldRewards(shaping_scale=3.0, shaping_discount=0.9))

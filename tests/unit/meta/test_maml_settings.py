@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from synrl_ray.meta.config import Maml
 from synrl_ray.meta.maml import MAML
+from synrl_ray.settings.maml import Maml
 
 
 @pytest.mark.parametrize("engine", ["vmap", "learn2learn"])

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, TripletSTDP, WeightBounds
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, TripletSTDP, WeightBounds
 
 
 def synapse(

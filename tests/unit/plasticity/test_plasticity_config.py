@@ -7,7 +7,7 @@ import sys
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from synrl_ray.plasticity.config import (
+from synrl_ray.settings.plasticity import (
     PairSTDP,
     RewardModulatedSTDP,
     RewardPrediction,
@@ -50,5 +50,5 @@ def test_they_sit_inside_an_experiment_as_json():
 
 
 def test_reading_them_imports_no_torch():
-    code = "import sys, synrl_ray.plasticity.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, synrl_ray.settings.plasticity; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import synrl_ray.plasticity
-from synrl_ray.plasticity import config
 from synrl_ray.plasticity.pairing import initial_state
+from synrl_ray.settings import plasticity as config
 
 MODULES = [f"synrl_ray.plasticity.{module.name}" for module in pkgutil.iter_modules(synrl_ray.plasticity.__path__)]
 GLOBALS = {"torch": torch, "initial_state": initial_state, **vars(config)}

@@ -8,13 +8,13 @@ import torch
 from plain_loops import learn
 
 from synrl_ray.plasticity.bounds import apply_delta
-from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, RewardPrediction, TripletSTDP, WeightBounds
 from synrl_ray.plasticity.modulation import at_last_step, reward_prediction_error
 from synrl_ray.plasticity.reward_modulated import (
     initial_eligibility,
     reward_modulated_stdp,
     reward_modulated_stdp_online,
 )
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction, TripletSTDP, WeightBounds
 
 KERNELS = ["torch", "numba"]
 F64 = torch.float64

@@ -7,9 +7,9 @@ import torch
 from plain_loops import synapse
 
 from synrl_ray.plasticity.bounds import apply_delta
-from synrl_ray.plasticity.config import PairSTDP, TripletSTDP, WeightBounds
 from synrl_ray.plasticity.pairing import initial_state
 from synrl_ray.plasticity.stdp import stdp, stdp_online
+from synrl_ray.settings.plasticity import PairSTDP, TripletSTDP, WeightBounds
 
 KERNELS = ["torch", "numba"]
 F64 = torch.float64

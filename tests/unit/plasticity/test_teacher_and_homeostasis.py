@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from synrl_ray.plasticity.config import TeacherSignal, ThresholdAdaptation
 from synrl_ray.plasticity.homeostasis import adapt_thresholds, normalise_weights
 from synrl_ray.plasticity.teacher import teacher_current, teacher_strength
+from synrl_ray.settings.plasticity import TeacherSignal, ThresholdAdaptation
 from synrl_ray.snn import LIF
 
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.plasticity.bounds import apply_delta, clamp_weights, weight_limits
-from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, TripletSTDP, WeightBounds
 from synrl_ray.plasticity.pairing import initial_state
 from synrl_ray.plasticity.reward_modulated import initial_eligibility, reward_modulated_stdp_online
 from synrl_ray.plasticity.stdp import stdp, stdp_online
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, TripletSTDP, WeightBounds
 
 SYNAPSES, STEPS = (20, 25), 40  # of each fragment: 20,000 updates, and no fewer than 50 fragments
 

@@ -17,12 +17,12 @@ from synrl_ray.algorithms.train_batch import train_batch
 from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.experiment import A2C, Environment, Experiment, Stopping
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.images import has_channels_last
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.q_network import q_values
 from synrl_ray.sampling.batched import BatchedEnvRunner
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 LAST = spaces.Box(0, 255, (12, 10, 3), np.uint8)
 FIRST = spaces.Box(0, 255, (3, 12, 10), np.uint8)

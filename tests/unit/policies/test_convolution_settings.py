@@ -7,9 +7,9 @@ import pytest
 from gymnasium import spaces
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.images import notices
 from synrl_ray.policies.spaces import check_spaces
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 FRAMES = spaces.Box(0, 255, (1, 84, 84), np.uint8)
 SMALL = spaces.Box(0, 255, (3, 20, 24), np.uint8)

@@ -8,11 +8,11 @@ from gymnasium import spaces
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.frame_stack import FrameStack
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.spaces import check_spaces
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.snn import CNN
 
 IMAGES = spaces.Box(0, 255, (1, 20, 20), np.uint8)

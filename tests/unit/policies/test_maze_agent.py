@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from synrl_ray.errors import UserError
-from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, TeacherSignal, WeightBounds
 from synrl_ray.policies.maze_agent import MazeAgent
-from synrl_ray.policies.maze_agent_config import RStdp
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, TeacherSignal, WeightBounds
+from synrl_ray.settings.r_stdp import RStdp
 
 NUM_CELLS, NUM_ACTIONS = 4, 2
 CELLS = np.eye(NUM_CELLS, dtype=np.float32)

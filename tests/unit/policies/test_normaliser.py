@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.normaliser import ObservationNormaliser
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.spaces import check_spaces
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 OBSERVATIONS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 

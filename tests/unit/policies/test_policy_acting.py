@@ -5,8 +5,8 @@ from gymnasium import spaces
 
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.policy import Policy
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 OBS = spaces.Box(-1, 1, (3,))
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))

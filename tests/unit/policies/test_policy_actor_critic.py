@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.snn import Surrogate
 
 OBS = spaces.Box(-1, 1, (3,))

@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy, policy_config
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy, policy_config
 
 CONFIGS = [
     SpikingPolicy(),

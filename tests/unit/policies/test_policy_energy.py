@@ -11,10 +11,10 @@ import torch
 from gymnasium import spaces
 
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.recording import ObservationRecorder
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.snn.energy import EnergyConstants
 
 OBS, ACTIONS = spaces.Box(-9, 9, (2,), np.float32), spaces.Discrete(2)

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE
 from synrl_ray.policies.policy import Policy, load_network_policy
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 OBS = spaces.Box(np.array([-1, -np.inf, 0], np.float32), np.array([1, np.inf, np.inf], np.float32))
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))

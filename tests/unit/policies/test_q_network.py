@@ -7,9 +7,9 @@ from gymnasium import spaces
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.q_network import check_q_network, q_values
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 BOX, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(4)
 SPIKING, ANN = SpikingPolicy(hidden_sizes=(8,)), AnnPolicy(hidden_sizes=(8,))

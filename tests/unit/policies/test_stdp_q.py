@@ -10,10 +10,10 @@ import torch
 from gymnasium import spaces
 
 from synrl_ray.errors import UserError
-from synrl_ray.plasticity.config import PairSTDP
 from synrl_ray.policies.stdp_q import StdpQAgent
-from synrl_ray.policies.stdp_q_config import StdpQ
 from synrl_ray.policies.stdp_q_layer import EXPLORATION_CURRENT
+from synrl_ray.settings.plasticity import PairSTDP
+from synrl_ray.settings.stdp_q import StdpQ
 
 S, A = 6, 3
 OFF = {"stdp_weight": 0.0, "stdp_weight_end": 0.0}

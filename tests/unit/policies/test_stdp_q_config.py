@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from synrl_ray.plasticity.config import PairSTDP
-from synrl_ray.policies.stdp_q_config import StdpQ
+from synrl_ray.settings.plasticity import PairSTDP
+from synrl_ray.settings.stdp_q import StdpQ
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_trace_decays_by_the_time_of_a_decision():
 
 
 def test_reading_settings_imports_no_torch():
-    code = "import sys, synrl_ray.policies.stdp_q_config; sys.exit('torch' in sys.modules)"
+    code = "import sys, synrl_ray.settings.stdp_q; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

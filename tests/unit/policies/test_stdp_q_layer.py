@@ -8,8 +8,8 @@ import torch
 from gymnasium import spaces
 
 from synrl_ray.policies.stdp_q import StdpQAgent
-from synrl_ray.policies.stdp_q_config import StdpQ
 from synrl_ray.policies.stdp_q_layer import action_currents, decide, decision_stdp, shuffled
+from synrl_ray.settings.stdp_q import StdpQ
 
 A = 3
 

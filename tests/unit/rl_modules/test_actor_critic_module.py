@@ -10,9 +10,9 @@ from gymnasium.wrappers import ClipAction
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.config import AnnPolicy
 from synrl_ray.policies.spaces import has_half_bounds
 from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.settings.policies import AnnPolicy
 
 OBSERVATIONS = spaces.Box(-1, 1, (3,), np.float32)
 HALF = spaces.Box(np.array([0, 0], np.float32), np.array([10, np.inf], np.float32))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from synrl_ray.data.mnist import LabelledImages
+from synrl_ray.kinds import report
+from synrl_ray.kinds.classification.result import combine_accuracies, finish_classification
+from synrl_ray.kinds.classification.trainer import ClassificationTask
 from synrl_ray.registry import get_experiment
-from synrl_ray.running import report
-from synrl_ray.running.classification import ClassificationTask
-from synrl_ray.running.classification_result import combine_accuracies, finish_classification
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seeds import Outcome, _summarise
 from synrl_ray.running.spec import RunSpec

@@ -16,10 +16,10 @@ from synrl_ray.data import mnist
 from synrl_ray.data.location import md5
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Epochs
+from synrl_ray.kinds.classification.trainer import ClassificationTask
+from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.classification import ClassificationTask
-from synrl_ray.running.evaluating import evaluate_folder
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal import seal
 from synrl_ray.running.spec import RunSpec

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, MamlRl, QComparison
+from synrl_ray.kinds.meta.comparison import finish_comparison
 from synrl_ray.meta.building import make_maml
-from synrl_ray.running.comparison import finish_comparison
 
 TASKS = GridworldTaskSettings(rows=4, columns=5, horizon=12, num_obstacles=2)
 LEARNER = AnnLearner(hidden_sizes=(8,))

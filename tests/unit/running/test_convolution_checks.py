@@ -11,14 +11,15 @@ from gymnasium import spaces
 from synrl_ray.cli import main
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment
+from synrl_ray.kinds.control import trainer as control
+from synrl_ray.kinds.control.trainer import ControlTask
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy
 from synrl_ray.policies.spaces import check_spaces
 from synrl_ray.registry import get_experiment
-from synrl_ray.running import control, seeds
-from synrl_ray.running.control import ControlTask
+from synrl_ray.running import seeds
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.settings.policies import AnnPolicy
 from synrl_ray.tuning import session
 
 LAST = spaces.Box(0, 255, (24, 20, 3), np.uint8)

@@ -12,13 +12,13 @@ import pytest
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Evaluation
+from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.policies.policy import Policy
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.evaluating import evaluate_folder
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.settings.policies import SpikingPolicy
 
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 

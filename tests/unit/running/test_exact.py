@@ -6,7 +6,7 @@ import pytest
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_values import best_greedy_policy
 from synrl_ray.experiment import Environment
-from synrl_ray.running.exact import ExactJudge, exact_judge
+from synrl_ray.kinds.local.exact import ExactJudge, exact_judge
 
 
 def agent_of(policy):

@@ -8,11 +8,11 @@ import pytest
 
 from synrl_ray.cli import main
 from synrl_ray.errors import UserError
+from synrl_ray.kinds.control import exporting
+from synrl_ray.kinds.control.exporting import export_nir
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy, SpikingPolicy
 from synrl_ray.policies.policy import Policy
-from synrl_ray.running import exporting
-from synrl_ray.running.exporting import export_nir
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.snn import nir as snn_nir
 
 CARTPOLE = {"id": "CartPole-v1", "kwargs": {}}

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from synrl_ray.errors import UserError
+from synrl_ray.kinds.control.exporting import export_nir
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import SpikingPolicy
 from synrl_ray.policies.policy import Policy
-from synrl_ray.running.exporting import export_nir
+from synrl_ray.settings.policies import SpikingPolicy
 from synrl_ray.snn import nir as snn_nir
 
 CONFIG = SpikingPolicy(

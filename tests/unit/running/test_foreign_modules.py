@@ -14,11 +14,11 @@ from synrl_ray.cli import main
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Choice
+from synrl_ray.kinds.control.exporting import export_nir
+from synrl_ray.kinds.control.trainer import ControlTask
+from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.control import ControlTask
-from synrl_ray.running.evaluating import evaluate_folder
-from synrl_ray.running.exporting import export_nir
 from synrl_ray.running.progress import ignore
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal import sign_policy

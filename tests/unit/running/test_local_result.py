@@ -7,13 +7,13 @@ from gymnasium import spaces
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import PathTarget, RegretTarget
+from synrl_ray.kinds.control.exporting import export_nir
+from synrl_ray.kinds.evaluating import evaluate_folder
+from synrl_ray.kinds.local.exact import exact_judge
+from synrl_ray.kinds.local.result import combine_local, evaluate_local, finish_local
 from synrl_ray.policies.local_policy import LocalPolicy, load_local_policy
 from synrl_ray.policies.q_table import QTable
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.evaluating import evaluate_folder
-from synrl_ray.running.exact import exact_judge
-from synrl_ray.running.exporting import export_nir
-from synrl_ray.running.local_result import combine_local, evaluate_local, finish_local
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 

@@ -12,11 +12,11 @@ from synrl_ray.experiment import (
     MetaTarget,
     SpikingLearner,
 )
+from synrl_ray.kinds.evaluating import evaluate_folder
+from synrl_ray.kinds.meta.result import combine_meta, reached
+from synrl_ray.kinds.meta.trainer import MetaTask
+from synrl_ray.kinds.report import print_evaluation
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.evaluating import evaluate_folder
-from synrl_ray.running.meta import MetaTask
-from synrl_ray.running.meta_result import combine_meta, reached
-from synrl_ray.running.report import print_evaluation
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.training import train_run

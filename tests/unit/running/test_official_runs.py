@@ -11,14 +11,14 @@ from synrl_ray.cli import main
 from synrl_ray.data import omniglot_runs
 from synrl_ray.data.omniglot_runs import OneShotRuns
 from synrl_ray.errors import UserError
+from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.meta import building
 from synrl_ray.meta.building import make_learner
-from synrl_ray.meta.config import Maml
 from synrl_ray.meta.files import save_maml
 from synrl_ray.meta.maml import MAML
 from synrl_ray.meta.official_runs import official_tasks
-from synrl_ray.meta.settings import AnnLearner, OmniglotTasks, SinusoidTasks
-from synrl_ray.running.evaluating import evaluate_folder
+from synrl_ray.settings.maml import Maml
+from synrl_ray.settings.meta import AnnLearner, OmniglotTasks, SinusoidTasks
 
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 LEARNER = AnnLearner(channels=8, hidden_sizes=(8,))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from synrl_ray.kinds import report
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
-from synrl_ray.running import report
 from synrl_ray.running.seeds import Outcome
 from synrl_ray.running.spec import RunSpec
 

@@ -6,9 +6,8 @@ import pytest
 
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import Evaluation, Target
-from synrl_ray.registry import get_experiment
-from synrl_ray.running import result as result_module
-from synrl_ray.running.result import (
+from synrl_ray.kinds import episodes as result_module
+from synrl_ray.kinds.episodes import (
     combine_seeds,
     describe,
     draw_curves,
@@ -17,6 +16,7 @@ from synrl_ray.running.result import (
     time_shares,
     versions,
 )
+from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 

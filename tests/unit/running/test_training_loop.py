@@ -15,17 +15,18 @@ from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.evaluation.rollout import EvaluationResult
 from synrl_ray.experiment import Evaluation, Stopping
 from synrl_ray.interrupt import breakable
+from synrl_ray.kinds import episodes as result
+from synrl_ray.kinds.control import trainer as control
+from synrl_ray.kinds.control.trainer import ControlTask
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.config import AnnPolicy
 from synrl_ray.policies.policy import load_network_policy
 from synrl_ray.registry import get_experiment
-from synrl_ray.running import control, result
-from synrl_ray.running.control import ControlTask
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal import seal
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import user_error_in
 from synrl_ray.running.training import Interrupted, train_run
+from synrl_ray.settings.policies import AnnPolicy
 
 CARTPOLE = get_experiment("cartpole-ppo")
 EVALUATION = Evaluation(episodes=3, interval_steps=250, interim_episodes=2)

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Le, MaxLen
+from pydantic import Field
 
-from synrl_ray.meta.config import InnerSteps, Maml, MamlRl
-from synrl_ray.plasticity.config import Checked
-from synrl_ray.policies.q_table_config import QLearning
+from synrl_ray.settings.maml import InnerSteps, Maml, MamlRl
+from synrl_ray.settings.plasticity import Checked
+from synrl_ray.settings.policy_kinds import TWINS, PolicyKind
+from synrl_ray.settings.q_learning import QLearning
+from synrl_ray.settings.search import SearchSpace
 
 Count = Annotated[int, Ge(1)]
 Samples = Annotated[int, Interval(ge=1, le=10_000)]
@@ -218,3 +221,33 @@ class MetaTarget(Checked):
     regret: Annotated[float, Ge(0)] | None = None
     """Regret of the greedy policy after adaptation, as a share of the optimal return, at most."""
     source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaExperiment:
+    """An initialisation from which a few gradient steps solve a new task."""
+
+    task: Literal["meta"] = "meta"
+    id: str
+    summary: str
+    tasks: Annotated[SinusoidTasks | OmniglotTasks | GridworldTaskSettings, Field(discriminator="name")]
+    spiking: SpikingLearner = field(default_factory=SpikingLearner)
+    ann: AnnLearner = field(default_factory=AnnLearner)
+    algorithm: Annotated[MetaTraining | MetaRlTraining, Field(discriminator="name")] = field(
+        default_factory=MetaTraining
+    )
+    stopping: MetaStopping
+    evaluation: MetaEvaluation = field(default_factory=MetaEvaluation)
+    comparison: QComparison | None = None
+    """With Q-learning, on the same test tasks, after training; for gridworlds."""
+    target: MetaTarget | None = None
+    search_space: SearchSpace = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[PolicyKind, ...]:
+        """The kinds of learners that there are; the first is the default."""
+        return TWINS
+
+    def learner(self, kind: PolicyKind) -> Learner:
+        """The learner of that kind."""
+        return self.spiking if kind == "spiking" else self.ann

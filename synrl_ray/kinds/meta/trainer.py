@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import MetaExperiment
-from synrl_ray.running.meta_result import combine_meta, draw_meta, finish_meta
+from synrl_ray.kinds.meta.result import combine_meta, draw_meta, finish_meta
+from synrl_ray.kinds.tune_trainer import TrainableTask
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import Measured
-from synrl_ray.running.trainable_task import TrainableTask
 
 
 class MetaTask(TrainableTask):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from synrl_ray.policies.config import Sizes, SpikingLayers, Steps
+from synrl_ray.settings.policies import Sizes, SpikingLayers, Steps
 
 Architecture = Literal["mlp", "conv"]
 

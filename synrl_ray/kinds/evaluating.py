@@ -21,6 +21,7 @@ from synrl_ray.experiment import (
     MetaExperiment,
     OmniglotTasks,
 )
+from synrl_ray.kinds.episodes import ENERGY_DECISIONS, describe, factory_of, protocol_of
 from synrl_ray.policies.description import DESCRIPTION_FILE, damage_of, format_of, read_description
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.layers import numbers_per_observation, rows_at_once
@@ -28,7 +29,6 @@ from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.imports import admit_policy
-from synrl_ray.running.result import ENERGY_DECISIONS, describe, factory_of, protocol_of
 from synrl_ray.running.run_folder import RunFolder
 
 _IMAGES_AT_ONCE, _ENVIRONMENTS_AT_ONCE = 500, 32
@@ -123,8 +123,8 @@ def _evaluate_local(
     path: Path, *, episodes: int | None, seed: int | None, video: Path | None, trust: bool
 ) -> dict[str, Any]:
     """Exact regret where it can be known, and greedy episodes."""
+    from synrl_ray.kinds.local.result import evaluate_local
     from synrl_ray.policies.local_policy import load_local_policy
-    from synrl_ray.running.local_result import evaluate_local
 
     policy = load_local_policy(path)
     environment = environment_of(path)
@@ -144,9 +144,9 @@ def _evaluate_local(
 
 def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots: int | None) -> dict[str, Any]:
     """Adaptation to test tasks, the same ones for every learner."""
+    from synrl_ray.kinds.meta.result import judge_learner, size_of
     from synrl_ray.meta.building import require_room
     from synrl_ray.meta.files import load_maml
-    from synrl_ray.running.meta_result import judge_learner, size_of
 
     if seed is not None:
         raise UserError("--seed means nothing for a meta-learner", "leave it out: all are judged on the same tasks")
@@ -182,8 +182,8 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots
 
 def _evaluate_official_runs(path: Path) -> dict[str, Any]:
     """Adaptation to the official one-shot runs of Omniglot."""
+    from synrl_ray.kinds.meta.result import judge_by_official_runs
     from synrl_ray.meta.files import load_maml
-    from synrl_ray.running.meta_result import judge_by_official_runs
 
     maml, learner, tasks = load_maml(path)
     description = read_description(path)

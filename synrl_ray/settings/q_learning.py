@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Interval
 
-from synrl_ray.policies.schedules import linear
+from synrl_ray.settings.policy_kinds import PolicyKind
+from synrl_ray.settings.schedules import linear
 
 Count = Annotated[int, Ge(1)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
@@ -57,3 +58,5 @@ class QLearning(ActionValues):
     """Tabular Q-learning (Watkins & Dayan 1992, doi:10.1007/BF00992698) with epsilon-greedy exploration."""
 
     name: Literal["q_learning"] = "q_learning"
+    policy: ClassVar[PolicyKind] = "tabular"
+    """What kind of policy it trains."""

@@ -14,7 +14,8 @@ from synrl_ray.errors import UserError
 from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.experiment import Environment
 from synrl_ray.files import write_atomically
-from synrl_ray.policies.config import SpikingPolicy
+from synrl_ray.kinds.episodes import factory_of
+from synrl_ray.kinds.evaluating import describes_classifier, environment_of, require_same_spaces
 from synrl_ray.policies.description import format_of
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.layers import rows_at_once
@@ -22,9 +23,8 @@ from synrl_ray.policies.local_policy import describes_local_policy
 from synrl_ray.policies.normaliser import BOUND
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder
-from synrl_ray.running.evaluating import describes_classifier, environment_of, require_same_spaces
 from synrl_ray.running.imports import admit_policy
-from synrl_ray.running.result import factory_of
+from synrl_ray.settings.policies import SpikingPolicy
 
 _EPISODES = 10
 

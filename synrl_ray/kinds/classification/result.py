@@ -11,7 +11,7 @@ import numpy as np
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.proportion import wilson_interval
 from synrl_ray.experiment import ClassificationExperiment
-from synrl_ray.running.result import title_of, versions
+from synrl_ray.kinds.episodes import title_of, versions
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 

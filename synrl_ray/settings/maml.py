@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Lt
 
-from synrl_ray.plasticity.config import Checked
+from synrl_ray.settings.plasticity import Checked
 
 Order = Literal["second", "first"]
 LearnedRates = Literal["none", "layer", "parameter"]

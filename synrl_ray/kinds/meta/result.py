@@ -11,18 +11,18 @@ from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import GridworldTaskSettings, MetaExperiment, MetaTarget, OmniglotTasks, SinusoidTasks
-from synrl_ray.running.comparison import finish_comparison
-from synrl_ray.running.policy_adaptation import draw_policy, judge_policy
-from synrl_ray.running.result import title_of, versions
+from synrl_ray.kinds.episodes import title_of, versions
+from synrl_ray.kinds.meta.adaptation import draw_policy, judge_policy
+from synrl_ray.kinds.meta.comparison import finish_comparison
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
     from synrl_ray.meta.maml import MAML
     from synrl_ray.meta.maml_rl import MAMLRL
-    from synrl_ray.meta.settings import AnyTasks, Learner
     from synrl_ray.meta.tasks import TaskDistribution
     from synrl_ray.meta.trainable import MAMLTrainable
+    from synrl_ray.settings.meta import AnyTasks, Learner
 
 SCORES = ("regret", "accuracy", "loss")
 """What learners are judged by; the first of them that is known is the one that counts."""

@@ -14,7 +14,7 @@ from synrl_ray.files import write_atomically
 if TYPE_CHECKING:
     from synrl_ray.meta.comparing import Comparison, Contender
     from synrl_ray.meta.maml_rl import MAMLRL
-    from synrl_ray.meta.settings import Learner
+    from synrl_ray.settings.meta import Learner
 
 GOOD = 0.95
 """Share of the optimal return that counts as having learned a task."""

@@ -11,8 +11,8 @@ from synrl_ray.envs.checked import require_working
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, DQN, PPO, Experiment
-from synrl_ray.running.result import combine_seeds, draw_curves, evaluate_run, factory_of, finish_run
-from synrl_ray.running.rllib_task import RLlibTask, build, check_shares, finite
+from synrl_ray.kinds.episodes import combine_seeds, draw_curves, evaluate_run, factory_of, finish_run
+from synrl_ray.kinds.rllib_trainer import RLlibTask, build, check_shares, finite
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import Measured

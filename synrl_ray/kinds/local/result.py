@@ -14,10 +14,7 @@ from synrl_ray.evaluation.plasticity_figure import draw_plasticity
 from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import Environment, LocalExperiment, PathTarget, RegretTarget
-from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.local_policy import LocalPolicy
-from synrl_ray.running.exact import ExactJudge, exact_judge
-from synrl_ray.running.result import (
+from synrl_ray.kinds.episodes import (
     combine_seeds,
     draw_curves,
     evaluate_run,
@@ -28,7 +25,10 @@ from synrl_ray.running.result import (
     training_of,
     versions,
 )
-from synrl_ray.running.rllib_task import finite
+from synrl_ray.kinds.local.exact import ExactJudge, exact_judge
+from synrl_ray.kinds.rllib_trainer import finite
+from synrl_ray.policies.local_agent import LocalAgent
+from synrl_ray.policies.local_policy import LocalPolicy
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 

@@ -13,11 +13,11 @@ from synrl_ray.envs.checked import require_working
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import LocalExperiment, QLearning
+from synrl_ray.kinds.episodes import evaluate_run, factory_of
+from synrl_ray.kinds.local.exact import exact_judge
+from synrl_ray.kinds.local.result import combine_local, distributions_of, draw_local, finish_local
+from synrl_ray.kinds.rllib_trainer import RLlibTask, build, check_shares, finite
 from synrl_ray.policies.local_policy import LocalPolicy
-from synrl_ray.running.exact import exact_judge
-from synrl_ray.running.local_result import combine_local, distributions_of, draw_local, finish_local
-from synrl_ray.running.result import evaluate_run, factory_of
-from synrl_ray.running.rllib_task import RLlibTask, build, check_shares, finite
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 from synrl_ray.data.mnist import load_mnist
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import ClassificationExperiment
-from synrl_ray.running.classification_result import combine_accuracies, draw_accuracy_curves, finish_classification
+from synrl_ray.kinds.classification.result import combine_accuracies, draw_accuracy_curves, finish_classification
+from synrl_ray.kinds.tune_trainer import TrainableTask
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.task import Measured
-from synrl_ray.running.trainable_task import TrainableTask
 
 
 class ClassificationTask(TrainableTask):

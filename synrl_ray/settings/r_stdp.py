@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from synrl_ray.plasticity.config import PairSTDP, RewardModulatedSTDP, RewardPrediction, TeacherSignal, WeightBounds
-from synrl_ray.policies.config import Size, Steps
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction, TeacherSignal, WeightBounds
+from synrl_ray.settings.policies import Size, Steps
+from synrl_ray.settings.policy_kinds import PolicyKind
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
@@ -21,6 +22,8 @@ class RStdp:
     """Place cells to action neurons with winner-take-all, learning by reward-modulated STDP."""
 
     name: Literal["r_stdp"] = "r_stdp"
+    policy: ClassVar[PolicyKind] = "spiking"
+    """What kind of policy it trains."""
 
     steps_per_observation: Steps = 10
     """Simulation steps for each observation, K."""

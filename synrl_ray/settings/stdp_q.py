@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from synrl_ray.plasticity.config import Checked, PairSTDP
-from synrl_ray.policies.q_table_config import ActionValues, Count, Fraction
-from synrl_ray.policies.schedules import linear
+from synrl_ray.settings.plasticity import Checked, PairSTDP
+from synrl_ray.settings.policy_kinds import PolicyKind
+from synrl_ray.settings.q_learning import ActionValues, Count, Fraction
+from synrl_ray.settings.schedules import linear
 
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
@@ -29,6 +30,8 @@ class StdpQ(ActionValues, Checked):
     """
 
     name: Literal["stdp_q"] = "stdp_q"
+    policy: ClassVar[PolicyKind] = "spiking"
+    """What kind of policy it trains."""
     lr_steps: Count = 100_000
     """Environment steps of the step size's schedule."""
     gamma: Fraction = 1.0

@@ -1,0 +1,1 @@
+"""Kinds of runs: a folder each."""

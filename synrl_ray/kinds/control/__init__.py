@@ -1,0 +1,1 @@
+"""Reinforcement learning with gradients, by RLlib."""

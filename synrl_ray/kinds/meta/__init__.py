@@ -1,0 +1,1 @@
+"""Initialisations from which few gradient steps solve a new task."""

@@ -1,0 +1,84 @@
+"""An experiment of image classification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
+
+from synrl_ray.settings.algorithms import Count, Fraction, Positive
+from synrl_ray.settings.classifiers import AnnClassifier, ClassifierConfig, SpikingClassifier
+from synrl_ray.settings.policy_kinds import TWINS, PolicyKind
+from synrl_ray.settings.search import SearchSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mnist:
+    """Handwritten digits (LeCun, Cortes, Burges), the official training and test sets."""
+
+    digits: tuple[int, ...] | Literal["all"] = "all"
+    """Which digits are told apart."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The digits as numbers."""
+        return tuple(range(10)) if self.digits == "all" else self.digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """Cross-entropy on the readout by Adam, with a cosine schedule."""
+
+    name: Literal["supervised"] = "supervised"
+    lr: Positive = 2e-3
+    """Learning rate at the start."""
+    batch_size: Count = 128
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    max_shift: Annotated[int, Interval(ge=0, le=8)] = 0
+    """Augmentation: training images are moved by up to this many pixels; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epochs:
+    """When training ends."""
+
+    epochs: Count
+
+    @property
+    def amount(self) -> str:
+        """How much that is, in words."""
+        return f"{self.epochs} epochs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyTarget:
+    """The accuracy on the test set to reach, and where the figure comes from."""
+
+    accuracy: Fraction
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationExperiment:
+    """Images to classes."""
+
+    task: Literal["classification"] = "classification"
+    id: str
+    summary: str
+    data: Mnist
+    spiking: SpikingClassifier
+    ann: AnnClassifier
+    algorithm: Supervised
+    stopping: Epochs
+    target: AccuracyTarget | None = None
+    search_space: SearchSpace = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[PolicyKind, ...]:
+        """The kinds of policies that there are; the first is the default."""
+        return TWINS
+
+    def policy(self, kind: PolicyKind) -> ClassifierConfig:
+        """The classifier of that kind."""
+        return self.spiking if kind == "spiking" else self.ann

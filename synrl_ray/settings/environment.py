@@ -1,0 +1,50 @@
+"""The environment of an experiment, and how policies are judged in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from annotated_types import Ge, Interval, MaxLen
+from pydantic import Field
+
+from synrl_ray.settings.algorithms import Count, Fraction, Positive
+from synrl_ray.settings.preprocessing import Preprocessing
+
+Episodes = Annotated[int, Interval(ge=1, le=100_000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A Gymnasium environment."""
+
+    id: Annotated[str, MaxLen(200)]
+    """Registered id, as ``gymnasium.make`` takes it (``module:Id`` imports the module first)."""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``gymnasium.make``."""
+    preprocessing: Annotated[Preprocessing, Field(discriminator="name")] | None = None
+    """How frames and actions are prepared; ``None`` takes the environment as it is."""
+    reward_scale: Positive = 1.0
+    """Factor of the rewards that the learner sees; returns are reported without it."""
+    normalise_rewards: bool = False
+    """Also divide them by the running standard deviation of the discounted return; on batched rollouts."""
+    num_envs: Annotated[int, Interval(ge=1, le=2**16)] = 8
+    """Environments stepped together, divided among the env runners."""
+    max_failure_share: Fraction = 0.01
+    """Failures (an exception, or NaN) in each environment step that are borne: the environment is then restarted. More
+    of them, and more than three, stop the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Greedy evaluation, on environment seeds that training never uses."""
+
+    episodes: Episodes = 100
+    """Episodes of the final evaluation."""
+    first_seed: Annotated[int, Ge(0)] = 1_000_000
+    """Seed of the first episode; the following ones count up."""
+    interval_steps: Count = 10_000
+    """Environment steps between the evaluations during training."""
+    interim_episodes: Episodes = 20
+    """Episodes of each evaluation during training."""

@@ -1,0 +1,93 @@
+"""An experiment with an agent that learns by local rules, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+from pydantic import Field
+
+from synrl_ray.settings.algorithms import Count, Fraction
+from synrl_ray.settings.environment import Environment, Evaluation
+from synrl_ray.settings.policy_kinds import PolicyKind
+from synrl_ray.settings.q_learning import QLearning
+from synrl_ray.settings.r_stdp import RStdp
+from synrl_ray.settings.search import SearchSpace
+from synrl_ray.settings.stdp_q import StdpQ
+
+LocalSettings = QLearning | StdpQ | RStdp
+"""Settings of a local rule; ``name`` tells them apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalStopping:
+    """When training ends: at ``env_steps``, or earlier once an exact evaluation has at most this ``regret``."""
+
+    env_steps: Count
+    regret: Annotated[float, Ge(0)] | None = None
+
+    @property
+    def amount(self) -> str:
+        """How much that is, in words."""
+        return f"{self.env_steps:,} environment steps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegretTarget:
+    """The regret to reach, in units of return, and where the figure comes from."""
+
+    regret: Annotated[float, Ge(0)]
+    source: str
+
+    def reached(self, figures: Mapping[str, float | None]) -> bool:
+        """Whether an exact evaluation (``regret``) is as good."""
+        regret = figures.get("regret")
+        return regret is not None and regret <= self.regret
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathTarget:
+    """How a maze is to be crossed, and where the figures come from."""
+
+    success_rate: Fraction
+    """share of start cells from which the goal is reached."""
+    path_ratio: Annotated[float, Ge(1)]
+    """Moves over those of the shortest path, at most; the mean over these cells."""
+    source: str
+
+    def reached(self, figures: Mapping[str, float | None]) -> bool:
+        """Whether an exact evaluation (``success_rate`` and ``path_ratio``) is as good."""
+        success, ratio = figures.get("success_rate"), figures.get("path_ratio")
+        return success is not None and ratio is not None and success >= self.success_rate and ratio <= self.path_ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalExperiment:
+    """An agent that learns where it acts, by local rules and without gradients.
+
+    Where the environment has a transition table, the policy is judged exactly: its regret is the expected return of
+    the best policy less its own. In a maze, paths are followed from every first cell as well.
+    """
+
+    task: Literal["local"] = "local"
+    id: str
+    summary: str
+    environment: Environment
+    algorithm: Annotated[LocalSettings, Field(discriminator="name")]
+    steps_per_iteration: Count = 10_000
+    """Environment steps after which the changes of all env runners become one, over all of them."""
+    merge: Literal["mean", "sum"] = "mean"
+    """How: the step of an average runner, or all steps; see :func:`synrl_ray.plasticity.merging.merge_deltas`."""
+    stopping: LocalStopping
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    target: RegretTarget | PathTarget | None = None
+    initial_policy: str | None = None
+    """Folder of a trained policy of the same kind to start from, such as a run's; ``None`` for a new one."""
+    search_space: SearchSpace = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[PolicyKind, ...]:
+        """The kind of policy that the algorithm trains."""
+        return (self.algorithm.policy,)
