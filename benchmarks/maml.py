@@ -39,9 +39,9 @@ from snn import keep_freed_memory
 from torch import Tensor, nn
 
 from synrl_ray.meta.losses import CrossEntropy
-from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, mlp
-from synrl_ray.meta.sinusoids import Sinusoids
+from synrl_ray.meta.sinusoids import SinusoidDistribution
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork
 from synrl_ray.settings.maml import Maml
@@ -59,7 +59,7 @@ def case(name: str) -> tuple[nn.Module, TaskBatch]:
     torch.manual_seed(0)
     num_tasks = TASKS[name]
     if name == "sinusoid":
-        return mlp(), Sinusoids(shots=10).sample("train", range(num_tasks))
+        return mlp(), SinusoidDistribution(shots=10).sample("train", range(num_tasks))
     support, query = torch.rand(2, num_tasks, 5, 1, 28, 28)
     labels = torch.arange(5).expand(num_tasks, 5)
     return conv4(), TaskBatch(support, labels, query, labels, CrossEntropy(), tuple(range(num_tasks)))
@@ -73,7 +73,7 @@ def contender(name: str, case_name: str, steps: int, dtype: torch.dtype = torch.
     if name not in OURS:
         return PEERS[name](model, batch, lr, steps)
     chunk = CHUNKS[case_name]
-    maml = MAML(model, Maml(inner_lr=lr, inner_steps=steps, chunk_size=chunk, compile=name == "compiled"))
+    maml = MamlModel(model, Maml(inner_lr=lr, inner_steps=steps, chunk_size=chunk, compile=name == "compiled"))
     if name == "vmap":
         maml._engine.body, maml._engine.network = None, VmappedNetwork(model)
 

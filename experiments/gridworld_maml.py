@@ -2,7 +2,7 @@
 
 from synrl_ray.experiment import (
     AnnLearner,
-    GridworldTaskSettings,
+    GridworldTasks,
     LogUniform,
     MamlRl,
     MetaEvaluation,
@@ -16,7 +16,7 @@ from synrl_ray.experiment import (
 experiment = MetaExperiment(
     id="gridworld-maml",
     summary="Policies that find a hidden goal within three gradient steps, with MAML",
-    tasks=GridworldTaskSettings(rows=7, columns=7),
+    tasks=GridworldTasks(rows=7, columns=7),
     spiking=SpikingLearner(hidden_sizes=(64,), steps_per_sample=4),
     ann=AnnLearner(hidden_sizes=(64,)),
     algorithm=MetaRlTraining(maml=MamlRl(inner_lr=3.0, inner_steps=3, episodes=80), meta_batch=20),

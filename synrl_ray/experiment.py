@@ -11,7 +11,7 @@ from synrl_ray.settings.local import LocalExperiment, LocalStopping, PathTarget,
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import (
     AnnLearner,
-    GridworldTaskSettings,
+    GridworldTasks,
     MetaEvaluation,
     MetaExperiment,
     MetaRlTraining,
@@ -48,7 +48,7 @@ __all__ = [
     "Epochs",
     "Evaluation",
     "Experiment",
-    "GridworldTaskSettings",
+    "GridworldTasks",
     "LocalExperiment",
     "LocalStopping",
     "LogUniform",

@@ -15,7 +15,7 @@ from synrl_ray.experiment import (
     Environment,
     Evaluation,
     Experiment,
-    GridworldTaskSettings,
+    GridworldTasks,
     LocalExperiment,
     MetaEvaluation,
     MetaExperiment,
@@ -159,7 +159,7 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots
         trained_on = replace(trained_on, data=data)
     tasks = trained_on
     if shots is not None:
-        if isinstance(tasks, GridworldTaskSettings):
+        if isinstance(tasks, GridworldTasks):
             raise UserError("--shots means nothing for a learner that plays", "leave it out")
         try:
             tasks = replace(tasks, shots=shots)
@@ -170,7 +170,7 @@ def _evaluate_meta(path: Path, *, num_tasks: int | None, seed: int | None, shots
     judged = judge_learner(
         maml, learner, tasks, num_tasks=num_tasks or protocol.tasks, inner_steps=protocol.inner_steps
     )
-    if not isinstance(trained_on, GridworldTaskSettings) and tasks != trained_on:
+    if not isinstance(trained_on, GridworldTasks) and tasks != trained_on:
         judged["protocol"]["trained_on"] = size_of(trained_on)
     return {
         "experiment": description.get("experiment"),

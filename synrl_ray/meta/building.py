@@ -13,11 +13,11 @@ from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.errors import UserError
 from synrl_ray.meta.classification import FewShotClassification
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-from synrl_ray.meta.gridworlds import GridworldTasks
-from synrl_ray.meta.maml import MAML
-from synrl_ray.meta.maml_rl import MAMLRL
+from synrl_ray.meta.gridworlds import GridworldDistribution
+from synrl_ray.meta.maml import MamlModel
+from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
-from synrl_ray.meta.sinusoids import INPUTS, Sinusoids
+from synrl_ray.meta.sinusoids import INPUTS, SinusoidDistribution
 from synrl_ray.meta.sizes import numbers_per_task, require_bounded
 from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskDistribution
@@ -25,7 +25,7 @@ from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import (
     AnnLearner,
     AnyTasks,
-    GridworldTaskSettings,
+    GridworldTasks,
     Learner,
     OmniglotTasks,
     SinusoidTasks,
@@ -43,23 +43,23 @@ def make_tasks(settings: AnyTasks) -> TaskDistribution | PlayedGridworlds:
     Raises:
         UserError: for missing data, more classes or drawings than they have, or a gridworld that cannot be.
     """
-    if isinstance(settings, GridworldTaskSettings):
-        return PlayedGridworlds(gridworld_tasks(settings))
+    if isinstance(settings, GridworldTasks):
+        return PlayedGridworlds(gridworld_distribution(settings))
     if isinstance(settings, SinusoidTasks):
-        return Sinusoids(shots=settings.shots, query_shots=settings.queries)
+        return SinusoidDistribution(shots=settings.shots, query_shots=settings.queries)
     images = load_omniglot(settings.data).images
     return FewShotClassification(images, settings.ways, settings.shots, settings.queries, rotations=settings.rotations)
 
 
-def gridworld_tasks(settings: GridworldTaskSettings) -> GridworldTasks:
+def gridworld_distribution(settings: GridworldTasks) -> GridworldDistribution:
     """The gridworlds of these settings.
 
     Raises:
-        UserError: as :class:`~synrl_ray.meta.gridworlds.GridworldTasks`.
+        UserError: as :class:`~synrl_ray.meta.gridworlds.GridworldDistribution`.
     """
     shaping = {"shaping_scale": settings.shaping_scale, "shaping_discount": settings.discount}
     start = (settings.rows // 2, settings.columns // 2) if settings.start == "centre" else settings.start
-    return GridworldTasks(
+    return GridworldDistribution(
         rows=settings.rows,
         columns=settings.columns,
         num_obstacles=settings.num_obstacles,
@@ -81,8 +81,8 @@ def make_learner(learner: Learner, tasks: AnyTasks) -> nn.Module:
     if learner.population and not isinstance(tasks, SinusoidTasks):
         problem = f"a population codes the input of sinusoids, not that of {tasks.name}"
         raise UserError(problem, f"set {learner.kind}.population=null")
-    if isinstance(tasks, GridworldTaskSettings):
-        features = gridworld_tasks(tasks).sample("train", [0]).num_features
+    if isinstance(tasks, GridworldTasks):
+        features = gridworld_distribution(tasks).sample("train", [0]).num_features
         return _vector_network(learner, features, NUM_ACTIONS)
     if isinstance(tasks, SinusoidTasks):
         return _vector_network(learner, 1, 1, INPUTS)
@@ -91,29 +91,29 @@ def make_learner(learner: Learner, tasks: AnyTasks) -> nn.Module:
     return spiking_conv4(ways=tasks.ways, channels=learner.channels, **_neurons(learner))
 
 
-def make_maml(learner: Learner, tasks: AnyTasks, config: Maml | MamlRl) -> MAML | MAMLRL:
+def make_maml(learner: Learner, tasks: AnyTasks, config: Maml | MamlRl) -> MamlModel | MamlPolicy:
     """A learner with its inner loop; torch's seed makes its weights.
 
     Raises:
         UserError: if tasks and inner loop are not for one another, or the network has nothing to adapt.
     """
-    if isinstance(tasks, GridworldTaskSettings):
+    if isinstance(tasks, GridworldTasks):
         if isinstance(config, MamlRl):
-            return MAMLRL(make_learner(learner, tasks), config, tasks.discount)
+            return MamlPolicy(make_learner(learner, tasks), config, tasks.discount)
     elif isinstance(config, Maml):
-        return MAML(make_learner(learner, tasks), config)
+        return MamlModel(make_learner(learner, tasks), config)
     wanted = "maml-rl" if isinstance(config, Maml) else "maml"
     raise UserError(f"tasks {tasks.name!r} are not for this algorithm", f"they are learned by {wanted!r}")
 
 
-def require_room(maml: MAML | MAMLRL, tasks: AnyTasks) -> None:
+def require_room(maml: MamlModel | MamlPolicy, tasks: AnyTasks) -> None:
     """Refuse a learner, and tasks for it, that would take too much memory to judge.
 
     Raises:
         UserError: for those.
     """
-    if isinstance(tasks, GridworldTaskSettings):
-        env_steps = maml.config.episodes * tasks.horizon if isinstance(maml, MAMLRL) else 0
+    if isinstance(tasks, GridworldTasks):
+        env_steps = maml.config.episodes * tasks.horizon if isinstance(maml, MamlPolicy) else 0
         numbers = numbers_per_task(maml.model, tasks.rows * tasks.columns, env_steps=env_steps)
     else:
         num_samples = max(tasks.shots, tasks.queries)
@@ -124,7 +124,7 @@ def require_room(maml: MAML | MAMLRL, tasks: AnyTasks) -> None:
     require_bounded(numbers)
 
 
-def untrained(maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks) -> MAML | MAMLRL:
+def untrained(maml: MamlModel | MamlPolicy, learner: Learner, tasks: AnyTasks) -> MamlModel | MamlPolicy:
     """The same learner as it was made, for comparison; always with the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -133,7 +133,7 @@ def untrained(maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks) -> MAML | 
 
 def data_of(settings: AnyTasks) -> str:
     """What a result was measured on, by name."""
-    if isinstance(settings, GridworldTaskSettings | SinusoidTasks):
+    if isinstance(settings, GridworldTasks | SinusoidTasks):
         return settings.name
     return load_omniglot(settings.data).name
 

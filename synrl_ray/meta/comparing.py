@@ -21,11 +21,11 @@ from torch.nn.functional import one_hot
 from synrl_ray.envs.gridworld import NUM_ACTIONS
 from synrl_ray.meta.building import make_maml
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-from synrl_ray.meta.maml_rl import MAMLRL
+from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.meta.policy_judging import relative_regret
 from synrl_ray.meta.specialists import learn_tables, pooled_table
 from synrl_ray.meta.tasks import Split
-from synrl_ray.settings.meta import GridworldTaskSettings, Learner, QComparison
+from synrl_ray.settings.meta import GridworldTasks, Learner, QComparison
 from synrl_ray.settings.q_learning import QLearning
 
 _Actions = Callable[[dict[str, Any], Split, int], NDArray[np.int64]]
@@ -66,10 +66,10 @@ class Comparison:
 
 
 def compare(
-    maml: MAMLRL,
+    maml: MamlPolicy,
     steps_before: int,
     learner: Learner,
-    tasks: GridworldTaskSettings,
+    tasks: GridworldTasks,
     played: PlayedGridworlds,
     settings: QComparison,
     num_tasks: int,
@@ -95,7 +95,7 @@ def compare(
         config = replace(maml.config, learn_inner_lr=False, **chosen)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            made = cast(MAMLRL, make_maml(learner, tasks, config))
+            made = cast(MamlPolicy, make_maml(learner, tasks, config))
         return _policy_actions(made, played, marks, split, count)
 
     pool = played.sample("train", range(_POOL_SEED, _POOL_SEED + settings.pool_tasks)).grids
@@ -148,7 +148,7 @@ def _table_actions(
 
 
 def _policy_actions(
-    maml: MAMLRL, played: PlayedGridworlds, marks: NDArray[np.int64], split: Split, num_tasks: int
+    maml: MamlPolicy, played: PlayedGridworlds, marks: NDArray[np.int64], split: Split, num_tasks: int
 ) -> NDArray[np.int64]:
     """As many inner steps as the budget allows at least, where no episode ends early."""
     longest = maml.config.episodes * played.tasks.horizon

@@ -12,12 +12,12 @@ from safetensors.torch import save
 
 from synrl_ray.files import write_atomically
 from synrl_ray.meta.building import make_maml, require_room
-from synrl_ray.meta.maml import MAML
-from synrl_ray.meta.maml_rl import MAMLRL
+from synrl_ray.meta.maml import MamlModel
+from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
 from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.maml import Maml, MamlRl
-from synrl_ray.settings.meta import AnnLearner, AnyTasks, GridworldTaskSettings, Learner, SpikingLearner
+from synrl_ray.settings.meta import AnnLearner, AnyTasks, GridworldTasks, Learner, SpikingLearner
 
 FORMAT = "meta-1"
 _TASKS: TypeAdapter[AnyTasks] = TypeAdapter(Annotated[AnyTasks, Field(discriminator="name")])
@@ -26,7 +26,7 @@ _MAML: TypeAdapter[Maml | MamlRl] = TypeAdapter(Maml)
 _MAML_RL: TypeAdapter[Maml | MamlRl] = TypeAdapter(MamlRl)
 
 
-def save_maml(maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks, folder: Path, **metadata: Any) -> None:
+def save_maml(maml: MamlModel | MamlPolicy, learner: Learner, tasks: AnyTasks, folder: Path, **metadata: Any) -> None:
     """Write weights (with inner rates, where they are learned) and description, each atomically."""
     weights = {name: tensor.detach().contiguous() for name, tensor in maml.state_dict().items()}
     settings = {"maml": asdict(maml.config), "learner": asdict(learner), "tasks": asdict(tasks)}
@@ -34,7 +34,7 @@ def save_maml(maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks, folder: Pa
     write_atomically(folder / DESCRIPTION_FILE, json.dumps({"format": FORMAT, **settings, **metadata}, indent=2) + "\n")
 
 
-def load_maml(folder: str | Path) -> tuple[MAML | MAMLRL, Learner, AnyTasks]:
+def load_maml(folder: str | Path) -> tuple[MamlModel | MamlPolicy, Learner, AnyTasks]:
     """Inverse of :func:`save_maml`.
 
     Raises:
@@ -47,9 +47,9 @@ def load_maml(folder: str | Path) -> tuple[MAML | MAMLRL, Learner, AnyTasks]:
             raise ValueError(f"format {description['format']!r} is not known")
         tasks = described(description, "tasks", _TASKS)
         learner = described(description, "learner", _LEARNER)
-        config = described(description, "maml", _MAML_RL if isinstance(tasks, GridworldTaskSettings) else _MAML)
+        config = described(description, "maml", _MAML_RL if isinstance(tasks, GridworldTasks) else _MAML)
 
-    def make() -> MAML | MAMLRL:
+    def make() -> MamlModel | MamlPolicy:
         maml = make_maml(learner, tasks, config)
         require_room(maml, tasks)
         return maml

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synrl_ray.envs.gridworld import Gridworlds
-from synrl_ray.meta.gridworlds import GridworldTasks
+from synrl_ray.meta.gridworlds import GridworldDistribution
 from synrl_ray.meta.tasks import Split, uniforms
 
 
@@ -44,13 +44,13 @@ class PlayedGridworlds:
     """A distribution of such batches.
 
     Example:
-        >>> batch = PlayedGridworlds(GridworldTasks(rows=5, columns=5)).sample("train", [3, 8])
+        >>> batch = PlayedGridworlds(GridworldDistribution(rows=5, columns=5)).sample("train", [3, 8])
         >>> len(batch), batch.uniforms(10, stream=1).shape
         (2, (2, 10))
     """
 
-    tasks: GridworldTasks
+    tasks: GridworldDistribution
 
     def sample(self, split: Split, seeds: Sequence[int]) -> GridworldBatch:
-        """The tasks of these seeds; errors are those of :meth:`GridworldTasks.sample`."""
+        """The tasks of these seeds; errors are those of :meth:`GridworldDistribution.sample`."""
         return GridworldBatch(self.tasks.sample(split, seeds), split, tuple(map(int, seeds)))

@@ -26,7 +26,7 @@ _TRIES = 200
 
 
 @dataclass(frozen=True)
-class GridworldTasks:
+class GridworldDistribution:
     """A distribution of gridworlds: a task is a pure function of a split and a seed.
 
     The splits are disjoint by construction. The cells that may be goals are shuffled once and divided among them, so
@@ -50,7 +50,7 @@ class GridworldTasks:
             :func:`~synrl_ray.envs.gridworld_layout.random_layout`.
 
     Example:
-        >>> tasks = GridworldTasks(rows=5, columns=5, num_obstacles=4, horizon=30)
+        >>> tasks = GridworldDistribution(rows=5, columns=5, num_obstacles=4, horizon=30)
         >>> tasks.sample("train", range(20)).num_tasks
         20
         >>> {split: len(tasks.goals(split)) for split in ("train", "validation", "test")}

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synrl_ray.meta.maml import MAML, TaskMetrics
+from synrl_ray.meta.maml import MamlModel, TaskMetrics
 from synrl_ray.meta.sizes import numbers_per_task, tasks_at_once
 from synrl_ray.meta.tasks import Split, TaskBatch, TaskDistribution
 
 
-def judge(maml: MAML, tasks: TaskDistribution, split: Split, num_tasks: int, inner_steps: int) -> TaskMetrics:
+def judge(maml: MamlModel, tasks: TaskDistribution, split: Split, num_tasks: int, inner_steps: int) -> TaskMetrics:
     """Query losses ``[M, S + 1]``, and accuracies, on the first M tasks of a split: the same ones for every learner."""
     at_once = _at_once(maml, tasks.sample(split, [0]))
     return _joined(
@@ -25,7 +25,7 @@ def judge(maml: MAML, tasks: TaskDistribution, split: Split, num_tasks: int, inn
     )
 
 
-def judge_all(maml: MAML, batch: TaskBatch, inner_steps: int) -> TaskMetrics:
+def judge_all(maml: MamlModel, batch: TaskBatch, inner_steps: int) -> TaskMetrics:
     """The same on given tasks."""
     return _joined([maml.evaluate(part, inner_steps) for part in batch.chunks(_at_once(maml, batch))])
 
@@ -61,7 +61,7 @@ def described(name: str, values: Tensor, score_at: int) -> dict[str, Any]:
     }
 
 
-def _at_once(maml: MAML, batch: TaskBatch) -> int:
+def _at_once(maml: MamlModel, batch: TaskBatch) -> int:
     """How many of such tasks fit into one computation."""
     num_samples, pixels = max(batch.support_x.shape[1], batch.query_x.shape[1]), math.prod(batch.support_x.shape[3:])
     return tasks_at_once(numbers_per_task(maml.model, num_samples, pixels=pixels))

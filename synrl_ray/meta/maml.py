@@ -50,7 +50,7 @@ class TaskMetrics:
     query_accuracy: Tensor | None
 
 
-class MAML(MetaLearner):
+class MamlModel(MetaLearner):
     """A model's initial parameters, and the rates at which they adapt, as meta-parameters.
 
     ``parameters()`` are the model's and, where inner rates are learned, those rates: hand them to any optimizer.
@@ -66,9 +66,9 @@ class MAML(MetaLearner):
 
     Example:
         >>> from synrl_ray.meta.networks import mlp
-        >>> from synrl_ray.meta.sinusoids import Sinusoids
-        >>> maml = MAML(mlp(), Maml(inner_lr=0.01))
-        >>> loss, metrics = maml.outer_loss(Sinusoids(shots=10).sample("train", seeds=range(25)))
+        >>> from synrl_ray.meta.sinusoids import SinusoidDistribution
+        >>> maml = MamlModel(mlp(), Maml(inner_lr=0.01))
+        >>> loss, metrics = maml.outer_loss(SinusoidDistribution(shots=10).sample("train", seeds=range(25)))
         >>> loss.backward()
         >>> tuple(metrics.query_loss.shape)
         (25, 1)

@@ -39,7 +39,7 @@ from synrl_ray.meta.episodes import numbers_needed, play
 from synrl_ray.meta.gridworld_batch import GridworldBatch
 from synrl_ray.meta.losses import refuse_non_finite
 from synrl_ray.meta.meta_learner import MetaLearner
-from synrl_ray.meta.policy_losses import PolicyGradient, clipped_surrogate, entropy
+from synrl_ray.meta.policy_losses import PolicyGradientLoss, clipped_surrogate, entropy
 from synrl_ray.meta.vmapped import VmappedNetwork
 from synrl_ray.settings.maml import MamlRl
 
@@ -77,7 +77,7 @@ class Experience:
     query: tuple[Played, ...]
 
 
-class MAMLRL(MetaLearner):
+class MamlPolicy(MetaLearner):
     """A policy's initial parameters, and the rates at which they adapt, as meta-parameters.
 
     Args:
@@ -90,10 +90,10 @@ class MAMLRL(MetaLearner):
 
     Example:
         >>> from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-        >>> from synrl_ray.meta.gridworlds import GridworldTasks
+        >>> from synrl_ray.meta.gridworlds import GridworldDistribution
         >>> from synrl_ray.meta.networks import mlp
-        >>> tasks = PlayedGridworlds(GridworldTasks(rows=4, columns=4, horizon=10))
-        >>> maml = MAMLRL(mlp(16, (8,), 4), MamlRl(inner_steps=2, episodes=5), discount=0.95)
+        >>> tasks = PlayedGridworlds(GridworldDistribution(rows=4, columns=4, horizon=10))
+        >>> maml = MamlPolicy(mlp(16, (8,), 4), MamlRl(inner_steps=2, episodes=5), discount=0.95)
         >>> loss, figures = maml.meta_loss(tasks.sample("train", range(3)), iteration=0)
         >>> loss.backward()
         >>> tuple(figures["return"].shape)
@@ -115,7 +115,7 @@ class MAMLRL(MetaLearner):
             for p in named.values()
         )
         self._network = BatchedNetwork.of(model) or VmappedNetwork(model)
-        self._loss = PolicyGradient()
+        self._loss = PolicyGradientLoss()
 
     @property
     def rates(self) -> list[nn.Parameter]:

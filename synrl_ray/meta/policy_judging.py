@@ -16,7 +16,7 @@ from synrl_ray.envs.gridworld import NUM_ACTIONS, Gridworlds
 from synrl_ray.envs.gridworld_values import optimal_values, policy_values
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.judging import described
-from synrl_ray.meta.maml_rl import MAMLRL
+from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.meta.sizes import numbers_per_task, tasks_at_once
 from synrl_ray.meta.tasks import Split
 
@@ -45,7 +45,7 @@ class PolicyJudgement:
 
 
 def judge_policies(
-    maml: MAMLRL, tasks: PlayedGridworlds, split: Split, num_tasks: int, num_steps: int
+    maml: MamlPolicy, tasks: PlayedGridworlds, split: Split, num_tasks: int, num_steps: int
 ) -> PolicyJudgement:
     """Adapt to the first M tasks of a split, the same ones with the same random numbers for every policy.
 

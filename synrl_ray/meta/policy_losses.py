@@ -11,7 +11,7 @@ from torch import Tensor
 from synrl_ray.meta.losses import TaskLoss
 
 
-class PolicyGradient(TaskLoss):
+class PolicyGradientLoss(TaskLoss):
     r""":math:`-\sum_{s, a} C(s, a) \log\pi(a | s)`; outputs are logits ``[M, S, A]``, targets C ``[M, S, A]``.
 
     References:

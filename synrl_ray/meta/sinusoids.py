@@ -23,7 +23,7 @@ AMPLITUDES, PHASES, INPUTS = (0.1, 5.0), (0.0, math.pi), (-5.0, 5.0)
 
 
 @dataclass(frozen=True)
-class Sinusoids(TaskDistribution):
+class SinusoidDistribution(TaskDistribution):
     """Sinusoids of random amplitude and phase; splits are separate random streams of both.
 
     Args:
@@ -37,7 +37,7 @@ class Sinusoids(TaskDistribution):
         support ``[M, shots, 1]``, query ``[M, query_shots, 1]``, float32.
 
     Example:
-        >>> batch = Sinusoids(shots=5).sample("train", seeds=range(3))
+        >>> batch = SinusoidDistribution(shots=5).sample("train", seeds=range(3))
         >>> tuple(batch.support_x.shape), bool(batch.query_y.abs().max() <= 5)
         ((3, 5, 1), True)
     """

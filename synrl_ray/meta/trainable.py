@@ -27,7 +27,7 @@ def require_seed(seed: int) -> None:
         raise UserError(f"seed {seed} is too large for meta-learning", f"it is below {MAX_RUN_SEED}")
 
 
-class MAMLTrainable(Trainable):
+class MetaTrainable(Trainable):
     """Meta-trains one learner of a :class:`~synrl_ray.experiment.MetaExperiment`.
 
     ``config`` holds ``experiment``, ``policy``, ``seed``, ``num_workers`` (0 where it is missing) and, for a search,

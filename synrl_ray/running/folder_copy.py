@@ -24,7 +24,7 @@ _MOST_BYTES = 2**16
 
 
 @dataclass(frozen=True)
-class Target:
+class CopyTarget:
     """Where a run is copied to."""
 
     url: str
@@ -41,7 +41,7 @@ class FolderCopy:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._target: Target | None = None
+        self._target: CopyTarget | None = None
         self._storage: Storage | None = None
 
     def require_free(self, url: str) -> None:
@@ -65,16 +65,16 @@ class FolderCopy:
         self._storage = Storage(url)
         run = self._noted_id() or new_id()
         self._storage.claim(run, adopt=adopt)
-        self._target = Target(self._storage.url, run)
+        self._target = CopyTarget(self._storage.url, run)
         note = {"url": self._target.url, "run": run, "hmac": sign_text(_PURPOSE, self._signed(self._target))}
         write_atomically(self._folder / NOTE, json.dumps(note) + "\n")
 
-    def go_on(self, target: Target | None) -> None:
+    def go_on(self, target: CopyTarget | None) -> None:
         """Take a target from the process that has checked it; this one may run on a machine without the user's key."""
         self._target = target
 
     @property
-    def target(self) -> Target | None:
+    def target(self) -> CopyTarget | None:
         """Where the copy is; ``None`` if there is none.
 
         Raises:
@@ -116,12 +116,12 @@ class FolderCopy:
         if target is not None and not Storage(target.url).has(_RESULT):
             self.update()
 
-    def _note(self) -> tuple[Target, object] | None:
+    def _note(self) -> tuple[CopyTarget, object] | None:
         path = self._folder / NOTE
         try:
             note = json.loads(read_bounded(path, _MOST_BYTES))
             run = note.get("run", "")  # versions before noted the place alone
-            return Target(str(note["url"]), run if is_id(run) else ""), note.get("hmac")
+            return CopyTarget(str(note["url"]), run if is_id(run) else ""), note.get("hmac")
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return None
@@ -137,5 +137,5 @@ class FolderCopy:
         noted = self._note()
         return noted[0].run or None if noted is not None else None
 
-    def _signed(self, target: Target) -> str:
+    def _signed(self, target: CopyTarget) -> str:
         return json.dumps([target.url, target.run, os.path.realpath(self._folder)])

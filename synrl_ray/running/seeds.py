@@ -14,7 +14,7 @@ from synrl_ray.files import write_atomically
 from synrl_ray.interrupt import StopRequest
 from synrl_ray.policies.description import damage_of
 from synrl_ray.running.again import resume_command, train_command
-from synrl_ray.running.folder_copy import Target
+from synrl_ray.running.folder_copy import CopyTarget
 from synrl_ray.running.imports import admit_modules, modules_of
 from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.ray_session import ray_session
@@ -218,7 +218,7 @@ def _train_as_tasks(
         raise first_error
 
 
-def _train_remotely(path: str, spec: dict[str, Any], target: Target | None, trust: bool, mailbox: Any) -> None:
+def _train_remotely(path: str, spec: dict[str, Any], target: CopyTarget | None, trust: bool, mailbox: Any) -> None:
     def tell(progress: Progress) -> None:
         mailbox.put_nowait(progress)
 

@@ -39,7 +39,7 @@ from synrl_ray.sampling.vector import PREPROCESSING, make_vector
 _PIECE = 64  # steps that whole episodes are collected in
 
 
-class Outcome(NamedTuple):
+class StepOutcome(NamedTuple):
     """What one step of all environments gave, each ``[N]``."""
 
     rewards: np.ndarray
@@ -207,7 +207,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         rollout.valid[t], rollout.rewards[t] = outcome.valid, outcome.rewards
         rollout.terminated[t], rollout.truncated[t] = outcome.terminated, outcome.truncated
 
-    def _step(self, actions: np.ndarray, counted: np.ndarray | None, num_steps: int) -> Outcome:
+    def _step(self, actions: np.ndarray, counted: np.ndarray | None, num_steps: int) -> StepOutcome:
         """Step the environments.
 
         Args:
@@ -237,7 +237,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             for n in np.flatnonzero(self._ended & valid):
                 self._log_episode(self._lengths[n], self._returns[n])
         self._returns[self._ended] = self._lengths[self._ended] = 0
-        return Outcome(rewards, terminated, truncated, valid, void)
+        return StepOutcome(rewards, terminated, truncated, valid, void)
 
     def _allocate(self, num_steps: int) -> Rollout:
         """An empty fragment: nothing in it is valid yet."""

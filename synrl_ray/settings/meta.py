@@ -24,7 +24,7 @@ Population = Annotated[int, Ge(2), Le(1_000)] | None
 
 @dataclass(frozen=True, kw_only=True)
 class SinusoidTasks(Checked):
-    """Regression of sinusoids; see :class:`synrl_ray.meta.sinusoids.Sinusoids`."""
+    """Regression of sinusoids; see :class:`synrl_ray.meta.sinusoids.SinusoidDistribution`."""
 
     name: Literal["sinusoids"] = "sinusoids"
     shots: Samples = 10
@@ -51,8 +51,8 @@ class OmniglotTasks(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridworldTaskSettings(Checked):
-    """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldTasks`."""
+class GridworldTasks(Checked):
+    """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldDistribution`."""
 
     name: Literal["gridworlds"] = "gridworlds"
     rows: Cells = 7
@@ -77,7 +77,7 @@ class GridworldTaskSettings(Checked):
     """Whether the map of obstacles is seen as well."""
 
 
-AnyTasks = SinusoidTasks | OmniglotTasks | GridworldTaskSettings
+AnyTasks = SinusoidTasks | OmniglotTasks | GridworldTasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +230,7 @@ class MetaExperiment:
     task: Literal["meta"] = "meta"
     id: str
     summary: str
-    tasks: Annotated[SinusoidTasks | OmniglotTasks | GridworldTaskSettings, Field(discriminator="name")]
+    tasks: Annotated[SinusoidTasks | OmniglotTasks | GridworldTasks, Field(discriminator="name")]
     spiking: SpikingLearner = field(default_factory=SpikingLearner)
     ann: AnnLearner = field(default_factory=AnnLearner)
     algorithm: Annotated[MetaTraining | MetaRlTraining, Field(discriminator="name")] = field(

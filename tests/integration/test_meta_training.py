@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 import ray
 
-from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, MamlRl, MetaExperiment, MetaRlTraining
-from synrl_ray.meta.trainable import MAMLTrainable
+from synrl_ray.experiment import AnnLearner, GridworldTasks, MamlRl, MetaExperiment, MetaRlTraining
+from synrl_ray.meta.trainable import MetaTrainable
 from synrl_ray.registry import get_experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
@@ -25,7 +25,7 @@ EXPERIMENTS = {
     "sinusoids": replace(SINUSOIDS, ann=AnnLearner(hidden_sizes=(8,))),
     "gridworlds": replace(
         GRIDWORLDS,
-        tasks=GridworldTaskSettings(rows=4, columns=4, horizon=8),
+        tasks=GridworldTasks(rows=4, columns=4, horizon=8),
         ann=AnnLearner(hidden_sizes=(8,)),
         algorithm=replace(GRIDWORLDS.algorithm, maml=PPO, meta_batch=6),
     ),
@@ -33,7 +33,7 @@ EXPERIMENTS = {
 
 
 def _losses(experiment: MetaExperiment, num_workers: int, *, kill: bool = False) -> tuple[list[float], int]:
-    trainable = MAMLTrainable({"experiment": experiment, "policy": "ann", "seed": 0, "num_workers": num_workers})
+    trainable = MetaTrainable({"experiment": experiment, "policy": "ann", "seed": 0, "num_workers": num_workers})
     trainable.iterations_per_step = 5
     losses = []
     for step in range(4):

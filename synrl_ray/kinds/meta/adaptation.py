@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synrl_ray.evaluation.adaptation_figure import AdaptedTask, draw_adaptation
-from synrl_ray.experiment import GridworldTaskSettings
+from synrl_ray.experiment import GridworldTasks
 
 if TYPE_CHECKING:
     from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-    from synrl_ray.meta.maml_rl import MAMLRL
+    from synrl_ray.meta.maml_rl import MamlPolicy
 
 MORE_STEPS = 2
 """Inner steps beyond those of the score, to see whether adaptation goes on."""
 _DRAWN_TASKS, _DRAWN_STEPS = 4, (0, 1, 3)
 
 
-def judge_policy(maml: MAMLRL, tasks: GridworldTaskSettings, *, num_tasks: int, inner_steps: int) -> dict[str, Any]:
+def judge_policy(maml: MamlPolicy, tasks: GridworldTasks, *, num_tasks: int, inner_steps: int) -> dict[str, Any]:
     """Regret on test tasks by the number of inner steps, and the protocol."""
     grids = _grids(tasks)
     size = f"{tasks.rows} x {tasks.columns} cells, {tasks.num_obstacles} obstacles, {tasks.reward} reward"
@@ -36,7 +36,7 @@ def judge_policy(maml: MAMLRL, tasks: GridworldTaskSettings, *, num_tasks: int, 
     }
 
 
-def draw_policy(maml: MAMLRL, tasks: GridworldTaskSettings, path: Path, *, title: str) -> None:
+def draw_policy(maml: MamlPolicy, tasks: GridworldTasks, path: Path, *, title: str) -> None:
     """Where the policy goes on a few test tasks with goals of their own."""
     from synrl_ray.envs.gridworld_visits import expected_visits
     from synrl_ray.meta.policy_judging import relative_regret
@@ -62,14 +62,14 @@ def draw_policy(maml: MAMLRL, tasks: GridworldTaskSettings, path: Path, *, title
     draw_adaptation(drawn, _DRAWN_STEPS, path, title=title)
 
 
-def _grids(tasks: GridworldTaskSettings) -> PlayedGridworlds:
-    from synrl_ray.meta.building import gridworld_tasks
+def _grids(tasks: GridworldTasks) -> PlayedGridworlds:
+    from synrl_ray.meta.building import gridworld_distribution
     from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 
-    return PlayedGridworlds(gridworld_tasks(tasks))
+    return PlayedGridworlds(gridworld_distribution(tasks))
 
 
-def _figures(maml: MAMLRL, grids: PlayedGridworlds, num_tasks: int, inner_steps: int) -> dict[str, Any]:
+def _figures(maml: MamlPolicy, grids: PlayedGridworlds, num_tasks: int, inner_steps: int) -> dict[str, Any]:
     from synrl_ray.meta.policy_judging import judge_policies
 
     return judge_policies(maml, grids, "test", num_tasks, inner_steps + MORE_STEPS).figures(inner_steps)

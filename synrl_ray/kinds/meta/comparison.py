@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synrl_ray.evaluation.comparison_figure import LearnerCurve, draw_comparison
-from synrl_ray.experiment import GridworldTaskSettings, QComparison
+from synrl_ray.experiment import GridworldTasks, QComparison
 from synrl_ray.files import write_atomically
 
 if TYPE_CHECKING:
     from synrl_ray.meta.comparing import Comparison, Contender
-    from synrl_ray.meta.maml_rl import MAMLRL
+    from synrl_ray.meta.maml_rl import MamlPolicy
     from synrl_ray.settings.meta import Learner
 
 GOOD = 0.95
@@ -23,9 +23,9 @@ _LOOKS = (0, 1, 3)
 
 
 def finish_comparison(
-    maml: MAMLRL,
+    maml: MamlPolicy,
     learner: Learner,
-    tasks: GridworldTaskSettings,
+    tasks: GridworldTasks,
     settings: QComparison,
     folder: Path,
     *,
@@ -44,11 +44,11 @@ def finish_comparison(
         num_tasks: of the test.
         title: of the picture.
     """
-    from synrl_ray.meta.building import gridworld_tasks
+    from synrl_ray.meta.building import gridworld_distribution
     from synrl_ray.meta.comparing import compare
     from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 
-    played = PlayedGridworlds(gridworld_tasks(tasks))
+    played = PlayedGridworlds(gridworld_distribution(tasks))
     most_steps = meta_tasks * 2 * maml.config.inner_steps * maml.config.episodes * tasks.horizon
     found = compare(maml, most_steps, learner, tasks, played, settings, num_tasks)
     figures = {contender.name: _figures(contender, found.env_steps) for contender in found.contenders}

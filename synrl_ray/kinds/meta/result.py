@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.statistics import summarise
-from synrl_ray.experiment import GridworldTaskSettings, MetaExperiment, MetaTarget, OmniglotTasks, SinusoidTasks
+from synrl_ray.experiment import GridworldTasks, MetaExperiment, MetaTarget, OmniglotTasks, SinusoidTasks
 from synrl_ray.kinds.episodes import title_of, versions
 from synrl_ray.kinds.meta.adaptation import draw_policy, judge_policy
 from synrl_ray.kinds.meta.comparison import finish_comparison
@@ -18,25 +18,25 @@ from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
-    from synrl_ray.meta.maml import MAML
-    from synrl_ray.meta.maml_rl import MAMLRL
+    from synrl_ray.meta.maml import MamlModel
+    from synrl_ray.meta.maml_rl import MamlPolicy
     from synrl_ray.meta.tasks import TaskDistribution
-    from synrl_ray.meta.trainable import MAMLTrainable
+    from synrl_ray.meta.trainable import MetaTrainable
     from synrl_ray.settings.meta import AnyTasks, Learner
 
 SCORES = ("regret", "accuracy", "loss")
 """What learners are judged by; the first of them that is known is the one that counts."""
 
 
-def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MAMLTrainable, position: Position) -> dict[str, Any]:
+def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MetaTrainable, position: Position) -> dict[str, Any]:
     """Judge on test tasks; write ``result.json`` and the pictures."""
     experiment = cast(MetaExperiment, spec.experiment)
     judging = {"num_tasks": experiment.evaluation.tasks, "inner_steps": experiment.evaluation.inner_steps}
     maml, tasks, learner = trainable.maml, experiment.tasks, experiment.learner(spec.policy)
     judged = judge_learner(maml, learner, tasks, **judging)
-    if isinstance(tasks, GridworldTaskSettings) and experiment.comparison is not None:
+    if isinstance(tasks, GridworldTasks) and experiment.comparison is not None:
         judged["comparison"] = finish_comparison(
-            cast("MAMLRL", maml),
+            cast("MamlPolicy", maml),
             learner,
             tasks,
             experiment.comparison,
@@ -59,13 +59,13 @@ def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MAMLTrainable, posi
     }
     folder.write_result(result)
     draw_meta([folder], folder.path / "learning_curve.png")
-    if isinstance(tasks, GridworldTaskSettings):
-        draw_policy(cast("MAMLRL", maml), tasks, folder.path / "adaptation.png", title=title_of([folder]))
+    if isinstance(tasks, GridworldTasks):
+        draw_policy(cast("MamlPolicy", maml), tasks, folder.path / "adaptation.png", title=title_of([folder]))
     return result
 
 
 def judge_learner(
-    maml: MAML | MAMLRL, learner: Learner, tasks: AnyTasks, *, num_tasks: int, inner_steps: int
+    maml: MamlModel | MamlPolicy, learner: Learner, tasks: AnyTasks, *, num_tasks: int, inner_steps: int
 ) -> dict[str, Any]:
     """Scores on test tasks with their intervals, those of the learner as it was made, and the protocol."""
     from synrl_ray.meta.building import data_of, make_tasks, untrained
@@ -73,14 +73,16 @@ def judge_learner(
 
     judging = {"num_tasks": num_tasks, "inner_steps": inner_steps}
     control = untrained(maml, learner, tasks)
-    if isinstance(tasks, GridworldTaskSettings):
-        judged, alone = (judge_policy(cast("MAMLRL", m), tasks, **judging) for m in (maml, control))
+    if isinstance(tasks, GridworldTasks):
+        judged, alone = (judge_policy(cast("MamlPolicy", m), tasks, **judging) for m in (maml, control))
         return judged | {"untrained": {k: v for k, v in alone.items() if k != "protocol"}}
     distribution = cast("TaskDistribution", make_tasks(tasks))
-    found = figures(judge(cast("MAML", maml), distribution, "test", num_tasks, inner_steps))
+    found = figures(judge(cast("MamlModel", maml), distribution, "test", num_tasks, inner_steps))
     control_found: dict[str, Any] = {}
     with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
-        control_found["untrained"] = figures(judge(cast("MAML", control), distribution, "test", num_tasks, inner_steps))
+        control_found["untrained"] = figures(
+            judge(cast("MamlModel", control), distribution, "test", num_tasks, inner_steps)
+        )
     return {
         **found,
         **control_found,
@@ -100,7 +102,7 @@ def size_of(tasks: SinusoidTasks | OmniglotTasks) -> str:
 
 
 def judge_by_official_runs(
-    maml: MAML | MAMLRL, tasks: AnyTasks, *, trained_on: str, inner_steps: int
+    maml: MamlModel | MamlPolicy, tasks: AnyTasks, *, trained_on: str, inner_steps: int
 ) -> dict[str, Any]:
     """Scores on the 20 official one-shot runs of Omniglot, and the protocol.
 
@@ -113,7 +115,7 @@ def judge_by_official_runs(
 
     require_fit(tasks, trained_on)
     return {
-        **figures(judge_all(cast("MAML", maml), official_tasks(official_runs()), inner_steps)),
+        **figures(judge_all(cast("MamlModel", maml), official_tasks(official_runs()), inner_steps)),
         "protocol": {
             "data": "Omniglot, the official one-shot runs",
             "trained_on": trained_on,
@@ -179,7 +181,7 @@ def draw_meta(folders: Sequence[RunFolder], path: Path) -> None:
     plot_learning_curve(
         [Curve(policy, [r["meta_iterations"] for r in seed], [r[column] for r in seed]) for seed in rows],
         path,
-        title=title_of(folders, "policy" if isinstance(experiment.tasks, GridworldTaskSettings) else "learner"),
+        title=title_of(folders, "policy" if isinstance(experiment.tasks, GridworldTasks) else "learner"),
         target=getattr(experiment.target, name, None),
         xlabel="meta-iterations",
         ylabel=f"{name} on validation tasks after adaptation",

@@ -22,10 +22,10 @@ class MetaTask(TrainableTask):
     unit = "meta_iterations"
 
     def __init__(self, spec: RunSpec) -> None:
-        from synrl_ray.meta.trainable import MAMLTrainable
+        from synrl_ray.meta.trainable import MetaTrainable
 
         self.spec, self.experiment = spec, meta_experiment(spec)
-        self.trainable = MAMLTrainable(
+        self.trainable = MetaTrainable(
             {
                 "experiment": self.experiment,
                 "policy": spec.policy,
@@ -68,13 +68,13 @@ class MetaTask(TrainableTask):
     def evaluate(self) -> dict[str, float | None]:
         """On validation tasks; no loss where one is not finite."""
         from synrl_ray.meta.judging import figures, judge
-        from synrl_ray.meta.maml_rl import MAMLRL
+        from synrl_ray.meta.maml_rl import MamlPolicy
         from synrl_ray.meta.policy_judging import judge_policies
 
         protocol, maml, tasks = self.experiment.evaluation, self.trainable.maml, self.trainable.tasks
         num_tasks, steps = protocol.interim_tasks, protocol.inner_steps
         found: dict[str, Any] = {"loss": None}
-        if isinstance(maml, MAMLRL):
+        if isinstance(maml, MamlPolicy):
             found = judge_policies(maml, tasks, "validation", num_tasks, steps).figures(steps)
         else:
             with suppress(NonFiniteError):  # adapting by more steps than in training may diverge at first

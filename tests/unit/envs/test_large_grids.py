@@ -9,8 +9,8 @@ import pytest
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.maze_layout import MOST_SEEN_CELLS
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import GridworldTaskSettings
-from synrl_ray.meta.building import gridworld_tasks
+from synrl_ray.experiment import GridworldTasks
+from synrl_ray.meta.building import gridworld_distribution
 
 MAZE, GRIDWORLD = "synrl_ray/Maze-v0", "synrl_ray/Gridworld-v0"
 
@@ -43,9 +43,9 @@ def test_a_large_grid_is_refused(env_id, kwargs):
 
 def test_so_are_those_of_meta_learning():
     with pytest.raises(UserError, match="a grid of 128 x 128 cells is too large"):
-        gridworld_tasks(GridworldTaskSettings(rows=128, columns=128))
+        gridworld_distribution(GridworldTasks(rows=128, columns=128))
     with pytest.raises(ValueError, match="rows must be <= 128"):
-        GridworldTaskSettings(rows=129)
+        GridworldTasks(rows=129)
 
 
 def test_a_grid_that_is_not_is_made():

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from synrl_ray.meta.losses import CrossEntropy
-from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
-from synrl_ray.meta.sinusoids import Sinusoids
+from synrl_ray.meta.sinusoids import SinusoidDistribution
 from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.settings.maml import Maml
@@ -42,7 +42,7 @@ def build(kind):
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.weight[::2] *= -1
-    batch = images() if "conv" in kind else Sinusoids(shots=4).sample("train", range(3)).to(torch.float64)
+    batch = images() if "conv" in kind else SinusoidDistribution(shots=4).sample("train", range(3)).to(torch.float64)
     return net, batch
 
 
@@ -63,7 +63,7 @@ def meta_gradients():
     """A function that returns the meta-gradients of a model, inner rates last."""
 
     def compute(model, batch, iteration=0, prepare=None, **settings):
-        maml = MAML(model, Maml(**{"inner_lr": 0.1, **settings}))
+        maml = MamlModel(model, Maml(**{"inner_lr": 0.1, **settings}))
         if prepare:
             prepare(maml)
         maml.zero_grad()

@@ -7,9 +7,9 @@ import torch
 from synrl_ray.meta.building import make_maml, make_tasks
 from synrl_ray.meta.comparing import compare, on_marks
 from synrl_ray.settings.maml import MamlRl
-from synrl_ray.settings.meta import AnnLearner, GridworldTaskSettings, QComparison
+from synrl_ray.settings.meta import AnnLearner, GridworldTasks, QComparison
 
-TASKS = GridworldTaskSettings(rows=4, columns=4, horizon=10)
+TASKS = GridworldTasks(rows=4, columns=4, horizon=10)
 LEARNER = AnnLearner(hidden_sizes=(8,))
 SETTINGS = QComparison(
     env_steps=400,

@@ -6,9 +6,9 @@ import torch
 
 from synrl_ray.meta.episodes import numbers_needed, play
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-from synrl_ray.meta.gridworlds import GridworldTasks
+from synrl_ray.meta.gridworlds import GridworldDistribution
 
-TASKS = PlayedGridworlds(GridworldTasks(rows=4, columns=5, num_obstacles=3, horizon=12))
+TASKS = PlayedGridworlds(GridworldDistribution(rows=4, columns=5, num_obstacles=3, horizon=12))
 
 
 def played(batch, num_episodes=30, seed=0):
@@ -34,7 +34,7 @@ def test_episodes_follow_the_grids():
 
 
 def test_actions_and_first_states_are_drawn_by_their_probabilities():
-    batch = PlayedGridworlds(GridworldTasks(rows=2, columns=2, horizon=1)).sample("train", [0])
+    batch = PlayedGridworlds(GridworldDistribution(rows=2, columns=2, horizon=1)).sample("train", [0])
     probabilities = np.tile([0.1, 0.2, 0.3, 0.4], (1, 4, 1))
     episodes = play(batch.grids, probabilities, batch.uniforms(40_000, 1), 20_000)
     counts = np.bincount(episodes.actions.ravel(), minlength=4) / 20_000

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from synrl_ray.errors import NonFiniteError, UserError
-from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, Maml, MamlRl, MetaTraining, SpikingLearner
+from synrl_ray.experiment import AnnLearner, GridworldTasks, Maml, MamlRl, MetaTraining, SpikingLearner
 from synrl_ray.meta.policy_judging import judge_policies
 from synrl_ray.meta.sharding import Shard
-from synrl_ray.meta.trainable import MAMLTrainable
+from synrl_ray.meta.trainable import MetaTrainable
 from synrl_ray.registry import get_experiment
 
 EXPERIMENT = replace(
     get_experiment("gridworld-maml"),
-    tasks=GridworldTaskSettings(rows=4, columns=4, horizon=8),
+    tasks=GridworldTasks(rows=4, columns=4, horizon=8),
     ann=AnnLearner(hidden_sizes=(8,)),
     spiking=SpikingLearner(hidden_sizes=(8,), steps_per_sample=2),
 )
@@ -22,7 +22,7 @@ EXPERIMENT = replace(
 
 def trainable(policy="ann", experiment=EXPERIMENT, meta_batch=4, maml=None):
     algorithm = replace(experiment.algorithm, meta_batch=meta_batch, maml=maml or MamlRl(episodes=5))
-    made = MAMLTrainable({"experiment": replace(experiment, algorithm=algorithm), "policy": policy, "seed": 0})
+    made = MetaTrainable({"experiment": replace(experiment, algorithm=algorithm), "policy": policy, "seed": 0})
     made.iterations_per_step = 3
     return made
 
@@ -79,7 +79,7 @@ def test_rates_have_a_meta_learning_rate_that_a_search_leaves_alone():
 
 def test_regret_after_adaptation_falls_below_half_of_that_before():
     """Within 100 meta-iterations; of the greedy policy, on goals that training never has."""
-    experiment = replace(EXPERIMENT, tasks=GridworldTaskSettings(rows=5, columns=5, horizon=12))
+    experiment = replace(EXPERIMENT, tasks=GridworldTasks(rows=5, columns=5, horizon=12))
     made = trainable(
         experiment=replace(experiment, ann=AnnLearner(hidden_sizes=(32,))), maml=MamlRl(episodes=20), meta_batch=10
     )
@@ -120,11 +120,11 @@ def test_tasks_and_algorithms_that_are_not_for_one_another():
 )
 def test_grids_that_cannot_be_are_named_in_one_line(tasks, message):
     with pytest.raises(UserError, match=message) as caught:
-        trainable(experiment=replace(EXPERIMENT, tasks=GridworldTaskSettings(**tasks)))
+        trainable(experiment=replace(EXPERIMENT, tasks=GridworldTasks(**tasks)))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("setting", [{"discount": 0.0}, {"horizon": 0}, {"shaping_scale": 0.0}, {"num_obstacles": -1}])
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=f"{next(iter(setting))} must be"):
-        GridworldTaskSettings(**setting)
+        GridworldTasks(**setting)

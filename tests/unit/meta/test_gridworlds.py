@@ -8,10 +8,10 @@ from synrl_ray.envs.gridworld_rollout import rollout
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.envs.gridworld_values import optimal_values
 from synrl_ray.errors import UserError
-from synrl_ray.meta.gridworlds import GridworldTasks
+from synrl_ray.meta.gridworlds import GridworldDistribution
 from synrl_ray.meta.tasks import SPLITS
 
-MAPS = GridworldTasks(rows=6, columns=7, num_obstacles=8, horizon=40)
+MAPS = GridworldDistribution(rows=6, columns=7, num_obstacles=8, horizon=40)
 
 
 def drawn(tasks, split, count=60):
@@ -23,7 +23,7 @@ def drawn(tasks, split, count=60):
 @pytest.mark.parametrize("distribution_seed", [0, 1])
 @pytest.mark.parametrize("start", [None, (2, 3)])
 def test_goals_of_the_splits_are_disjoint_and_together_all_cells(start, distribution_seed):
-    tasks = GridworldTasks(rows=5, columns=5, start=start, distribution_seed=distribution_seed)
+    tasks = GridworldDistribution(rows=5, columns=5, start=start, distribution_seed=distribution_seed)
     goals = [tasks.goals(split) for split in SPLITS]
     everywhere = sorted(cell for split in goals for cell in split)
     assert everywhere == sorted(set(np.ndindex(5, 5)) - {start})
@@ -41,7 +41,7 @@ def test_sampled_goals_and_maps_belong_to_one_split():
 
 
 def test_maps_of_few_possible_ones_stay_in_their_split():
-    tasks = GridworldTasks(rows=4, columns=4, num_obstacles=1, horizon=20)
+    tasks = GridworldDistribution(rows=4, columns=4, num_obstacles=1, horizon=20)
     maps = [drawn(tasks, split, 200)[1] for split in SPLITS]
     assert [len(maps[0] & maps[1]), len(maps[0] & maps[2]), len(maps[1] & maps[2])] == [0, 0, 0]
     assert 8 < len(maps[0] | maps[1] | maps[2]) <= 16
@@ -49,7 +49,7 @@ def test_maps_of_few_possible_ones_stay_in_their_split():
 
 def test_a_task_is_a_function_of_split_and_seed_whatever_it_is_drawn_with():
     together = MAPS.sample("test", [5, 9, 2**40])
-    again = GridworldTasks(rows=6, columns=7, num_obstacles=8, horizon=40).sample("test", [2**40, 9])
+    again = GridworldDistribution(rows=6, columns=7, num_obstacles=8, horizon=40).sample("test", [2**40, 9])
     for name in ("goals", "free", "reward", "next_state", "initial"):
         assert torch.equal(getattr(together, name)[[2, 1]], getattr(again, name))
     assert not torch.equal(together.free[0], together.free[1])
@@ -57,14 +57,15 @@ def test_a_task_is_a_function_of_split_and_seed_whatever_it_is_drawn_with():
 
 def test_another_distribution_seed_holds_out_other_goals_and_has_another_shared_map():
     one, other = (
-        GridworldTasks(num_obstacles=10, shared_obstacles=True, start=(0, 0), distribution_seed=seed) for seed in (0, 1)
+        GridworldDistribution(num_obstacles=10, shared_obstacles=True, start=(0, 0), distribution_seed=seed)
+        for seed in (0, 1)
     )
     assert one.goals("test") != other.goals("test")
     assert not torch.equal(one.sample("train", [0]).free, other.sample("train", [0]).free)
 
 
 def test_shared_obstacles_are_the_same_in_all_splits_and_never_goals():
-    tasks = GridworldTasks(num_obstacles=15, shared_obstacles=True, start=(0, 0))
+    tasks = GridworldDistribution(num_obstacles=15, shared_obstacles=True, start=(0, 0))
     grids = [tasks.sample(split, range(10)) for split in SPLITS]
     free = grids[0].free[0]
     assert (~free).sum() == 15
@@ -76,7 +77,7 @@ def test_shared_obstacles_are_the_same_in_all_splits_and_never_goals():
 
 @pytest.mark.parametrize("start", [None, (0, 0)])
 def test_every_task_can_be_solved_from_its_starts(start):
-    tasks = GridworldTasks(rows=6, columns=6, num_obstacles=12, start=start, horizon=40)
+    tasks = GridworldDistribution(rows=6, columns=6, num_obstacles=12, start=start, horizon=40)
     for split in SPLITS:
         grids = tasks.sample(split, range(30))
         assert ((~grids.free).sum((1, 2)) == 12).all()
@@ -86,7 +87,7 @@ def test_every_task_can_be_solved_from_its_starts(start):
 
 def test_settings_reach_the_tasks_and_they_can_be_played():
     rewards = GridworldRewards(2.0, 0.1, shaping_scale=4.0, shaping_discount=0.9)
-    tasks = GridworldTasks(4, 5, horizon=12, rewards=rewards, observation="coordinates", show_obstacles=True)
+    tasks = GridworldDistribution(4, 5, horizon=12, rewards=rewards, observation="coordinates", show_obstacles=True)
     grids = tasks.sample("validation", range(3))
     played = rollout(grids, lambda seen: torch.zeros(3, 4, 4), 4, torch.Generator().manual_seed(0))
     assert played.observations.shape == (12, 3, 4, 22)
@@ -112,13 +113,13 @@ def test_settings_reach_the_tasks_and_they_can_be_played():
 )
 def test_bad_distributions_are_named_in_one_line(kwargs, message):
     with pytest.raises(UserError, match=message) as caught:
-        GridworldTasks(**kwargs)
+        GridworldDistribution(**kwargs)
     assert "\n" not in str(caught.value)
 
 
 def test_a_grid_without_a_map_for_some_split_says_so():
     with pytest.raises(UserError, match="no map of 1 obstacles was found for"):
-        GridworldTasks(rows=2, columns=2, num_obstacles=1, validation_share=0.25, test_share=0.25)
+        GridworldDistribution(rows=2, columns=2, num_obstacles=1, validation_share=0.25, test_share=0.25)
 
 
 def test_unknown_splits_and_seeds_are_refused():

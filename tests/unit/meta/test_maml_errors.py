@@ -9,7 +9,7 @@ from torch import nn
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.meta import building, engine_vmap
-from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, spiking_conv4
 from synrl_ray.meta.sharding import Shard
 from synrl_ray.settings.maml import Maml
@@ -51,7 +51,7 @@ def test_a_clone_of_a_snntorch_neuron_adapts_its_own_beta(small, meta_gradients,
     """learn2learn's clone() alone keeps the original's methods, which read the original's beta."""
     _, batch = small
     model = leaky()
-    maml = MAML(model, Maml(inner_lr=0.5, inner_steps=2, engine="learn2learn"))
+    maml = MamlModel(model, Maml(inner_lr=0.5, inner_steps=2, engine="learn2learn"))
     start = model.neurons.neuron.beta.item()
     adapted = maml.adapt(batch)
     assert (adapted["neurons.neuron.beta"] - start).abs().min() > 0
@@ -67,19 +67,19 @@ def test_a_clone_of_a_snntorch_neuron_adapts_its_own_beta(small, meta_gradients,
 
 def test_vmap_names_the_operation_that_it_cannot_take(small):
     with pytest.raises(UserError, match=r"engine 'vmap' cannot take .*neurons.neuron.*learn2learn") as caught:
-        MAML(leaky(), Maml()).outer_loss(small[1])
+        MamlModel(leaky(), Maml()).outer_loss(small[1])
     assert "autograd.Function" in str(caught.value)
 
 
 def test_learn2learn_names_the_function_without_second_derivative(small):
     net = OutputsOnly(SpikingMLP(1, (4,), 1, kernel="torch").double())
     with pytest.raises(UserError, match=r"cannot take _LIFScan: it has no second derivative.*engine='vmap'"):
-        MAML(net, Maml(engine="learn2learn")).outer_loss(small[1])
-    MAML(net, Maml(engine="learn2learn", order="first")).outer_loss(small[1])
+        MamlModel(net, Maml(engine="learn2learn")).outer_loss(small[1])
+    MamlModel(net, Maml(engine="learn2learn", order="first")).outer_loss(small[1])
 
 
 def test_vmap_takes_spiking_layers_as_the_library_builds_them(small):
-    MAML(OutputsOnly(SpikingMLP(1, (4,), 1).double()), Maml()).outer_loss(small[1])
+    MamlModel(OutputsOnly(SpikingMLP(1, (4,), 1).double()), Maml()).outer_loss(small[1])
 
 
 @pytest.mark.parametrize("engine", ["vmap", "learn2learn"])
@@ -87,24 +87,24 @@ def test_a_loss_that_is_not_finite_names_the_task(small, engine):
     model, batch = small
     batch.query_y[1, 0] = float("inf")
     with pytest.raises(NonFiniteError, match=r"meta-loss is not finite \(task with seed 1, meta-iteration 7\)"):
-        MAML(model, Maml(engine=engine)).outer_loss(batch, iteration=7)
+        MamlModel(model, Maml(engine=engine)).outer_loss(batch, iteration=7)
 
 
 def test_running_statistics_are_refused():
     with pytest.raises(UserError, match="batch norm 1 keeps running statistics"):
-        MAML(nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2)), Maml())
+        MamlModel(nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2)), Maml())
 
 
 def test_a_model_without_parameters_is_refused():
     with pytest.raises(UserError, match="no parameters that could adapt"):
-        MAML(nn.ReLU(), Maml())
+        MamlModel(nn.ReLU(), Maml())
 
 
 def test_inputs_that_do_not_fit_are_torchs_own_error(small):
     """Not the engine's fault: the same without it."""
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)).double()
     with pytest.raises(RuntimeError, match="Expected size"):
-        MAML(model, Maml()).outer_loss(small[1])
+        MamlModel(model, Maml()).outer_loss(small[1])
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(small, monkeypatch, caplog, meta_gradients, assert_same):
@@ -124,7 +124,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(small, monkeypatch, caplog, meta_
 def test_evaluation_that_diverges_names_the_task(small):
     model, batch = small
     with pytest.raises(NonFiniteError, match=r"query loss is not finite \(task with seed 0, at most 60 inner steps\)"):
-        MAML(model, Maml(inner_lr=100.0)).evaluate(batch, 60)
+        MamlModel(model, Maml(inner_lr=100.0)).evaluate(batch, 60)
 
 
 def test_images_too_small_for_four_halvings_and_filters_of_three_blocks():

@@ -7,13 +7,15 @@ from torch import nn
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-from synrl_ray.meta.gridworlds import GridworldTasks
-from synrl_ray.meta.maml_rl import MAMLRL
+from synrl_ray.meta.gridworlds import GridworldDistribution
+from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.meta.networks import mlp, spiking_mlp
 from synrl_ray.settings.maml import MamlRl
 
 TASKS = PlayedGridworlds(
-    GridworldTasks(rows=3, columns=3, horizon=6, rewards=GridworldRewards(shaping_scale=3.0, shaping_discount=0.9))
+    GridworldDistribution(
+        rows=3, columns=3, horizon=6, rewards=GridworldRewards(shaping_scale=3.0, shaping_discount=0.9)
+    )
 )
 BATCH = TASKS.sample("train", [3, 11, 5])
 
@@ -27,7 +29,7 @@ def make(kind="rectified", **settings):
     else:
         model = spiking_mlp(9, (5,), 4, num_steps=3)
     config = MamlRl(**{"inner_steps": 2, "episodes": 6, "inner_lr": 2.0, **settings})
-    return MAMLRL(model.double(), config, discount=0.9)
+    return MamlPolicy(model.double(), config, discount=0.9)
 
 
 def gradients(maml, batch=BATCH, behaviour=None):
@@ -144,7 +146,7 @@ def test_a_policy_that_is_not_finite_names_its_task():
 
 def test_a_model_without_parameters_is_refused():
     with pytest.raises(UserError, match="no parameters that could adapt"):
-        MAMLRL(nn.ReLU(), MamlRl(), discount=0.9)
+        MamlPolicy(nn.ReLU(), MamlRl(), discount=0.9)
 
 
 @pytest.mark.parametrize(

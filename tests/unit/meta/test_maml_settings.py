@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.maml import MamlModel
 from synrl_ray.settings.maml import Maml
 
 
 @pytest.mark.parametrize("engine", ["vmap", "learn2learn"])
 def test_one_inner_step_is_gradient_descent_on_the_support_set(small, engine):
     model, batch = small
-    adapted = MAML(model, Maml(inner_lr=0.1, engine=engine)).adapt(batch)
+    adapted = MamlModel(model, Maml(inner_lr=0.1, engine=engine)).adapt(batch)
     for i in range(len(batch)):
         loss = (model(batch.support_x[i]) - batch.support_y[i]).square().mean()
         for (name, p), g in zip(model.named_parameters(), torch.autograd.grad(loss, model.parameters()), strict=True):
@@ -21,7 +21,7 @@ def test_one_inner_step_is_gradient_descent_on_the_support_set(small, engine):
 @pytest.mark.parametrize("engine", ["vmap", "learn2learn"])
 def test_anil_adapts_the_last_layer_alone(model_and_batch, engine):
     model, batch = model_and_batch
-    maml = MAML(model, Maml(inner_lr=0.1, anil=True, engine=engine))
+    maml = MamlModel(model, Maml(inner_lr=0.1, anil=True, engine=engine))
     assert len(maml.adapting) == 2
     for name, p in maml.adapt(batch).items():
         assert torch.equal(p, model.get_parameter(name).expand_as(p)) == (name not in maml.adapting)
@@ -34,7 +34,7 @@ def test_anil_still_learns_the_other_layers(small, meta_gradients):
 @pytest.mark.parametrize(("learned", "numbers"), [("layer", 1), ("parameter", 8)])
 def test_learned_rates_get_gradients(small, learned, numbers):
     model, batch = small
-    maml = MAML(model, Maml(inner_lr=0.1, learn_inner_lr=learned))
+    maml = MamlModel(model, Maml(inner_lr=0.1, learn_inner_lr=learned))
     maml.outer_loss(batch)[0].backward()
     assert len(maml.inner_rates) == 6
     assert maml.inner_rates[1].numel() == numbers
@@ -43,20 +43,20 @@ def test_learned_rates_get_gradients(small, learned, numbers):
 
 def test_fixed_rates_are_no_parameters(small):
     model, _ = small
-    assert list(MAML(model, Maml()).parameters()) == list(model.parameters())
+    assert list(MamlModel(model, Maml()).parameters()) == list(model.parameters())
 
 
 def test_multi_step_weights_move_from_equal_to_the_last_alone(small):
-    maml = MAML(small[0], Maml(inner_steps=4, multi_step_loss=True, multi_step_iterations=100))
+    maml = MamlModel(small[0], Maml(inner_steps=4, multi_step_loss=True, multi_step_iterations=100))
     assert maml.query_weights(0) == (0.0, 0.25, 0.25, 0.25, 0.25)
     assert maml.query_weights(50) == (0.0, 0.125, 0.125, 0.125, 0.625)
     assert maml.query_weights(100) == maml.query_weights(1000) == (0.0, 0.0, 0.0, 0.0, 1.0)
-    assert MAML(small[0], Maml(inner_steps=2)).query_weights(0) == (0.0, 0.0, 1.0)
+    assert MamlModel(small[0], Maml(inner_steps=2)).query_weights(0) == (0.0, 0.0, 1.0)
 
 
 def test_multi_step_loss_is_the_weighted_sum(small):
     model, batch = small
-    maml = MAML(model, Maml(inner_lr=0.1, inner_steps=3, multi_step_loss=True))
+    maml = MamlModel(model, Maml(inner_lr=0.1, inner_steps=3, multi_step_loss=True))
     loss, metrics = maml.outer_loss(batch)
     assert metrics.query_loss.shape == (3, 3)
     assert loss.item() == pytest.approx(metrics.query_loss.mean().item())
@@ -76,7 +76,7 @@ def test_chunks_change_nothing(model_and_batch, size, meta_gradients, assert_sam
 
 def test_chunks_keep_the_order_of_tasks(small):
     model, batch = small
-    whole, parts = (MAML(model, Maml(inner_lr=0.1, chunk_size=size)) for size in (None, 2))
+    whole, parts = (MamlModel(model, Maml(inner_lr=0.1, chunk_size=size)) for size in (None, 2))
     torch.testing.assert_close(whole.evaluate(batch).query_loss, parts.evaluate(batch).query_loss)
     for name, p in whole.adapt(batch).items():
         torch.testing.assert_close(p, parts.adapt(batch)[name])
@@ -85,7 +85,7 @@ def test_chunks_keep_the_order_of_tasks(small):
 @pytest.mark.parametrize("engine", ["vmap", "learn2learn"])
 def test_evaluation_follows_the_query_loss_over_the_steps(small, engine):
     model, batch = small
-    maml = MAML(model, Maml(inner_lr=0.1, engine=engine))
+    maml = MamlModel(model, Maml(inner_lr=0.1, engine=engine))
     metrics = maml.evaluate(batch, num_steps=3)
     assert metrics.query_loss.shape == (3, 4)
     assert metrics.support_loss.shape == (3, 3)
@@ -97,7 +97,7 @@ def test_evaluation_follows_the_query_loss_over_the_steps(small, engine):
 
 def test_the_loss_can_be_scaled_and_summed_with_others(small):
     model, batch = small
-    maml = MAML(model, Maml(inner_lr=0.1))
+    maml = MamlModel(model, Maml(inner_lr=0.1))
     maml.outer_loss(batch)[0].backward()
     alone = [p.grad.clone() for p in model.parameters()]
     maml.zero_grad()
@@ -110,7 +110,7 @@ def test_the_loss_can_be_scaled_and_summed_with_others(small):
 def test_without_gradients_there_are_none(small):
     model, batch = small
     with torch.no_grad():
-        loss, _ = MAML(model, Maml()).outer_loss(batch)
+        loss, _ = MamlModel(model, Maml()).outer_loss(batch)
     assert not loss.requires_grad
 
 
@@ -118,7 +118,7 @@ def test_frozen_parameters_stay(small):
     model, batch = small
     model[0].weight.requires_grad_(False)
     for engine in ("vmap", "learn2learn"):
-        maml = MAML(model, Maml(inner_lr=0.1, engine=engine))
+        maml = MamlModel(model, Maml(inner_lr=0.1, engine=engine))
         assert "0.weight" not in maml.adapting
         adapted = maml.adapt(batch)
         assert torch.equal(adapted["0.weight"], model[0].weight.expand_as(adapted["0.weight"]))

@@ -8,7 +8,7 @@ from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.meta.advantages import advantage_table, advantages, state_values
 from synrl_ray.meta.episodes import numbers_needed, play
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-from synrl_ray.meta.gridworlds import GridworldTasks
+from synrl_ray.meta.gridworlds import GridworldDistribution
 
 DISCOUNT, LAMBDA, STATES = 0.9, 0.8, 12
 
@@ -17,7 +17,7 @@ DISCOUNT, LAMBDA, STATES = 0.9, 0.8, 12
 def episodes():
     """Some of which reach the goal."""
     rewards = GridworldRewards(shaping_scale=3.0, shaping_discount=DISCOUNT)
-    tasks = PlayedGridworlds(GridworldTasks(rows=3, columns=4, horizon=9, rewards=rewards))
+    tasks = PlayedGridworlds(GridworldDistribution(rows=3, columns=4, horizon=9, rewards=rewards))
     batch = tasks.sample("train", range(3))
     numbers = batch.uniforms(numbers_needed(batch.grids, 7), 1)
     found = play(batch.grids, np.full((3, STATES, 4), 0.25), numbers, 7)
@@ -81,11 +81,11 @@ def test_tables_sum_normalised_advantages(episodes):
 
 
 def test_the_loss_on_a_table_is_that_over_all_steps(episodes):
-    from synrl_ray.meta.policy_losses import PolicyGradient
+    from synrl_ray.meta.policy_losses import PolicyGradientLoss
 
     logits = torch.randn(3, STATES, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     table = advantage_table(episodes, STATES, DISCOUNT, LAMBDA)
-    found = PolicyGradient()(logits, torch.from_numpy(table.gains + table.losses))
+    found = PolicyGradientLoss()(logits, torch.from_numpy(table.gains + table.losses))
     for m, triples in enumerate(slow_advantages(episodes)):
         raw = np.array([a for _, _, a in triples])
         scaled = (raw - raw.mean()) / (raw.std() + 0.1)

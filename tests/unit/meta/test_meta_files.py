@@ -6,7 +6,7 @@ import torch
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import (
     AnnLearner,
-    GridworldTaskSettings,
+    GridworldTasks,
     Maml,
     MamlRl,
     OmniglotTasks,
@@ -21,8 +21,8 @@ CASES = [
     (SinusoidTasks(), SpikingLearner(hidden_sizes=(8,), steps_per_sample=2), Maml()),
     (OmniglotTasks(ways=3), AnnLearner(channels=4), Maml(inner_lr=0.4)),
     (OmniglotTasks(ways=3), SpikingLearner(channels=4, steps_per_sample=2), Maml(inner_lr=0.4, anil=True)),
-    (GridworldTaskSettings(rows=4, start=(1, 2)), AnnLearner(hidden_sizes=(8,)), MamlRl(inner_steps=2)),
-    (GridworldTaskSettings(start=None), SpikingLearner(hidden_sizes=(8,), steps_per_sample=2), MamlRl(outer="ppo")),
+    (GridworldTasks(rows=4, start=(1, 2)), AnnLearner(hidden_sizes=(8,)), MamlRl(inner_steps=2)),
+    (GridworldTasks(start=None), SpikingLearner(hidden_sizes=(8,), steps_per_sample=2), MamlRl(outer="ppo")),
 ]
 
 

@@ -6,7 +6,7 @@ import torch
 from synrl_ray.meta.batched import BatchedNetwork
 from synrl_ray.meta.learn2learn_loader import load_maml
 from synrl_ray.meta.losses import SquaredError
-from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, mlp, spiking_mlp
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork
@@ -109,7 +109,7 @@ def test_equals_the_loop_of_learn2learns_own_examples(small, meta_gradients, ass
 @pytest.mark.parametrize("learned", ["none", "layer"])
 def test_equals_finite_differences(small, learned):
     model, batch = small
-    maml = MAML(model, Maml(inner_lr=0.1, inner_steps=2, learn_inner_lr=learned))
+    maml = MamlModel(model, Maml(inner_lr=0.1, inner_steps=2, learn_inner_lr=learned))
     maml.outer_loss(batch)[0].backward()
     step = 1e-6
     for p in maml.parameters():
@@ -133,7 +133,7 @@ def test_first_order_gives_another_gradient(model_and_batch, meta_gradients):
 
 def test_first_order_gradient_is_that_of_the_adapted_parameters(small, meta_gradients, assert_same):
     model, batch = small
-    adapted = MAML(model, Maml(inner_lr=0.1)).adapt(batch)
+    adapted = MamlModel(model, Maml(inner_lr=0.1)).adapt(batch)
     expected = [torch.zeros_like(p) for p in model.parameters()]
     for i in range(len(batch)):
         alone = {name: p[i].requires_grad_() for name, p in adapted.items()}

@@ -4,7 +4,7 @@ import torch
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import (
     AnnLearner,
-    GridworldTaskSettings,
+    GridworldTasks,
     Maml,
     MamlRl,
     OmniglotTasks,
@@ -12,13 +12,13 @@ from synrl_ray.experiment import (
     SpikingLearner,
 )
 from synrl_ray.meta import sizes
-from synrl_ray.meta.building import gridworld_tasks, make_maml
+from synrl_ray.meta.building import gridworld_distribution, make_maml
 from synrl_ray.meta.files import load_maml, save_maml
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.judging import judge, judge_all
 from synrl_ray.meta.networks import conv4, mlp, spiking_mlp
 from synrl_ray.meta.policy_judging import judge_policies
-from synrl_ray.meta.sinusoids import Sinusoids
+from synrl_ray.meta.sinusoids import SinusoidDistribution
 from synrl_ray.meta.sizes import numbers_per_task, tasks_at_once
 
 GREEDY = {
@@ -54,14 +54,14 @@ def test_a_small_file_cannot_describe_a_large_task(tmp_path, name):
 
 
 def test_neither_can_many_episodes(tmp_path):
-    tasks, learner = GridworldTaskSettings(horizon=100_000), AnnLearner(hidden_sizes=(2,))
+    tasks, learner = GridworldTasks(horizon=100_000), AnnLearner(hidden_sizes=(2,))
     save_maml(make_maml(learner, tasks, MamlRl(episodes=10_000)), learner, tasks, tmp_path)
     with pytest.raises(UserError, match="each task takes"):
         load_maml(tmp_path)
 
 
 def test_judgement_does_not_depend_on_how_many_tasks_are_judged_together(monkeypatch):
-    maml, tasks = make_maml(AnnLearner(hidden_sizes=(4,)), SinusoidTasks(), Maml()), Sinusoids()
+    maml, tasks = make_maml(AnnLearner(hidden_sizes=(4,)), SinusoidTasks(), Maml()), SinusoidDistribution()
     batch = tasks.sample("test", range(7))
     together = judge(maml, tasks, "test", 7, inner_steps=2)
     monkeypatch.setattr(sizes, "_MOST_TASKS", 3)
@@ -70,9 +70,9 @@ def test_judgement_does_not_depend_on_how_many_tasks_are_judged_together(monkeyp
 
 
 def test_judgement_of_policies_does_not_depend_on_it_either(monkeypatch):
-    settings = GridworldTaskSettings(rows=4, columns=4)
+    settings = GridworldTasks(rows=4, columns=4)
     maml = make_maml(AnnLearner(hidden_sizes=(4,)), settings, MamlRl(episodes=4))
-    tasks = PlayedGridworlds(gridworld_tasks(settings))
+    tasks = PlayedGridworlds(gridworld_distribution(settings))
     together = judge_policies(maml, tasks, "test", 5, 2)
     monkeypatch.setattr(sizes, "_MOST_TASKS", 2)
     parts = judge_policies(maml, tasks, "test", 5, 2)

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from synrl_ray.envs.gridworld import Gridworlds
-from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, MamlRl
-from synrl_ray.meta.building import gridworld_tasks, make_maml, untrained
+from synrl_ray.experiment import AnnLearner, GridworldTasks, MamlRl
+from synrl_ray.meta.building import gridworld_distribution, make_maml, untrained
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.policy_judging import greedy, judge_policies, relative_regret
 
-SETTINGS = GridworldTaskSettings(rows=4, columns=4, horizon=10)
+SETTINGS = GridworldTasks(rows=4, columns=4, horizon=10)
 LEARNER = AnnLearner(hidden_sizes=(8,))
 
 
@@ -40,7 +40,7 @@ def test_greedy_takes_the_likeliest_action():
 
 
 def test_a_learner_is_judged_alike_each_time_by_the_number_of_inner_steps():
-    tasks = PlayedGridworlds(gridworld_tasks(SETTINGS))
+    tasks = PlayedGridworlds(gridworld_distribution(SETTINGS))
     judged = judge_policies(made(), tasks, "test", num_tasks=60, num_steps=4)
     assert judged.greedy.shape == judged.stochastic.shape == judged.env_steps.shape == (60, 5)
     assert (judged.greedy >= -1e-9).all()

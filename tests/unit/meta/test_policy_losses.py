@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from synrl_ray.meta.losses import TaskLoss
-from synrl_ray.meta.policy_losses import PolicyGradient, clipped_surrogate, entropy
+from synrl_ray.meta.policy_losses import PolicyGradientLoss, clipped_surrogate, entropy
 
 M, S, A = 2, 5, 4
 
@@ -17,8 +17,8 @@ def random(seed):
 
 def test_the_gradient_is_autograds_and_can_be_differentiated_again():
     logits, targets, direction = random(0).requires_grad_(), random(1), random(2)
-    found = PolicyGradient().gradient(logits, targets)
-    expected = TaskLoss.gradient(PolicyGradient(), logits, targets)
+    found = PolicyGradientLoss().gradient(logits, targets)
+    expected = TaskLoss.gradient(PolicyGradientLoss(), logits, targets)
     torch.testing.assert_close(found, expected)
     again = [torch.autograd.grad((g * direction).sum(), logits, retain_graph=True)[0] for g in (found, expected)]
     torch.testing.assert_close(*again)
@@ -43,7 +43,7 @@ def test_ppos_first_gradient_is_that_of_the_policy_gradient():
     logits, gains, losses = random(0).requires_grad_(), random(1).clamp(min=0), random(2).clamp(max=0)
     log_probs = logits.log_softmax(-1)
     ppo = clipped_surrogate(log_probs, log_probs.detach(), gains, losses, clip=0.2)
-    plain = PolicyGradient()(logits, gains + losses)
+    plain = PolicyGradientLoss()(logits, gains + losses)
     grads = [torch.autograd.grad(loss.sum(), logits, retain_graph=True)[0] for loss in (ppo, plain)]
     torch.testing.assert_close(*grads)
 

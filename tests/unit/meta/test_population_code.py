@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, SinusoidTasks, SpikingLearner
+from synrl_ray.experiment import AnnLearner, GridworldTasks, SinusoidTasks, SpikingLearner
 from synrl_ray.meta.building import make_learner
 from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.snn.encoders import population
@@ -34,4 +34,4 @@ def test_a_sinusoid_learner_sees_its_input_through_it(learner):
 @pytest.mark.parametrize("learner", LEARNERS, ids=["ann", "spiking"])
 def test_other_tasks_have_no_range(learner):
     with pytest.raises(UserError, match="sinusoids, not that of gridworld"):
-        make_learner(learner, GridworldTaskSettings())
+        make_learner(learner, GridworldTasks())

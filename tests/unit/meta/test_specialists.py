@@ -7,11 +7,11 @@ from torch.nn.functional import one_hot
 
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.envs.gridworld_values import optimal_action_values, regret
-from synrl_ray.meta.gridworlds import GridworldTasks
+from synrl_ray.meta.gridworlds import GridworldDistribution
 from synrl_ray.meta.specialists import learn_tables, pooled_table, transition_table
 from synrl_ray.settings.q_learning import QLearning
 
-TASKS = GridworldTasks(rows=4, columns=4, start=(1, 1), horizon=12, rewards=GridworldRewards(step_cost=0.02))
+TASKS = GridworldDistribution(rows=4, columns=4, start=(1, 1), horizon=12, rewards=GridworldRewards(step_cost=0.02))
 EXPLORING = QLearning(epsilon_start=1.0, epsilon_end=1.0, gamma=1.0)
 
 

@@ -8,12 +8,12 @@ import torch
 
 from synrl_ray.errors import UserError
 from synrl_ray.meta.losses import CrossEntropy, SquaredError, TaskLoss
-from synrl_ray.meta.sinusoids import Sinusoids
+from synrl_ray.meta.sinusoids import SinusoidDistribution
 from synrl_ray.meta.tasks import MAX_SEED, SPLITS, TaskBatch, task_generator, uniforms
 
 
 def test_a_task_depends_on_its_split_and_seed_alone():
-    tasks = Sinusoids(shots=5)
+    tasks = SinusoidDistribution(shots=5)
     together, alone = tasks.sample("train", [3, 4, 5]), tasks.sample("train", [4])
     for name in ("support_x", "support_y", "query_x", "query_y"):
         assert torch.equal(getattr(together, name)[1:2], getattr(alone, name))
@@ -44,16 +44,16 @@ def test_extreme_seeds_can_be_drawn():
 @pytest.mark.parametrize("seeds", [[-1], [0, MAX_SEED + 1], []])
 def test_seeds_that_cannot_be_drawn(seeds):
     with pytest.raises(UserError, match="seed"):
-        Sinusoids().sample("train", seeds)
+        SinusoidDistribution().sample("train", seeds)
 
 
 def test_unknown_split():
     with pytest.raises(UserError, match=r"unknown split 'valid'.*train, validation, test"):
-        Sinusoids().sample("valid", [0])
+        SinusoidDistribution().sample("valid", [0])
 
 
 def test_sinusoids_of_the_published_ranges():
-    batch = Sinusoids(shots=50, query_shots=30).sample("train", range(500))
+    batch = SinusoidDistribution(shots=50, query_shots=30).sample("train", range(500))
     assert batch.support_x.shape == (500, 50, 1)
     assert batch.query_y.shape == (500, 30, 1)
     assert batch.support_x.dtype == torch.float32
@@ -73,11 +73,11 @@ def test_sinusoids_of_the_published_ranges():
 
 def test_sinusoids_need_samples():
     with pytest.raises(ValueError, match="needs samples"):
-        Sinusoids(shots=0)
+        SinusoidDistribution(shots=0)
 
 
 def test_chunks_hold_all_tasks_in_order():
-    batch = Sinusoids().sample("test", range(5))
+    batch = SinusoidDistribution().sample("test", range(5))
     parts = list(batch.chunks(2))
     assert [part.seeds for part in parts] == [(0, 1), (2, 3), (4,)]
     assert torch.equal(torch.cat([part.query_x for part in parts]), batch.query_x)

@@ -8,7 +8,7 @@ import torch
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.experiment import AnnLearner, Maml, SpikingLearner
 from synrl_ray.meta.judging import figures, judge
-from synrl_ray.meta.trainable import MAX_RUN_SEED, MAMLTrainable
+from synrl_ray.meta.trainable import MAX_RUN_SEED, MetaTrainable
 from synrl_ray.registry import get_experiment
 
 EXPERIMENT = replace(
@@ -20,7 +20,7 @@ EXPERIMENT = replace(
 
 def trainable(policy="ann", seed=0, **settings):
     algorithm = replace(EXPERIMENT.algorithm, meta_batch=4, **settings)
-    made = MAMLTrainable({"experiment": replace(EXPERIMENT, algorithm=algorithm), "policy": policy, "seed": seed})
+    made = MetaTrainable({"experiment": replace(EXPERIMENT, algorithm=algorithm), "policy": policy, "seed": seed})
     made.iterations_per_step = 5
     return made
 

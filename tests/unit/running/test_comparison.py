@@ -4,11 +4,11 @@ import cv2
 import pytest
 import torch
 
-from synrl_ray.experiment import AnnLearner, GridworldTaskSettings, MamlRl, QComparison
+from synrl_ray.experiment import AnnLearner, GridworldTasks, MamlRl, QComparison
 from synrl_ray.kinds.meta.comparison import finish_comparison
 from synrl_ray.meta.building import make_maml
 
-TASKS = GridworldTaskSettings(rows=4, columns=5, horizon=12, num_obstacles=2)
+TASKS = GridworldTasks(rows=4, columns=5, horizon=12, num_obstacles=2)
 LEARNER = AnnLearner(hidden_sizes=(8,))
 SETTINGS = QComparison(
     env_steps=600,

@@ -5,7 +5,7 @@ import pytest
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import (
     AnnLearner,
-    GridworldTaskSettings,
+    GridworldTasks,
     MamlRl,
     MetaEvaluation,
     MetaStopping,
@@ -71,7 +71,7 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     experiment = get_experiment("gridworld-maml")
     experiment = replace(
         experiment,
-        tasks=GridworldTaskSettings(rows=4, columns=4, horizon=8, num_obstacles=1, shared_obstacles=True),
+        tasks=GridworldTasks(rows=4, columns=4, horizon=8, num_obstacles=1, shared_obstacles=True),
         ann=AnnLearner(hidden_sizes=(8,)),
         algorithm=replace(experiment.algorithm, maml=MamlRl(inner_steps=2, episodes=5), meta_batch=4),
         stopping=MetaStopping(meta_iterations=100),

@@ -15,7 +15,7 @@ from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.meta import building
 from synrl_ray.meta.building import make_learner
 from synrl_ray.meta.files import save_maml
-from synrl_ray.meta.maml import MAML
+from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.official_runs import official_tasks
 from synrl_ray.settings.maml import Maml
 from synrl_ray.settings.meta import AnnLearner, OmniglotTasks, SinusoidTasks
@@ -45,7 +45,7 @@ def runs(monkeypatch):
 def write_learner(folder, tasks=TWENTY, data="omniglot-background"):
     torch.manual_seed(0)
     folder.mkdir()
-    maml = MAML(make_learner(LEARNER, tasks), Maml(inner_lr=0.4))
+    maml = MamlModel(make_learner(LEARNER, tasks), Maml(inner_lr=0.4))
     save_maml(maml, LEARNER, tasks, folder, experiment="omniglot-maml", data=data)
     return folder
 
