@@ -31,6 +31,7 @@ def adapt_thresholds(threshold: Tensor, spikes: Tensor, config: ThresholdAdaptat
         Lazar, Pipa & Triesch (2009), doi:10.3389/neuro.10.023.2009 (intrinsic plasticity).
 
     Example:
+        >>> import torch
         >>> settings = ThresholdAdaptation(target_rate=0.25, lr=0.5)
         >>> adapt_thresholds(torch.ones(2), torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]]), settings).tolist()
         [1.75, 0.75]
@@ -64,6 +65,7 @@ def normalise_weights(weights: Tensor, total: float) -> Tensor:
         Lazar, Pipa & Triesch (2009), doi:10.3389/neuro.10.023.2009 (synaptic normalisation).
 
     Example:
+        >>> import torch
         >>> normalise_weights(torch.tensor([[1.0, 0.0], [-3.0, 0.0]]), total=2.0).tolist()
         [[0.5, 0.0], [-1.5, 0.0]]
     """

@@ -30,6 +30,7 @@ def merge_deltas(parts: Sequence[tuple[Deltas, int]], merge: Merge = "sum") -> d
         ValueError: without parts, or if they name different weights.
 
     Example:
+        >>> import torch
         >>> one, other = {"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])}
         >>> merge_deltas([(one, 2), (other, 1)], "mean")["w"].tolist()
         [2.0]

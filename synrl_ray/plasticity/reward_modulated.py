@@ -115,6 +115,8 @@ def reward_modulated_stdp(
         ValueError: for tensors that do not fit, or a multiplicative rule without weights and bounds.
 
     Example:
+        >>> import torch
+        >>> from synrl_ray.settings.plasticity import PairSTDP
         >>> pre, post = torch.zeros(2, 3, 1, 1)
         >>> pre[0], post[0] = 1, 1  # together: a_plus - a_minus
         >>> rule = RewardModulatedSTDP(stdp=PairSTDP(a_plus=2.0, a_minus=1.0), tau_e=20.0)

@@ -64,6 +64,9 @@ def stdp(
         ValueError: for tensors that do not fit, or a multiplicative rule without weights and bounds.
 
     Example:
+        >>> import torch
+        >>> from synrl_ray.plasticity.pairing import initial_state
+        >>> from synrl_ray.settings.plasticity import PairSTDP
         >>> pre, post = torch.zeros(2, 5, 1, 1)
         >>> pre[0], post[4] = 1, 1  # pre leads by 4 ms
         >>> delta, state = stdp(pre, post, initial_state(PairSTDP(), 1, 1, 1), PairSTDP(a_plus=0.01, tau_plus=20.0))

@@ -52,6 +52,7 @@ def spike_traces(
         ValueError: for a time constant that is not positive, an unknown pairing, or tensors that do not fit.
 
     Example:
+        >>> import torch
         >>> spikes = torch.tensor([1.0, 0.0, 1.0]).view(3, 1, 1)
         >>> [round(x, 4) for x in spike_traces(spikes, torch.zeros(1, 1), tau=20.0).flatten().tolist()]
         [1.0, 0.9512, 1.9048]

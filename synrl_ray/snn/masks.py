@@ -9,6 +9,7 @@ def at_first_step(reset_mask: Tensor | None, num_steps: int) -> Tensor | None:
     """``[E, B]`` → ``[E*K, B]``: a row starts from rest at its observation's first simulation step.
 
     Example:
+        >>> import torch
         >>> at_first_step(torch.tensor([[True], [False]]), 2).flatten().tolist()
         [True, False, False, False]
     """
