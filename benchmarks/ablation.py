@@ -14,7 +14,7 @@ import torch
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_vector import TabularVectorEnv
 from synrl_ray.evaluation.statistics import stratified_bootstrap_interval
-from synrl_ray.policies.local_agent import LocalAgent
+from synrl_ray.policies.local.agent import LocalAgent
 
 
 def learn(

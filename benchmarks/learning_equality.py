@@ -26,7 +26,7 @@ import sampling_rllib
 import torch
 from sampling_tasks import Task, cartpole
 
-from synrl_ray.evaluation.rollout import evaluate_policy
+from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.evaluation.statistics import iqm, stratified_bootstrap_interval
 from synrl_ray.experiment import PolicyKind
 from synrl_ray.policies.policy import Policy

@@ -32,7 +32,7 @@ from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_values import exact_value
 from synrl_ray.experiment import LocalExperiment, PathTarget, RStdp
 from synrl_ray.kinds.local.exact import ExactJudge
-from synrl_ray.policies.maze_agent import MazeAgent
+from synrl_ray.policies.local.r_stdp.agent import MazeAgent
 from synrl_ray.registry import get_experiment
 
 

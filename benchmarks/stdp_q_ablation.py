@@ -27,7 +27,7 @@ from gymnasium.spaces import Discrete
 
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_values import exact_value, optimal_value
-from synrl_ray.policies.stdp_q import StdpQAgent
+from synrl_ray.policies.local.stdp_q.agent import StdpQAgent
 from synrl_ray.settings.stdp_q import StdpQ
 
 ENDLESS_HORIZON = 200

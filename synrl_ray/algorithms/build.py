@@ -7,8 +7,8 @@ from dataclasses import asdict
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from synrl_ray.algorithms.dqn import dqn_config
-from synrl_ray.algorithms.rollout import A2CConfig, PPOConfig, ReinforceConfig, RolloutConfig
+from synrl_ray.algorithms.dqn.algorithm import dqn_config
+from synrl_ray.algorithms.on_policy.algorithm import A2CConfig, PPOConfig, ReinforceConfig, RolloutConfig
 from synrl_ray.experiment import A2C, DQN, PPO, Experiment, PolicyKind, Reinforce
 from synrl_ray.rl_modules import ActorCriticModule, QModule
 from synrl_ray.sampling.vector import PREPROCESSING

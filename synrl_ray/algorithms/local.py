@@ -13,8 +13,8 @@ from synrl_ray.algorithms.plastic import PlasticConfig
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import LocalExperiment, RStdp
-from synrl_ray.policies.local_agents import make_agent
-from synrl_ray.policies.local_policy import load_local_policy
+from synrl_ray.policies.local.policy import load_local_policy
+from synrl_ray.policies.local.table import make_agent
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.sampling.plastic import PlasticEnvRunner
 from synrl_ray.sampling.q_learning import QLearningEnvRunner

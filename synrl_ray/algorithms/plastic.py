@@ -9,7 +9,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_SAMPLING_TIMER, SYNCH_WORKER_WEIG
 from torch import Tensor
 
 from synrl_ray.algorithms.batched import BatchedAlgorithm
-from synrl_ray.algorithms.rollout import RolloutConfig
+from synrl_ray.algorithms.on_policy.algorithm import RolloutConfig
 from synrl_ray.plasticity.merging import Merge
 from synrl_ray.rl_modules.plastic import commit_deltas
 from synrl_ray.rl_modules.stock_algorithms import LOCAL

@@ -8,7 +8,7 @@ from typing import Any
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from synrl_ray.algorithms.plastic import PlasticConfig
-from synrl_ray.policies.local_agents import make_agent
+from synrl_ray.policies.local.table import make_agent
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.sampling.q_learning import QLearningEnvRunner
 from synrl_ray.settings.q_learning import QLearning

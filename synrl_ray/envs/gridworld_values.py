@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from synrl_ray.envs.gridworld import Gridworlds
-from synrl_ray.envs.gridworld_rollout import GridworldPolicy
+from synrl_ray.envs.gridworld_episodes import GridworldPolicy
 from synrl_ray.errors import UserError
 
 

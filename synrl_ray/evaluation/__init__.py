@@ -1,7 +1,7 @@
 """How good a policy is, and how to show it: greedy rollouts, statistics, curves, films. Knows nothing of Ray."""
 
 from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
-from synrl_ray.evaluation.rollout import BatchPolicy, EvaluationResult, evaluate_policy
+from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, evaluate_policy
 from synrl_ray.evaluation.statistics import Summary, bootstrap_band, iqm, stratified_bootstrap_interval, summarise
 from synrl_ray.evaluation.video import Recording, record_episode
 

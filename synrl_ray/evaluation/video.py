@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from synrl_ray.envs.checked import RAISED, CheckedEnv, checked
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.evaluation.rollout import BatchPolicy, MakeEnv
+from synrl_ray.evaluation.episodes import BatchPolicy, MakeEnv
 from synrl_ray.evaluation.spike_raster import MIN_BAND_PIXELS, SpikeRaster
 from synrl_ray.files import write_atomically
 

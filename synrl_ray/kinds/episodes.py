@@ -13,7 +13,7 @@ import gymnasium
 
 from synrl_ray.envs.make import environment_factory
 from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
-from synrl_ray.evaluation.rollout import BatchPolicy, EvaluationResult, Progress, evaluate_policy
+from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, Progress, evaluate_policy
 from synrl_ray.evaluation.statistics import Summary, summarise
 from synrl_ray.experiment import Environment, Experiment, LocalExperiment, Target
 from synrl_ray.policies.energy import decision_energy

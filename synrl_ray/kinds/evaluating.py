@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from synrl_ray.errors import UserError
-from synrl_ray.evaluation.rollout import BatchPolicy, evaluate_policy
+from synrl_ray.evaluation.episodes import BatchPolicy, evaluate_policy
 from synrl_ray.experiment import (
     Environment,
     Evaluation,
@@ -25,7 +25,7 @@ from synrl_ray.kinds.episodes import ENERGY_DECISIONS, describe, factory_of, pro
 from synrl_ray.policies.description import DESCRIPTION_FILE, damage_of, format_of, read_description
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.layers import numbers_per_observation, rows_at_once
-from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy
+from synrl_ray.policies.local.policy import LocalPolicy, describes_local_policy
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder, SpikeWatcher
 from synrl_ray.running.imports import admit_policy
@@ -124,7 +124,7 @@ def _evaluate_local(
 ) -> dict[str, Any]:
     """Exact regret where it can be known, and greedy episodes."""
     from synrl_ray.kinds.local.result import evaluate_local
-    from synrl_ray.policies.local_policy import load_local_policy
+    from synrl_ray.policies.local.policy import load_local_policy
 
     policy = load_local_policy(path)
     environment = environment_of(path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from synrl_ray.envs.time_limit import MOST_STEPS
 from synrl_ray.errors import UserError
-from synrl_ray.evaluation.rollout import EvaluationResult
+from synrl_ray.evaluation.episodes import EvaluationResult
 from synrl_ray.experiment import Environment
 from synrl_ray.running.task import Measured
 

@@ -1,7 +1,7 @@
 """All tasks of a chunk in one computation, each with its own parameters.
 
 Every parameter gets a leading axis of tasks, so that one pass serves them all. The inner gradient comes from one of two
-places: written out layer by layer for the networks of :mod:`synrl_ray.meta.batched`, otherwise from
+places: written out layer by layer for the networks of :mod:`synrl_ray.meta.written_out.network`, otherwise from
 ``torch.func.vmap`` of the model's forward pass with autograd around it. Autograd differentiates either again for the
 meta-gradient.
 
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.meta.batched import BatchedNetwork
 from synrl_ray.meta.engine import InnerLoop, Parameters, Rates, TaskLosses
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork, failed_operation
+from synrl_ray.meta.written_out.network import BatchedNetwork
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,6 @@ from torch import Tensor, nn
 
 from synrl_ray.errors import UserError
 from synrl_ray.meta.advantages import advantage_table
-from synrl_ray.meta.batched import BatchedNetwork
 from synrl_ray.meta.engine import Parameters
 from synrl_ray.meta.engine_vmap import expanded, moved
 from synrl_ray.meta.episodes import numbers_needed, play
@@ -41,6 +40,7 @@ from synrl_ray.meta.losses import refuse_non_finite
 from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.policy_losses import PolicyGradientLoss, clipped_surrogate, entropy
 from synrl_ray.meta.vmapped import VmappedNetwork
+from synrl_ray.meta.written_out.network import BatchedNetwork
 from synrl_ray.settings.maml import MamlRl
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.description import format_of
-from synrl_ray.policies.local_policy import LocalPolicy, describes_local_policy, load_local_policy
-from synrl_ray.policies.policy import Policy, load_network_policy
+from synrl_ray.policies.description import read_description
 
-# What else such a folder may hold, by the beginning of its format.
-_OTHERS = {
-    "classifier": ("classifier", "synrl_ray.supervised.files.load_classifier"),
-    "meta": ("meta-learner", "synrl_ray.meta.files.load_maml"),
-}
+if TYPE_CHECKING:
+    from synrl_ray.policies.local.policy import LocalPolicy
+    from synrl_ray.policies.policy import Policy
 
 
 def load_policy(folder: str | Path) -> Policy | LocalPolicy:
@@ -28,10 +26,9 @@ def load_policy(folder: str | Path) -> Policy | LocalPolicy:
     Raises:
         UserError: if the files are missing or damaged, or describe a classifier or a meta-learner.
     """
-    folder = Path(folder)
-    if describes_local_policy(folder):
-        return load_local_policy(folder)
-    for prefix, (kind, loader) in _OTHERS.items():
-        if format_of(folder).startswith(prefix):
-            raise UserError(f"{folder} holds a {kind}, not a policy", f"load it with {loader}")
-    return load_network_policy(folder)
+    description = read_description(folder)
+    form = description.format
+    if not form.acts:
+        raise UserError(f"{folder} holds {form.holds}, not a policy", f"load it with {form.loader}")
+    module, _, function = form.loader.rpartition(".")
+    return cast("Policy | LocalPolicy", getattr(import_module(module), function)(description))

@@ -1,4 +1,4 @@
-"""RLlib's view of a :class:`synrl_ray.policies.local_agent.LocalAgent`."""
+"""RLlib's view of a :class:`synrl_ray.policies.local.agent.LocalAgent`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synrl_ray.policies.local_agent import LocalAgent
+from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.rl_modules.plastic import PlasticWeights
 from synrl_ray.rl_modules.stock_algorithms import check_local
 

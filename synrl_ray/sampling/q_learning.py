@@ -10,16 +10,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from synrl_ray.policies.q_table import QTable
+from synrl_ray.policies.local.q_learning.agent import QTable
+from synrl_ray.policies.local.q_learning.fragment import Clock, Schedule, dynamics_of, learn_fragment
 from synrl_ray.sampling.metrics import log_episodes
 from synrl_ray.sampling.plastic import LearnedFragment
-from synrl_ray.sampling.q_learning_kernel import Clock, Schedule, dynamics_of, learn_fragment
 from synrl_ray.sampling.tabular import TabularEnvRunner
 
 
 class QLearningEnvRunner(TabularEnvRunner):
     """Learns as :class:`~synrl_ray.sampling.plastic.PlasticEnvRunner` does with a
-    :class:`~synrl_ray.policies.q_table.QTable`, hundreds of times faster.
+    :class:`~synrl_ray.policies.local.q_learning.agent.QTable`, hundreds of times faster.
 
     Where a table shows observations in place of its states, it takes the slow way.
     """

@@ -1,4 +1,4 @@
-"""Settings of :class:`synrl_ray.policies.maze_agent.MazeAgent` as plain data (no torch import)."""
+"""Settings of :class:`synrl_ray.policies.local.r_stdp.agent.MazeAgent` as plain data (no torch import)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _TRACE_LEFT = 1e-6  # of a tag, when it is forgotten
 
 @dataclass(frozen=True, kw_only=True)
 class StdpQ(ActionValues, Checked):
-    """Q-learning and reward-modulated STDP on the same weights; see :mod:`synrl_ray.policies.stdp_q`.
+    """Q-learning and reward-modulated STDP on the same weights; see :mod:`synrl_ray.policies.local.stdp_q.agent`.
 
     Raises:
         ValueError: for a number out of its range; a base current too small for a spike within the decision; an

@@ -11,7 +11,7 @@ from synrl_ray.experiment import AnyExperiment
 from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.kinds.local.trainer import LocalTask
 from synrl_ray.overrides import apply_overrides
-from synrl_ray.policies.local_policy import load_local_policy
+from synrl_ray.policies.local.policy import load_local_policy
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec

@@ -15,11 +15,11 @@ from ray.rllib.algorithms.ppo import PPOConfig as StockPPOConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from synrl_ray.algorithms.on_policy.algorithm import PPOConfig
 from synrl_ray.algorithms.plastic import PlasticConfig
-from synrl_ray.algorithms.rollout import PPOConfig
 from synrl_ray.callbacks import PlasticityCallback
 from synrl_ray.errors import UserError
-from synrl_ray.policies.local_agent import LocalAgent
+from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.rl_modules import plastic
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.rl_modules.plastic_actor_critic import HEAD, ActorPlasticity, PlasticActorCritic

@@ -11,7 +11,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 
 from synrl_ray.algorithms.build import algorithm_config
-from synrl_ray.algorithms.train_batch import train_batch
+from synrl_ray.algorithms.on_policy.train_batch import train_batch
 from synrl_ray.experiment import A2C, PPO, AtariFrames, CarRacingFrames, Environment, Reinforce
 from synrl_ray.registry import get_experiment
 from synrl_ray.sampling.distributions import logp_and_entropy

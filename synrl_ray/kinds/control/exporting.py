@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from synrl_ray.errors import UserError
-from synrl_ray.evaluation.rollout import evaluate_policy
+from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.experiment import Environment
 from synrl_ray.files import write_atomically
 from synrl_ray.kinds.episodes import factory_of
@@ -19,7 +19,7 @@ from synrl_ray.kinds.evaluating import describes_classifier, environment_of, req
 from synrl_ray.policies.description import format_of
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.layers import rows_at_once
-from synrl_ray.policies.local_policy import describes_local_policy
+from synrl_ray.policies.local.policy import describes_local_policy
 from synrl_ray.policies.normaliser import BOUND
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder

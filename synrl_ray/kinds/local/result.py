@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
+from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.evaluation.plasticity_figure import draw_plasticity
-from synrl_ray.evaluation.rollout import evaluate_policy
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import Environment, LocalExperiment, PathTarget, RegretTarget
 from synrl_ray.kinds.episodes import (
@@ -27,8 +27,8 @@ from synrl_ray.kinds.episodes import (
 )
 from synrl_ray.kinds.local.exact import ExactJudge, exact_judge
 from synrl_ray.kinds.rllib_trainer import finite
-from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.local_policy import LocalPolicy
+from synrl_ray.policies.local.agent import LocalAgent
+from synrl_ray.policies.local.policy import LocalPolicy
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 

@@ -17,7 +17,7 @@ from synrl_ray.kinds.episodes import evaluate_run, factory_of
 from synrl_ray.kinds.local.exact import exact_judge
 from synrl_ray.kinds.local.result import combine_local, distributions_of, draw_local, finish_local
 from synrl_ray.kinds.rllib_trainer import RLlibTask, build, check_shares, finite
-from synrl_ray.policies.local_policy import LocalPolicy
+from synrl_ray.policies.local.policy import LocalPolicy
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 

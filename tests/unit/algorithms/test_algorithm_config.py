@@ -4,8 +4,8 @@ import pytest
 from ray.rllib.utils.schedules.scheduler import Scheduler
 
 from synrl_ray.algorithms.build import algorithm_config
-from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
-from synrl_ray.algorithms.rollout import PPOConfig
+from synrl_ray.algorithms.on_policy.algorithm import PPOConfig
+from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner, PPOLearner
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
 from synrl_ray.kinds.control.trainer import ControlTask

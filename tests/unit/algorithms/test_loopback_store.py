@@ -9,7 +9,7 @@ from datetime import timedelta
 import psutil
 import pytest
 
-from synrl_ray.algorithms.loopback_store import serve_stores_on_loopback
+from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopback
 
 rendezvous = importlib.import_module("torch.distributed.rendezvous")
 

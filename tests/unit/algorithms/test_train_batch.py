@@ -5,7 +5,14 @@ import pytest
 import torch
 from ray.rllib.core.columns import Columns
 
-from synrl_ray.algorithms.train_batch import minibatches, num_minibatches, num_rows, num_valid, shares, train_batch
+from synrl_ray.algorithms.on_policy.train_batch import (
+    minibatches,
+    num_minibatches,
+    num_rows,
+    num_valid,
+    shares,
+    train_batch,
+)
 from synrl_ray.rl_modules.actor_critic import EPISODE_STARTS, STATE
 from synrl_ray.sampling.rollout import Rollout, advantages
 

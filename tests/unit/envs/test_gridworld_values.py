@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from synrl_ray.envs.gridworld import Gridworlds
+from synrl_ray.envs.gridworld_episodes import rollout
 from synrl_ray.envs.gridworld_layout import random_layout
-from synrl_ray.envs.gridworld_rollout import rollout
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.envs.gridworld_values import (
     action_probabilities,

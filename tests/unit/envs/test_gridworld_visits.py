@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from synrl_ray.envs.gridworld import Gridworlds
-from synrl_ray.envs.gridworld_rollout import rollout
+from synrl_ray.envs.gridworld_episodes import rollout
 from synrl_ray.envs.gridworld_visits import expected_visits
 
 GRIDS = Gridworlds.from_cells(np.ones((3, 3), bool), [(2, 2), (0, 1)], [(0, 0), (2, 0)], horizon=5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from synrl_ray.envs.gridworld_rollout import rollout
+from synrl_ray.envs.gridworld_episodes import rollout
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.envs.gridworld_values import optimal_values
 from synrl_ray.errors import UserError

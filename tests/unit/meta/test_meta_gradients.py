@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from synrl_ray.meta.batched import BatchedNetwork
 from synrl_ray.meta.learn2learn_loader import load_maml
 from synrl_ray.meta.losses import SquaredError
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, mlp, spiking_mlp
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork
+from synrl_ray.meta.written_out.network import BatchedNetwork
 from synrl_ray.settings.maml import Maml
 from synrl_ray.snn import LIF
 

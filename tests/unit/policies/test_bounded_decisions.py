@@ -10,8 +10,8 @@ from synrl_ray.experiment import AnnPolicy, RStdp, SpikingClassifier, SpikingPol
 from synrl_ray.policies import layers
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.layers import numbers_per_observation, rows_at_once
-from synrl_ray.policies.local_agents import make_agent
-from synrl_ray.policies.local_policy import LocalPolicy
+from synrl_ray.policies.local.policy import LocalPolicy
+from synrl_ray.policies.local.table import make_agent
 from synrl_ray.policies.policy import Policy
 from synrl_ray.supervised.files import load_classifier, save_classifier
 from synrl_ray.supervised.model import Classifier

@@ -13,8 +13,8 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from synrl_ray.algorithms.build import algorithm_config
-from synrl_ray.algorithms.train_batch import train_batch
-from synrl_ray.evaluation.rollout import evaluate_policy
+from synrl_ray.algorithms.on_policy.train_batch import train_batch
+from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.experiment import A2C, Environment, Experiment, Stopping
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.energy import decision_energy

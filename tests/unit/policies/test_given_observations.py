@@ -10,8 +10,8 @@ from gymnasium import spaces
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.experiment import QLearning
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.local_agents import make_agent
-from synrl_ray.policies.local_policy import LocalPolicy
+from synrl_ray.policies.local.policy import LocalPolicy
+from synrl_ray.policies.local.table import make_agent
 from synrl_ray.policies.policy import Policy
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 

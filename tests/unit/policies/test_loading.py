@@ -7,8 +7,8 @@ from gymnasium import spaces
 from synrl_ray import load_policy
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import QLearning
-from synrl_ray.policies.local_agents import make_agent
-from synrl_ray.policies.local_policy import LocalPolicy
+from synrl_ray.policies.local.policy import LocalPolicy
+from synrl_ray.policies.local.table import make_agent
 
 SPACES = (spaces.Discrete(3), spaces.Discrete(2))
 

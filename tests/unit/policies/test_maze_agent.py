@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.maze_agent import MazeAgent
+from synrl_ray.policies.local.r_stdp.agent import MazeAgent
 from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, TeacherSignal, WeightBounds
 from synrl_ray.settings.r_stdp import RStdp
 

@@ -4,8 +4,8 @@ import torch
 from gymnasium import spaces
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.q_table import QTable
-from synrl_ray.policies.q_table_kernels import choose, update_all
+from synrl_ray.policies.local.q_learning.agent import QTable
+from synrl_ray.policies.local.q_learning.kernels import choose, update_all
 from synrl_ray.settings.q_learning import QLearning
 
 STATES, ACTIONS = spaces.Discrete(3), spaces.Discrete(2)

@@ -10,8 +10,8 @@ import torch
 from gymnasium import spaces
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.stdp_q import StdpQAgent
-from synrl_ray.policies.stdp_q_layer import EXPLORATION_CURRENT
+from synrl_ray.policies.local.stdp_q.agent import StdpQAgent
+from synrl_ray.policies.local.stdp_q.layer import EXPLORATION_CURRENT
 from synrl_ray.settings.plasticity import PairSTDP
 from synrl_ray.settings.stdp_q import StdpQ
 

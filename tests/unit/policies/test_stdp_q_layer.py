@@ -7,8 +7,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from synrl_ray.policies.stdp_q import StdpQAgent
-from synrl_ray.policies.stdp_q_layer import action_currents, decide, decision_stdp, shuffled
+from synrl_ray.policies.local.stdp_q.agent import StdpQAgent
+from synrl_ray.policies.local.stdp_q.layer import action_currents, decide, decision_stdp, shuffled
 from synrl_ray.settings.stdp_q import StdpQ
 
 A = 3

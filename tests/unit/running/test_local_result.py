@@ -11,8 +11,8 @@ from synrl_ray.kinds.control.exporting import export_nir
 from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.kinds.local.exact import exact_judge
 from synrl_ray.kinds.local.result import combine_local, evaluate_local, finish_local
-from synrl_ray.policies.local_policy import LocalPolicy, load_local_policy
-from synrl_ray.policies.q_table import QTable
+from synrl_ray.policies.local.policy import LocalPolicy, load_local_policy
+from synrl_ray.policies.local.q_learning.agent import QTable
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec

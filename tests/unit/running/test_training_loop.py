@@ -12,7 +12,7 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from synrl_ray.errors import NonFiniteError, UserError
-from synrl_ray.evaluation.rollout import EvaluationResult
+from synrl_ray.evaluation.episodes import EvaluationResult
 from synrl_ray.experiment import Evaluation, Stopping
 from synrl_ray.interrupt import breakable
 from synrl_ray.kinds import episodes as result

@@ -6,7 +6,7 @@ import torch
 from failing_env import ENV_ID, Failing
 
 from synrl_ray.algorithms.build import algorithm_config
-from synrl_ray.algorithms.train_batch import train_batch
+from synrl_ray.algorithms.on_policy.train_batch import train_batch
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
 from synrl_ray.sampling.batched import BatchedEnvRunner

@@ -6,7 +6,7 @@ import pytest
 from failing_env import ENV_ID, Failing
 from test_rollouts_with_failures import runner_of
 
-from synrl_ray.algorithms.train_batch import train_batch
+from synrl_ray.algorithms.on_policy.train_batch import train_batch
 from synrl_ray.envs import time_limit
 from synrl_ray.experiment import Reinforce
 from synrl_ray.sampling.rollout import advantages

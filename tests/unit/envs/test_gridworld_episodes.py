@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from synrl_ray.envs.gridworld import Gridworlds
-from synrl_ray.envs.gridworld_rollout import rollout
+from synrl_ray.envs.gridworld_episodes import rollout
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.errors import NonFiniteError, UserError
 

@@ -18,8 +18,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.q_table_kernels import choose_all, update_all
+from synrl_ray.policies.local.agent import LocalAgent
+from synrl_ray.policies.local.q_learning.kernels import choose_all, update_all
 from synrl_ray.settings.q_learning import QLearning
 
 

@@ -1,4 +1,4 @@
-"""PPO's loss on discrete actions and its gradient, in one compiled pass. Equations: :mod:`synrl_ray.algorithms.losses`.
+"""PPO's loss on discrete actions and its gradient, in one compiled pass. Equations: :mod:`synrl_ray.algorithms.on_policy.losses`.
 
 Legend: M steps, A actions.
 """

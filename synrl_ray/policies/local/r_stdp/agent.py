@@ -3,9 +3,9 @@ r"""An agent of place cells and competing action neurons that learns by reward-m
 Legend: N environments, S observations judged at once, K simulation steps, I place cells, A actions, M neurons of each
 action, O = A * M.
 
-For each observation, place cells fire (:func:`~synrl_ray.policies.maze_agent_spikes.place_spikes`), their spikes
+For each observation, place cells fire (:func:`~synrl_ray.policies.local.r_stdp.spikes.place_spikes`), their spikes
 :math:`x` drive action neurons through the weights w, and the action whose neuron fires first is taken
-(:func:`~synrl_ray.policies.maze_agent_spikes.winner_take_all`):
+(:func:`~synrl_ray.policies.local.r_stdp.spikes.winner_take_all`):
 
 .. math:: i_{to} = \sum_i w_{io}\, x_{ti} + \sigma_n\, \xi_{to} + c_n\, [o \text{ belongs to the right action}]
 
@@ -43,9 +43,9 @@ from synrl_ray.plasticity.kernel_choice import decay_factor
 from synrl_ray.plasticity.modulation import at_last_step, finite_or_zero, reward_prediction_error
 from synrl_ray.plasticity.reward_modulated import EligibilityState, initial_eligibility, reward_modulated_stdp
 from synrl_ray.plasticity.teacher import teacher_current
-from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.maze_agent_spikes import place_spikes, poisson_spikes, shuffled_in_time, winner_take_all
-from synrl_ray.policies.maze_agent_tally import Tally
+from synrl_ray.policies.local.agent import LocalAgent
+from synrl_ray.policies.local.r_stdp.spikes import place_spikes, poisson_spikes, shuffled_in_time, winner_take_all
+from synrl_ray.policies.local.r_stdp.tally import Tally
 from synrl_ray.settings.plasticity import RewardPrediction
 from synrl_ray.settings.r_stdp import RStdp
 from synrl_ray.settings.schedules import linear

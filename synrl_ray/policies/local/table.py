@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from synrl_ray.policies.local_agent import LocalAgent
+    from synrl_ray.policies.local.agent import LocalAgent
 
 
 def make_agent(
@@ -59,13 +59,13 @@ def _new_agent(
 ) -> LocalAgent:
     spaces: tuple[Any, Any] = (observation_space, action_space)
     if isinstance(settings, QLearning):
-        from synrl_ray.policies.q_table import QTable
+        from synrl_ray.policies.local.q_learning.agent import QTable
 
         return QTable(*spaces, settings)
     if isinstance(settings, StdpQ):
-        from synrl_ray.policies.stdp_q import StdpQAgent
+        from synrl_ray.policies.local.stdp_q.agent import StdpQAgent
 
         return StdpQAgent(*spaces, settings)
-    from synrl_ray.policies.maze_agent import MazeAgent
+    from synrl_ray.policies.local.r_stdp.agent import MazeAgent
 
     return MazeAgent(*spaces, settings, teacher_actions=teacher_actions, seed=seed)

@@ -19,15 +19,15 @@ from synrl_ray.files import write_atomically
 from synrl_ray.policies.description import (
     DESCRIPTION_FILE,
     WEIGHTS_FILE,
+    Description,
     damage_of,
     described,
-    format_of,
     read_description,
 )
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.layers import require_bounded
-from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.local_agents import make_agent
+from synrl_ray.policies.local.agent import LocalAgent
+from synrl_ray.policies.local.table import make_agent
 from synrl_ray.policies.spaces import space_from_json, space_to_json
 from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.local import LocalSettings
@@ -100,22 +100,15 @@ class LocalPolicy:
         write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
 
 
-def describes_local_policy(folder: Path) -> bool:
-    """Whether a folder holds a local agent rather than another policy."""
-    return format_of(folder).startswith("local")
-
-
-def load_local_policy(folder: str | Path) -> LocalPolicy:
+def load_local_policy(folder: str | Path | Description) -> LocalPolicy:
     """Inverse of :meth:`LocalPolicy.save`. Nothing in the folder is executed; Ray is not needed.
 
     Raises:
         UserError: if the files are missing or damaged.
     """
-    folder = Path(folder)
-    with damage_of(folder / DESCRIPTION_FILE):
-        description = read_description(folder)
-        if description["format"] != _FORMAT:
-            raise ValueError(f"format {description['format']!r} is not known")
+    description = read_description(folder)
+    with damage_of(description.file):
+        description.require_format(_FORMAT)
         settings = described(description, "settings", _SETTINGS)
         spaces = (space_from_json(description["observation_space"]), space_from_json(description["action_space"]))
 
@@ -124,7 +117,7 @@ def load_local_policy(folder: str | Path) -> LocalPolicy:
         require_bounded(agent.numbers_per_observation)
         return agent
 
-    return LocalPolicy(load_module(make, folder, anew=True), settings, *spaces)
+    return LocalPolicy(load_module(make, description.folder, anew=True), settings, *spaces)
 
 
 def _untaught(settings: LocalSettings) -> LocalSettings:

@@ -14,17 +14,17 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.policy.sample_batch import MultiAgentBatch
 from torch import Tensor
 
-from synrl_ray.algorithms.fused_loss import fits, fused_ppo_loss
-from synrl_ray.algorithms.loopback_store import serve_stores_on_loopback
-from synrl_ray.algorithms.losses import Terms, policy_gradient_loss, ppo_loss
-from synrl_ray.algorithms.rmsprop import RMSpropTF
-from synrl_ray.algorithms.train_batch import Batch, minibatches, num_minibatches, num_valid
+from synrl_ray.algorithms.a2c.rmsprop import RMSpropTF
+from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopback
+from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss, ppo_loss
+from synrl_ray.algorithms.on_policy.train_batch import Batch, minibatches, num_minibatches, num_valid
+from synrl_ray.algorithms.ppo.fused_loss import fits, fused_ppo_loss
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.sampling.distributions import logp_and_entropy
 
 
 class RolloutLearner(TorchLearner):
-    """Learns from the batches of :func:`synrl_ray.algorithms.train_batch.train_batch`, a step for each minibatch.
+    """Learns from the batches of :func:`synrl_ray.algorithms.on_policy.train_batch.train_batch`, a step for each minibatch.
 
     Raises:
         NonFiniteError: instead of stepping on a loss that is NaN or infinite.
@@ -126,7 +126,7 @@ class PPOLearner(RolloutLearner):
     """The clipped surrogate objective."""
 
     def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
-        """See :func:`synrl_ray.algorithms.losses.ppo_loss`."""
+        """See :func:`synrl_ray.algorithms.on_policy.losses.ppo_loss`."""
         settings: dict[str, Any] = {
             "clip_param": config.clip_param,
             "value_coeff": config.vf_loss_coeff,
@@ -142,7 +142,7 @@ class PolicyGradientLearner(RolloutLearner):
     """The plain policy gradient of A2C and REINFORCE."""
 
     def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
-        """See :func:`synrl_ray.algorithms.losses.policy_gradient_loss`."""
+        """See :func:`synrl_ray.algorithms.on_policy.losses.policy_gradient_loss`."""
         del columns["old_logp"]
         logp, entropy = logp_and_entropy(action_space, inputs, actions)
         coefficients = {"value_coeff": config.vf_loss_coeff, "entropy_coeff": config.entropy_coeff}

@@ -1,7 +1,7 @@
 r"""A Q-table that is a spiking layer, learned by TD errors and by reward-modulated STDP at once.
 
 The weights :math:`w_{sa}` from S input neurons to A action neurons are action values, in units of return. A state makes
-its input neuron fire; :mod:`synrl_ray.policies.stdp_q_layer` has what follows. Noise current into a random neuron makes
+its input neuron fire; :mod:`synrl_ray.policies.local.stdp_q.layer` has what follows. Noise current into a random neuron makes
 it fire first: with probability epsilon. After the environment's step both rules see the same TD error:
 
 .. math::
@@ -38,8 +38,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.local_agent import LocalAgent
-from synrl_ray.policies.stdp_q_layer import (
+from synrl_ray.policies.local.agent import LocalAgent
+from synrl_ray.policies.local.stdp_q.layer import (
     Decision,
     action_currents,
     decide,
@@ -47,7 +47,7 @@ from synrl_ray.policies.stdp_q_layer import (
     exploration_current,
     shuffled,
 )
-from synrl_ray.policies.stdp_q_trace import TagTrace, pooled
+from synrl_ray.policies.local.stdp_q.trace import TagTrace, pooled
 from synrl_ray.settings.stdp_q import StdpQ
 
 logger = logging.getLogger(__name__)

@@ -1,5 +1,5 @@
 """PPO's loss on discrete actions as one autograd node, for the CPU: of small networks its many operations take a tenth
-of a minibatch's time. :func:`synrl_ray.algorithms.losses.ppo_loss` stays the reference, and the path of all else.
+of a minibatch's time. :func:`synrl_ray.algorithms.on_policy.losses.ppo_loss` stays the reference, and the path of all else.
 
 Legend: M steps, A actions.
 """
@@ -14,7 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from synrl_ray.algorithms.losses import Terms
+from synrl_ray.algorithms.on_policy.losses import Terms
 
 
 def fits(action_space: gym.Space, inputs: Tensor) -> bool:
@@ -34,7 +34,7 @@ def fused_ppo_loss(
     value_coeff: float,
     entropy_coeff: float,
 ) -> Terms:
-    """The terms of :func:`synrl_ray.algorithms.losses.ppo_loss`; only ``total`` has a gradient.
+    """The terms of :func:`synrl_ray.algorithms.on_policy.losses.ppo_loss`; only ``total`` has a gradient.
 
     Args:
         logits: ``[..., A]``.
@@ -53,7 +53,7 @@ class _FusedPPO(torch.autograd.Function):
         ctx: Any, logits: Tensor, values: Tensor, actions: Tensor, old_logp: Tensor, advantages: Tensor,
         value_targets: Tensor, settings: tuple[float, float, float],
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        from synrl_ray.algorithms.ppo_kernel import ppo  # numba takes half a second to import
+        from synrl_ray.algorithms.ppo.kernel import ppo  # numba takes half a second to import
 
         grad_logits, grad_values = torch.empty_like(logits), torch.empty_like(values)
         columns = (logits, values, actions, old_logp, advantages, value_targets)

@@ -12,7 +12,7 @@ import numpy as np
 from synrl_ray.compiled import jit_checked
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_kernels import draw, step
-from synrl_ray.policies.q_table_kernels import choose, update
+from synrl_ray.policies.local.q_learning.kernels import choose, update
 from synrl_ray.settings.schedules import linear
 
 _NEVER = np.iinfo(np.int64).max

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from synrl_ray.errors import UserError
-from synrl_ray.evaluation.rollout import evaluate_policy
+from synrl_ray.evaluation.episodes import evaluate_policy
 
 
 class CountdownEnv(gym.Env):

@@ -1,6 +1,6 @@
 """A convolutional block of many tasks, with its backward pass written out.
 
-Convolution → batch norm → rectifier → max-pool; all but the convolution is :mod:`synrl_ray.meta.batched_norm`. Batch
+Convolution → batch norm → rectifier → max-pool; all but the convolution is :mod:`synrl_ray.meta.written_out.norm`. Batch
 norm takes the convolution's bias away again: it has no effect, and its gradients are zero.
 
 Maps lie in memory with channels last, where convolution and pooling of torch are fastest on a CPU.
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from synrl_ray.meta.batched_norm import Pooled, norm_pool, norm_pool_gradient
 from synrl_ray.meta.engine import Parameters
+from synrl_ray.meta.written_out.norm import Pooled, norm_pool, norm_pool_gradient
 
 UNFOLDED_UP_TO = 32  # numbers in a filter; up to there the first layer is faster as a matrix product of patches
 

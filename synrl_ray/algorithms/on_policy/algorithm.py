@@ -24,8 +24,8 @@ from ray.rllib.utils.metrics import (
 )
 
 from synrl_ray.algorithms.batched import BatchedAlgorithm
-from synrl_ray.algorithms.learner import PolicyGradientLearner, PPOLearner
-from synrl_ray.algorithms.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
+from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner, PPOLearner
+from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
 from synrl_ray.errors import worker_died
 from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.sampling.batched import BatchedEnvRunner

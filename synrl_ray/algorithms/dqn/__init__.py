@@ -1,0 +1,1 @@
+"""Deep Q-learning: RLlib's, on a replay of transitions in arrays."""

@@ -1,0 +1,1 @@
+"""Place cells and competing action neurons that learn by reward-modulated STDP."""
