@@ -1,4 +1,4 @@
-"""RLlib's DQN on a :class:`~synrl_ray.algorithms.dqn.algorithm.replay.Replay`, with a learner that stops at NaN."""
+"""RLlib's DQN on a :class:`~synrl_ray.algorithms.dqn.replay.Replay`, with a learner that stops at NaN."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ray.rllib.utils.metrics import (
 from ray.tune.registry import register_env
 from torch import Tensor
 
-from synrl_ray.algorithms.dqn.algorithm.replay import Replay, Transitions
+from synrl_ray.algorithms.dqn.replay import Replay, Transitions
 from synrl_ray.algorithms.on_policy.learner import descend, first_not_finite
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import NonFiniteError

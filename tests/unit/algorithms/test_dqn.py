@@ -12,10 +12,10 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, TD_ERROR_KEY
 from ray.rllib.utils.schedules.scheduler import Scheduler
-from synrl_ray.algorithms.dqn.algorithm.replay import Transitions
 
 from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.algorithms.dqn.algorithm import DQNConfig, train_batch
+from synrl_ray.algorithms.dqn.replay import Transitions
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.experiment import DQN, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
 from synrl_ray.kinds.control.trainer import ControlTask
