@@ -1,0 +1,66 @@
+"""``result.json``: the one place that writes results, and the one that reads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.results.schema import SCHEMA, Result
+from synrl_ray.results.version_1 import from_version_1
+
+RESULT_FILE = "result.json"
+_MOST_BYTES = 2**26
+_RESULT = TypeAdapter(Result)
+
+
+def as_json(result: Result) -> str:
+    """The result as it is written and printed: readable, one column of numbers to a line."""
+    return _laid_out(_RESULT.dump_python(result, mode="json")) + "\n"
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write ``result.json`` into a folder, whole or not at all."""
+    write_atomically(folder / RESULT_FILE, as_json(result))
+
+
+def read_result(folder: Path) -> Result | None:
+    """What a folder's ``result.json`` says, of this version or the one before; ``None`` where there is none.
+
+    Raises:
+        UserError: if it is damaged, or of a version that is not known.
+    """
+    path = folder / RESULT_FILE
+    try:
+        data = json.loads(read_bounded(path, _MOST_BYTES))
+        if not isinstance(data, dict):
+            raise ValueError("it is no JSON object")
+        version = data.get("schema", 1)
+        if version not in (1, SCHEMA):
+            raise ValueError(f"schema {version!r} is not known")
+        return _RESULT.validate_json(json.dumps(from_version_1(data) if version == 1 else data))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        reason = f"{'.'.join(map(str, first['loc'])) or 'result'}: {first['msg']}"
+        raise UserError(f"{path} is damaged ({reason})", "restore it or start a new run") from error
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({reason_of(error)})", "restore it or start a new run") from error
+
+
+def _laid_out(value: Any, indent: str = "") -> str:
+    """JSON with objects and lists of objects on lines of their own, and plain lists on one."""
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        lines = [f"{inner}{json.dumps(name)}: {_laid_out(part, inner)}" for name, part in value.items()]
+    elif isinstance(value, list) and any(isinstance(part, (dict, list)) for part in value):
+        lines = [inner + _laid_out(part, inner) for part in value]
+    else:
+        return json.dumps(value, allow_nan=False)
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + "\n" + ",\n".join(lines) + f"\n{indent}{closing}"

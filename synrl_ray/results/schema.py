@@ -1,0 +1,199 @@
+"""The parts of a result. Whoever reads one knows no kind of run: figures have names, and intervals say of what.
+
+Legend: a *figure* is one number under a name (``return_iqm``, ``regret``, ``accuracy``), ``None`` where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+from annotated_types import Interval as Between
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from synrl_ray.results.provenance import Provenance
+
+SCHEMA = 2
+"""Version of this form; what was written before it had one is version 1."""
+
+Figures = Mapping[str, float | None]
+Count = Annotated[int, Ge(0)]
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Interval:
+    """How sure a figure is."""
+
+    of: str
+    """Name of the figure."""
+    low: float
+    high: float
+    method: str
+    """How it was computed, such as "percentile bootstrap"."""
+    over: str
+    """What it is taken over, such as "episodes, stratified by seed" or "test images"."""
+    level: Annotated[float, Between(gt=0, lt=1)] = 0.95
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"the interval of {self.of} begins at {self.low} and ends at {self.high}")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Episodes:
+    """The episodes in which a policy was judged, each in an environment with a seed of its own."""
+
+    seeds: tuple[int, ...]
+    """With which the environment was reset, one for each episode."""
+    returns: tuple[float, ...]
+    """Undiscounted, in reward units."""
+    lengths: tuple[Count, ...] | None = None
+    """Environment steps; ``None`` in results of version 1."""
+    digests: tuple[str, ...] | None = None
+    """Of each episode's observations, actions and rewards: equal digests are equal episodes."""
+
+    def __post_init__(self) -> None:
+        for name in ("returns", "lengths", "digests"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.seeds):
+                raise ValueError(f"{len(self.seeds)} seeds of episodes, but {len(column)} {name}")
+
+    @property
+    def distinct(self) -> int | None:
+        """How many of them differ from all others; ``None`` where that was not recorded."""
+        return None if self.digests is None else len(set(self.digests))
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Training:
+    """How one seed was trained."""
+
+    seed: int
+    unit: str
+    """What ``steps`` counts: ``env_steps``, ``samples`` or ``meta_iterations``."""
+    steps: Count | None
+    wall_seconds: float
+    episodes: Count | None = None
+    """That ended in training."""
+    steps_to_target: Count | None = None
+    """At the first evaluation during training that reached the target; ``None`` if none did."""
+    seconds_to_target: float | None = None
+    time_shares: Mapping[str, float] | None = None
+    """Of environment, policy and learner, in the seconds of all processes."""
+    num_workers: Count | None = None
+    num_learners: Count | None = None
+
+    @property
+    def steps_per_second(self) -> float:
+        """Speed on the clock."""
+        return (self.steps or 0) / max(self.wall_seconds, 1e-9)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TargetReached:
+    """What was to be reached, and by how many of the seeds it was."""
+
+    bounds: Mapping[str, float] | None
+    """Figure and bound each; ``None`` where version 1 did not say."""
+    in_training: Count | None
+    """Seeds of which an evaluation during training reached it."""
+    at_end: Count
+    """Seeds whose final judgement does."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Adaptation:
+    """How a meta-learned start adapts to test tasks."""
+
+    by_step: Mapping[str, tuple[float, ...]]
+    """Figure → its mean over tasks after 0, 1, … inner steps."""
+    errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """The same names → 1.96 standard errors over tasks."""
+    tasks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """The same names → the score of each task after the protocol's inner steps."""
+    env_steps: tuple[float, ...] | None = None
+    """Environment steps that adaptation takes on a task, after 0, 1, … inner steps."""
+    untrained: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """The same names → means over tasks of the start as it was made, after 0, 1, … inner steps."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Film:
+    """A video of one episode."""
+
+    path: str
+    cut_after: Count | None = None
+    """Environment steps, where the episode goes on."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Result:
+    """What one run has come to, or several seeds together, or a policy that was judged again.
+
+    Raises:
+        ValueError: for a figure, an interval or a column for each seed that fits nothing.
+    """
+
+    schema: Literal[2] = SCHEMA
+    experiment: str | None
+    policy: str
+    score: str
+    """Name of the figure that counts."""
+    figures: Figures
+    intervals: tuple[Interval, ...] = ()
+    protocol: Mapping[str, Any]
+    """How the policy was judged."""
+    training: tuple[Training, ...] = ()
+    """Of each seed; empty for a policy that was judged again."""
+    per_seed: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    """Figure → its value for each seed, in the order of ``training``; empty unless there are several seeds."""
+    target: TargetReached | None = None
+    greedy: Episodes | None = None
+    """Episodes in which the policy took its likeliest actions; of several seeds: see the seeds' own results."""
+    sampled: Episodes | None = None
+    """Episodes in which it drew its actions, where it is trained to."""
+    adaptation: Adaptation | None = None
+    energy: Mapping[str, Any] | None = None
+    confusion: tuple[tuple[Count, ...], ...] | None = None
+    """Test images by true class (row) and predicted class."""
+    comparison: Mapping[str, Any] | None = None
+    """Of learners on the same tasks."""
+    provenance: Provenance | None = None
+    """Where the figures are from."""
+    run: str | None = None
+    """The folder whose policy was judged again."""
+    video: Film | None = None
+
+    def __post_init__(self) -> None:
+        if self.score not in self.figures:
+            raise ValueError(f"there is no figure {self.score!r}, which is said to be the score")
+        for interval in self.intervals:
+            if interval.of not in self.figures:
+                raise ValueError(f"there is no figure {interval.of!r}, of which there is an interval")
+        for name, values in self.per_seed.items():
+            if len(values) != len(self.training):
+                raise ValueError(f"{name} has {len(values)} values for {len(self.training)} seeds")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """That were trained."""
+        return tuple(each.seed for each in self.training)
+
+    def interval(self, of: str) -> Interval | None:
+        """The interval of a figure, if there is one."""
+        return next((interval for interval in self.intervals if interval.of == of), None)
+
+    def figure(self, name: str) -> float:
+        """A figure that is known.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        value = self.figures.get(name)
+        if value is None:
+            raise ValueError(f"it has no {name}")
+        return value
