@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from synrl_ray.envs.registration import register_environments
+
 __version__ = "0.1.0"
 __all__ = ["Experiment", "__version__", "load_policy"]
 
 if TYPE_CHECKING:
     from synrl_ray.experiment import Experiment
     from synrl_ray.policies.loading import load_policy
+
+register_environments()
 
 
 def __getattr__(name: str) -> Any:

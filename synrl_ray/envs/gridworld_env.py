@@ -164,6 +164,3 @@ class GridworldEnv(gym.Env[Any, np.int64]):
 
     def _observation(self) -> Any:
         return self.agent if self.state_observations is None else self.state_observations[self.agent].copy()
-
-
-gym.register("synrl_ray/Gridworld-v0", entry_point="synrl_ray.envs.gridworld_env:GridworldEnv")

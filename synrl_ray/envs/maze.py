@@ -208,6 +208,3 @@ class MazeEnv(gym.Env[Any, np.int64]):
             raise UserError(f"start and goal are the same cell {self.layout.cell(goal)}", "choose two cells")
         self.layout.shortest_path(start, goal)  # raises where there is none
         return start
-
-
-gym.register("synrl_ray/Maze-v0", entry_point="synrl_ray.envs.maze:MazeEnv")

@@ -3,23 +3,69 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
-import gymnasium as gym
-
-_MODULES = {"synrl_ray/": ("synrl_ray.envs.gridworld_env", "synrl_ray.envs.maze", "synrl_ray.envs.shower")}
+ENVIRONMENTS = {
+    "synrl_ray/Gridworld-v0": "synrl_ray.envs.gridworld_env:GridworldEnv",
+    "synrl_ray/Maze-v0": "synrl_ray.envs.maze:MazeEnv",
+    "synrl_ray/Shower-v0": "synrl_ray.envs.shower:ShowerEnv",
+}
+"""Id of each environment of this project, and its class."""
 _KNOWN = ("synrl_ray", "gymnasium", "ale_py")
 
 
+def register_environments() -> None:
+    """Register :data:`ENVIRONMENTS`, at once where Gymnasium is imported, else as soon as it is.
+
+    ``import synrl_ray`` calls this. Gymnasium reads no entry points since its version 1.0: a package registers its
+    environments when it is imported. Gymnasium itself is not imported for that: it takes longer than ``synrl --help``.
+    """
+    if "gymnasium" in sys.modules:
+        _register()
+    else:
+        sys.meta_path.insert(0, _AfterGymnasium())
+
+
+def _register() -> None:
+    from gymnasium.envs.registration import register, registry
+
+    for env_id, entry_point in ENVIRONMENTS.items():
+        if env_id not in registry:
+            register(env_id, entry_point=entry_point)
+
+
+class _AfterGymnasium(MetaPathFinder):
+    """Finds nothing by itself: has Gymnasium's own loader register the environments once it has run."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Of Gymnasium as the other finders say, of anything else nothing."""
+        if fullname != "gymnasium":
+            return None
+        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, found), None)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def run_and_register(module: ModuleType) -> None:
+                run(module)
+                sys.meta_path.remove(self)
+                _register()
+
+            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
+        return spec
+
+
 def ensure_registered(env_id: str) -> None:
-    """Import what registers this id: this project's environments, and Atari's where ale-py is installed."""
-    for prefix, modules in _MODULES.items():
-        if env_id.startswith(prefix):
-            for module in modules:
-                importlib.import_module(module)
+    """Import ale-py for an id of Atari; this project's ids are registered."""
     if env_id.startswith("ALE/"):
-        gym.register_envs(importlib.import_module("ale_py"))
+        importlib.import_module("ale_py")
 
 
 def foreign_module(env_id: str, kwargs: Mapping[str, Any] | None = None) -> str | None:

@@ -88,6 +88,3 @@ def optimal_return(noise: bool = True) -> float:
         value = np.max(choices, axis=0)
     starts = np.arange(_START[0], _START[1] + 1)
     return float(value[starts].mean())
-
-
-gym.register("synrl_ray/Shower-v0", entry_point="synrl_ray.envs.shower:ShowerEnv")
