@@ -1,4 +1,4 @@
-"""How good a policy is, and how to show it: greedy rollouts, statistics, curves, films. Knows nothing of Ray."""
+"""How good a policy is, and how to show it: episodes, statistics, curves, films. Knows nothing of Ray."""
 
 from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
 from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, evaluate_policy

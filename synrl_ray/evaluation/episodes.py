@@ -1,14 +1,16 @@
-"""Greedy rollouts of a policy, one episode per environment and seed, so that no episode is favoured.
+"""Episodes of a policy, one per environment and seed, so that no episode is favoured.
 
 Legend: N environments that act together, S state features. Arrays are in episode order.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import gymnasium
@@ -19,8 +21,11 @@ from synrl_ray.envs.checked import CheckedEnv, checked, name_of
 from synrl_ray.envs.time_limit import most_steps, time_limit
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.statistics import Summary, summarise
+from synrl_ray.results import Episodes
 
 MakeEnv = Callable[[], gymnasium.Env[Any, Any]]
+_DIGEST_BYTES = 6
+"""Among a thousand different episodes two have the same digest with a chance of 2e-9."""
 Progress = Callable[[int, int], None]
 """``progress(episodes finished, episodes asked for)``."""
 
@@ -46,6 +51,7 @@ class EvaluationResult:
     Attributes:
         returns: undiscounted return of each episode, ``[episodes]``, reward units.
         lengths: length of each episode, ``[episodes]``, environment steps.
+        digests: of each episode's observations, actions and rewards, in hexadecimal: equal ones are equal episodes.
         env_steps: sum of the lengths.
         seconds: wall time of the rollouts, without making the environments.
         protocol: how it was done, ready for JSON: environment, time limit, episodes, seeds, statistics.
@@ -53,6 +59,7 @@ class EvaluationResult:
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
+    digests: tuple[str, ...]
     env_steps: int
     seconds: float
     protocol: dict[str, Any]
@@ -61,6 +68,16 @@ class EvaluationResult:
         """Summarise the returns as those of one seed."""
         return summarise(self.returns)
 
+    def recorded(self) -> Episodes:
+        """The episodes as results keep them."""
+        first = self.protocol["first_seed"]
+        return Episodes(
+            seeds=tuple(range(first, first + len(self.returns))),
+            returns=tuple(self.returns.tolist()),
+            lengths=tuple(self.lengths.tolist()),
+            digests=self.digests,
+        )
+
 
 def evaluate_policy(
     policy: BatchPolicy,
@@ -68,11 +85,12 @@ def evaluate_policy(
     *,
     episodes: int,
     seed: int,
+    deterministic: bool = True,
     max_parallel: int = 32,
     max_env_steps: int | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Roll a policy out greedily: episode ``i`` is the one and only episode of seed ``seed + i``.
+    """Let a policy act: episode ``i`` is the one and only episode of seed ``seed + i``.
 
     Taking "the first n episodes to finish" from running environments would favour short ones. Here each wave
     starts up to ``max_parallel`` environments together and ends with its longest episode. A finished environment
@@ -80,16 +98,17 @@ def evaluate_policy(
     from wave to wave through ``reset(seed=...)``.
 
     Args:
-        policy: acts on all running environments at once, with ``deterministic=True``.
+        policy: acts on all running environments at once.
         make_env: makes one environment.
         episodes: how many, at least 1.
         seed: of the first episode, at least 0.
+        deterministic: handed to the policy: whether it takes its likeliest actions or draws them.
         max_parallel: most environments in one wave.
         max_env_steps: where to cut an episode of an environment that sets no time limit,
             :data:`~synrl_ray.envs.time_limit.MOST_STEPS` by default; the protocol says how many episodes were cut.
         progress: called whenever episodes have finished.
     Returns:
-        Returns and lengths in episode order; the same for any ``max_parallel``.
+        Returns and lengths in episode order; of deterministic actions the same for any ``max_parallel``.
     Raises:
         ValueError: if a setting is out of range or the policy returns the wrong number of rows.
         UserError: if the environment raises, breaks Gymnasium's contract, or gives a reward or observation that is not
@@ -107,31 +126,37 @@ def evaluate_policy(
         num_cut = 0
         returns = np.zeros(episodes, dtype=np.float64)
         lengths = np.zeros(episodes, dtype=np.int64)
+        hashes = [hashlib.blake2b(digest_size=_DIGEST_BYTES) for _ in range(episodes)]
+        act = partial(policy.act, deterministic=deterministic)
         started = time.perf_counter()
         for first in range(0, episodes, max_parallel):
             wave = slice(first, min(first + max_parallel, episodes))
-            num_cut += _run_wave(policy, envs, seed, wave, longest, returns, lengths, progress)
+            state = policy.initial_state(wave.stop - wave.start)
+            num_cut += _run_wave(act, state, envs, seed, wave, longest, returns, lengths, hashes, progress)
         seconds = time.perf_counter() - started
-        protocol = _protocol(envs[0], episodes, seed)
+        protocol = _protocol(envs[0], episodes, seed, deterministic)
         if limit is None:
             protocol |= {"cut_after": longest, "episodes_cut": num_cut}
     finally:
         for env in envs:
             env.close()
-    return EvaluationResult(returns, lengths, int(lengths.sum()), seconds, protocol)
+    digests = tuple(each.hexdigest() for each in hashes)
+    return EvaluationResult(returns, lengths, digests, int(lengths.sum()), seconds, protocol)
 
 
 def _run_wave(
-    policy: BatchPolicy,
+    act: Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]],
+    state: NDArray[Any],
     envs: Sequence[CheckedEnv],
     seed: int,
     wave: slice,
     longest: int,
     returns: NDArray[np.float64],
     lengths: NDArray[np.int64],
+    hashes: Sequence[Any],
     progress: Progress | None,
 ) -> int:
-    """Run the episodes ``wave`` to their ends and write what they gave into ``returns`` and ``lengths``.
+    """Run the episodes ``wave`` to their ends and write what they gave into ``returns``, ``lengths`` and ``hashes``.
 
     Those that have not ended after ``longest`` steps are cut; it says how many these were.
     """
@@ -139,10 +164,9 @@ def _run_wave(
     num_before, num_in_wave = wave.start, wave.stop - wave.start
     running = [(wave.start + i, envs[i]) for i in range(num_in_wave)]
     observations = _stack([env.reset(seed=seed + episode)[0] for episode, env in running], running, seed, 0)
-    state = policy.initial_state(num_in_wave)
     env_step = 0
     while running:
-        actions, state = policy.act(observations, state, deterministic=True)
+        actions, state = act(observations, state)
         if len(actions) != len(running) or len(state) != len(running):
             raise ValueError(
                 f"the policy was given {len(running)} observations and returned {len(actions)} actions "
@@ -155,6 +179,8 @@ def _run_wave(
             if not math.isfinite(reward):
                 raise _not_finite(f"reward = {reward}", env, episode, seed, env_step)
             returns[episode] += reward
+            for part in (observations[row], actions[row], np.float64(reward)):
+                hashes[episode].update(np.ascontiguousarray(part))
             next_observations.append(observation)
             ended.append(terminated or truncated)
         observations = _stack(next_observations, running, seed, env_step)
@@ -199,13 +225,13 @@ def _not_finite(what: str, env: CheckedEnv, episode: int, seed: int, env_step: i
     )
 
 
-def _protocol(env: CheckedEnv, episodes: int, seed: int) -> dict[str, Any]:
+def _protocol(env: CheckedEnv, episodes: int, seed: int, deterministic: bool) -> dict[str, Any]:
     return {
         "environment": name_of(env),
         "time_limit": time_limit(env),
         "episodes": int(episodes),
         "first_seed": int(seed),
         "seeding": "episode i is reset with first_seed + i; one episode per environment and wave",
-        "greedy": True,
+        "greedy": deterministic,
         "statistics": ["mean", "std", "iqm", "ci95 (stratified bootstrap of the iqm)", "minimum", "maximum"],
     }

@@ -299,3 +299,52 @@ def test_settings_out_of_range_are_named(name, value):
     settings = {"episodes": 1, "seed": 0, "max_parallel": 1, name: value}
     with pytest.raises(ValueError, match=f"{name} must be at least"):
         evaluate_policy(RecordingPolicy(), CountdownEnv, **settings)
+
+
+class ChanceEnv(CountdownEnv):
+    """One of three starts, however the seed is."""
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed % 3, options=options)
+        return observation + seed % 3, info
+
+
+def test_equal_episodes_have_equal_digests():
+    outcome = evaluate_policy(RecordingPolicy(), ChanceEnv, episodes=7, seed=3, max_parallel=4)
+    starts = [seed % 3 for seed in range(3, 10)]
+    assert len(set(outcome.digests)) == 3
+    assert len(set(zip(starts, outcome.digests, strict=True))) == 3
+    assert outcome.recorded().distinct == 3
+
+
+class SecondAction(RecordingPolicy):
+    def act(self, observations, state, *, deterministic=True):
+        return np.ones(len(observations), dtype=np.int64), state
+
+
+def test_other_actions_make_other_episodes():
+    once, other = (
+        evaluate_policy(policy, CountdownEnv, episodes=2, seed=0) for policy in (RecordingPolicy(), SecondAction())
+    )
+    assert once.returns.tolist() == other.returns.tolist()
+    assert not set(once.digests) & set(other.digests)
+
+
+def test_episodes_are_recorded_with_their_seeds():
+    recorded = evaluate_policy(RecordingPolicy(), CountdownEnv, episodes=3, seed=8).recorded()
+    assert recorded.seeds == (8, 9, 10)
+    assert recorded.lengths == (4, 5, 1)
+    assert recorded.returns == (6.0, 10.0, 0.0)
+
+
+def test_a_policy_is_told_when_it_is_to_draw_its_actions():
+    told = []
+
+    class Told(RecordingPolicy):
+        def act(self, observations, state, *, deterministic=True):
+            told.append(deterministic)
+            return np.zeros(len(observations), dtype=np.int64), state
+
+    outcome = evaluate_policy(Told(), CountdownEnv, episodes=1, seed=0, deterministic=False)
+    assert told == [False]
+    assert outcome.protocol["greedy"] is False
