@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test test-slow test-cluster lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-faults bench-scaling requirements clean
+.PHONY: help setup run test test-slow test-cluster lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-faults bench-scaling requirements tables clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -109,6 +109,9 @@ requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.t
 	  --no-emit-index-url --no-emit-find-links --all-extras --constraint - pyproject.toml \
 	  | sed -E '/^nvidia-|^cuda-|^triton/d; s/\+cpu//' > requirements.txt.new
 	mv requirements.txt.new requirements.txt
+
+tables: $(STAMP)  ## Write the tables of README.md and docs/results.md from experiments/results
+	$(PY) benchmarks/tables.py
 
 clean:  ## Remove what make has made (runs stay)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
