@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml requirements.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PY) -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
-	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --constraint requirements.txt --editable '.[dev]'
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --constraint requirements.txt --editable '.[dev,all,learn2learn]'
 	@touch $(STAMP)
 
 run: $(STAMP)  ## Train a spiking PPO agent on CartPole, evaluate it, write curve and policy
@@ -90,8 +90,8 @@ bench-plasticity: $(STAMP)  ## Synapse updates per second against BindsNET (peer
 	$(PY) benchmarks/tabular.py
 
 bench-ablations: $(STAMP)  ## What each part of the local learners is worth (half an hour)
-	$(PY) benchmarks/maze_ablation.py
-	$(PY) benchmarks/stdp_q_ablation.py
+	$(PY) benchmarks/maze_ablation.py --table experiments/results/tables/maze-ablation.json
+	$(PY) benchmarks/stdp_q_ablation.py --table experiments/results/tables/taxi-ablation.json
 
 bench-faults: $(STAMP)  ## What is lost when something dies, and how soon a run goes on
 	$(PY) benchmarks/faults.py

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_vector import TabularVectorEnv
 from synrl_ray.evaluation.statistics import stratified_bootstrap_interval
 from synrl_ray.policies.local.agent import LocalAgent
+from synrl_ray.results import code_commit
 
 
 def learn(
@@ -56,14 +59,9 @@ class Rows:
         return row
 
 
-def interval_of(values: list[float], digits: int, scale: float = 1.0) -> str:
-    """The mean with its 95 % bootstrap interval."""
-    scaled = [scale * value for value in values]
-    mean = float(np.mean(scaled))
-    if len(scaled) == 1:
-        return f"{mean:,.{digits}f}"
-    low, high = stratified_bootstrap_interval(scaled, statistic=np.mean)
-    return f"{mean:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
+def interval_of(values: list[float]) -> list[float]:
+    """The mean with the ends of its 95 % bootstrap interval."""
+    return [float(np.mean(values)), *stratified_bootstrap_interval(values, statistic=np.mean)]
 
 
 def by_condition(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -79,12 +77,28 @@ def parser_of(description: str | None, *, num_envs: int) -> argparse.ArgumentPar
     parser.add_argument("--env-steps", type=int, help="of a run, in place of the environment's own number")
     parser.add_argument("--conditions", nargs="+", help="some of them; all by default")
     parser.add_argument("--out", type=Path, help="rows as JSON lines; those that are there are not run again")
-    parser.add_argument("--markdown", type=Path, help="also write the table there")
+    parser.add_argument("--table", type=Path, help="also write the table there, as JSON that `make tables` reads")
     return parser
 
 
-def show(title: str, table: str, path: Path | None) -> None:
-    """Print a table, and write it where that is wanted."""
-    print(f"\n{title}\n\n{table}")
+def show(title: str, table: list[dict[str, Any]], path: Path | None) -> None:
+    """Print a table of figures, one row for each condition, and write it where that is wanted."""
+    print(f"\n{title}\n\n| {' | '.join(table[0])} |\n{'|---' * len(table[0])}|")
+    for row in table:
+        print(f"| {' | '.join(_shown(cell) for cell in row.values())} |")
     if path:
-        path.write_text(table + "\n")
+        script, *options = sys.argv
+        at = options.index("--table")
+        words = ["python", f"benchmarks/{Path(script).name}", *options[:at], *options[at + 2 :]]
+        head = {"command": shlex.join(words), "commit": code_commit(), "note": "95 % bootstrap intervals over seeds"}
+        rows = ",\n".join(f"    {json.dumps(row)}" for row in table)
+        path.write_text(json.dumps(head, indent=2).removesuffix("\n}") + f',\n  "rows": [\n{rows}\n  ]\n}}\n')
+
+
+def _shown(cell: Any) -> str:
+    if isinstance(cell, list):
+        mean, low, high = map(_shown, cell)
+        return f"{mean} ({low} to {high})"
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.4f}"
+    return "-" if cell is None else str(cell)

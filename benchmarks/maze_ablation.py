@@ -4,7 +4,7 @@ Run:
     python benchmarks/maze_ablation.py                       # settings of maze-rstdp, minutes
     python benchmarks/maze_ablation.py --size 12 --env-steps 400000 --conditions full teacher
     python benchmarks/maze_ablation.py --moved-goal          # how fast a goal that has moved is found again
-    python benchmarks/maze_ablation.py --out rows.jsonl --markdown table.md   # goes on where it was stopped
+    python benchmarks/maze_ablation.py --out rows.jsonl --table table.json   # goes on where it was stopped
 
 Seed n trains on the maze of seed n. With another ``--env-steps``, schedules are as much longer.
 All conditions share the settings of ``full`` but for what is named. ``untrained``
@@ -114,23 +114,26 @@ class Trial:
         return learn(table, agent, seed=seed, num_envs=self.args.num_envs, **sizes)
 
 
-def table_of(rows: list[dict[str, Any]]) -> str:
-    """Markdown; one line for each condition."""
-    lines = [
-        "| condition | seeds | success, % of start cells | worst | path ratio | steps to target | not reached |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Figures of each condition."""
+    table = []
     for name, own in by_condition(rows).items():
         success = [row["success_rate"] for row in own]
         ratios = [row["path_ratio"] for row in own if row["path_ratio"] is not None]
         missed = sum(row["steps_to_target"] is None for row in own)
-        learns = name not in ("untrained", "random")
-        steps = interval_of([float(row["steps_to_target"] or row["env_steps"]) for row in own], 0) if learns else "-"
-        lines.append(
-            f"| {name} | {len(own)} | {interval_of(success, 1, 100)} | {min(success):.0%} "
-            f"| {interval_of(ratios, 3) if ratios else '-'} | {steps} | {missed} |"
+        steps = interval_of([float(row["steps_to_target"] or row["env_steps"]) for row in own])
+        table.append(
+            {
+                "condition": name,
+                "seeds": len(own),
+                "success": interval_of(success),
+                "worst": min(success),
+                "path_ratio": interval_of(ratios) if ratios else None,
+                "steps": steps if missed < len(own) else None,
+                "missed": None if name == "random" else missed,
+            }
         )
-    return "\n".join(lines)
+    return table
 
 
 def main() -> None:
@@ -159,7 +162,7 @@ def main() -> None:
                 flush=True,
             )
     maze = {name: value for name, value in trial.kwargs.items() if name != "maze_seed"}
-    show(f"{maze}, {args.num_envs} environments, {trial.env_steps:,} steps", table_of(rows), args.markdown)
+    show(f"{maze}, {args.num_envs} environments, {trial.env_steps:,} steps", table_of(rows), args.table)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Run:
     python benchmarks/stdp_q_ablation.py                                    # Taxi-v3, 10 seeds, minutes
     python benchmarks/stdp_q_ablation.py --env FrozenLake-v1 --seeds 3
-    python benchmarks/stdp_q_ablation.py --out rows.jsonl --markdown table.md   # goes on where it was stopped
+    python benchmarks/stdp_q_ablation.py --out rows.jsonl --table table.json   # goes on where it was stopped
 
 All conditions share the settings of ``full`` but for what is named; ``td_tuned`` is Q-learning alone with the initial
 value that suits it best, so that STDP does not win by settings made for it. Regret is the exact optimum less the exact
@@ -93,22 +93,23 @@ def run(table: TransitionTable, setup: Setup, settings: StdpQ, seed: int, args: 
     }
 
 
-def table_of(rows: list[dict[str, Any]], regret: float) -> str:
-    """Markdown; one line for each condition."""
-    lines = [
-        f"| condition | seeds | steps to regret <= {regret:g} | not reached | final regret | worst | STDP share |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Figures of each condition."""
+    table = []
     for name, own in by_condition(rows).items():
-        steps = [float(row["steps_to_regret"] or row["env_steps"]) for row in own]
         final = [max(0.0, row["final_regret"]) for row in own]  # -1e-15 is rounding
-        missed = sum(row["steps_to_regret"] is None for row in own)
-        share = float(np.mean([row["stdp_share"] for row in own]))
-        lines.append(
-            f"| {name} | {len(own)} | {interval_of(steps, 0)} | {missed} | {interval_of(final, 4)} | {max(final):.4f} "
-            f"| {share:.2f} |"
+        table.append(
+            {
+                "condition": name,
+                "seeds": len(own),
+                "steps": interval_of([float(row["steps_to_regret"] or row["env_steps"]) for row in own]),
+                "missed": sum(row["steps_to_regret"] is None for row in own),
+                "regret": interval_of(final),
+                "worst": max(final),
+                "stdp_share": float(np.mean([row["stdp_share"] for row in own])),
+            }
         )
-    return "\n".join(lines)
+    return table
 
 
 def keys_of(env: str, name: str, seed: int, settings: StdpQ, args: argparse.Namespace) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def main() -> None:
             rows.append(row)
             reached, regret = row["steps_to_regret"], row["final_regret"]
             print(f"{name} seed {seed}: {reached} steps, final regret {regret:.4f}", flush=True)
-    show(f"{args.env}, {args.num_envs} environments", table_of(rows, args.regret), args.markdown)
+    show(f"{args.env}, {args.num_envs} environments, steps to a regret of {args.regret:g}", table_of(rows), args.table)
 
 
 if __name__ == "__main__":
