@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from synrl_ray.errors import UserError, reason_of
+from synrl_ray.errors import UserError
 from synrl_ray.settings.preprocessing import CarRacingFrames
 
 _DRAWING = "synrl_ray.envs.car_racing_drawing"
@@ -32,7 +32,7 @@ def make_car_racing(env_id: str, kwargs: Mapping[str, Any], frames: CarRacingFra
         training: with the early end and the fast drawing, as far as ``frames`` asks for them.
 
     Raises:
-        UserError: if the id is no CarRacing, or Box2D or pygame is missing.
+        UserError: if the id is no CarRacing.
     """
     module, _, name = env_id.rpartition(":")
     if module:
@@ -40,11 +40,6 @@ def make_car_racing(env_id: str, kwargs: Mapping[str, Any], frames: CarRacingFra
     spec = gym.spec(name)
     if spec.entry_point != _GYMNASIUMS:
         raise UserError(f"car_racing frames are for CarRacing, not for {env_id!r}", "set env=CarRacing-v3")
-    try:
-        importlib.import_module(_DRAWING)
-    except gym.error.DependencyNotInstalled as error:
-        problem = f"{env_id} needs Box2D and pygame ({reason_of(error.__cause__ or error)})"
-        raise UserError(problem, "pip install box2d-py pygame") from error
     settings = {**kwargs, "continuous": True}
     if training and frames.fast_drawing:
         drawn, settings["bar"] = "DrawnFast", not frames.crop

@@ -14,8 +14,13 @@ from synrl_ray.envs.time_limit import require_time_limit
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.settings.preprocessing import AtariFrames, CarRacingFrames, Preprocessing
 
-_PACKAGES = {"ale_py": "ale-py", "Box2D": "box2d-py", "pygame": "pygame", "cv2": "opencv-python-headless"}
-"""Distribution of each module that environments may need."""
+_INSTALLED_BY = {
+    "ale_py": "pip install ale-py",
+    "Box2D": "pip install 'synrl-ray[box2d]'",
+    "cv2": "pip install opencv-python-headless",
+    "pygame": "pip install pygame",
+}
+"""What brings each module that environments may need."""
 
 
 def make_environment(
@@ -53,9 +58,10 @@ def make_environment(
         hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
         raise UserError(f"unknown environment {env_id!r}", f"{hint}a custom one is written module:Id") from error
     except RAISED as error:
-        if isinstance(error, ImportError) and error.name in _PACKAGES:
-            needed = f"pip install {_PACKAGES[error.name]}"
-            raise UserError(f"environment {env_id!r} needs {error.name}, which is not installed", needed) from error
+        missing = _missing(error)
+        if missing is not None:
+            problem = f"environment {env_id!r} needs {missing}, which is not installed"
+            raise UserError(problem, _INSTALLED_BY[missing]) from error
         reason = reason_of(error) if isinstance(error, Exception) else f"SystemExit: {error}"
         problem = f"environment {env_id!r} cannot be made ({reason})"
         raise UserError(problem, "check its package and arguments") from error
@@ -76,6 +82,15 @@ def _make(env_id: str, kwargs: Mapping[str, Any], preprocessing: Preprocessing |
         return make_car_racing(env_id, kwargs, preprocessing, training=training)
     # Gymnasium's own checker looks at the first step only, and warns where ours refuses.
     return gym.make(env_id, **{"disable_env_checker": True, **kwargs})
+
+
+def _missing(error: BaseException | None) -> str | None:
+    """The absent module of :data:`_INSTALLED_BY` that an error, or what it was raised from, is about."""
+    while error is not None:
+        if isinstance(error, ImportError) and error.name in _INSTALLED_BY:
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def environment_factory(

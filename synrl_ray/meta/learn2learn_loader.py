@@ -13,6 +13,9 @@ from typing import Any
 
 from synrl_ray.errors import UserError
 
+INSTALL = "set engine='vmap', or pip install --no-deps --config-settings=--build-option=build_ext learn2learn==0.2.0"
+"""The option has its C files made anew: those that it ships do not compile. The packages it asks for are not needed."""
+
 
 def load_maml() -> Any:
     """The class ``learn2learn.algorithms.MAML``.
@@ -25,7 +28,7 @@ def load_maml() -> Any:
     if "learn2learn" not in sys.modules:
         spec = importlib.util.find_spec("learn2learn")
         if spec is None or spec.submodule_search_locations is None:
-            raise UserError("learn2learn is not installed", "run `make setup`")
+            raise UserError("engine 'learn2learn' needs learn2learn, which is not installed", INSTALL)
         package = ModuleType("learn2learn")
         package.__path__ = list(spec.submodule_search_locations)
         package.__spec__ = spec

@@ -91,13 +91,25 @@ def test_whatever_an_environment_raises_is_reported_with_its_name(picky, error):
     assert error_of(picky, {"error": error}).message.startswith("environment 'Picky-v0' cannot be made (")
 
 
-@pytest.mark.parametrize(("module", "package"), [("ale_py", "ale-py"), ("cv2", "opencv-python-headless")])
-def test_missing_package_of_prepared_frames_comes_with_its_install_line(module, package):
+@pytest.mark.parametrize(
+    ("env_id", "frames", "module", "package"),
+    [
+        ("ALE/Breakout-v5", "AtariFrames()", "ale_py", "ale-py"),
+        ("ALE/Breakout-v5", "AtariFrames()", "cv2", "opencv-python-headless"),
+        ("CarRacing-v3", "CarRacingFrames()", "Box2D", "'synrl-ray[box2d]'"),
+        ("CarRacing-v3", "CarRacingFrames()", "pygame", "pygame"),
+        ("CarRacing-v3", None, "Box2D", "'synrl-ray[box2d]'"),
+        ("LunarLander-v3", None, "Box2D", "'synrl-ray[box2d]'"),
+        ("BipedalWalker-v3", None, "Box2D", "'synrl-ray[box2d]'"),
+    ],
+)
+def test_a_missing_package_comes_with_its_install_line(env_id, frames, module, package):
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
-        "from synrl_ray.settings.preprocessing import AtariFrames\n"
+        "from synrl_ray.settings.preprocessing import AtariFrames, CarRacingFrames\n"
         "from synrl_ray.envs.make import make_environment\n"
-        "make_environment('ALE/Breakout-v5', {}, AtariFrames())"
+        f"make_environment({env_id!r}, {{}}, {frames})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stderr.strip().endswith(f"needs {module}, which is not installed — pip install {package}"), done.stderr
+    line = f"environment {env_id!r} needs {module}, which is not installed — pip install {package}"
+    assert done.stderr.strip().endswith(line), done.stderr

@@ -20,9 +20,16 @@ def name_of(requirement):
 PINNED = {name_of(line) for line in LINES}
 
 
-@pytest.mark.parametrize(("extra", "requirement"), [(name, each) for name in EXTRAS for each in EXTRAS[name]])
+@pytest.mark.parametrize(
+    ("extra", "requirement"), [(name, each) for name in EXTRAS if name != "all" for each in EXTRAS[name]]
+)
 def test_every_requirement_of_an_extra_is_pinned(extra, requirement):
     assert name_of(requirement) in PINNED
+
+
+def test_all_is_every_extra_of_the_package_but_the_one_that_pip_cannot_build():
+    of_the_package = sorted(set(EXTRAS) - {"all", "dev", "peers", "learn2learn"})
+    assert EXTRAS["all"] == [f"{PROJECT['project']['name']}[{','.join(of_the_package)}]"]
 
 
 def test_pins_are_names_and_versions_only():

@@ -1,5 +1,3 @@
-import sys
-
 import cv2
 import gymnasium as gym
 import numpy as np
@@ -175,14 +173,3 @@ def test_vector_environments_reset_on_the_next_step():
 def test_another_environment_is_refused_by_name():
     with pytest.raises(UserError, match=r"for CarRacing, not for 'CartPole-v1'"):
         make_car_racing("CartPole-v1", {}, CarRacingFrames(), training=True)
-
-
-def test_a_missing_box2d_names_the_install_line(monkeypatch):
-    for module in list(sys.modules):
-        if module.startswith(
-            ("gymnasium.envs.box2d", "synrl_ray.envs.car_racing_drawing", "synrl_ray.envs.car_racing_shrinking")
-        ):
-            monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "Box2D", None)
-    with pytest.raises(UserError, match="pip install box2d-py"):
-        make()
