@@ -23,7 +23,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -79,9 +78,9 @@ class PlainLoop:
 
 def ours(seed: int, iteration_steps: int) -> Any:
     """The configuration of an algorithm as ``taxi-q-learning`` has it."""
-    from synrl_ray.algorithms.q_learning import QLearningConfig
+    from synrl_ray.algorithms.plastic import PlasticConfig
 
-    config = QLearningConfig().environment("Taxi-v3").q_learning(**asdict(SETTINGS))
+    config = PlasticConfig().environment("Taxi-v3").rule(SETTINGS)
     config.env_runners(num_env_runners=0, num_envs_per_env_runner=16)
     config.learners(num_learners=0)
     config.training(train_batch_size_per_learner=iteration_steps)
@@ -93,10 +92,10 @@ class Runner:
     """The env runner alone."""
 
     def __init__(self, seed: int, iteration_steps: int) -> None:
-        from synrl_ray.sampling.q_learning import QLearningEnvRunner
+        from synrl_ray.sampling.tabular import TabularEnvRunner
 
         self.name, self.iteration_steps = f"env runner, {iteration_steps:,} steps", iteration_steps
-        self.runner = QLearningEnvRunner(config=ours(seed, iteration_steps))
+        self.runner = TabularEnvRunner(config=ours(seed, iteration_steps))
 
     @property
     def q(self) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Algorithms of the experiments, as RLlib algorithm configurations and learners."""
+"""Algorithms of the experiments, a folder for each: RLlib configuration, learner, loss. The table lists them."""

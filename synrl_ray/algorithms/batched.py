@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Self
 
 from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from synrl_ray.interrupt import breakable
+from synrl_ray.sampling.batched import BatchedEnvRunner
 from synrl_ray.sampling.faults import Faults, call_runners, require_runners
+from synrl_ray.sampling.vector import PREPROCESSING
+from synrl_ray.settings.environment import Environment
 
 _FAULTS = "faults"
+
+
+class BatchedConfig(AlgorithmConfig):
+    """The configuration of an algorithm on :class:`~synrl_ray.sampling.batched.BatchedEnvRunner`.
+
+    Attributes:
+        environment_settings: what an experiment says of its environment beside RLlib's ``environment()``: how rewards
+            are scaled, and how many failures are borne.
+    """
+
+    environment_settings = Environment(id="")
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class or BatchedAlgorithm)
+        self.exploration_config: dict[str, Any] = {}
+        self.env_runner_cls = BatchedEnvRunner
+        self.rollout_fragment_length = "auto"
+
+    def on(self, environment: Environment) -> Self:
+        """Train on this environment."""
+        prepared = {PREPROCESSING: environment.preprocessing} if environment.preprocessing else {}
+        self.environment(environment.id, env_config={**environment.kwargs, **prepared})
+        self.environment_settings = environment
+        return self
+
+    @property
+    def max_failure_share(self) -> float:
+        """Failures of environments in each environment step that are borne."""
+        return self.environment_settings.max_failure_share
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        return {}
 
 
 class BatchedAlgorithm(Algorithm):

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 
+from synrl_ray.algorithms.build import at_scale
 from synrl_ray.algorithms.plastic import PlasticConfig
 from synrl_ray.envs.make import make_environment
+from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import LocalExperiment, RStdp
 from synrl_ray.policies.local.policy import load_local_policy
-from synrl_ray.policies.local.table import make_agent
-from synrl_ray.rl_modules.local import LocalModule
-from synrl_ray.sampling.plastic import PlasticEnvRunner
-from synrl_ray.sampling.q_learning import QLearningEnvRunner
+from synrl_ray.policies.local.table import agent_class, make_agent
 from synrl_ray.sampling.tabular import TabularEnvRunner
-from synrl_ray.settings.q_learning import QLearning
+from synrl_ray.settings.local import LocalExperiment
 
 
 def local_config(experiment: LocalExperiment, *, seed: int, num_workers: int, has_table: bool) -> PlasticConfig:
@@ -33,46 +29,32 @@ def local_config(experiment: LocalExperiment, *, seed: int, num_workers: int, ha
         has_table: whether the environment has a transition table, so that all its copies step at once.
     """
     environment = experiment.environment
-    config = PlasticConfig()
-    config.env_runner_cls = _runner(experiment, has_table)
+    config = PlasticConfig().on(environment)
+    config.rule(experiment.algorithm, seed=seed, **_given(experiment))
+    if has_table:
+        config.env_runner_cls = TabularEnvRunner
     config.merge = experiment.merge
-    config.max_failure_share = environment.max_failure_share
-    config.environment(environment.id, env_config=dict(environment.kwargs))
-    config.env_runners(num_env_runners=num_workers, num_envs_per_env_runner=environment.num_envs // max(1, num_workers))
     config.learners(num_learners=0)
     fragment = -(-experiment.steps_per_iteration // environment.num_envs)
     config.training(train_batch_size_per_learner=fragment * environment.num_envs)
-    make = partial(
-        make_agent,
-        settings=experiment.algorithm,
-        seed=seed,
-        teacher_actions=_teacher_actions(experiment),
-        weights=_initial_weights(experiment),
-    )
-    config.rl_module(rl_module_spec=RLModuleSpec(module_class=LocalModule, model_config={"make": make}))
-    config.debugging(seed=seed, log_level="ERROR")
-    config.fault_tolerance(restart_failed_env_runners=True)  # see synrl_ray.algorithms.build
-    return config
+    return at_scale(config, environment, seed=seed, num_workers=num_workers)
 
 
 def check_agent(experiment: LocalExperiment) -> None:
-    """Raise :class:`UserError` if the environment cannot be made, or its spaces do not suit the agent."""
-    environment = experiment.environment
+    """Raise :class:`UserError` if the environment cannot be made, or does not suit the agent."""
+    environment, settings = experiment.environment, experiment.algorithm
     env = make_environment(environment.id, environment.kwargs)
     try:
-        spaces = (env.observation_space, env.action_space)
-        weights = _initial_weights(experiment)
-        make_agent(
-            *spaces, settings=experiment.algorithm, teacher_actions=_teacher_actions(experiment), weights=weights
-        )
+        make_agent(env.observation_space, env.action_space, settings=settings, **_given(experiment))
     finally:
         env.close()
+    if agent_class(settings).needs_table:
+        TransitionTable.from_id(environment.id, environment.kwargs)
 
 
-def _runner(experiment: LocalExperiment, has_table: bool) -> type[PlasticEnvRunner]:
-    if isinstance(experiment.algorithm, QLearning):
-        return QLearningEnvRunner
-    return TabularEnvRunner if has_table else PlasticEnvRunner
+def _given(experiment: LocalExperiment) -> dict[str, Any]:
+    """What an agent starts from beside its settings."""
+    return {"teacher_actions": _teacher_actions(experiment), "weights": _initial_weights(experiment)}
 
 
 def _initial_weights(experiment: LocalExperiment) -> dict[str, Tensor] | None:
@@ -91,7 +73,7 @@ def _initial_weights(experiment: LocalExperiment) -> dict[str, Tensor] | None:
 def _teacher_actions(experiment: LocalExperiment) -> np.ndarray | None:
     """The right actions, from an environment that knows them; ``None`` where nobody is taught."""
     settings, environment = experiment.algorithm, experiment.environment
-    if not (isinstance(settings, RStdp) and settings.teach):
+    if not agent_class(settings).is_taught(settings):
         return None
     env = make_environment(environment.id, environment.kwargs)
     try:

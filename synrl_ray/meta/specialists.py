@@ -11,7 +11,8 @@ import numpy as np
 
 from synrl_ray.envs.gridworld import NUM_ACTIONS, Gridworlds
 from synrl_ray.envs.tabular import TransitionTable
-from synrl_ray.policies.local.q_learning.fragment import Clock, Schedule, dynamics_of, learn_fragment
+from synrl_ray.policies.local.agent import Clock
+from synrl_ray.policies.local.q_learning.fragment import Schedule, dynamics_of, learn_fragment
 from synrl_ray.settings.q_learning import QLearning
 
 

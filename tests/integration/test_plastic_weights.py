@@ -15,8 +15,8 @@ from ray.rllib.algorithms.ppo import PPOConfig as StockPPOConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from synrl_ray.algorithms.on_policy.algorithm import PPOConfig
 from synrl_ray.algorithms.plastic import PlasticConfig
+from synrl_ray.algorithms.ppo.config import PPOConfig
 from synrl_ray.callbacks import PlasticityCallback
 from synrl_ray.errors import UserError
 from synrl_ray.policies.local.agent import LocalAgent

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from synrl_ray.algorithms.on_policy.learner import first_not_finite
+from synrl_ray.algorithms.descent import first_not_finite
 
 NAN, INF = float("nan"), float("inf")
 BATCH = {"obs": torch.zeros(2, 3), "actions": torch.zeros(2, dtype=torch.long), "advantages": torch.zeros(2)}

@@ -1,10 +1,11 @@
-"""Algorithms on the batched env runner: sample a fragment everywhere, learn from it, send the weights back."""
+"""Algorithms that learn from rollouts: sample a fragment everywhere, learn from it, send the weights back."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.training_data import TrainingData
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_SAMPLING_TIMER,
@@ -23,110 +23,63 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from synrl_ray.algorithms.batched import BatchedAlgorithm
-from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner, PPOLearner
+from synrl_ray.algorithms.batched import BatchedAlgorithm, BatchedConfig
+from synrl_ray.algorithms.config import GradientConfig
 from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
 from synrl_ray.errors import worker_died
-from synrl_ray.rl_modules import ActorCriticModule
-from synrl_ray.sampling.batched import BatchedEnvRunner
 from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout
+from synrl_ray.settings.algorithms import PolicyGradient
 
 _RETURN_SCALE = "return_scale"
 
 
-class RolloutConfig(AlgorithmConfig):
-    """Settings that all rollout algorithms share.
+@dataclass(frozen=True)
+class Estimate:
+    """How advantages are estimated; the words are those of
+    :func:`~synrl_ray.algorithms.on_policy.train_batch.train_batch`."""
 
-    ``train_batch_size_per_learner`` steps are divided among the runners' environments; with
-    ``batch_mode="complete_episodes"`` every environment runs one whole episode instead.
+    gae_lambda: float = 1.0
+    standardise: bool = False
+    use_baseline: bool = True
+
+
+class OnPolicyConfig(BatchedConfig, GradientConfig):
+    """The configuration of an algorithm that learns from rollouts, with an actor and a critic.
+
+    With ``batch_mode="complete_episodes"`` every environment runs one whole episode; else
+    ``train_batch_size_per_learner`` steps are divided among the runners' environments.
     """
 
-    learner: type
+    settings: PolicyGradient
 
-    def __init__(self, algo_class: type | None = None) -> None:
-        super().__init__(algo_class=algo_class or RolloutAlgorithm)
-        self.exploration_config: dict[str, Any] = {}
-        self.env_runner_cls = BatchedEnvRunner
-        self.rollout_fragment_length = "auto"
-        self.gae_lambda = 1.0
-        self.standardise_advantages = False
-        self.use_baseline = True
-        self.reward_scale = 1.0
-        self.normalise_rewards = False
-        self.vf_loss_coeff = 0.5
-        self.entropy_coeff = 0.0
-        self.num_epochs = 1
-        self.optimizer_name: Literal["adam", "rmsprop"] = "adam"
-        self.max_failure_share = 0.01
+    def __init__(self) -> None:
+        super().__init__(algo_class=OnPolicyAlgorithm)
 
-    def rollouts(self, **settings: Any) -> RolloutConfig:
-        """Set the algorithm's own settings by name.
-
-        Raises:
-            ValueError: for a name that is no setting.
-        """
-        for name, value in settings.items():
-            if not hasattr(self, name):
-                raise ValueError(f"unknown setting {name!r} of {type(self).__name__}")
-            setattr(self, name, value)
+    def use(self, settings: PolicyGradient) -> Self:
+        """Hold the settings; there is one pass over the whole batch, unless a subclass says otherwise."""
+        self.settings = settings
         return self
 
-    def get_default_learner_class(self) -> type:
-        """The algorithm's learner."""
-        return self.learner
-
-    def get_default_rl_module_spec(self) -> RLModuleSpec:
-        """A spiking actor-critic."""
-        return RLModuleSpec(module_class=ActorCriticModule)
+    @property
+    def estimate(self) -> Estimate:
+        """How the algorithm estimates advantages."""
+        raise NotImplementedError
 
     @property
-    def _model_config_auto_includes(self) -> dict[str, Any]:
-        return {}
+    def coefficients(self) -> dict[str, float]:
+        """Weights of the loss's terms beside the policy's."""
+        return {"value_coeff": self.settings.vf_loss_coeff, "entropy_coeff": self.settings.entropy_coeff}
 
 
-class PPOConfig(RolloutConfig):
-    """Proximal policy optimisation."""
-
-    learner = PPOLearner
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clip_param = 0.2
-        self.gae_lambda = 0.95
-        self.standardise_advantages = True
-
-
-class A2CConfig(RolloutConfig):
-    """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
-
-    learner = PolicyGradientLearner
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.optimizer_name = "rmsprop"
-        self.rmsprop_alpha = 0.99
-        self.rmsprop_eps = 1e-5
-
-
-class ReinforceConfig(A2CConfig):
-    """REINFORCE (Williams 1992, doi:10.1007/BF00992696): whole episodes, reward-to-go, with or without baseline."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batch_mode = "complete_episodes"
-        self.optimizer_name = "adam"
-        self.standardise_advantages = True
-
-
-class RolloutAlgorithm(BatchedAlgorithm):
+class OnPolicyAlgorithm(BatchedAlgorithm):
     """One iteration: every runner fills a fragment, the learner passes over all of it, weights go back."""
 
     @classmethod
     def get_default_config(cls) -> AlgorithmConfig:
-        """The settings."""
-        return PPOConfig()
+        """What RLlib tells apart from configurations of other algorithms."""
+        return OnPolicyConfig()
 
     def setup(self, config: Any) -> None:
         """RLlib's constructor."""
@@ -181,14 +134,10 @@ class RolloutAlgorithm(BatchedAlgorithm):
             rollouts: list[Rollout] = self._sample()
         began = time.perf_counter()
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
-            scale = self.return_scale.update(rollouts) if config.normalise_rewards else 1.0
+            rewards = config.environment_settings
+            scale = self.return_scale.update(rollouts) if rewards.normalise_rewards else 1.0
             batch = train_batch(
-                rollouts,
-                gamma=config.gamma,
-                gae_lambda=config.gae_lambda,
-                standardise=config.standardise_advantages,
-                use_baseline=config.use_baseline,
-                reward_scale=config.reward_scale * scale,
+                rollouts, gamma=config.gamma, reward_scale=rewards.reward_scale * scale, **asdict(config.estimate)
             )
             self.metrics.aggregate(self._learn(batch), key=LEARNER_RESULTS)
         self._measure_observations(rollouts)

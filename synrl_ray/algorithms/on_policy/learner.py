@@ -1,9 +1,9 @@
-"""The learner of the rollout algorithms: exact minibatches, one lean step each, and a stop at the first NaN."""
+"""Learners from rollouts: exact minibatches, one lean step each, and a stop at the first NaN."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -14,17 +14,16 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.policy.sample_batch import MultiAgentBatch
 from torch import Tensor
 
-from synrl_ray.algorithms.a2c.rmsprop import RMSpropTF
+from synrl_ray.algorithms.descent import descend, first_not_finite
 from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopback
-from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss, ppo_loss
+from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss
 from synrl_ray.algorithms.on_policy.train_batch import Batch, minibatches, num_minibatches, num_valid
-from synrl_ray.algorithms.ppo.fused_loss import fits, fused_ppo_loss
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.sampling.distributions import logp_and_entropy
 
 
-class RolloutLearner(TorchLearner):
-    """Learns from the batches of :func:`synrl_ray.algorithms.on_policy.train_batch.train_batch`, a step for each minibatch.
+class OnPolicyLearner(TorchLearner):
+    """Learns from a :func:`~synrl_ray.algorithms.on_policy.train_batch.train_batch`, a step for each minibatch.
 
     Raises:
         NonFiniteError: instead of stepping on a loss that is NaN or infinite.
@@ -47,15 +46,18 @@ class RolloutLearner(TorchLearner):
         super().build()
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        """RMSprop or Adam, as the configuration says."""
+        """One optimiser for all weights that need a gradient."""
         parameters = [p for p in self.get_parameters(self._module[module_id]) if p.requires_grad]
-        if config.optimizer_name == "rmsprop":
-            optimizer: torch.optim.Optimizer = RMSpropTF(parameters, alpha=config.rmsprop_alpha, eps=config.rmsprop_eps)
-        else:
-            optimizer = torch.optim.Adam(parameters, fused=True)
         self.register_optimizer(
-            module_id=module_id, optimizer=optimizer, params=parameters, lr_or_lr_schedule=config.lr
+            module_id=module_id,
+            optimizer=self.optimiser(parameters),
+            params=parameters,
+            lr_or_lr_schedule=config.lr,
         )
+
+    def optimiser(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
+        """Adam; RLlib sets its learning rate."""
+        return torch.optim.Adam(parameters, fused=True)
 
     def _create_iterator_if_necessary(
         self,
@@ -122,31 +124,14 @@ class RolloutLearner(TorchLearner):
         self.metrics.log_dict({name: value.detach() for name, value in values.items()}, key=DEFAULT_MODULE_ID, window=1)
 
 
-class PPOLearner(RolloutLearner):
-    """The clipped surrogate objective."""
-
-    def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
-        """See :func:`synrl_ray.algorithms.on_policy.losses.ppo_loss`."""
-        settings: dict[str, Any] = {
-            "clip_param": config.clip_param,
-            "value_coeff": config.vf_loss_coeff,
-            "entropy_coeff": config.entropy_coeff,
-        }
-        if fits(action_space, inputs):
-            return fused_ppo_loss(logits=inputs, actions=actions, **columns, **settings)
-        logp, entropy = logp_and_entropy(action_space, inputs, actions)
-        return ppo_loss(logp=logp, entropy=entropy, **columns, **settings)
-
-
-class PolicyGradientLearner(RolloutLearner):
+class PolicyGradientLearner(OnPolicyLearner):
     """The plain policy gradient of A2C and REINFORCE."""
 
     def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
         """See :func:`synrl_ray.algorithms.on_policy.losses.policy_gradient_loss`."""
         del columns["old_logp"]
         logp, entropy = logp_and_entropy(action_space, inputs, actions)
-        coefficients = {"value_coeff": config.vf_loss_coeff, "entropy_coeff": config.entropy_coeff}
-        return policy_gradient_loss(logp=logp, entropy=entropy, **columns, **coefficients)
+        return policy_gradient_loss(logp=logp, entropy=entropy, **columns, **config.coefficients)
 
 
 def weight_among_learners(number: int, is_finite: bool) -> tuple[float, bool]:
@@ -155,29 +140,3 @@ def weight_among_learners(number: int, is_finite: bool) -> tuple[float, bool]:
     every = torch.tensor([float(number), float(not is_finite)], dtype=torch.float64)
     torch.distributed.all_reduce(every)
     return number * torch.distributed.get_world_size() / float(every[0]), not every[1]
-
-
-def descend(loss: Tensor, optimizer: torch.optim.Optimizer, grad_clip: float | None) -> None:
-    """One step down the gradient, its global norm bounded.
-
-    Raises:
-        NonFiniteError: instead of a step where that norm is NaN or infinite.
-    """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for parameter in parameters:
-        parameter.grad = None
-    loss.backward()
-    if grad_clip is not None:
-        norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip)
-        if not torch.isfinite(norm):
-            raise NonFiniteError("the gradient's norm", f"module {DEFAULT_MODULE_ID!r}")
-    optimizer.step()
-
-
-def first_not_finite(groups: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Name the first floating tensor with a NaN or infinity, inputs before outputs."""
-    for group, tensors in groups.items():
-        for name, tensor in tensors.items():
-            if isinstance(tensor, Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                return f"{group} {name!r}"
-    return None

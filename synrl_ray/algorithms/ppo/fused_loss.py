@@ -1,5 +1,5 @@
 """PPO's loss on discrete actions as one autograd node, for the CPU: of small networks its many operations take a tenth
-of a minibatch's time. :func:`synrl_ray.algorithms.on_policy.losses.ppo_loss` stays the reference, and the path of all else.
+of a minibatch's time. :func:`synrl_ray.algorithms.ppo.loss.ppo_loss` stays the reference, and the path of all else.
 
 Legend: M steps, A actions.
 """
@@ -34,7 +34,7 @@ def fused_ppo_loss(
     value_coeff: float,
     entropy_coeff: float,
 ) -> Terms:
-    """The terms of :func:`synrl_ray.algorithms.on_policy.losses.ppo_loss`; only ``total`` has a gradient.
+    """The terms of :func:`synrl_ray.algorithms.ppo.loss.ppo_loss`; only ``total`` has a gradient.
 
     Args:
         logits: ``[..., A]``.

@@ -1,4 +1,5 @@
-"""PPO's loss on discrete actions and its gradient, in one compiled pass. Equations: :mod:`synrl_ray.algorithms.on_policy.losses`.
+"""PPO's loss on discrete actions and its gradient, in one compiled pass; :mod:`synrl_ray.algorithms.ppo.loss` has the
+equations.
 
 Legend: M steps, A actions.
 """

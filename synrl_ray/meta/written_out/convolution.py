@@ -1,7 +1,7 @@
 """A convolutional block of many tasks, with its backward pass written out.
 
-Convolution → batch norm → rectifier → max-pool; all but the convolution is :mod:`synrl_ray.meta.written_out.norm`. Batch
-norm takes the convolution's bias away again: it has no effect, and its gradients are zero.
+Convolution → batch norm → rectifier → max-pool; all but the convolution is :mod:`synrl_ray.meta.written_out.norm`.
+Batch norm takes the convolution's bias away again: it has no effect, and its gradients are zero.
 
 Maps lie in memory with channels last, where convolution and pooling of torch are fastest on a CPU.
 

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from synrl_ray.meta.engine import Parameters
 from synrl_ray.meta.losses import TaskLoss
 from synrl_ray.meta.networks import ConvBlock, ConvCurrent
-from synrl_ray.meta.spiking_layers import PopulationCode, SampleLIF, StepMean
+from synrl_ray.meta.spiking_layers import SampleLIF, StepMean
 from synrl_ray.meta.written_out.convolution import BatchedConvBlock
 from synrl_ray.meta.written_out.spiking import BatchedSampleLIF, BatchedStepMean
 from synrl_ray.snn import LIF
+from synrl_ray.snn.encoders import PopulationCode
 from synrl_ray.snn.plain import is_plain
 
 

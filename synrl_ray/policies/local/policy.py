@@ -6,7 +6,7 @@ Legend: N observations.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,11 +27,10 @@ from synrl_ray.policies.description import (
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.local.agent import LocalAgent
-from synrl_ray.policies.local.table import make_agent
+from synrl_ray.policies.local.table import agent_class, make_agent
 from synrl_ray.policies.spaces import space_from_json, space_to_json
 from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.local import LocalSettings
-from synrl_ray.settings.r_stdp import RStdp
 
 _FORMAT = "local-1"
 _SETTINGS: TypeAdapter[LocalSettings] = TypeAdapter(Annotated[LocalSettings, Field(discriminator="name")])
@@ -113,13 +112,8 @@ def load_local_policy(folder: str | Path | Description) -> LocalPolicy:
         spaces = (space_from_json(description["observation_space"]), space_from_json(description["action_space"]))
 
     def make() -> LocalAgent:
-        agent = make_agent(*spaces, settings=_untaught(settings))
+        agent = make_agent(*spaces, settings=agent_class(settings).untaught(settings))
         require_bounded(agent.numbers_per_observation)
         return agent
 
     return LocalPolicy(load_module(make, description.folder, anew=True), settings, *spaces)
-
-
-def _untaught(settings: LocalSettings) -> LocalSettings:
-    """A teacher is there in training only."""
-    return replace(settings, teach=False) if isinstance(settings, RStdp) else settings

@@ -1,23 +1,30 @@
 from dataclasses import replace
+from typing import get_args
 
+import gymnasium as gym
 import pytest
 from ray.rllib.utils.schedules.scheduler import Scheduler
 
-from synrl_ray.algorithms.build import algorithm_config
-from synrl_ray.algorithms.on_policy.algorithm import PPOConfig
-from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner, PPOLearner
+from synrl_ray.algorithms.a2c.learner import A2CLearner
+from synrl_ray.algorithms.build import algorithm_config, check_algorithm
+from synrl_ray.algorithms.on_policy.algorithm import Estimate
+from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner
+from synrl_ray.algorithms.ppo.learner import PPOLearner
+from synrl_ray.algorithms.table import CONFIGS
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
-from synrl_ray.kinds.control.trainer import ControlTask
+from synrl_ray.kinds.control.checking import check
+from synrl_ray.kinds.control.kind import with_end
 from synrl_ray.rl_modules import ActorCriticModule
-from synrl_ray.running.seeds import with_end
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.sampling.batched import BatchedEnvRunner
+from synrl_ray.settings.control import ControlAlgorithm
 
-SHARED = {"lr": 0.0123, "gamma": 0.91, "grad_clip": 0.7, "entropy_coeff": 0.03, "vf_loss_coeff": 0.4}
-PPO_OWN = {"gae_lambda": 0.83, "clip_param": 0.13, "num_epochs": 3, "minibatch_size": 40}
-A2C_OWN = {"gae_lambda": 0.83, "rmsprop_alpha": 0.77, "rmsprop_eps": 0.002}
+SHARED = {"lr": 0.0123, "gamma": 0.91, "grad_clip": 0.7}
+LOSS = {"entropy_coeff": 0.03, "vf_loss_coeff": 0.4}
+PASSES = {"num_epochs": 3, "minibatch_size": 40}
 ALGORITHMS = [PPO(), A2C(), Reinforce()]
+SPACES = (gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(2))
 
 
 def experiment_of(algorithm, *, num_envs=8, carry_state=False, max_seq_len=32):
@@ -36,36 +43,49 @@ def config_of(algorithm, *, policy="spiking", num_workers=0, seed=5, **settings)
     return algorithm_config(experiment_of(algorithm, **settings), policy, seed=seed, num_workers=num_workers)
 
 
+def test_table_has_every_algorithm_that_an_experiment_can_have():
+    """A new one is a class in the settings, its folder, and a line of the table and of the union."""
+    assert set(CONFIGS) == set(settings_classes(ControlAlgorithm))
+
+
+def settings_classes(annotated):
+    return get_args(get_args(annotated)[0])
+
+
 @pytest.mark.parametrize(
-    ("algorithm", "own"),
+    ("algorithm", "of_rllib"),
     [
-        (PPO(**SHARED, **PPO_OWN, lr_decay=False), PPO_OWN),
-        (A2C(**SHARED, **A2C_OWN, lr_decay=False), A2C_OWN),
-        (Reinforce(**SHARED, lr_decay=False), {}),
+        (PPO(**SHARED, **LOSS, **PASSES, lr_decay=False, gae_lambda=0.83, clip_param=0.13), {**SHARED, **PASSES}),
+        (A2C(**SHARED, **LOSS, lr_decay=False, gae_lambda=0.83), SHARED),
+        (Reinforce(**SHARED, **LOSS, lr_decay=False), SHARED),
     ],
     ids=["ppo", "a2c", "reinforce"],
 )
-def test_every_setting_arrives(algorithm, own):
+def test_every_setting_arrives(algorithm, of_rllib):
     config = config_of(algorithm)
-    for name, value in {**SHARED, **own}.items():
-        assert getattr(config, name) == value, name
+    assert config.settings == algorithm
+    assert config.coefficients == {"value_coeff": 0.4, "entropy_coeff": 0.03}
+    assert {name: getattr(config, name) for name in of_rllib} == of_rllib
 
 
 def test_algorithms_differ_in_what_is_theirs():
     ppo, a2c, reinforce = (config_of(algorithm) for algorithm in ALGORITHMS)
-    assert [c.standardise_advantages for c in (ppo, a2c, reinforce)] == [True, False, True]
-    assert [c.optimizer_name for c in (ppo, a2c, reinforce)] == ["adam", "rmsprop", "adam"]
+    assert [c.estimate.standardise for c in (ppo, a2c, reinforce)] == [True, False, True]
     assert [c.batch_mode for c in (ppo, a2c, reinforce)] == ["truncate_episodes"] * 2 + ["complete_episodes"]
-    assert [c.learner_class for c in (ppo, a2c, reinforce)] == [PPOLearner, *[PolicyGradientLearner] * 2]
+    assert [c.learner_class for c in (ppo, a2c, reinforce)] == [PPOLearner, A2CLearner, PolicyGradientLearner]
     assert [(c.num_epochs, c.minibatch_size) for c in (a2c, reinforce)] == [(1, None)] * 2  # one step on all of it
-    assert reinforce.gae_lambda == 1.0  # whole returns
+    assert (config_of(A2C(gae_lambda=0.7)).estimate, config_of(PPO(gae_lambda=0.7)).estimate.gae_lambda) == (
+        Estimate(gae_lambda=0.7),
+        0.7,
+    )
+    assert reinforce.estimate.gae_lambda == 1.0  # whole returns
     assert {c.env_runner_cls for c in (ppo, a2c, reinforce)} == {BatchedEnvRunner}
 
 
 def test_without_baseline_the_critic_does_not_learn():
     with_baseline, without = config_of(Reinforce(vf_loss_coeff=0.3)), config_of(Reinforce(use_baseline=False))
-    assert (with_baseline.use_baseline, with_baseline.vf_loss_coeff) == (True, 0.3)
-    assert (without.use_baseline, without.vf_loss_coeff) == (False, 0.0)
+    assert (with_baseline.estimate.use_baseline, with_baseline.coefficients["value_coeff"]) == (True, 0.3)
+    assert (without.estimate.use_baseline, without.coefficients["value_coeff"]) == (False, 0.0)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
@@ -89,14 +109,14 @@ def test_learning_rate_falls_linearly_to_zero_at_the_last_step(algorithm):
 
 
 def test_a_run_with_another_end_keeps_its_schedules():
-    spec = RunSpec(experiment=experiment_of(PPO(lr=0.1)), policy="ann", seed=0, num_workers=0)
+    planned = experiment_of(PPO(lr=0.1))
     for end in (4_000, 40_000):
-        moved = with_end(with_end(spec, 7_000), end).experiment
+        moved = with_end(with_end(planned, 7_000), end)
         assert (moved.stopping.env_steps, moved.stopping.schedule_steps) == (end, 10_000)
         config = algorithm_config(moved, "ann", seed=0, num_workers=0)
         schedule = Scheduler(fixed_value_or_schedule=config.lr, framework="torch")
         assert float(schedule.update(5_000)) == pytest.approx(0.05)
-    assert with_end(spec, 10_000) == spec
+    assert with_end(planned, 10_000) == planned
 
 
 @pytest.mark.parametrize(
@@ -129,8 +149,8 @@ def test_a2c_fragment_is_its_number_of_steps():
 
 
 HYPERPARAMETERS = (
-    "lr", "gamma", "grad_clip", "gae_lambda", "num_epochs", "minibatch_size", "entropy_coeff", "vf_loss_coeff",
-    "standardise_advantages", "use_baseline", "optimizer_name", "batch_mode", "total_train_batch_size",
+    "lr", "gamma", "grad_clip", "settings", "estimate", "coefficients", "num_epochs", "minibatch_size", "batch_mode",
+    "total_train_batch_size",
 )  # fmt: skip
 
 
@@ -158,15 +178,22 @@ def test_workers_divide_the_other_algorithms_batch_among_them(algorithm):
 def test_a2c_fragment_that_does_not_divide_into_sequences_is_refused():
     experiment = experiment_of(A2C(num_steps=6), carry_state=True, max_seq_len=4)
     with pytest.raises(UserError, match="num_steps 6 is no multiple of max_seq_len 4"):
-        ControlTask.check(RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0))
+        check_algorithm(experiment, "spiking", SPACES, 0)
+    check_algorithm(experiment, "ann", SPACES, 0)  # it carries no state
+
+
+def test_ppos_minibatch_that_is_larger_than_its_batch_is_refused():
+    experiment = experiment_of(PPO(train_batch_size=64, minibatch_size=65))
+    with pytest.raises(UserError, match="minibatch_size 65 is larger than train_batch_size 64"):
+        check_algorithm(experiment, "ann", SPACES, 0)
+
+
+def test_a_batch_that_learners_cannot_share_is_refused():
+    with pytest.raises(UserError, match="a batch of 40 steps cannot be shared by 7 learners"):
+        check_algorithm(experiment_of(A2C(num_steps=5)), "ann", SPACES, 7)
 
 
 def test_environments_that_cannot_be_shared_evenly_are_refused():
     experiment = experiment_of(PPO(), num_envs=8)
     with pytest.raises(UserError, match="8 environments cannot be shared by 3 workers"):
-        ControlTask.check(RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=3))
-
-
-def test_unknown_setting_is_refused_by_name():
-    with pytest.raises(ValueError, match="unknown setting 'clip' of PPOConfig"):
-        PPOConfig().rollouts(clip=0.1)
+        check(RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=3))

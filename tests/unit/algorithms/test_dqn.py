@@ -14,11 +14,12 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, TD_ERROR_KEY
 from ray.rllib.utils.schedules.scheduler import Scheduler
 
 from synrl_ray.algorithms.build import algorithm_config
-from synrl_ray.algorithms.dqn.algorithm import DQNConfig, train_batch
+from synrl_ray.algorithms.dqn.algorithm import replay_of, train_batch
+from synrl_ray.algorithms.dqn.config import DQNConfig
 from synrl_ray.algorithms.dqn.replay import Transitions
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.experiment import DQN, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
-from synrl_ray.kinds.control.trainer import ControlTask
+from synrl_ray.kinds.control.checking import check as check_run
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.q_network import q_values
 from synrl_ray.rl_modules import QModule
@@ -229,6 +230,13 @@ def test_loss_that_is_not_finite_stops_before_the_step() -> None:
 # --- the settings --------------------------------------------------------------------------------------------------
 
 
+def test_replay_is_prioritised_where_the_settings_say_so() -> None:
+    settings = DQN(replay_capacity=1234, prioritised=True, priority_alpha=0.5, priority_beta=0.3)
+    replay = replay_of(settings)
+    assert (replay.capacity, replay.alpha, replay.beta) == (1234, 0.5, 0.3)
+    assert replay_of(replace(settings, prioritised=False)).alpha == 0.0
+
+
 def test_every_setting_arrives() -> None:
     own = {"gamma": 0.91, "grad_clip": 0.7, "double_q": False, "dueling": True, "n_step": 2}
     settings = DQN(
@@ -238,15 +246,13 @@ def test_every_setting_arrives() -> None:
     )  # fmt: skip
     config = config_of(settings)
     assert {name: getattr(config, name) for name in own} == own
-    assert (config.lr, config.total_train_batch_size, config.num_updates) == (0.0123, 33, 7)
+    assert (config.lr, config.total_train_batch_size, config.settings) == (0.0123, 33, settings)
     assert config.get_rollout_fragment_length() == 9  # 54 steps of 6 environments
-    assert (config.replay_capacity, config.num_steps_sampled_before_learning_starts) == (1234, 99)
-    assert (config.priority_alpha, config.priority_beta, config.target_network_update_freq) == (0.5, 0.3, 77)
+    assert (config.num_steps_sampled_before_learning_starts, config.target_network_update_freq) == (99, 77)
     soft = config_of(replace(settings, tau=0.3))
     assert (soft.tau, soft.target_network_update_freq) == (0.3, 1)
     epsilon = Scheduler(fixed_value_or_schedule=config.epsilon, framework="torch")
     assert [float(epsilon.update(t)) for t in (0, 250, 500, 900)] == pytest.approx([0.8, 0.45, 0.1, 0.1])
-    assert config_of(replace(settings, prioritised=False)).priority_alpha == 0.0
 
 
 def test_learning_rate_falls_linearly_to_zero_at_the_last_step() -> None:
@@ -258,7 +264,7 @@ def test_learning_rate_falls_linearly_to_zero_at_the_last_step() -> None:
 def test_workers_divide_the_environments_and_change_no_hyperparameter(policy: str) -> None:
     alone, many = (config_of(DQN(), policy, num_workers) for num_workers in (0, 3))
     assert (alone.num_envs_per_env_runner, many.num_envs_per_env_runner) == (6, 2)
-    for name in ("num_updates", "total_train_batch_size", "lr", "epsilon", "replay_capacity", "seed"):
+    for name in ("settings", "total_train_batch_size", "lr", "epsilon", "seed"):
         assert getattr(alone, name) == getattr(many, name), name
     assert alone.get_rollout_fragment_length() == many.get_rollout_fragment_length(1)
     assert alone.rl_module_spec.model_config == many.rl_module_spec.model_config
@@ -267,7 +273,7 @@ def test_workers_divide_the_environments_and_change_no_hyperparameter(policy: st
 
 
 def check(experiment: Experiment) -> None:
-    ControlTask.check(RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0))
+    check_run(RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0))
 
 
 def test_policies_with_state_are_refused() -> None:

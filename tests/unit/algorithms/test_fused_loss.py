@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from synrl_ray.algorithms.on_policy.losses import ppo_loss
 from synrl_ray.algorithms.ppo.fused_loss import fits, fused_ppo_loss
+from synrl_ray.algorithms.ppo.loss import ppo_loss
 from synrl_ray.sampling.distributions import logp_and_entropy
 
 SETTINGS = {"clip_param": 0.2, "value_coeff": 0.7, "entropy_coeff": 0.03}

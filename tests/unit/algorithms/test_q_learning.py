@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from synrl_ray.algorithms.local import local_config
-from synrl_ray.algorithms.q_learning import QLearningConfig
-from synrl_ray.experiment import RStdp, StdpQ
+from synrl_ray.algorithms.plastic import PlasticConfig
+from synrl_ray.experiment import QLearning, RStdp, StdpQ
 from synrl_ray.registry import get_experiment
 from synrl_ray.sampling.plastic import PlasticEnvRunner
-from synrl_ray.sampling.q_learning import QLearningEnvRunner
 from synrl_ray.sampling.tabular import TabularEnvRunner
 
 EXPERIMENT = get_experiment("taxi-q-learning")
 
 
 def runner_of(env_id="CliffWalking-v1", seed=0, **settings):
-    config = QLearningConfig().environment(env_id).q_learning(**settings).debugging(seed=seed)
+    config = PlasticConfig().environment(env_id).rule(QLearning(**settings)).debugging(seed=seed)
     config.env_runners(num_env_runners=0, num_envs_per_env_runner=4)
     config.training(train_batch_size_per_learner=4000)
-    runner = QLearningEnvRunner(config=config)
+    runner = config.env_runner_cls(config=config)
+    assert isinstance(runner, TabularEnvRunner)
     runner.module.set_state(runner.module.get_state())  # as weights arrive
     return runner
 
@@ -45,7 +45,7 @@ def test_compiled_and_slow_runners_learn_values_of_the_same_size():
     fast, slow = runner_of(epsilon_end=0.5), runner_of(epsilon_end=0.5)
     for _ in range(3):
         fast.sample()
-        TabularEnvRunner.sample(slow)
+        PlasticEnvRunner.sample(slow)
     tables = [runner.module.agent.q.numpy() for runner in (fast, slow)]
     assert abs(tables[0].mean() - tables[1].mean()) < 0.1 * abs(tables[0].mean())
 
@@ -77,7 +77,7 @@ def test_environments_are_divided_and_iterations_are_whole_fragments(num_workers
 @pytest.mark.parametrize(
     ("settings", "has_table", "expected"),
     [
-        (EXPERIMENT.algorithm, True, QLearningEnvRunner),
+        (EXPERIMENT.algorithm, True, TabularEnvRunner),
         (StdpQ(), True, TabularEnvRunner),
         (StdpQ(), False, PlasticEnvRunner),
         (RStdp(), True, TabularEnvRunner),

@@ -17,13 +17,15 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.errors import UserError
-from synrl_ray.policies.local.agent import LocalAgent
+from synrl_ray.policies.local.agent import Clock, FragmentLearner
+from synrl_ray.policies.local.q_learning.fragment import Schedule, dynamics_of, learn_fragment
 from synrl_ray.policies.local.q_learning.kernels import choose_all, update_all
 from synrl_ray.settings.q_learning import QLearning
 
 
-class QTable(LocalAgent):
+class QTable(FragmentLearner):
     """Action values ``q [S, A]`` of float64, epsilon-greedy actions, one update after each transition.
 
     The transitions of N environments are learned one after another, each from what those before it have changed.
@@ -39,6 +41,7 @@ class QTable(LocalAgent):
     """
 
     plastic_names = ("q",)
+    needs_table = True
     q: Tensor
 
     def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, config: QLearning) -> None:
@@ -85,14 +88,44 @@ class QTable(LocalAgent):
             self.config.lr_at(self.env_steps),
             self.config.gamma,
         )
-        self.note_errors(int(learned.sum()), sum_errors)
+        self._note_errors(int(learned.sum()), sum_errors)
 
     def greedy(self, observations: np.ndarray) -> np.ndarray:
         """The best action of each state, ``[S]``."""
         best: np.ndarray = self.q.numpy().argmax(axis=1)[np.asarray(observations, np.int64)]
         return best
 
-    def note_errors(self, number: int, sum_errors: float) -> None:
+    def learn_fragment(
+        self,
+        table: TransitionTable,
+        clock: Clock,
+        states: np.ndarray,
+        elapsed: np.ndarray,
+        returns: np.ndarray,
+        random: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One compiled loop, hundreds of times faster than step by step; :class:`FragmentLearner` has the arguments."""
+        config, number = self.config, clock.num_steps * len(states)
+        episode_returns, episode_lengths = np.empty(number), np.empty(number)
+        num_episodes, sum_errors = learn_fragment(
+            self.q.numpy(),
+            dynamics_of(table),
+            clock,
+            Schedule(config.epsilon_start, config.epsilon_end, config.epsilon_steps),
+            Schedule(config.lr, config.final_lr, config.lr_steps),
+            config.gamma,
+            states,
+            elapsed,
+            returns,
+            episode_returns,
+            episode_lengths,
+            random,
+        )
+        self._note_errors(number, sum_errors)
+        self.env_steps = clock.first + clock.num_steps * clock.stride
+        return episode_lengths[:num_episodes], episode_returns[:num_episodes]
+
+    def _note_errors(self, number: int, sum_errors: float) -> None:
         """Count TD errors, of which the absolute values have that sum, for :meth:`diagnostics`."""
         self._num_errors += number
         self._sum_errors += sum_errors

@@ -12,6 +12,7 @@ import numpy as np
 from synrl_ray.compiled import jit_checked
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_kernels import draw, step
+from synrl_ray.policies.local.agent import Clock
 from synrl_ray.policies.local.q_learning.kernels import choose, update
 from synrl_ray.settings.schedules import linear
 
@@ -36,17 +37,6 @@ class Schedule(NamedTuple):
     start: float
     end: float
     num_steps: int
-
-
-class Clock(NamedTuple):
-    """Where in the run a fragment lies."""
-
-    num_steps: int
-    """Steps of every environment in the fragment, T."""
-    first: int
-    """Environment steps of the run before it."""
-    stride: int
-    """How many each step of the N environments stands for: N times the number of env runners."""
 
 
 def dynamics_of(table: TransitionTable) -> Dynamics:

@@ -31,6 +31,7 @@ References:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -101,6 +102,29 @@ class MazeAgent(LocalAgent):
         self.register_buffer("critic_weights", torch.zeros(self.num_cells))
         self.tally = Tally()
         self._num_envs = -1
+
+    @classmethod
+    def create(
+        cls,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        settings: RStdp,
+        *,
+        seed: int = 0,
+        teacher_actions: np.ndarray | None = None,
+    ) -> MazeAgent:
+        """A new agent; the class has the arguments."""
+        return cls(observation_space, action_space, settings, teacher_actions=teacher_actions, seed=seed)
+
+    @classmethod
+    def is_taught(cls, settings: RStdp) -> bool:
+        """Whether the teacher signal is on."""
+        return settings.teach
+
+    @classmethod
+    def untaught(cls, settings: RStdp) -> RStdp:
+        """The settings with the teacher signal off."""
+        return replace(settings, teach=False)
 
     def act(self, observations: np.ndarray, starts: np.ndarray, steps: int, generator: torch.Generator) -> np.ndarray:
         """Choose actions with noise, and with the teacher; :class:`LocalAgent` has the arguments."""

@@ -1,4 +1,5 @@
-"""Spikes of place cells, and action neurons that compete: the fast part of :mod:`synrl_ray.policies.local.r_stdp.agent`.
+"""Spikes of place cells, and action neurons that compete: the fast part of
+:mod:`synrl_ray.policies.local.r_stdp.agent`.
 
 Legend: K simulation steps, N environments, I place cells, A actions, M neurons of each action, O = A * M.
 """

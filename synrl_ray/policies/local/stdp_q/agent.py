@@ -1,8 +1,8 @@
 r"""A Q-table that is a spiking layer, learned by TD errors and by reward-modulated STDP at once.
 
 The weights :math:`w_{sa}` from S input neurons to A action neurons are action values, in units of return. A state makes
-its input neuron fire; :mod:`synrl_ray.policies.local.stdp_q.layer` has what follows. Noise current into a random neuron makes
-it fire first: with probability epsilon. After the environment's step both rules see the same TD error:
+its input neuron fire; :mod:`synrl_ray.policies.local.stdp_q.layer` has what follows. Noise current into a random neuron
+makes it fire first: with probability epsilon. After the environment's step both rules see the same TD error:
 
 .. math::
     \delta_n &= r_n + \gamma\,(1 - d_n) \max_a w_{s'_n a} - w_{s_n a_n} \\

@@ -6,8 +6,9 @@ import pytest
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_kernels import draw, step
 from synrl_ray.envs.tabular_values import exact_value
+from synrl_ray.policies.local.agent import Clock
 from synrl_ray.policies.local.q_learning.agent import QTable
-from synrl_ray.policies.local.q_learning.fragment import Clock, Schedule, dynamics_of, learn_fragment
+from synrl_ray.policies.local.q_learning.fragment import Schedule, dynamics_of, learn_fragment
 from synrl_ray.settings.q_learning import QLearning
 
 NUM_ENVS, NUM_STEPS = 3, 400

@@ -1,0 +1,43 @@
+"""From A2C's settings to its RLlib configuration."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+
+from synrl_ray.algorithms.a2c.learner import A2CLearner
+from synrl_ray.algorithms.on_policy.algorithm import Estimate, OnPolicyConfig
+from synrl_ray.errors import UserError
+from synrl_ray.settings.algorithms import A2C
+from synrl_ray.settings.environment import Environment
+from synrl_ray.settings.policies import PolicyConfig
+
+_STEPS_PER_ROW = 2000
+
+
+class A2CConfig(OnPolicyConfig):
+    """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
+
+    settings: A2C
+    learner = A2CLearner
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.use(A2C())
+        # Its updates are small: a row of metrics for each would cost more than some of them.
+        self.reporting(min_sample_timesteps_per_iteration=_STEPS_PER_ROW)
+
+    @property
+    def estimate(self) -> Estimate:
+        """Advantages as they are."""
+        return Estimate(gae_lambda=self.settings.gae_lambda)
+
+    def batch_steps(self, num_envs: int, network: PolicyConfig) -> int:
+        """A fragment of every environment."""
+        return self.settings.num_steps * num_envs
+
+    def check(self, environment: Environment, network: PolicyConfig, spaces: tuple[gym.Space, gym.Space]) -> None:
+        """Fragments of a policy that carries a state are whole sequences."""
+        num_steps = self.settings.num_steps
+        length = min(num_steps, network.max_seq_len)
+        if network.has_state and num_steps % length:
+            raise UserError(f"num_steps {num_steps} is no multiple of max_seq_len {length}", "change one of them")
