@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
-from annotated_types import Ge, Gt, Interval
-
-Count = Annotated[int, Ge(1)]
-Positive = Annotated[float, Gt(0)]
-Fraction = Annotated[float, Interval(ge=0, le=1)]
+from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Rate
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Gradient:
     """What all gradient algorithms share."""
 
+    several_learners: ClassVar[bool] = False
+    """Whether its batches can be shared by several learners."""
     lr: Positive = 1e-3
     """Learning rate of Adam at the start."""
     lr_decay: bool = True
@@ -26,19 +24,20 @@ class Gradient:
     """Bound on the global norm of the gradient."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class PolicyGradient(Gradient):
     """What the algorithms of an actor and a critic share."""
 
-    entropy_coeff: Annotated[float, Ge(0)] = 0.0
-    vf_loss_coeff: Annotated[float, Ge(0)] = 0.5
+    several_learners: ClassVar[bool] = True
+    entropy_coeff: NonNegative = 0.0
+    vf_loss_coeff: NonNegative = 0.5
     grad_clip: Positive = 0.5
     """Bound on the global norm of the gradient."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class PPO(PolicyGradient):
-    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), on batched rollouts."""
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347)."""
 
     name: Literal["ppo"] = "ppo"
     gae_lambda: Fraction = 0.95
@@ -51,7 +50,7 @@ class PPO(PolicyGradient):
     clip_param: Positive = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class A2C(PolicyGradient):
     """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
 
@@ -67,7 +66,7 @@ class A2C(PolicyGradient):
     """Epsilon, inside the root as in TensorFlow."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Reinforce(PolicyGradient):
     """REINFORCE (Williams 1992, doi:10.1007/BF00992696): whole episodes, one in each environment, reward-to-go."""
 
@@ -78,7 +77,7 @@ class Reinforce(PolicyGradient):
     """Subtract the critic's values from the rewards to go; without it, a truncated episode counts as ended there."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class DQN(Gradient):
     """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236) with RLlib's DQN, on a replay of transitions.
 
@@ -104,7 +103,7 @@ class DQN(Gradient):
     """Environment steps of the schedule."""
     target_update: Count = 256
     """Environment steps between hard updates of the target network; not used where ``tau`` is below 1."""
-    tau: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    tau: Rate = 1.0
     """Share of the network that the target takes over: 1 for hard updates, less for a soft one after every update."""
     double_q: bool = True
     """Let the network choose the next action, and the target value it (van Hasselt et al. 2016, arXiv:1509.06461)."""

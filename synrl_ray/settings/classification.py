@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
-from synrl_ray.settings.algorithms import Count, Fraction, Positive
+from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.classifiers import AnnClassifier, ClassifierConfig, SpikingClassifier
 from synrl_ray.settings.policy_kinds import TWINS, PolicyKind
 from synrl_ray.settings.search import SearchSpace
+from synrl_ray.settings.types import AsTuple, Count, Fraction, NonNegative, Positive
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Mnist:
     """Handwritten digits (LeCun, Cortes, Burges), the official training and test sets."""
 
-    digits: tuple[int, ...] | Literal["all"] = "all"
+    digits: Annotated[tuple[int, ...], AsTuple] | Literal["all"] = "all"
     """Which digits are told apart."""
 
     @property
@@ -26,7 +27,7 @@ class Mnist:
         return tuple(range(10)) if self.digits == "all" else self.digits
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Supervised:
     """Cross-entropy on the readout by Adam, with a cosine schedule."""
 
@@ -34,12 +35,12 @@ class Supervised:
     lr: Positive = 2e-3
     """Learning rate at the start."""
     batch_size: Count = 128
-    weight_decay: Annotated[float, Ge(0)] = 0.0
+    weight_decay: NonNegative = 0.0
     max_shift: Annotated[int, Interval(ge=0, le=8)] = 0
     """Augmentation: training images are moved by up to this many pixels; 0 for none."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Epochs:
     """When training ends."""
 
@@ -51,7 +52,7 @@ class Epochs:
         return f"{self.epochs} epochs"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class AccuracyTarget:
     """The accuracy on the test set to reach, and where the figure comes from."""
 
@@ -59,11 +60,11 @@ class AccuracyTarget:
     source: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class ClassificationExperiment:
     """Images to classes."""
 
-    task: Literal["classification"] = "classification"
+    kind: Literal["classification"] = "classification"
     id: str
     summary: str
     data: Mnist
@@ -75,7 +76,7 @@ class ClassificationExperiment:
     search_space: SearchSpace = field(default_factory=dict)
 
     @property
-    def kinds(self) -> tuple[PolicyKind, ...]:
+    def policies(self) -> tuple[PolicyKind, ...]:
         """The kinds of policies that there are; the first is the default."""
         return TWINS
 

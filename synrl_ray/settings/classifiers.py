@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from synrl_ray.settings.policies import Sizes, SpikingLayers, Steps
+from pydantic import Discriminator
+
+from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.policies import SpikingLayers
+from synrl_ray.settings.types import Sizes, Steps
 
 Architecture = Literal["mlp", "conv"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class SpikingClassifier(SpikingLayers):
     """LIF layers on a constant input current; the class is the largest membrane of the readout at the end."""
 
@@ -25,7 +28,7 @@ class SpikingClassifier(SpikingLayers):
     """Simulation steps for each image."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class AnnClassifier:
     """The non-spiking twin: the same layers with a pointwise activation."""
 
@@ -35,4 +38,4 @@ class AnnClassifier:
     channels: Sizes = (16, 32)
 
 
-ClassifierConfig = SpikingClassifier | AnnClassifier
+ClassifierConfig = Annotated[SpikingClassifier | AnnClassifier, Discriminator("kind")]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator
 
-from synrl_ray.settings.algorithms import A2C, DQN, PPO, Count, Reinforce
+from synrl_ray.settings.algorithms import A2C, DQN, PPO, Reinforce
+from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.environment import Environment, Evaluation
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.settings.policy_kinds import TWINS, PolicyKind
 from synrl_ray.settings.search import SearchSpace
+from synrl_ray.settings.types import Count
 
-ControlAlgorithm = PPO | A2C | Reinforce | DQN
+ControlAlgorithm = Annotated[PPO | A2C | Reinforce | DQN, Discriminator("name")]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Stopping:
     """When training ends: at ``env_steps``, or earlier once a greedy evaluation reaches ``mean_return``."""
 
@@ -32,7 +34,7 @@ class Stopping:
         return f"{self.env_steps:,} environment steps"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Target:
     """The figure to reach, and where it comes from."""
 
@@ -40,20 +42,20 @@ class Target:
     source: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Experiment:
     """What is trained, on what, how, until when, and how it is judged.
 
     Scale is not part of it: workers and clusters change resources, never hyperparameters.
     """
 
-    task: Literal["control"] = "control"
+    kind: Literal["control"] = "control"
     id: str
     summary: str
     environment: Environment
     spiking: SpikingPolicy
     ann: AnnPolicy
-    algorithm: Annotated[ControlAlgorithm, Field(discriminator="name")]
+    algorithm: ControlAlgorithm
     stopping: Stopping
     evaluation: Evaluation = field(default_factory=Evaluation)
     target: Target | None = None
@@ -61,7 +63,7 @@ class Experiment:
     """Setting path → range, for a hyperparameter search."""
 
     @property
-    def kinds(self) -> tuple[PolicyKind, ...]:
+    def policies(self) -> tuple[PolicyKind, ...]:
         """The kinds of policies that there are; the first is the default."""
         return TWINS
 

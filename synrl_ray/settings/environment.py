@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any
 
-from annotated_types import Ge, Interval, MaxLen
-from pydantic import Field
+from annotated_types import Interval, MaxLen
 
-from synrl_ray.settings.algorithms import Count, Fraction, Positive
+from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.preprocessing import Preprocessing
+from synrl_ray.settings.types import Count, Fraction, Natural, NumEpisodes, Positive
 
-Episodes = Annotated[int, Interval(ge=1, le=100_000)]
 
-
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Environment:
     """A Gymnasium environment."""
 
@@ -23,7 +21,7 @@ class Environment:
     """Registered id, as ``gymnasium.make`` takes it (``module:Id`` imports the module first)."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of ``gymnasium.make``."""
-    preprocessing: Annotated[Preprocessing, Field(discriminator="name")] | None = None
+    preprocessing: Preprocessing | None = None
     """How frames and actions are prepared; ``None`` takes the environment as it is."""
     reward_scale: Positive = 1.0
     """Factor of the rewards that the learner sees; returns are reported without it."""
@@ -36,15 +34,15 @@ class Environment:
     of them, and more than three, stop the run."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class Evaluation:
     """Greedy evaluation, on environment seeds that training never uses."""
 
-    episodes: Episodes = 100
+    episodes: NumEpisodes = 100
     """Episodes of the final evaluation."""
-    first_seed: Annotated[int, Ge(0)] = 1_000_000
+    first_seed: Natural = 1_000_000
     """Seed of the first episode; the following ones count up."""
     interval_steps: Count = 10_000
     """Environment steps between the evaluations during training."""
-    interim_episodes: Episodes = 20
+    interim_episodes: NumEpisodes = 20
     """Episodes of each evaluation during training."""

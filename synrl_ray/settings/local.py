@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 
 from annotated_types import Ge
-from pydantic import Field
+from pydantic import Discriminator
 
-from synrl_ray.settings.algorithms import Count, Fraction
+from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.environment import Environment, Evaluation
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.q_learning import QLearning
 from synrl_ray.settings.r_stdp import RStdp
 from synrl_ray.settings.search import SearchSpace
 from synrl_ray.settings.stdp_q import StdpQ
+from synrl_ray.settings.types import Count, Fraction, NonNegative
 
-LocalSettings = QLearning | StdpQ | RStdp
+LocalSettings = Annotated[QLearning | StdpQ | RStdp, Discriminator("name")]
 """Settings of a local rule; ``name`` tells them apart."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class LocalStopping:
     """When training ends: at ``env_steps``, or earlier once an exact evaluation has at most this ``regret``."""
 
     env_steps: Count
-    regret: Annotated[float, Ge(0)] | None = None
+    regret: NonNegative | None = None
 
     @property
     def amount(self) -> str:
@@ -34,11 +35,11 @@ class LocalStopping:
         return f"{self.env_steps:,} environment steps"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class RegretTarget:
     """The regret to reach, in units of return, and where the figure comes from."""
 
-    regret: Annotated[float, Ge(0)]
+    regret: NonNegative
     source: str
 
     def reached(self, figures: Mapping[str, float | None]) -> bool:
@@ -47,7 +48,7 @@ class RegretTarget:
         return regret is not None and regret <= self.regret
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class PathTarget:
     """How a maze is to be crossed, and where the figures come from."""
 
@@ -63,7 +64,7 @@ class PathTarget:
         return success is not None and ratio is not None and success >= self.success_rate and ratio <= self.path_ratio
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class LocalExperiment:
     """An agent that learns where it acts, by local rules and without gradients.
 
@@ -71,11 +72,11 @@ class LocalExperiment:
     the best policy less its own. In a maze, paths are followed from every first cell as well.
     """
 
-    task: Literal["local"] = "local"
+    kind: Literal["local"] = "local"
     id: str
     summary: str
     environment: Environment
-    algorithm: Annotated[LocalSettings, Field(discriminator="name")]
+    algorithm: LocalSettings
     steps_per_iteration: Count = 10_000
     """Environment steps after which the changes of all env runners become one, over all of them."""
     merge: Literal["mean", "sum"] = "mean"
@@ -88,6 +89,6 @@ class LocalExperiment:
     search_space: SearchSpace = field(default_factory=dict)
 
     @property
-    def kinds(self) -> tuple[PolicyKind, ...]:
+    def policies(self) -> tuple[PolicyKind, ...]:
         """The kind of policy that the algorithm trains."""
         return (self.algorithm.policy,)

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval, Lt
+from annotated_types import Gt, Interval, Lt
 
-from synrl_ray.settings.plasticity import Checked
+from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.types import Count, Fraction, InnerSteps, Natural, NonNegative, Positive
 
 Order = Literal["second", "first"]
 LearnedRates = Literal["none", "layer", "parameter"]
 EngineName = Literal["vmap", "learn2learn"]
-InnerSteps = Annotated[int, Interval(ge=1, le=1_000)]
 OuterLoss = Literal["policy_gradient", "ppo"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Maml(Checked):
+@settings_class
+class Maml:
     """Model-agnostic meta-learning (Finn, Abbeel & Levine 2017, arXiv:1703.03400) and its usual extensions."""
 
-    inner_lr: Annotated[float, Gt(0)] = 0.01
+    inner_lr: Positive = 0.01
     """Learning rate of the inner steps; where it is learned, its start."""
     inner_steps: InnerSteps = 1
     """Gradient steps on a task's support set."""
     order: Order = "second"
     """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants (FOMAML)."""
-    first_order_until: Annotated[int, Ge(0)] = 0
+    first_order_until: Natural = 0
     """Meta-iterations of first order before those of second order (derivative-order annealing of MAML++)."""
     anil: bool = False
     """Only the last layer adapts (Raghu et al. 2020, arXiv:1909.09157)."""
@@ -35,11 +34,11 @@ class Maml(Checked):
     Li et al. 2017, arXiv:1707.03141). As there, nothing keeps them positive."""
     multi_step_loss: bool = False
     """Add the query losses after each inner step, weighted (MAML++, Antoniou et al. 2019, arXiv:1810.09502)."""
-    multi_step_iterations: Annotated[int, Ge(1)] = 1000
+    multi_step_iterations: Count = 1000
     """Meta-iterations over which those weights move from equal ones to the last step's loss alone."""
     engine: EngineName = "vmap"
     """``"vmap"`` adapts all tasks of a chunk in one computation, ``"learn2learn"`` one after another: the reference."""
-    chunk_size: Annotated[int, Ge(1)] | None = None
+    chunk_size: Count | None = None
     """Tasks in one computation; ``None`` is the whole meta-batch. The result is the same: fewer need less memory and,
     where convolutions fill the caches with their maps, less time."""
     compile: bool = False
@@ -48,7 +47,6 @@ class Maml(Checked):
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""
-        super().__post_init__()
         if self.chunk_size is not None and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be >= 1, got {self.chunk_size}")
         if self.first_order_until and self.order == "first":
@@ -59,11 +57,11 @@ class Maml(Checked):
             raise ValueError("compile=true would compile anew whenever the weights of multi_step_loss change")
 
 
-@dataclass(frozen=True, kw_only=True)
-class MamlRl(Checked):
+@settings_class
+class MamlRl:
     """MAML of policies: inner steps of policy gradient on episodes that are played in between (Finn et al. 2017)."""
 
-    inner_lr: Annotated[float, Gt(0)] = 3.0
+    inner_lr: Positive = 3.0
     """Learning rate of the inner steps; where it is learned, its start."""
     learn_inner_lr: bool = True
     """Inner rates as meta-parameters, one for each tensor of parameters and each inner step; the last one serves any
@@ -74,21 +72,21 @@ class MamlRl(Checked):
     """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants."""
     episodes: Annotated[int, Interval(ge=2, le=10_000)] = 40
     """Of each task before each inner step, and again to judge what a step has made of the policy."""
-    gae_lambda: Annotated[float, Interval(ge=0, le=1)] = 0.95
+    gae_lambda: Fraction = 0.95
     """Decay of the advantages' traces (Schulman et al. 2016, arXiv:1506.02438)."""
     outer: OuterLoss = "policy_gradient"
     """What judges an adapted policy on its own episodes; ``"ppo"`` takes several meta-steps on the same ones."""
     ppo_clip: Annotated[float, Gt(0), Lt(1)] = 0.2
     """How far PPO lets the ratio of probabilities move from 1 (Schulman et al. 2017, arXiv:1707.06347)."""
-    ppo_epochs: Annotated[int, Ge(1)] = 3
+    ppo_epochs: Count = 3
     """PPO's meta-steps on the episodes of a meta-batch."""
-    early_weight: Annotated[float, Ge(0)] = 0.3
+    early_weight: NonNegative = 0.3
     """Weight of the outer losses after inner steps before the last, whose weight is 1."""
-    entropy: Annotated[float, Ge(0)] = 0.03
+    entropy: NonNegative = 0.03
     """Bonus for the entropy of adapted policies where they go."""
-    exploration: Annotated[float, Ge(0)] = 0.3
+    exploration: NonNegative = 0.3
     """Bonus for the entropy, in all states, of the initial policy. Its episodes are what adaptation learns from, but
     the meta-gradient does not pass through which of them are played (Stadie et al. 2018, arXiv:1803.01118, do that):
     without a bonus the initial policy becomes deterministic and finds few goals."""
-    exploration_decay: Annotated[float, Interval(ge=0, le=1)] = 0.3
+    exploration_decay: Fraction = 0.3
     """Factor of that bonus for the policy after each inner step."""

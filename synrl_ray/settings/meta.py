@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval, Le, MaxLen
-from pydantic import Field
+from annotated_types import Ge, Interval, MinLen
+from pydantic import Discriminator
 
-from synrl_ray.settings.maml import InnerSteps, Maml, MamlRl
-from synrl_ray.settings.plasticity import Checked
+from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.policy_kinds import TWINS, PolicyKind
 from synrl_ray.settings.q_learning import QLearning
 from synrl_ray.settings.search import SearchSpace
+from synrl_ray.settings.types import (
+    AsTuple,
+    Cells,
+    Count,
+    Fraction,
+    InnerSteps,
+    Natural,
+    NonNegative,
+    NumTasks,
+    Positive,
+    Rate,
+    Samples,
+    Size,
+    Sizes,
+    Steps,
+)
 
-Count = Annotated[int, Ge(1)]
-Samples = Annotated[int, Interval(ge=1, le=10_000)]
-Size = Annotated[int, Interval(ge=1, le=2**20)]
-Sizes = Annotated[tuple[Size, ...], MaxLen(64)]
-Cells = Annotated[int, Interval(ge=1, le=128)]
-Population = Annotated[int, Ge(2), Le(1_000)] | None
+Population = Annotated[Steps, Ge(2)] | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SinusoidTasks(Checked):
+@settings_class
+class SinusoidTasks:
     """Regression of sinusoids; see :class:`synrl_ray.meta.sinusoids.SinusoidDistribution`."""
 
     name: Literal["sinusoids"] = "sinusoids"
@@ -33,8 +44,8 @@ class SinusoidTasks(Checked):
     """Samples of a query set."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OmniglotTasks(Checked):
+@settings_class
+class OmniglotTasks:
     """Few-shot classification of characters; see :class:`synrl_ray.meta.classification.FewShotClassification`."""
 
     name: Literal["omniglot"] = "omniglot"
@@ -50,26 +61,26 @@ class OmniglotTasks(Checked):
     """Which set; ``None`` for the one that is at hand."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GridworldTasks(Checked):
+@settings_class
+class GridworldTasks:
     """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldDistribution`."""
 
     name: Literal["gridworlds"] = "gridworlds"
     rows: Cells = 7
     columns: Cells = 7
-    num_obstacles: Annotated[int, Ge(0)] = 0
+    num_obstacles: Natural = 0
     """Of each grid."""
     shared_obstacles: bool = False
     """Whether all tasks have the same ones."""
-    start: tuple[int, int] | Literal["centre"] | None = "centre"
+    start: Annotated[tuple[int, int], AsTuple] | Literal["centre"] | None = "centre"
     """Row and column of the first cell; ``None`` for any free one."""
     horizon: Annotated[int, Interval(ge=1, le=100_000)] = 20
     """Environment steps of an episode."""
-    discount: Annotated[float, Gt(0), Le(1)] = 0.95
+    discount: Rate = 0.95
     """Of the returns that agents learn from, and of the shaping; regret is without it."""
     reward: Literal["shaped", "sparse"] = "shaped"
     """Whether moves towards the goal are paid in addition to reaching it, which leaves best policies as they are."""
-    shaping_scale: Annotated[float, Gt(0)] = 5.0
+    shaping_scale: Positive = 5.0
     """Moves towards the goal that are worth as much as reaching it, where rewards are shaped."""
     observation: Literal["one_hot", "coordinates"] = "one_hot"
     """What is seen of the agent's cell; the goal is never seen."""
@@ -77,11 +88,11 @@ class GridworldTasks(Checked):
     """Whether the map of obstacles is seen as well."""
 
 
-AnyTasks = SinusoidTasks | OmniglotTasks | GridworldTasks
+AnyTasks = Annotated[SinusoidTasks | OmniglotTasks | GridworldTasks, Discriminator("name")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Layers(Checked):
+@settings_class
+class _Layers:
     hidden_sizes: Sizes = (40, 40)
     """Of vectors' layers."""
     channels: Size | Sizes = 64
@@ -91,7 +102,6 @@ class _Layers(Checked):
 
     def __post_init__(self) -> None:
         """Refuse filters of another number of blocks, or none."""
-        super().__post_init__()
         filters = (self.channels,) * 4 if isinstance(self.channels, int) else self.channels
         if len(filters) != 4:
             raise ValueError(f"channels are those of four blocks, or one number for all, got {len(filters)}")
@@ -99,69 +109,72 @@ class _Layers(Checked):
             raise ValueError(f"channels must be >= 1, got {self.channels}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class AnnLearner(_Layers):
     """Rectified layers: fully connected for vectors, four convolutional blocks for images."""
 
     kind: Literal["ann"] = "ann"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class SpikingLearner(_Layers):
     """The same layers with LIF neurons, for which a bare feature is the input current."""
 
     kind: Literal["spiking"] = "spiking"
-    steps_per_sample: Annotated[int, Ge(1), Le(1_000)] = 4
+    steps_per_sample: Steps = 4
     """Simulation steps for which a sample is shown, from rest."""
-    beta: Annotated[float, Interval(ge=0, le=1)] = 0.9
+    beta: Fraction = 0.9
     """Decay of the membrane in each simulation step."""
     surrogate: Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"] = "atan"
     """Name of the surrogate gradient."""
-    surrogate_slope: Annotated[float, Gt(0)] | None = None
+    surrogate_slope: Positive | None = None
     """Its sharpness; ``None`` takes the surrogate's own. A flat one lets inner gradients reach all layers."""
 
 
-Learner = AnnLearner | SpikingLearner
+Learner = Annotated[AnnLearner | SpikingLearner, Discriminator("kind")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetaTraining(Checked):
+@settings_class
+class MetaTraining:
     """The outer loop: Adam on the meta-gradient of a meta-batch."""
 
     name: Literal["maml"] = "maml"
     maml: Maml = field(default_factory=Maml)
     """The inner loop."""
-    meta_lr: Annotated[float, Gt(0)] = 1e-3
+    meta_lr: Positive = 1e-3
     """Learning rate of the meta-parameters at the start."""
     lr_decay: bool = True
     """Cosine schedule of the meta learning rate over the meta-iterations."""
     meta_batch: Count = 32
     """Tasks of a meta-iteration."""
-    grad_clip: Annotated[float, Gt(0)] | None = 10.0
+    grad_clip: Positive | None = 10.0
     """Largest norm of the meta-gradient; ``None`` for none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetaRlTraining(Checked):
+@settings_class
+class MetaRlTraining:
     """The outer loop of policies: Adam on the meta-gradient of a meta-batch."""
 
     name: Literal["maml-rl"] = "maml-rl"
     maml: MamlRl = field(default_factory=MamlRl)
     """The inner loop, and how its outcome is judged."""
-    meta_lr: Annotated[float, Gt(0)] = 3e-3
+    meta_lr: Positive = 3e-3
     """Learning rate of the initial parameters at the start."""
-    rate_lr: Annotated[float, Gt(0)] = 1e-2
+    rate_lr: Positive = 1e-2
     """That of the inner rates, which are larger numbers."""
     lr_decay: bool = True
     """Cosine schedule of both over the meta-iterations."""
     meta_batch: Count = 20
     """Tasks of a meta-iteration."""
-    grad_clip: Annotated[float, Gt(0)] | None = 1.0
+    grad_clip: Positive | None = 1.0
     """Largest norm of the meta-gradient; ``None`` for none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetaStopping(Checked):
+MetaAlgorithm = Annotated[MetaTraining | MetaRlTraining, Discriminator("name")]
+
+
+@settings_class
+class MetaStopping:
     """When training ends."""
 
     meta_iterations: Count
@@ -172,22 +185,22 @@ class MetaStopping(Checked):
         return f"{self.meta_iterations:,} meta-iterations"
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetaEvaluation(Checked):
+@settings_class
+class MetaEvaluation:
     """How learners are judged: on tasks that no training has seen."""
 
-    tasks: Annotated[int, Interval(ge=2, le=100_000)] = 600
+    tasks: NumTasks = 600
     """Test tasks of the final evaluation."""
     inner_steps: InnerSteps = 3
     """After which the score is taken; more than in training are common."""
     interval: Count = 500
     """Meta-iterations between evaluations during training, on validation tasks; checkpoints are written there too."""
-    interim_tasks: Annotated[int, Interval(ge=2, le=100_000)] = 100
+    interim_tasks: NumTasks = 100
     """Validation tasks of each of these."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class QComparison(Checked):
+@settings_class
+class QComparison:
     """A comparison with tabular Q-learning on test tasks; see :func:`synrl_ray.meta.comparing.compare`."""
 
     env_steps: Count = 8_000
@@ -196,11 +209,11 @@ class QComparison(Checked):
     """Environment steps between looks at its policy."""
     q_learning: QLearning = field(default_factory=QLearning)
     """Step size and schedules of Q-learning; its discount is that of the tasks."""
-    epsilons: tuple[Annotated[float, Interval(ge=0, le=1)], ...] = (0.05, 0.1, 0.2, 0.4)
+    epsilons: Annotated[tuple[Fraction, ...], AsTuple, MinLen(1)] = (0.05, 0.1, 0.2, 0.4)
     """Shares of random actions, of which the best on validation tasks is taken."""
-    initial_values: tuple[float, ...] = (0.0, 1.0)
+    initial_values: Annotated[tuple[float, ...], AsTuple, MinLen(1)] = (0.0, 1.0)
     """Action values at the start, likewise."""
-    inner_lrs: tuple[Annotated[float, Gt(0)], ...] = (1.0, 3.0, 10.0, 30.0)
+    inner_lrs: Annotated[tuple[Positive, ...], AsTuple, MinLen(1)] = (1.0, 3.0, 10.0, 30.0)
     """Learning rates of the policy that starts untrained, likewise."""
     pool_tasks: Count = 100
     """Training tasks whose action values make the pooled start."""
@@ -210,32 +223,30 @@ class QComparison(Checked):
     """Tasks on which choices are made."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetaTarget(Checked):
+@settings_class
+class MetaTarget:
     """The score to reach, and where the figure comes from."""
 
-    accuracy: Annotated[float, Interval(ge=0, le=1)] | None = None
+    accuracy: Fraction | None = None
     """Share of right answers after adaptation, at least."""
-    loss: Annotated[float, Ge(0)] | None = None
+    loss: NonNegative | None = None
     """Query loss after adaptation, at most."""
-    regret: Annotated[float, Ge(0)] | None = None
+    regret: NonNegative | None = None
     """Regret of the greedy policy after adaptation, as a share of the optimal return, at most."""
     source: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class MetaExperiment:
     """An initialisation from which a few gradient steps solve a new task."""
 
-    task: Literal["meta"] = "meta"
+    kind: Literal["meta"] = "meta"
     id: str
     summary: str
-    tasks: Annotated[SinusoidTasks | OmniglotTasks | GridworldTasks, Field(discriminator="name")]
+    tasks: AnyTasks
     spiking: SpikingLearner = field(default_factory=SpikingLearner)
     ann: AnnLearner = field(default_factory=AnnLearner)
-    algorithm: Annotated[MetaTraining | MetaRlTraining, Field(discriminator="name")] = field(
-        default_factory=MetaTraining
-    )
+    algorithm: MetaAlgorithm = field(default_factory=MetaTraining)
     stopping: MetaStopping
     evaluation: MetaEvaluation = field(default_factory=MetaEvaluation)
     comparison: QComparison | None = None
@@ -244,7 +255,7 @@ class MetaExperiment:
     search_space: SearchSpace = field(default_factory=dict)
 
     @property
-    def kinds(self) -> tuple[PolicyKind, ...]:
+    def policies(self) -> tuple[PolicyKind, ...]:
         """The kinds of learners that there are; the first is the default."""
         return TWINS
 

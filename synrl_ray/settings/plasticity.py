@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_type_hints
+from dataclasses import field
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval
-from pydantic import Field
+from pydantic import Discriminator
 
-TimeConstant = Annotated[float, Gt(0)]
-Amplitude = Annotated[float, Ge(0)]
-Fraction = Annotated[float, Interval(ge=0, le=1)]
-Steps = Annotated[int, Ge(0)]
+from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.types import Fraction, Natural, NonNegative, Positive
+
 TracePairing = Literal["all_to_all", "nearest"]
 Dependence = Literal["additive", "multiplicative"]
 
-_RELATIONS = {
-    "gt": (">", float.__gt__),
-    "ge": (">=", float.__ge__),
-    "lt": ("<", float.__lt__),
-    "le": ("<=", float.__le__),
-}
 
-
-class Checked:
-    """Holds numbers to the constraints in their annotations, wherever the object is made."""
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            value = getattr(self, name)
-            if isinstance(value, (int, float)) and not math.isfinite(value):
-                raise ValueError(f"{name} must be finite, got {value}")
-            for constraint in getattr(hint, "__metadata__", ()):
-                _check(name, value, constraint)
-
-
-def _check(name: str, value: Any, constraint: Any) -> None:
-    for attribute, (sign, holds) in _RELATIONS.items():
-        limit = getattr(constraint, attribute, None)
-        if limit is not None and not holds(float(value), float(limit)):
-            raise ValueError(f"{name} must be {sign} {limit}, got {value}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightBounds(Checked):
+@settings_class
+class WeightBounds:
     """Where weights may lie."""
 
     w_min: float = 0.0
@@ -52,23 +23,22 @@ class WeightBounds(Checked):
 
     def __post_init__(self) -> None:
         """Refuse bounds that cross."""
-        super().__post_init__()
         if self.w_min >= self.w_max:
             raise ValueError(f"weight bounds cross: w_min = {self.w_min} must be < w_max = {self.w_max}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairSTDP(Checked):
+@settings_class
+class PairSTDP:
     """Pair-based STDP. Defaults: Song, Miller & Abbott (2000), doi:10.1038/78829."""
 
     name: Literal["pair"] = "pair"
-    a_plus: Amplitude = 0.005
+    a_plus: NonNegative = 0.005
     """Weight change of a coincidence of pre before post."""
-    a_minus: Amplitude = 0.00525
+    a_minus: NonNegative = 0.00525
     """Weight change, taken away, of a coincidence of post before pre."""
-    tau_plus: TimeConstant = 20.0
+    tau_plus: Positive = 20.0
     """Time constant of the presynaptic trace, ms."""
-    tau_minus: TimeConstant = 20.0
+    tau_minus: Positive = 20.0
     """Time constant of the postsynaptic trace, ms."""
     pairing: TracePairing = "all_to_all"
     """Whether a spike adds 1 to its trace, or sets it to 1 so that only the nearest spikes pair."""
@@ -76,29 +46,29 @@ class PairSTDP(Checked):
     """Additive (hard bounds), or scaled by the distance to the bound (soft bounds)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TripletSTDP(Checked):
+@settings_class
+class TripletSTDP:
     """Triplet STDP of Pfister & Gerstner (2006), doi:10.1523/JNEUROSCI.1425-06.2006.
 
     Defaults: their all-to-all minimal model of visual cortex.
     """
 
     name: Literal["triplet"] = "triplet"
-    a2_plus: Amplitude = 0.0
+    a2_plus: NonNegative = 0.0
     """Potentiation by pairs."""
-    a2_minus: Amplitude = 7.1e-3
+    a2_minus: NonNegative = 7.1e-3
     """Depression by pairs."""
-    a3_plus: Amplitude = 6.5e-3
+    a3_plus: NonNegative = 6.5e-3
     """Potentiation by triplets of two postsynaptic spikes and a presynaptic one."""
-    a3_minus: Amplitude = 0.0
+    a3_minus: NonNegative = 0.0
     """Depression by triplets of two presynaptic spikes and a postsynaptic one."""
-    tau_plus: TimeConstant = 16.8
+    tau_plus: Positive = 16.8
     """Time constant of the fast presynaptic trace r1, ms."""
-    tau_minus: TimeConstant = 33.7
+    tau_minus: Positive = 33.7
     """Time constant of the fast postsynaptic trace o1, ms."""
-    tau_x: TimeConstant = 101.0
+    tau_x: Positive = 101.0
     """Time constant of the slow presynaptic trace r2, ms."""
-    tau_y: TimeConstant = 114.0
+    tau_y: Positive = 114.0
     """Time constant of the slow postsynaptic trace o2, ms."""
     pairing: TracePairing = "all_to_all"
     """Whether a spike adds 1 to its traces or sets them to 1."""
@@ -106,57 +76,56 @@ class TripletSTDP(Checked):
     """Additive (hard bounds), or scaled by the distance to the bound (soft bounds)."""
 
 
-STDPConfig = PairSTDP | TripletSTDP
+STDPConfig = Annotated[PairSTDP | TripletSTDP, Discriminator("name")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RewardModulatedSTDP(Checked):
+@settings_class
+class RewardModulatedSTDP:
     """Three factors: pre, post and a modulator (Izhikevich 2007, doi:10.1093/cercor/bhl152)."""
 
-    stdp: Annotated[STDPConfig, Field(discriminator="name")] = field(default_factory=PairSTDP)
+    stdp: STDPConfig = field(default_factory=PairSTDP)
     """The rule that feeds the eligibility trace."""
-    tau_e: TimeConstant = 1000.0
+    tau_e: Positive = 1000.0
     """Time constant of the eligibility trace, ms; 1 s in Izhikevich (2007), 25 ms in Florian (2007)."""
-    lr: Amplitude = 1.0
+    lr: NonNegative = 1.0
     """Factor of eligibility times modulator. Florian's trace has 1 / tau_e in it: put it here."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RewardPrediction(Checked):
+@settings_class
+class RewardPrediction:
     """The running mean that a reward is compared with."""
 
     rate: Fraction = 0.05
     """Share of the newest reward in the mean; 0 leaves the raw reward."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TeacherSignal(Checked):
+@settings_class
+class TeacherSignal:
     """Current into the neuron that should fire, which fades out linearly."""
 
-    current: Amplitude = 1.0
+    current: NonNegative = 1.0
     """Current at the start, in units of the membrane."""
-    hold_steps: Steps = 0
+    hold_steps: Natural = 0
     """Steps for which it stays there."""
-    fade_steps: Steps = 10_000
+    fade_steps: Natural = 10_000
     """Steps from there to zero; 0 switches it off at once."""
-    inhibition: Amplitude = 0.0
+    inhibition: NonNegative = 0.0
     """Current, taken away, of the neurons that should not fire, relative to the target's."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThresholdAdaptation(Checked):
+@settings_class
+class ThresholdAdaptation:
     """A threshold that brings its neuron to a target rate."""
 
     target_rate: Fraction = 0.05
     """Spikes per simulation step."""
-    lr: Amplitude = 1e-3
+    lr: NonNegative = 1e-3
     """Change of the threshold in each simulation step, per unit of excess rate."""
     threshold_min: float = 0.1
     threshold_max: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse bounds that cross."""
-        super().__post_init__()
         if self.threshold_min >= self.threshold_max:
             raise ValueError(
                 f"threshold bounds cross: threshold_min = {self.threshold_min} must be < threshold_max = "

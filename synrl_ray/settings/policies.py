@@ -2,47 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Interval, MaxLen, MinLen
+from annotated_types import Interval, MaxLen, MinLen
+from pydantic import Discriminator
 
-Size = Annotated[int, Interval(ge=1, le=2**20)]
-Sizes = Annotated[tuple[Size, ...], MinLen(1), MaxLen(64)]
-Steps = Annotated[int, Interval(ge=1, le=1024)]
-"""Simulation steps: time and memory grow with them, and no weight of a stranger's policy shows them."""
-Fraction = Annotated[float, Interval(ge=0, le=1)]
-ConvLayer = tuple[Size, Size, Size]
+from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.types import AsTuple, Fraction, NonNegative, Positive, Size, Sizes, Steps
+
+ConvLayer = Annotated[tuple[Size, Size, Size], AsTuple]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class SpikingLayers:
-    """Settings that all networks of leaky integrate-and-fire layers share."""
+    """Settings that all networks of leaky integrate-and-fire layers share.
+
+    Raises:
+        ValueError: for a setting of another neuron than the one that is taken.
+    """
 
     steps_per_observation: Steps = 4
     """Simulation steps for each observation."""
     beta: Fraction = 0.9
     """Membrane decay per simulation step, in [0, 1]."""
-    threshold: Annotated[float, Gt(0)] = 1.0
+    threshold: Positive = 1.0
     """Firing threshold."""
     learn_beta: bool = False
     learn_threshold: bool = False
     reset: Literal["subtract", "zero", "none"] = "subtract"
     """What a spike does to the membrane."""
+    neuron: Literal["lif", "synaptic", "adaptive"] = "lif"
+    """Leaky integrate-and-fire; with a current that decays between input and membrane (as ``snntorch.Synaptic``); or
+    with a threshold that each spike raises (Bellec et al. 2018, arXiv:1803.09574)."""
+    alpha: Fraction = 0.8
+    """Decay of the current per simulation step, in [0, 1]; of ``synaptic``."""
+    learn_alpha: bool = False
+    rho: Fraction = 0.97
+    """Decay of the adaptation per simulation step, in [0, 1]; of ``adaptive``."""
+    kappa: NonNegative = 0.2
+    """By how much one spike raises the threshold; of ``adaptive``."""
+    learn_adaptation: bool = False
+    """Learn ``rho`` and ``kappa``."""
     surrogate: Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"] = "fast_sigmoid"
-    surrogate_slope: Annotated[float, Gt(0)] | None = None
+    surrogate_slope: Positive | None = None
     """Sharpness of the surrogate gradient; the surrogate's default where not given."""
     readout_beta: Fraction = 0.9
     """Decay of the leaky-integrator readout."""
+    readout: Literal["last", "max", "mean"] = "last"
+    """Which of its membranes in an observation's simulation steps is the output: the last, the highest or the mean."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that the neuron does not have."""
+        for name, (neuron, default) in _OF_NEURONS.items():
+            if getattr(self, name) != default and self.neuron != neuron:
+                raise ValueError(f"{name} is of neuron={neuron}, and neuron is {self.neuron}")
+        if self.neuron == "adaptive" and self.reset != "subtract":
+            raise ValueError(f"neuron=adaptive resets by subtraction, and reset is {self.reset}")
 
 
-@dataclass(frozen=True, kw_only=True)
+_OF_NEURONS: dict[str, tuple[str, object]] = {
+    "alpha": ("synaptic", SpikingLayers.alpha),
+    "learn_alpha": ("synaptic", False),
+    "rho": ("adaptive", SpikingLayers.rho),
+    "kappa": ("adaptive", SpikingLayers.kappa),
+    "learn_adaptation": ("adaptive", False),
+}
+"""The neuron that a setting is of, and its default."""
+
+
+@settings_class
 class PolicyLayout:
     """What spiking and non-spiking policies share."""
 
     hidden_sizes: Sizes = (64, 64)
     """Neurons or units of each fully connected layer; a convolutional network has one such layer."""
-    conv_layers: Literal["nature", "small"] | Annotated[tuple[ConvLayer, ...], MinLen(1), MaxLen(32)] | None = None
+    conv_layers: (
+        Literal["nature", "small"] | Annotated[tuple[ConvLayer, ...], AsTuple, MinLen(1), MaxLen(32)] | None
+    ) = None
     """Convolutions before it, for images ``[C, H, W]``: a known set (see :data:`synrl_ray.snn.convolution.SHAPES`), or
     channels, kernel size and stride of each."""
     share_layers: bool = False
@@ -57,43 +95,86 @@ class PolicyLayout:
     """Environment steps of a sequence in the learner, of backpropagation through time too; used where a state is
     carried."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class SpikingPolicy(PolicyLayout, SpikingLayers):
-    """An actor and a critic of leaky integrate-and-fire layers.
-
-    Two ways to see time. With ``carry_state=False`` every observation is simulated for
-    ``steps_per_observation`` steps from rest. With ``carry_state=True`` the membranes live on from one environment
-    step to the next, are zeroed where an episode starts, and are trained by backpropagation through time.
-    """
-
-    kind: Literal["spiking"] = "spiking"
-    carry_state: bool = False
-    """Carry the membranes across environment steps."""
-    input_gain: Annotated[float, Gt(0)] = 1.0
-    """Scale of the first layer's initial weights."""
-    hidden_gain: Annotated[float, Gt(0)] = 1.0
-    """Scale of the initial weights of the spiking layers behind it; spikes are rarer than an ann's activations."""
+    @property
+    def without_state(self) -> tuple[str, ...]:
+        """What to set so that nothing lives on from one environment step to the next."""
+        return ("frame_stack=1",) if self.frame_stack > 1 else ()
 
     @property
     def has_state(self) -> bool:
         """Whether anything lives on from one environment step to the next."""
-        return self.carry_state or self.frame_stack > 1
+        return bool(self.without_state)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
+class SpikingPolicy(PolicyLayout, SpikingLayers):
+    """An actor and a critic of leaky integrate-and-fire layers.
+
+    Two ways to see time. With ``carry_state=False`` every observation is simulated for
+    ``steps_per_observation`` steps from rest. With ``carry_state=True`` membranes, currents and adaptations live on
+    from one environment step to the next, are zeroed where an episode starts, and are trained by backpropagation
+    through time.
+
+    Raises:
+        ValueError: for settings that refuse one another.
+
+    Example:
+        >>> SpikingPolicy(neuron="adaptive", kappa=0.5, carry_state=True).has_state
+        True
+    """
+
+    kind: Literal["spiking"] = "spiking"
+    carry_state: bool = False
+    """Carry what the neurons hold across environment steps."""
+    encoder: Literal["current", "population", "latency", "delta"] = "current"
+    """What the network receives: its observation as a constant current; as currents of neurons with receptive fields;
+    as one spike of each number, the earlier the larger it is; or as spikes where it has changed since the observation
+    before. The last three are for vectors, and scale what they code by the settings below."""
+    encoder_low: float = -3.0
+    """Low end of the range that is coded, of every number, normalised where observations are; of ``population`` and
+    ``latency``."""
+    encoder_high: float = 3.0
+    """High end of that range."""
+    encoder_neurons: Annotated[int, Interval(ge=2, le=256)] = 8
+    """Neurons for each number; of ``population``."""
+    encoder_threshold: Positive = 0.1
+    """Least change that is a spike; of ``delta``."""
+    skip: bool = False
+    """Let layers receive the spikes of the layer before the previous one as well, where both have the same width; in
+    fully connected networks of at least three layers."""
+    input_gain: Positive = 1.0
+    """Scale of the first layer's initial weights."""
+    hidden_gain: Positive = 1.0
+    """Scale of the initial weights of the spiking layers behind it; spikes are rarer than an ann's activations."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are not for one another."""
+        super().__post_init__()
+        if self.encoder != "current" and self.conv_layers is not None:
+            raise ValueError(f"encoder={self.encoder} codes vectors, and conv_layers are for images")
+        if not self.encoder_low < self.encoder_high:
+            raise ValueError(f"encoder_low is {self.encoder_low:g}, not below encoder_high, {self.encoder_high:g}")
+        if self.skip and self.conv_layers is not None:
+            raise ValueError("skip is for fully connected layers, and conv_layers are given")
+        if self.skip and not any(i == j for i, j in pairwise(self.hidden_sizes[:-1])):
+            raise ValueError(f"skip needs two layers of equal width before another one, got {self.hidden_sizes}")
+
+    @property
+    def without_state(self) -> tuple[str, ...]:
+        """What to set so that nothing lives on from one environment step to the next."""
+        carried = ("carry_state=false",) if self.carry_state else ()
+        changes = ("encoder=current",) if self.encoder == "delta" else ()
+        return (*carried, *changes, *super().without_state)
+
+
+@settings_class
 class AnnPolicy(PolicyLayout):
     """The non-spiking twin: layers of the same sizes, tanh units, rectifiers in a convolutional network."""
 
     kind: Literal["ann"] = "ann"
 
-    @property
-    def has_state(self) -> bool:
-        """Whether anything lives on from one environment step to the next."""
-        return self.frame_stack > 1
 
-
-PolicyConfig = SpikingPolicy | AnnPolicy
+PolicyConfig = Annotated[SpikingPolicy | AnnPolicy, Discriminator("kind")]
 
 
 def policy_config(settings: dict[str, object]) -> PolicyConfig:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval, MinLen
+from annotated_types import Interval, MinLen
+from pydantic import Discriminator
 
-Size = Annotated[int, Interval(ge=16, le=512)]
-Frames = Annotated[int, Interval(ge=1, le=1_000)]
-Share = Annotated[float, Interval(ge=0, le=1)]
-Signed = Annotated[float, Interval(ge=-1, le=1)]
+from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.types import AsTuple, Fraction, Frames, Natural, Pixels, Signed
+
+CarAction = Annotated[tuple[Signed, Fraction, Fraction], AsTuple]
+"""Steering, gas and brake."""
 
 STEERING_AND_PEDAL = tuple(
     (steering, gas, brake)
@@ -20,7 +21,7 @@ STEERING_AND_PEDAL = tuple(
 """Five positions of the wheel, each rolling, on the gas and on the brake."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class AtariFrames:
     """The usual preparation of Atari games (Machado et al. 2018, arXiv:1709.06009; Mnih et al. 2015).
 
@@ -29,12 +30,12 @@ class AtariFrames:
     """
 
     name: Literal["atari"] = "atari"
-    screen_size: Size = 84
+    screen_size: Pixels = 84
     frame_skip: Frames = 4
     """Emulator frames for each action; the newest two are merged by their maximum."""
     noop_max: Annotated[int, Interval(ge=0, le=1_000)] = 30
     """Most no-op actions at the start of an episode, a random number of them."""
-    sticky_actions: Share = 0.0
+    sticky_actions: Fraction = 0.0
     """Probability that the emulator repeats its previous action."""
     fire: bool = True
     """Press FIRE at the start of every life, in games that wait for it."""
@@ -44,7 +45,7 @@ class AtariFrames:
     """In training only: rewards become -1, 0 or 1."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class CarRacingFrames:
     """Frames and actions of CarRacing.
 
@@ -55,19 +56,19 @@ class CarRacingFrames:
     actions: Literal["continuous", "steering_pedal", "discrete"] = "discrete"
     """``continuous``: steering, gas, brake as they are; ``steering_pedal``: ``Box(-1, 1, (2,))``, where a positive
     pedal is gas and a negative one brake; ``discrete``: the entries of ``discrete_actions``."""
-    discrete_actions: Annotated[tuple[tuple[Signed, Share, Share], ...], MinLen(2)] = STEERING_AND_PEDAL
+    discrete_actions: Annotated[tuple[CarAction, ...], AsTuple, MinLen(2)] = STEERING_AND_PEDAL
     """Steering, gas and brake of each discrete action."""
     action_repeat: Frames = 4
     """Frames that an action lasts; only the last one is drawn. Rewards are added up."""
     grey: bool = True
     crop: bool = True
     """Cut off the bar of indicators and as much of each side: 84 x 84 of the 96 x 96 pixels remain."""
-    size: Size = 84
+    size: Pixels = 84
     """Width and height after resizing."""
-    stop_off_track_after: Annotated[int, Ge(0)] = 100
+    stop_off_track_after: Natural = 100
     """In training only: end an episode after this many frames without a new tile; 0 for never."""
     fast_drawing: bool = True
     """In training only: draw what is in sight, from cached shapes. Evaluation draws as Gymnasium does."""
 
 
-Preprocessing = AtariFrames | CarRacingFrames
+Preprocessing = Annotated[AtariFrames | CarRacingFrames, Discriminator("name")]

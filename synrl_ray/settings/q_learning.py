@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from annotated_types import Ge, Interval
-
+from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.schedules import linear
-
-Count = Annotated[int, Ge(1)]
-Fraction = Annotated[float, Interval(ge=0, le=1)]
-Rate = Annotated[float, Interval(gt=0, le=1)]
+from synrl_ray.settings.types import Count, Fraction, Rate
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class ActionValues:
     """What learners of action values by TD errors share.
 
@@ -53,7 +48,7 @@ class ActionValues:
         return linear(self.epsilon_start, self.epsilon_end, self.epsilon_steps, env_steps)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class QLearning(ActionValues):
     """Tabular Q-learning (Watkins & Dayan 1992, doi:10.1007/BF00992698) with epsilon-greedy exploration."""
 

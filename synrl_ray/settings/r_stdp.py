@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from dataclasses import field
+from typing import ClassVar, Literal
 
-from annotated_types import Ge, Gt, Interval
-
+from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction, TeacherSignal, WeightBounds
-from synrl_ray.settings.policies import Size, Steps
 from synrl_ray.settings.policy_kinds import PolicyKind
-
-Count = Annotated[int, Ge(1)]
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
-Fraction = Annotated[float, Interval(ge=0, le=1)]
+from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Size, Steps
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings_class
 class RStdp:
     """Place cells to action neurons with winner-take-all, learning by reward-modulated STDP."""
 
@@ -44,7 +38,7 @@ class RStdp:
     """Half of the width of the uniform distribution of initial weights."""
     bounds: WeightBounds = field(default_factory=WeightBounds)
     """Of the weights from place cells to action neurons."""
-    forgetting_steps: Annotated[float, Gt(0)] | None = 40_000.0
+    forgetting_steps: Positive | None = 40_000.0
     """Environment steps in which a weight that nothing changes loses 63 % of its distance to ``initial_weight``, so
     that choices that were certain are questioned again; ``None`` for never."""
 

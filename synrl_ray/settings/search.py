@@ -2,41 +2,112 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import field
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from annotated_types import MinLen
+from pydantic import Discriminator
+
+from synrl_ray.settings.checked import SettingError, checked, settings_class
+from synrl_ray.settings.paths import setting_paths, setting_type, with_settings
+from synrl_ray.settings.types import AsTuple, Positive
 
 
-@dataclass(frozen=True)
-class LogUniform:
-    """A number between ``low`` and ``high``, uniform in its logarithm."""
-
-    low: float
-    high: float
-    kind: Literal["log_uniform"] = "log_uniform"
-
-
-@dataclass(frozen=True)
+@settings_class
 class Uniform:
     """A number between ``low`` and ``high``."""
 
-    low: float
-    high: float
+    low: float = field(kw_only=False)
+    high: float = field(kw_only=False)
     kind: Literal["uniform"] = "uniform"
 
+    def __post_init__(self) -> None:
+        """Refuse an empty range."""
+        if self.low >= self.high:
+            raise SettingError((), f" is empty: {self.low:g}..{self.high:g}")
 
-@dataclass(frozen=True)
+
+@settings_class
+class LogUniform:
+    """A number between ``low`` and ``high``, uniform in its logarithm."""
+
+    low: Positive = field(kw_only=False)
+    high: Positive = field(kw_only=False)
+    kind: Literal["log_uniform"] = "log_uniform"
+
+    __post_init__ = Uniform.__post_init__
+
+
+@settings_class
 class Choice:
     """One of ``options``."""
 
-    options: tuple[Any, ...]
+    options: Annotated[tuple[Any, ...], AsTuple, MinLen(1)] = field(kw_only=False)
     kind: Literal["choice"] = "choice"
 
     def __post_init__(self) -> None:
-        """Sizes come back from JSON as lists."""
-        options = tuple(tuple(option) if isinstance(option, list) else option for option in self.options)
-        object.__setattr__(self, "options", options)
+        """Make tuples of lists, as which sizes come back from JSON."""
+        object.__setattr__(self, "options", tuple(map(_as_tuple, self.options)))
 
 
-SearchSpace = Mapping[str, LogUniform | Uniform | Choice]
+Range = Annotated[LogUniform | Uniform | Choice, Discriminator("kind")]
+SearchSpace = Mapping[str, Range]
 """Setting path → range."""
+
+
+def check_space(settings: Any) -> None:
+    """Hold the ``search_space`` of an experiment to its settings.
+
+    Raises:
+        SettingError: for a path that leads to no setting, or a range that holds what its setting cannot be.
+    """
+    paths = setting_paths(settings)
+    for path, bounds in settings.search_space.items():
+        if path not in paths:
+            nearest = ", ".join(difflib.get_close_matches(path, paths, n=3, cutoff=0.5) or paths)
+            raise SettingError(("search_space", path), f" is no setting: choose from {nearest}")
+        try:
+            check_range(settings, path, bounds)
+        except SettingError as error:
+            raise error.of("search_space", path) from None
+
+
+def check_range(settings: Any, path: str, bounds: Range) -> None:
+    """Hold a range to the setting at a path.
+
+    Raises:
+        SettingError: if the setting cannot have one of its ends or options, or is whole and the range holds no such
+            number.
+    """
+    if isinstance(bounds, Choice):
+        values: tuple[Any, ...] = bounds.options
+    elif is_whole(settings, path):
+        values = (math.ceil(bounds.low), math.floor(bounds.high))
+        if values[0] > values[1]:
+            raise SettingError((), f" holds no whole number: {bounds.low:g}..{bounds.high:g}")
+    else:
+        values = (bounds.low, bounds.high)
+    part, _, rest = path.partition(".")
+    for value in values:
+        try:
+            if rest:
+                with_settings(getattr(settings, part), {rest: value})
+            else:
+                checked(setting_type(settings, path), value, part)
+        except ValueError as error:
+            raise SettingError((), f" holds what does not work: {error}") from error
+
+
+def is_whole(settings: Any, path: str) -> bool:
+    """Whether the setting at a path is a whole number."""
+    annotation = setting_type(settings, path)
+    while get_origin(annotation) is not None and get_args(annotation) and annotation is not int:
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+    return annotation is int
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 
-from synrl_ray.settings.plasticity import Checked, PairSTDP
+from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.plasticity import PairSTDP
 from synrl_ray.settings.policy_kinds import PolicyKind
-from synrl_ray.settings.q_learning import ActionValues, Count, Fraction
+from synrl_ray.settings.q_learning import ActionValues
 from synrl_ray.settings.schedules import linear
-
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
+from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Steps
 
 MAX_TRACE_LENGTH = 10_000
 _TRACE_LEFT = 1e-6  # of a tag, when it is forgotten
 
 
-@dataclass(frozen=True, kw_only=True)
-class StdpQ(ActionValues, Checked):
+@settings_class
+class StdpQ(ActionValues):
     """Q-learning and reward-modulated STDP on the same weights; see :mod:`synrl_ray.policies.local.stdp_q.agent`.
 
     Raises:
@@ -42,7 +41,7 @@ class StdpQ(ActionValues, Checked):
     """Probability of a random action at the end of its schedule."""
     epsilon_steps: Count = 100_000
     """Environment steps of the probability's schedule."""
-    steps_per_observation: Annotated[int, Ge(2), Le(1_000)] = 10
+    steps_per_observation: Annotated[Steps, Ge(2)] = 10
     """K, simulation steps of a decision: the state's spike in the first, membranes integrate in the others."""
     dt: Positive = 1.0
     """Simulation step, ms."""
@@ -54,13 +53,13 @@ class StdpQ(ActionValues, Checked):
     """Current for each unit of return above the mean, in units of the threshold."""
     stdp: PairSTDP = field(default_factory=lambda: PairSTDP(a_plus=1.0, a_minus=1.0))
     """The rule that feeds the eligibility trace; the amplitudes are shares of ``stdp_weight``."""
-    stdp_weight: NotNegative = 0.1
+    stdp_weight: NonNegative = 0.1
     """Factor of the STDP term at the start; 0 leaves Q-learning."""
-    stdp_weight_end: NotNegative = 0.0
+    stdp_weight_end: NonNegative = 0.0
     """The same at the end of its schedule."""
     stdp_steps: Count = 40_000
     """Environment steps of the schedule."""
-    tau_e: NotNegative = 95.0
+    tau_e: NonNegative = 95.0
     """Time constant of the eligibility trace, ms; 0 for none: then only the present decision's spikes count."""
     trace: Literal["accumulating", "replacing"] = "accumulating"
     """Whether a decision that comes again adds to its tag in the trace, or replaces it."""
@@ -73,7 +72,6 @@ class StdpQ(ActionValues, Checked):
 
     def __post_init__(self) -> None:
         """Refuse what cannot work together."""
-        super().__post_init__()
         if self.lr_end is not None and not 0 < self.lr_end <= 1:
             raise ValueError(f"lr_end must be within 0 and 1, and above 0, got {self.lr_end}")
         membrane = self.base_current * sum(self.beta**step for step in range(self.steps_per_observation - 1))

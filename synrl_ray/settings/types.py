@@ -1,0 +1,32 @@
+"""Types of settings: each name once, with the bounds that its values are held to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Interval, MaxLen, MinLen
+from pydantic import Strict
+
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+"""A number of things, of which there may be none."""
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+Rate = Annotated[float, Interval(gt=0, le=1)]
+"""A share that is taken over at each step."""
+Signed = Annotated[float, Interval(ge=-1, le=1)]
+
+AsTuple = Strict(False)
+"""Marks tuples that may be given as lists."""
+Size = Annotated[int, Interval(ge=1, le=2**20)]
+Sizes = Annotated[tuple[Size, ...], AsTuple, MinLen(1), MaxLen(64)]
+Steps = Annotated[int, Interval(ge=1, le=1024)]
+"""Simulation steps: time and memory grow with them, and no weight of a stranger's policy shows them."""
+Frames = Annotated[int, Interval(ge=1, le=1_000)]
+Pixels = Annotated[int, Interval(ge=16, le=512)]
+NumEpisodes = Annotated[int, Interval(ge=1, le=100_000)]
+NumTasks = Annotated[int, Interval(ge=2, le=100_000)]
+InnerSteps = Annotated[int, Interval(ge=1, le=1_000)]
+Samples = Annotated[int, Interval(ge=1, le=10_000)]
+Cells = Annotated[int, Interval(ge=1, le=128)]
