@@ -6,21 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded, write_atomically
 from synrl_ray.results.schema import SCHEMA, Result
 from synrl_ray.results.version_1 import from_version_1
+from synrl_ray.settings.checked import from_json, to_json
 
 RESULT_FILE = "result.json"
 _MOST_BYTES = 2**26
-_RESULT = TypeAdapter(Result)
 
 
 def as_json(result: Result) -> str:
     """The result as it is written and printed: readable, one column of numbers to a line."""
-    return _laid_out(_RESULT.dump_python(result, mode="json")) + "\n"
+    return _laid_out(to_json(result)) + "\n"
 
 
 def write_result(folder: Path, result: Result) -> None:
@@ -42,14 +40,10 @@ def read_result(folder: Path) -> Result | None:
         version = data.get("schema", 1)
         if version not in (1, SCHEMA):
             raise ValueError(f"schema {version!r} is not known")
-        return _RESULT.validate_json(json.dumps(from_version_1(data) if version == 1 else data))
+        return from_json(Result, from_version_1(data) if version == 1 else data)
     except FileNotFoundError:
         return None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        reason = f"{'.'.join(map(str, first['loc'])) or 'result'}: {first['msg']}"
-        raise UserError(f"{path} is damaged ({reason})", "restore it or start a new run") from error
-    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, UserError, ValueError) as error:
         raise UserError(f"{path} is damaged ({reason_of(error)})", "restore it or start a new run") from error
 
 

@@ -9,15 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
+from synrl_ray.settings.checked import settings_class
 
 _PACKAGE = Path(__file__).parents[1]
 _DEPENDENCIES = ("synrl-ray", "ray", "torch", "snntorch", "gymnasium", "numpy")
 _GIT_SECONDS = 20
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings_class
 class Provenance:
     """What one needs to have the figures again; ``None`` for what is not known."""
 

@@ -11,20 +11,18 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from annotated_types import Interval as Between
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 
 from synrl_ray.results.provenance import Provenance
+from synrl_ray.settings.checked import settings_class
 
 SCHEMA = 2
 """Version of this form; what was written before it had one is version 1."""
 
 Figures = Mapping[str, float | None]
 Count = Annotated[int, Ge(0)]
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings_class
 class Interval:
     """How sure a figure is."""
 
@@ -43,7 +41,7 @@ class Interval:
             raise ValueError(f"the interval of {self.of} begins at {self.low} and ends at {self.high}")
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings_class
 class Episodes:
     """The episodes in which a policy was judged, each in an environment with a seed of its own."""
 
@@ -68,7 +66,7 @@ class Episodes:
         return None if self.digests is None else len(set(self.digests))
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings_class
 class Training:
     """How one seed was trained."""
 
@@ -93,7 +91,7 @@ class Training:
         return (self.steps or 0) / max(self.wall_seconds, 1e-9)
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings_class
 class TargetReached:
     """What was to be reached, and by how many of the seeds it was."""
 
@@ -105,7 +103,7 @@ class TargetReached:
     """Seeds whose final judgement does."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings_class
 class Adaptation:
     """How a meta-learned start adapts to test tasks."""
 
@@ -121,7 +119,7 @@ class Adaptation:
     """The same names → means over tasks of the start as it was made, after 0, 1, … inner steps."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings_class
 class Film:
     """A video of one episode."""
 
@@ -130,7 +128,7 @@ class Film:
     """Environment steps, where the episode goes on."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings_class
 class Result:
     """What one run has come to, or several seeds together, or a policy that was judged again.
 

@@ -1,7 +1,6 @@
 """What a result may be, and what it refuses."""
 
 import pytest
-from pydantic import ValidationError
 
 from synrl_ray.results import Episodes, Interval, Result, Training
 
@@ -29,24 +28,24 @@ def trained(seed):
         ({"intervals": (interval("loss"),)}, "no figure 'loss'"),
         ({"figures": {"return_iqm": float("nan")}}, "finite"),
         ({"training": (trained(0),), "per_seed": {"return_mean": (1.0, 2.0)}}, "2 values for 1 seeds"),
-        ({"returned": 3}, "[Uu]nexpected"),
+        ({"returned": 3}, "returned"),
         ({"schema": 3}, "schema"),
     ],
 )
 def test_a_result_that_does_not_fit_together_is_refused(changes, what):
-    with pytest.raises(ValidationError, match=what):
+    with pytest.raises(ValueError, match=what):
         Result(**SOUND | changes)
 
 
 def test_an_interval_that_ends_before_it_begins_is_refused():
-    with pytest.raises(ValidationError, match=r"begins at 3.0 and ends at 1.0"):
+    with pytest.raises(ValueError, match=r"begins at 3.0 and ends at 1.0"):
         interval(low=3.0, high=1.0)
 
 
 def test_episodes_need_a_return_for_each_seed():
-    with pytest.raises(ValidationError, match="2 seeds of episodes, but 1 returns"):
+    with pytest.raises(ValueError, match="2 seeds of episodes, but 1 returns"):
         Episodes(seeds=(5, 6), returns=(1.0,))
-    with pytest.raises(ValidationError, match="2 seeds of episodes, but 3 digests"):
+    with pytest.raises(ValueError, match="2 seeds of episodes, but 3 digests"):
         Episodes(seeds=(5, 6), returns=(1.0, 2.0), digests=("a", "b", "c"))
 
 
