@@ -19,7 +19,6 @@ from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
 from synrl_ray.meta.sinusoids import INPUTS, SinusoidDistribution
 from synrl_ray.meta.sizes import numbers_per_task, require_bounded
-from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskDistribution
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import (
@@ -32,6 +31,7 @@ from synrl_ray.settings.meta import (
     SpikingLearner,
 )
 from synrl_ray.snn import Surrogate
+from synrl_ray.snn.encoders import PopulationCode
 
 _PIXELS = 28 * 28
 """Of Omniglot's images."""

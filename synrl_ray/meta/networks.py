@@ -10,8 +10,9 @@ from itertools import pairwise
 
 from torch import nn
 
-from synrl_ray.meta.spiking_layers import PopulationCode, SampleLIF, StepMean
+from synrl_ray.meta.spiking_layers import SampleLIF, StepMean
 from synrl_ray.snn import Surrogate
+from synrl_ray.snn.encoders import PopulationCode
 from synrl_ray.snn.networks import scale_weights
 
 

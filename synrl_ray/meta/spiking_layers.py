@@ -10,34 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn import LIF, Surrogate
-from synrl_ray.snn.encoders import receptive_fields
-
-
-class PopulationCode(nn.Module):
-    """:func:`synrl_ray.snn.encoders.population`: each feature as currents from neurons with Gaussian receptive fields.
-
-    A task's inner steps then change the answer near a sample, where a bare feature drives all neurons at once.
-
-    Args:
-        low, high: range of every feature.
-        num_neurons: M for each feature.
-
-    Shape:
-        ``[..., F]`` → ``[..., F * M]``.
-
-    Raises:
-        ValueError: for an empty range, or less than two neurons.
-    """
-
-    def __init__(self, low: float, high: float, num_neurons: int) -> None:
-        super().__init__()
-        if not low < high or num_neurons < 2:
-            raise ValueError(f"{num_neurons} receptive fields from {low} to {high} are not a population")
-        self.low, self.high, self.num_neurons = low, high, num_neurons
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the currents."""
-        return receptive_fields((x - self.low) / (self.high - self.low), self.num_neurons)
 
 
 class SampleLIF(nn.Module):

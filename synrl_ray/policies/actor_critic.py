@@ -5,6 +5,8 @@ Legend: E environment step, B batch, D distribution inputs, S state.
 
 from __future__ import annotations
 
+import math
+
 import gymnasium as gym
 import torch
 from gymnasium import spaces
@@ -16,6 +18,7 @@ from synrl_ray.policies.normaliser import ObservationNormaliser
 from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
+from synrl_ray.snn.encoders import DeltaCode, PopulationCode
 
 Body = SpikingMLP | SpikingCNN | MLP | CNN
 
@@ -55,6 +58,15 @@ class ActorCritic(nn.Module):
         self.stack = FrameStack(shape, config.frame_stack) if config.frame_stack > 1 else None
         if self.stack is not None:
             shape = self.stack.stacked_shape
+        self.delta: DeltaCode | None = None
+        self.population: PopulationCode | None = None
+        if isinstance(config, SpikingPolicy):
+            if config.encoder == "delta":
+                self.delta = DeltaCode(shape[0], config.encoder_threshold)
+                shape = (2 * shape[0],)
+            elif config.encoder == "population":
+                self.population = PopulationCode(config.encoder_low, config.encoder_high, config.encoder_neurons)
+                shape = (config.encoder_neurons * shape[0],)
         sizes = [num_inputs + 1] if config.share_layers else [num_inputs, 1]
         bodies = [make_body(config, shape, size) for size in sizes]
         self.bodies = nn.ModuleList(bodies)
@@ -63,8 +75,9 @@ class ActorCritic(nn.Module):
         self.log_std = nn.Parameter(torch.zeros(num_inputs)) if isinstance(action_space, spaces.Box) else None
         self.carry_membranes = isinstance(config, SpikingPolicy) and config.carry_state
         self.body_state_sizes = [body.state_size if self.carry_membranes else 0 for body in bodies]
-        self.stack_state_size = 0 if self.stack is None else self.stack.state_size
-        self.state_size = self.stack_state_size + sum(self.body_state_sizes)
+        self.memory_sizes = [memory.state_size for memory in (self.stack, self.delta) if memory is not None]
+        self.state_size = sum(self.memory_sizes) + sum(self.body_state_sizes)
+        self._num_coded = math.prod(shape) if self.delta or self.population else 0
 
     def forward(
         self, observations: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -83,9 +96,9 @@ class ActorCritic(nn.Module):
 
     @property
     def numbers_per_observation(self) -> int:
-        """How many numbers are computed for one observation, those of the stack of frames included."""
+        """How many numbers are computed for one observation, those of its stack and its code included."""
         bodies = sum(numbers_per_observation(body) for body in self.bodies)
-        return self.encoder.num_features + self.stack_state_size + bodies
+        return self.encoder.num_features + sum(self.memory_sizes) + self._num_coded + bodies
 
     def measure(self, observations: Tensor) -> None:
         """Let the normaliser, if there is one, see observations ``[n, *obs]``."""
@@ -107,28 +120,39 @@ class ActorCritic(nn.Module):
         features, _, _ = self._prepare(observations, None, None)
         return _from_rest(self.bodies[1], features).squeeze(-1)
 
-    def actor_inputs(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor | None]:
+    def actor_inputs(self, observations: Tensor, state: Tensor, *, coded: bool = True) -> tuple[Tensor, Tensor | None]:
         """What the actor's body receives for one observation ``[B, *obs]`` after the state ``[B, S]``.
 
+        Args:
+            observations, state: before the decision.
+            coded: as the policy's encoder has it; else what a network without one would receive.
+
         Returns:
-            Its inputs ``[1, B, ...]`` and its membranes, ``None`` where they start from rest.
+            Its inputs ``[1, B, ...]`` and its state, ``None`` where it starts from rest.
         """
-        features, states, _ = self._prepare(observations.unsqueeze(0), state, None)
+        features, states, _ = self._prepare(observations.unsqueeze(0), state, None, coded=coded)
         return features, states[0] if self.carry_membranes else None
 
     def _prepare(
-        self, observations: Tensor, state: Tensor | None, reset_mask: Tensor | None
+        self, observations: Tensor, state: Tensor | None, reset_mask: Tensor | None, *, coded: bool = True
     ) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
         """What the bodies receive, their states, and what else is carried on."""
         features = self.encoder(observations)
         if self.normaliser is not None:
             features = self.normaliser(features)
-        sizes = [self.stack_state_size, *self.body_state_sizes]
-        frames, *states = [None] * len(sizes) if state is None else state.split(sizes, dim=1)
-        if self.stack is None:
-            return features, states, []
-        features, frames = self.stack(features, frames, reset_mask)
-        return features, states, [frames]
+        sizes = [*self.memory_sizes, *self.body_state_sizes]
+        states = [None] * len(sizes) if state is None else list(state.split(sizes, dim=1))
+        kept: list[Tensor] = []
+        if self.stack is not None:
+            features, frames = self.stack(features, states.pop(0), reset_mask)
+            kept.append(frames)
+        if self.delta is not None:
+            spikes, last = self.delta(features, states.pop(0), reset_mask)
+            kept.append(last)
+            features = spikes if coded else features
+        if self.population is not None and coded:
+            features = self.population(features)
+        return features, states, kept
 
     def _split(self, merged: Tensor) -> tuple[Tensor, Tensor]:
         return self._with_deviation(merged[..., : self.num_inputs]), merged[..., self.num_inputs]
@@ -160,6 +184,8 @@ def make_body(config: PolicyConfig, shape: tuple[int, ...], out_features: int) -
             out_features,
             gain=config.input_gain,
             hidden_gain=config.hidden_gain,
+            skip=config.skip,
+            latency=(config.encoder_low, config.encoder_high) if config.encoder == "latency" else None,
             **layer_options(config),
         )
     if len(config.hidden_sizes) != 1:

@@ -1,4 +1,4 @@
-"""What a policy's decision costs, beside a non-spiking network of the same layers."""
+"""What a policy's decision costs, beside a non-spiking network of the same layers, which needs no encoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from synrl_ray.policies.actor_critic import make_body
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.policy import Policy
-from synrl_ray.settings.policies import AnnPolicy
+from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.snn.energy import EnergyConstants, count_energy
 
 
@@ -32,10 +32,18 @@ def decision_energy(
     network = policy.network
     seen, _ = observations_from(observations, policy.observation_space)
     inputs, membranes = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(states))
-    own = count_energy(network.bodies[0], inputs, membranes, constants=constants)  # type: ignore[arg-type]
+    spiking_input = isinstance(policy.config, SpikingPolicy) and policy.config.encoder in ("latency", "delta")
+    own = count_energy(
+        network.bodies[0],  # type: ignore[arg-type]
+        inputs,
+        membranes,
+        constants=constants,
+        spiking_input=spiking_input,
+    )
+    plain, _ = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(states), coded=False)
     layout = AnnPolicy(hidden_sizes=policy.config.hidden_sizes, conv_layers=policy.config.conv_layers)
     num_outputs = network.num_inputs + (1 if policy.config.share_layers else 0)
-    twin = count_energy(make_body(layout, tuple(inputs.shape[2:]), num_outputs), inputs, constants=constants)
+    twin = count_energy(make_body(layout, tuple(plain.shape[2:]), num_outputs), plain, constants=constants)
     return {
         "policy": {**own.to_dict(), "spikes_per_layer": list(own.spikes_per_layer)},
         "matched_ann": {**twin.to_dict(), "spikes_per_layer": []},

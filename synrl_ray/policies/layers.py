@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from torch import nn
 
 from synrl_ray.settings.policies import SpikingLayers
-from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP, Surrogate
+from synrl_ray.snn import CNN, MLP, AdaptiveLIF, SpikingCNN, SpikingMLP, Surrogate, Synaptic
 
 _MOST_NUMBERS = 2**25
 """That are computed for one observation: 128 MiB."""
@@ -15,24 +17,53 @@ _NUMBERS_AT_ONCE = 2**26
 """That are computed for several ones together, where they may be divided."""
 
 
+def _synaptic(config: SpikingLayers, surrogate: Surrogate) -> nn.Module:
+    return Synaptic(
+        config.alpha,
+        config.beta,
+        config.threshold,
+        learn_alpha=config.learn_alpha,
+        learn_beta=config.learn_beta,
+        learn_threshold=config.learn_threshold,
+        surrogate=surrogate,
+        reset=config.reset,
+    )
+
+
+def _adaptive(config: SpikingLayers, surrogate: Surrogate) -> nn.Module:
+    learned = {"beta": config.learn_beta, "threshold": config.learn_threshold}
+    learned |= dict.fromkeys(("rho", "kappa"), config.learn_adaptation)
+    names = tuple(name for name, is_learned in learned.items() if is_learned)
+    return AdaptiveLIF(config.beta, config.threshold, config.rho, config.kappa, learned=names, surrogate=surrogate)
+
+
+NEURONS: dict[str, Callable[[SpikingLayers, Surrogate], nn.Module]] = {"synaptic": _synaptic, "adaptive": _adaptive}
+"""What makes a layer of a neuron that settings name. Its ``states_per_neuron`` says how large its state is. The LIF
+layer is the networks' own, which they run fused."""
+
+
 def layer_options(config: SpikingLayers) -> dict[str, Any]:
     """Keyword arguments that :class:`~synrl_ray.snn.SpikingMLP` and :class:`~synrl_ray.snn.SpikingCNN` share."""
+    surrogate = Surrogate(config.surrogate, config.surrogate_slope)
     return {
         "steps_per_observation": config.steps_per_observation,
         "beta": config.beta,
         "threshold": config.threshold,
-        "surrogate": Surrogate(config.surrogate, config.surrogate_slope),
+        "surrogate": surrogate,
         "reset": config.reset,
         "learn_beta": config.learn_beta,
         "learn_threshold": config.learn_threshold,
         "readout_beta": config.readout_beta,
+        "neuron": None if config.neuron == "lif" else partial(NEURONS[config.neuron], config, surrogate),
+        "readout": config.readout,
     }
 
 
 def numbers_per_observation(body: nn.Module) -> int:
     """How many numbers a network computes for one observation: those of all layers, in all simulation steps."""
     if isinstance(body, SpikingMLP | SpikingCNN):
-        return body.steps_per_observation * sum(body.state_sizes)
+        received = body.in_features if isinstance(body, SpikingMLP) and body.encoder is not None else 0
+        return body.steps_per_observation * (sum(body.state_sizes) + received)
     if isinstance(body, CNN):
         maps = sum(channels * height * width for channels, height, width in body.map_shapes)
         return maps + body.linear.out_features + body.readout.out_features

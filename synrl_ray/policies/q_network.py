@@ -25,10 +25,9 @@ def check_q_network(
             f"{name} has the action space {action_space}", "DQN needs discrete actions: take an experiment with PPO"
         )
     if config.has_state:
-        setting = "frame_stack=1" if config.frame_stack > 1 else "carry_state=false"
         raise UserError(
             "DQN cannot train a policy that carries a state, which RLlib's replay does not keep",
-            f"set {config.kind}.{setting}",
+            "set " + " ".join(f"{config.kind}.{setting}" for setting in config.without_state),
         )
     if config.normalise_observations:
         raise UserError("DQN does not measure observations", f"set {config.kind}.normalise_observations=false")
@@ -57,5 +56,5 @@ def q_values(network: ActorCritic, observations: Tensor, *, dueling: bool) -> Te
     if dueling:
         advantages, values, _ = network(observations.unsqueeze(0))
         return (values.unsqueeze(-1) + advantages - advantages.mean(-1, keepdim=True)).squeeze(0)
-    outputs, _ = network.bodies[0](network.encoder(observations.unsqueeze(0)))
-    return outputs[0, :, : network.num_inputs]
+    inputs, _ = network.actor_inputs(observations, observations.new_zeros(len(observations), 0))
+    return network.bodies[0](inputs)[0][0, :, : network.num_inputs]

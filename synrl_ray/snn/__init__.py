@@ -5,7 +5,6 @@ from synrl_ray.snn.convolution import CNN, SpikingCNN
 from synrl_ray.snn.networks import MLP, SpikingMLP
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.scan import Kernel, Reset, lif_scan
-from synrl_ray.snn.step_loop import SnnTorchLayer
 from synrl_ray.snn.surrogate import Surrogate, SurrogateName
 from synrl_ray.snn.synaptic import Synaptic
 
@@ -17,7 +16,6 @@ __all__ = [
     "Kernel",
     "LeakyReadout",
     "Reset",
-    "SnnTorchLayer",
     "SpikingCNN",
     "SpikingMLP",
     "Surrogate",

@@ -99,6 +99,8 @@ class AdaptiveLIF(nn.Module):
 def _check_range(name: str, value: Tensor) -> None:
     if value.dim() > 1:
         raise ValueError(f"{name} must be a number or one per neuron, got shape {tuple(value.shape)}")
+    if value.is_meta:  # torch's meta device has shapes and no numbers
+        return
     if name in ("beta", "rho"):
         fits, range_ = bool(((value >= 0) & (value <= 1)).all()), "lie in [0, 1]"
     elif name == "threshold":

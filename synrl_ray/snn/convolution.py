@@ -5,7 +5,7 @@ Legend: E environment step, K simulation steps per observation, B batch, C chann
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.masks import at_first_step
-from synrl_ray.snn.networks import scale_weights
-from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.networks import held, scale_weights, states_of
+from synrl_ray.snn.neurons import LIF
+from synrl_ray.snn.readouts import Reduction, make_readout
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.surrogate import Surrogate
 
@@ -31,7 +32,7 @@ class SpikingCNN(nn.Module):
     """LIF layers behind convolutions, one fully connected LIF layer, leaky-integrator readout.
 
     As :class:`synrl_ray.snn.SpikingMLP`: direct encoding, the first convolution runs once per observation, every
-    other on all ``K*E*B`` frames at once, and the membranes form one flat state row per batch entry. Frames of
+    other on all ``K*E*B`` frames at once, and what neurons carry on is one flat state row per batch entry. Frames of
     ``uint8`` are scaled to [0, 1]. Whether inputs are finite is left to the caller, as there.
 
     Args:
@@ -40,7 +41,7 @@ class SpikingCNN(nn.Module):
         shape: ``"nature"``, ``"small"``, or the convolutions as (channels, kernel size, stride).
         hidden_size: neurons of the fully connected layer; ``None`` takes the shape's own, 256 for a custom one.
         steps_per_observation, beta, threshold, surrogate, reset, learn_beta, learn_threshold, readout_beta, gain,
-            hidden_gain, kernel: as in ``SpikingMLP``.
+            hidden_gain, kernel, neuron, readout: as in ``SpikingMLP``.
 
     Shape:
         inputs ``[E, B, C, H, W]``, state ``[B, state_size]``, reset_mask ``[E, B]``
@@ -74,6 +75,8 @@ class SpikingCNN(nn.Module):
         gain: float = 1.0,
         hidden_gain: float = 1.0,
         kernel: Kernel = "auto",
+        neuron: Callable[[], nn.Module] | None = None,
+        readout: Reduction = "last",
     ) -> None:
         super().__init__()
         if steps_per_observation < 1:
@@ -86,7 +89,9 @@ class SpikingCNN(nn.Module):
         self.convolutions = _convolutions(in_shape[0], layers)
         self.linear = nn.Linear(flat[-1], hidden_size)
         self.neurons = nn.ModuleList(
-            LIF(
+            neuron()
+            if neuron is not None
+            else LIF(
                 beta,
                 threshold,
                 learn_beta=learn_beta,
@@ -98,10 +103,10 @@ class SpikingCNN(nn.Module):
             )
             for layer in range(len(layers) + 1)
         )
-        self.readout = LeakyReadout(
-            hidden_size, out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
+        self.readout = make_readout(
+            readout, hidden_size, out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
-        self.state_sizes = [*flat, hidden_size, out_features]
+        self.state_sizes = [*states_of(self.neurons, [*flat, hidden_size]), out_features]
         self.state_size = sum(self.state_sizes)
         scale_weights([*self.convolutions, self.linear], gain, hidden_gain)
 
@@ -128,14 +133,16 @@ class SpikingCNN(nn.Module):
         final: list[Tensor] = []
         for layer, (weights, neuron) in enumerate(self._layers()):
             current = weights(signal).reshape(steps, batch, -1)
+            if layer == 0:
+                current, mask = held(neuron, current, mask, self.steps_per_observation)
             out, membrane = neuron(current, membranes[layer], mask)
             spikes.append(out)
             final.append(membrane)
             mask, steps = inner_mask, num_observations * self.steps_per_observation
             is_map = layer + 1 < len(self.convolutions)
             signal = out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out.flatten(0, 1)
-        outputs = self.readout(spikes[-1], readout_membrane, reset_mask)
-        return outputs, torch.cat((*final, outputs[-1]), dim=1), spikes
+        outputs, readout_membrane = self.readout(spikes[-1], readout_membrane, reset_mask)
+        return outputs, torch.cat((*final, readout_membrane), dim=1), spikes
 
     def layer_inputs(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None

@@ -1,24 +1,13 @@
-"""From observations to input of a spiking network: currents or spike trains, batched and seeded.
+"""From observations to input of a spiking network: currents or spikes.
 
-Legend: T simulation steps, B batch, F features, M neurons per feature; ``...`` are any leading axes. Time comes first.
+Legend: E observations of K simulation steps each, B batch, F features, M neurons per feature; ``...`` are any axes.
+Networks hold what they receive as a constant current; these are the other codes.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-
-
-def direct(inputs: Tensor, num_steps: int) -> Tensor:
-    """Hold the input as a constant current: ``[...]`` → ``[T, ...]``, a view without copies.
-
-    Networks with ``steps_per_observation`` do the same and run their first layer once instead of T times.
-
-    Raises:
-        ValueError: if ``num_steps`` is below 1 or an input is not finite.
-    """
-    _check(inputs, num_steps)
-    return inputs.unsqueeze(0).expand(num_steps, *inputs.shape)
+from torch import Tensor, nn
 
 
 def rate(rates: Tensor, num_steps: int, generator: torch.Generator | None = None) -> Tensor:
@@ -33,104 +22,148 @@ def rate(rates: Tensor, num_steps: int, generator: torch.Generator | None = None
         ValueError: if ``num_steps`` is below 1 or a rate is outside [0, 1] or not finite.
 
     Example:
+        >>> import torch
         >>> rate(torch.tensor([0.0, 1.0]), 3).tolist()
         [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
-    _check(rates, num_steps, unit=True)
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    if not bool(torch.isfinite(rates).all()):
+        raise ValueError("input must be finite")
+    if not bool(((rates >= 0) & (rates <= 1)).all()):
+        raise ValueError(f"rates must lie in [0, 1], got {rates.min().item():g} to {rates.max().item():g}")
     draws = torch.rand(num_steps, *rates.shape, generator=generator, dtype=rates.dtype, device=rates.device)
     return (draws < rates).to(rates.dtype)
 
 
-def latency(values: Tensor, num_steps: int) -> Tensor:
-    """One spike per input, the earlier the larger the value: ``[...]`` → ``[T, ...]``.
+class PopulationCode(nn.Module):
+    r"""Gaussian receptive fields: each feature becomes the currents of M neurons.
 
-    The spike of value ``x`` comes at step ``round((1 - x)(T - 1))``; zero never spikes.
+    .. math:: i_m = \exp\big(-(x - \mu_m)^2 / 2\sigma^2\big), \qquad \mu_m \text{ evenly from low to high}
 
-    Raises:
-        ValueError: if ``num_steps`` is below 1 or a value is outside [0, 1] or not finite.
-
-    Example:
-        >>> latency(torch.tensor([1.0, 0.5, 0.0]), 3).T.tolist()
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
-    """
-    _check(values, num_steps, unit=True)
-    when = ((1 - values) * (num_steps - 1)).round()
-    steps = torch.arange(num_steps, device=values.device).view(-1, *[1] * values.dim())
-    return ((steps == when) & (values > 0)).to(values.dtype)
-
-
-def population(inputs: Tensor, low: Tensor, high: Tensor, num_neurons: int, width: float = 1.0) -> Tensor:
-    r"""Gaussian receptive fields: each feature becomes M rates, ``[..., F]`` → ``[..., F * M]``.
-
-    .. math:: r_m = \exp\big(-(x - \mu_m)^2 / 2\sigma^2\big), \qquad \mu_m \text{ evenly from low to high}
-
-    The rates lie in [0, 1]: use them as a current, or as the probabilities of :func:`rate`.
+    Features beyond the range drive the outermost neurons ever less. What is learned at one value then changes little at
+    others, where a bare feature drives all neurons at once.
 
     Args:
-        inputs: observations; beyond the range they drive the outermost neurons ever less.
-        low, high: range of every feature ``[F]``, finite, ``low < high``.
-        num_neurons: M >= 2.
+        low, high: range of every feature.
+        num_neurons: M for each feature.
         width: sigma in units of the distance between neighbouring centres.
 
+    Shape:
+        ``[..., F]`` → ``[..., F * M]``.
+
     Raises:
-        ValueError: for a range that is empty or does not fit, M below 2, or input that is not finite.
+        ValueError: for an empty range, less than two neurons, or a width that is not positive.
+
+    References:
+        Eliasmith & Anderson (2003), "Neural Engineering", MIT Press; Tang, Kumar, Yoo & Michmizos (2020), "Deep
+        reinforcement learning with population-coded spiking neural network for continuous control", arXiv:2010.09635.
 
     Example:
-        >>> population(torch.tensor([0.5]), torch.tensor([0.0]), torch.tensor([1.0]), 3).argmax().item()
+        >>> import torch
+        >>> PopulationCode(0.0, 1.0, 3)(torch.tensor([0.5])).argmax().item()
         1
     """
-    _check(inputs, 1)
-    if num_neurons < 2:
-        raise ValueError(f"population coding needs at least 2 neurons per feature, got {num_neurons}")
-    if width <= 0:
-        raise ValueError(f"width must be positive, got {width}")
-    if low.shape != inputs.shape[-1:] or high.shape != inputs.shape[-1:]:
-        raise ValueError(
-            f"low and high must be {tuple(inputs.shape[-1:])}, got {tuple(low.shape)} and {tuple(high.shape)}"
-        )
-    if not bool((low < high).all() and torch.isfinite(high - low).all()):
-        raise ValueError("low must be below high, and both finite")
-    return receptive_fields((inputs - low) / (high - low), num_neurons, width)
+
+    def __init__(self, low: float, high: float, num_neurons: int, width: float = 1.0) -> None:
+        super().__init__()
+        if not low < high or num_neurons < 2:
+            raise ValueError(f"{num_neurons} receptive fields from {low} to {high} are not a population")
+        if not width > 0:
+            raise ValueError(f"width must be positive, got {width}")
+        self.low, self.high, self.num_neurons, self.width = low, high, num_neurons, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the currents."""
+        position = (x - self.low) / (self.high - self.low)
+        grid = torch.linspace(0, 1, self.num_neurons, dtype=x.dtype, device=x.device)
+        distance = (position.unsqueeze(-1) - grid) * (self.num_neurons - 1) / self.width
+        return torch.exp(-0.5 * distance.square()).flatten(-2)
 
 
-def receptive_fields(position: Tensor, num_neurons: int, width: float = 1.0) -> Tensor:
-    """:func:`population` of positions in the range, 0 at its low end and 1 at its high one; checks nothing."""
-    grid = torch.linspace(0, 1, num_neurons, dtype=position.dtype, device=position.device)
-    distance = (position.unsqueeze(-1) - grid) * (num_neurons - 1) / width
-    return torch.exp(-0.5 * distance.square()).flatten(-2)
+class LatencyCode(nn.Module):
+    r"""One spike per feature in each observation, the earlier the larger the value.
 
+    A value :math:`x` of [low, high], and beyond it the nearer end, spikes at step
 
-def delta(inputs: Tensor, threshold: float, previous: Tensor | None = None) -> Tensor:
-    """Spikes where a signal changes: ``[T, ..., F]`` → ``[T, ..., 2F]``, rises first, then falls.
+    .. math:: k = \mathrm{round}\big((1 - p)(K - 1)\big), \qquad p = \frac{x - low}{high - low} \in [0, 1]
 
-    A step spikes if the signal moved by at least ``threshold`` since the step before.
+    and with :math:`p = 0` never.
 
     Args:
-        inputs: the signal over time.
-        threshold: positive, in units of the signal.
-        previous: the signal before the first step ``[..., F]``; ``None`` lets the first step be silent.
+        low, high: range of every feature.
+        num_steps: K, simulation steps per observation.
+
+    Shape:
+        ``[E, B, ...]`` → ``[E*K, B, ...]`` of 0 and 1.
 
     Raises:
-        ValueError: if the threshold is not positive, the input is not finite or ``previous`` does not fit.
+        ValueError: for an empty range.
+
+    References:
+        Thorpe, Delorme & Van Rullen (2001), "Spike-based strategies for rapid processing",
+        doi:10.1016/S0893-6080(01)00083-1.
 
     Example:
-        >>> delta(torch.tensor([[0.0], [1.0], [0.9], [0.0]]), 0.5).tolist()
+        >>> import torch
+        >>> LatencyCode(0.0, 1.0, 3)(torch.tensor([[[1.0, 0.5, 0.0]]])).squeeze(1).T.tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, low: float, high: float, num_steps: int) -> None:
+        super().__init__()
+        if not low < high:
+            raise ValueError(f"latencies need a range, got {low} to {high}")
+        self.low, self.high, self.num_steps = low, high, num_steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes."""
+        position = ((x - self.low) / (self.high - self.low)).clamp(0, 1)
+        when = ((1 - position) * (self.num_steps - 1)).round().unsqueeze(1)
+        steps = torch.arange(self.num_steps, device=x.device).view(-1, *[1] * (x.dim() - 1))
+        return ((steps == when) & (position > 0).unsqueeze(1)).to(x.dtype).flatten(0, 1)
+
+
+class DeltaCode(nn.Module):
+    """Spikes where a feature has changed since the observation before; before an episode's first one it was zero.
+
+    A rise by at least the threshold is a spike of the feature's first neuron, a fall one of its second.
+
+    Args:
+        num_features: F.
+        threshold: positive, in units of the features.
+
+    Shape:
+        features ``[E, B, F]``, state ``[B, F]``, reset_mask ``[E, B]``
+        → spikes ``[E, B, 2F]``, rises first, then falls; state ``[B, F]``, the last features.
+
+    Raises:
+        ValueError: if the threshold is not positive.
+
+    References:
+        Lichtsteiner, Posch & Delbruck (2008), "A 128x128 120 dB 15 us latency asynchronous temporal contrast vision
+        sensor", doi:10.1109/JSSC.2007.914337, for pixels.
+
+    Example:
+        >>> import torch
+        >>> DeltaCode(1, 0.5)(torch.tensor([[[0.0]], [[1.0]], [[0.9]], [[0.0]]]))[0].squeeze(1).tolist()
         [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
     """
-    _check(inputs, 1)
-    if not threshold > 0:
-        raise ValueError(f"threshold must be positive, got {threshold}")
-    before = inputs[0] if previous is None else previous
-    if before.shape != inputs.shape[1:]:
-        raise ValueError(f"previous must be {tuple(inputs.shape[1:])}, got {tuple(before.shape)}")
-    change = torch.diff(inputs, dim=0, prepend=before.unsqueeze(0))
-    return torch.cat((change >= threshold, change <= -threshold), dim=-1).to(inputs.dtype)
 
+    def __init__(self, num_features: int, threshold: float) -> None:
+        super().__init__()
+        if not threshold > 0:
+            raise ValueError(f"threshold must be positive, got {threshold}")
+        self.threshold, self.state_size = threshold, num_features
 
-def _check(inputs: Tensor, num_steps: int, unit: bool = False) -> None:
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-    if not bool(torch.isfinite(inputs).all()):
-        raise ValueError("input must be finite")
-    if unit and not bool(((inputs >= 0) & (inputs <= 1)).all()):
-        raise ValueError(f"rates must lie in [0, 1], got {inputs.min().item():g} to {inputs.max().item():g}")
+    def forward(
+        self, features: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the spikes and the last features."""
+        first = torch.zeros_like(features[0]) if state is None else state
+        before = torch.cat((first.unsqueeze(0), features[:-1]))
+        if reset_mask is not None:
+            before = before.masked_fill(reset_mask.unsqueeze(-1), 0)
+        change = features - before
+        spikes = torch.cat((change >= self.threshold, change <= -self.threshold), dim=-1)
+        return spikes.to(features.dtype), features[-1]

@@ -7,6 +7,8 @@ Where skip connections add spikes, each of them is an accumulate.
 
 Two things to know when numbers are compared. The observation is held as a constant current, so the first layer's
 product is counted once per observation, as it is computed here; hardware that repeats it each step pays K times that.
+Where an encoder makes spikes of the observation, the first layer accumulates them as the others do. What encoders and
+neurons compute by themselves (receptive fields, currents, adaptations) is not a synaptic operation.
 The readout is counted per spike, an AC for each weight that the spike meets.
 
 References:
@@ -98,6 +100,8 @@ def count_energy(
     state: Tensor | None = None,
     reset_mask: Tensor | None = None,
     constants: EnergyConstants | None = None,
+    *,
+    spiking_input: bool = False,
 ) -> EnergyReport:
     """Count what the network does for these observations.
 
@@ -105,6 +109,7 @@ def count_energy(
         net: a ``SpikingMLP``, ``SpikingCNN``, ``MLP`` or ``CNN``.
         inputs, state, reset_mask: as for its forward pass, ``[E, B, ...]``.
         constants: energy per operation.
+        spiking_input: whether what a spiking network's first layer receives are spikes, so that it accumulates too.
 
     Raises:
         ValueError: for input that is not finite or does not fit the network.
@@ -123,12 +128,11 @@ def count_energy(
     is_spiking = hasattr(net, "steps_per_observation")
     num_steps = int(getattr(net, "steps_per_observation", 1))
 
-    first, *hidden = received
-    macs, acs = effective_operations(*first), 0.0
-    dense = dense_operations(*first)
-    for layer, signal in hidden:
+    hidden = received[1:]
+    macs = acs = dense = 0.0
+    for index, (layer, signal) in enumerate(received):
         dense += dense_operations(layer, signal)
-        if is_spiking:
+        if is_spiking and (index > 0 or spiking_input):
             acs += accumulates(layer, signal)
         else:
             macs += effective_operations(layer, signal)

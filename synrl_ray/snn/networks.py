@@ -12,11 +12,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.snn.encoders import LatencyCode
 from synrl_ray.snn.fusion import fused_plan
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
-from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.plain import is_plain
+from synrl_ray.snn.readouts import Reduction, make_readout
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.stack import spiking_stack
 from synrl_ray.snn.surrogate import Surrogate
@@ -27,7 +29,7 @@ class SpikingMLP(nn.Module):
 
     Each of the E observations is held for ``steps_per_observation`` simulation steps; the first layer's
     matrix product runs once per observation. The output of an observation is the readout's membrane
-    after its last simulation step. The membranes of all layers, readout included, form the state,
+    after its last simulation step. What the neurons of all layers carry on, the readout's included, forms the state,
     one flat row per batch entry, so that it can be stored, masked and replayed as a single tensor.
 
     Whether inputs are finite is left to the caller, a look at them would cost 5 % of a small network's inference: a
@@ -49,8 +51,14 @@ class SpikingMLP(nn.Module):
         kernel: of all layers, see :func:`synrl_ray.snn.lif_scan`. ``"auto"`` runs the whole network fused on the CPU;
             ``"functional"`` allows second derivatives.
         neuron: makes the neurons of a spiking layer in place of :class:`synrl_ray.snn.LIF`, whose arguments then
-            play no role: ``Synaptic``, ``AdaptiveLIF``, or any neuron of snntorch in a ``SnnTorchLayer``.
-        skip: add the skip connections above; the network then runs layer by layer.
+            play no role: ``Synaptic``, ``AdaptiveLIF``, or any module of their kind, with ``states_per_neuron``.
+        readout: which membrane of an observation is its output: the ``"last"``, the highest (``"max"``) or the
+            ``"mean"``.
+        skip: add the skip connections above.
+        latency: the range in which a feature's size says when it spikes (:class:`synrl_ray.snn.encoders.LatencyCode`),
+            in place of the constant current.
+
+    Only a chain of LIF layers on a constant current, with the last membrane, runs fused; others run layer by layer.
 
     Shape:
         inputs ``[E, B, F]``, state ``[B, state_size]``, reset_mask ``[E, B]``
@@ -84,7 +92,9 @@ class SpikingMLP(nn.Module):
         hidden_gain: float = 1.0,
         kernel: Kernel = "auto",
         neuron: Callable[[], nn.Module] | None = None,
+        readout: Reduction = "last",
         skip: bool = False,
+        latency: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if not hidden_sizes:
@@ -97,6 +107,7 @@ class SpikingMLP(nn.Module):
         self.in_features = in_features
         self.steps_per_observation = steps_per_observation
         self.kernel = kernel
+        self.encoder = LatencyCode(*latency, steps_per_observation) if latency else None
         sizes = [in_features, *hidden_sizes, out_features]
         self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes[:-1]))
         self.neurons = nn.ModuleList(
@@ -109,17 +120,16 @@ class SpikingMLP(nn.Module):
                 learn_threshold=learn_threshold,
                 surrogate=surrogate,
                 reset=reset,
-                hold=steps_per_observation if layer == 0 else 1,
+                hold=steps_per_observation if layer == 0 and latency is None else 1,
                 kernel=kernel,
             )
             for layer in range(len(hidden_sizes))
         )
-        self.readout = LeakyReadout(
-            hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
+        self.readout = make_readout(
+            readout, hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
         self.skipped_to = frozenset(bridged if skip else ())
-        per_neuron = [cast("LIF", layer).states_per_neuron for layer in self.neurons]
-        self.state_sizes = [n * size for n, size in zip(per_neuron, hidden_sizes, strict=True)] + [out_features]
+        self.state_sizes = [*states_of(self.neurons, hidden_sizes), out_features]
         self.state_size = sum(self.state_sizes)
         scale_weights(self.linears, gain, hidden_gain)
 
@@ -128,7 +138,7 @@ class SpikingMLP(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
-        if self.kernel == "auto" and not self.skipped_to and self._is_chain():
+        if self.kernel == "auto" and self._is_chain():
             fused = fused_plan(self, inputs, state)
             if fused is not None:
                 plan, parameters = fused
@@ -151,19 +161,22 @@ class SpikingMLP(nn.Module):
         *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
         for (linear, neuron), membrane in zip(self._layers(), membranes, strict=True):
             current = linear(self._received(len(spikes), inputs, spikes))
-            if not spikes and getattr(neuron, "hold", 1) != k:  # a LIF layer holds its input itself
-                current, mask = current.repeat_interleave(k, dim=0), inner_mask
+            if not spikes:
+                current, mask = held(neuron, current, mask, k) if self.encoder is None else (current, inner_mask)
             fired, membrane = neuron(current, membrane, mask)
             spikes.append(fired)
             final.append(membrane)
             mask = inner_mask
-        outputs = self.readout(spikes[-1], readout_membrane, reset_mask)
-        return outputs, torch.cat((*final, outputs[-1]), dim=1), spikes
+        outputs, readout_membrane = self.readout(spikes[-1], readout_membrane, reset_mask)
+        return outputs, torch.cat((*final, readout_membrane), dim=1), spikes
 
     def layer_inputs(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> list[tuple[nn.Module, Tensor]]:
-        """Every layer with weights, and what it receives: the observations, then spikes of each simulation step."""
+        """Every layer with weights, and what it receives: the observations, then spikes of each simulation step.
+
+        Where observations are spikes themselves, so is what the first layer receives.
+        """
         spikes = self.forward_with_spikes(inputs, state, reset_mask)[2]
         layers = [*self.linears, self.readout.linear]
         return [(layer, self._received(i, inputs, spikes)) for i, layer in enumerate(layers)]
@@ -171,7 +184,7 @@ class SpikingMLP(nn.Module):
     def _received(self, layer: int, inputs: Tensor, spikes: Sequence[Tensor]) -> Tensor:
         """What a layer receives; the readout is the last layer."""
         if layer == 0:
-            return inputs
+            return inputs if self.encoder is None else self.encoder(inputs)
         return spikes[layer - 1] + spikes[layer - 2] if layer in self.skipped_to else spikes[layer - 1]
 
     @property
@@ -180,7 +193,9 @@ class SpikingMLP(nn.Module):
         return all(type(neuron) is LIF for neuron in self.neurons)
 
     def _is_chain(self) -> bool:
-        """Whether the layers are run as written below, not as a subclass or a replaced method wants it."""
+        """Whether the layers are a chain, run as written below, not as a subclass or a replaced method wants it."""
+        if self.skipped_to or self.encoder is not None:
+            return False
         return type(self).forward_with_spikes is _ONE_BY_ONE and "forward_with_spikes" not in self.__dict__
 
     def _layers(self) -> Iterable[tuple[nn.Linear, LIF]]:
@@ -199,6 +214,18 @@ class SpikingMLP(nn.Module):
 
 
 _ONE_BY_ONE = SpikingMLP.forward_with_spikes
+
+
+def states_of(neurons: Iterable[nn.Module], sizes: Iterable[int]) -> list[int]:
+    """How many numbers each layer of so many neurons carries on."""
+    return [cast("LIF", layer).states_per_neuron * size for layer, size in zip(neurons, sizes, strict=True)]
+
+
+def held(neuron: nn.Module, current: Tensor, mask: Tensor | None, num_steps: int) -> tuple[Tensor, Tensor | None]:
+    """The first layer's current and mask, repeated for neurons that, unlike a LIF layer, do not hold it themselves."""
+    if getattr(neuron, "hold", 1) == num_steps:
+        return current, mask
+    return current.repeat_interleave(num_steps, dim=0), at_first_step(mask, num_steps)
 
 
 def scale_weights(layers: Iterable[nn.Module], gain: float, hidden_gain: float) -> None:

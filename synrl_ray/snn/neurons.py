@@ -110,12 +110,8 @@ class LIF(nn.Module):
         current: Tensor,
         membrane: Tensor | None = None,
         reset_mask: Tensor | None = None,
-        hold: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return spikes and the membrane at every simulation step, both ``[E*K, B, N]``.
-
-        ``hold`` takes the place of the layer's own.
-        """
+        """Return spikes and the membrane at every simulation step, both ``[E*K, B, N]``."""
         if membrane is None:
             membrane = current.new_zeros(current.shape[1:])
         self._check(current, membrane, reset_mask)
@@ -127,7 +123,7 @@ class LIF(nn.Module):
             surrogate=self.surrogate,
             reset=self.reset,
             reset_mask=reset_mask,
-            hold=self.hold if hold is None else hold,
+            hold=self.hold,
             graded=self.graded,
             kernel=self.kernel,
         )
@@ -166,7 +162,7 @@ class LeakyReadout(nn.Module):
 
     Shape:
         spikes ``[E*K, B, in_features]``, membrane ``[B, out_features]``, reset_mask ``[E, B]``
-        → membranes ``[E, B, out_features]``; the last one is the state.
+        → membranes ``[E, B, out_features]``, and the last of them, the state.
     """
 
     weights: Tensor
@@ -183,8 +179,8 @@ class LeakyReadout(nn.Module):
         self.bias_gain = float(powers.sum())
         self.integrator = LIF(beta**hold, reset="none", kernel=kernel)
 
-    def forward(self, spikes: Tensor, membrane: Tensor, reset_mask: Tensor | None = None) -> Tensor:
-        """Return the membrane after every observation."""
+    def forward(self, spikes: Tensor, membrane: Tensor, reset_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the membrane after every observation, and after the last one."""
         hold, linear = self.weights.shape[0], self.linear
         if hold == 1:
             current = linear(spikes)
@@ -193,8 +189,10 @@ class LeakyReadout(nn.Module):
         else:  # which may be no linear map
             current = self._pooled(linear(spikes))
         if current.shape[0] == 1 and reset_mask is None and is_plain(self.integrator, LIF):
-            return torch.addcmul(current, membrane, self.integrator.beta)
-        return integrated(self.integrator, current, membrane, reset_mask)
+            membranes = torch.addcmul(current, membrane, self.integrator.beta)
+        else:
+            membranes = integrated(self.integrator, current, membrane, reset_mask)
+        return membranes, membranes[-1]
 
     def _pooled(self, signal: Tensor) -> Tensor:
         """``[E*K, B, ...]`` → ``[E, B, ...]``: the steps of every observation, summed with the weights."""
@@ -202,23 +200,18 @@ class LeakyReadout(nn.Module):
         return summed.view(-1, *signal.shape[1:])
 
 
-def integrated(
-    neuron: nn.Module, current: Tensor, membrane: Tensor | None, reset_mask: Tensor | None, hold: int = 1
-) -> Tensor:
-    """Membranes of a layer after every step ``[E*K, B, N]``; one that is more than a plain LIF is called step by step.
+def integrated(neuron: nn.Module, current: Tensor, membrane: Tensor | None, reset_mask: Tensor | None) -> Tensor:
+    """Membranes of a layer after every step ``[T, B, N]``; one that is more than a plain LIF is called step by step.
 
     Args:
         neuron: a layer with ``hold=1``, whose calls return the final membrane only.
         current, membrane, reset_mask: its arguments.
-        hold: K, simulation steps for which each input current is held.
     """
     if is_plain(neuron, LIF):
-        return cast("LIF", neuron).scan(current, membrane, reset_mask, hold)[1]
+        return cast("LIF", neuron).scan(current, membrane, reset_mask)[1]
     membranes = []
     for e, i_e in enumerate(current.split(1)):
         mask = None if reset_mask is None else reset_mask[e : e + 1]
-        for _ in range(hold):
-            _, membrane = neuron(i_e, membrane, mask)
-            membranes.append(membrane)
-            mask = None
+        _, membrane = neuron(i_e, membrane, mask)
+        membranes.append(membrane)
     return torch.stack(membranes)

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.networks import SpikingMLP
-from synrl_ray.snn.neurons import LIF
+from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.surrogate import Surrogate
 
 DT = 1e-4  # seconds per simulation step, as snntorch exports
@@ -63,9 +63,13 @@ def to_nir(net: nn.Module, scaling: Scaling | None = None) -> Any:
     if not isinstance(net, SpikingMLP):
         raise NIRError(f"only a SpikingMLP is exported, got {type(net).__name__}")
     if not net.is_plain_lif:
-        raise NIRError("only LIF neurons are exported, this network has others")
+        raise NIRError("only LIF neurons are exported, this network has others: train with neuron=lif")
     if net.skipped_to:
-        raise NIRError("only a chain of layers is exported, this network has skip connections: build it without skip")
+        raise NIRError("only a chain of layers is exported, this network has skip connections: train with skip=false")
+    if net.encoder is not None:
+        raise NIRError("NIR takes currents, and this network codes what it receives as spikes: train with encoder=current")
+    if not isinstance(net.readout, LeakyReadout):
+        raise NIRError(f"NIR's integrator is read at the end, not by its {net.readout.how}: train with readout=last")
     modules: list[tuple[str, Any]] = [("input", nir.Input({"input": np.array([net.in_features])}))]
     for i, (linear, neuron) in enumerate(zip(net.linears, net.neurons, strict=True)):
         assert isinstance(neuron, LIF)

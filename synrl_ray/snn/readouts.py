@@ -1,111 +1,70 @@
-"""From spikes and membranes over time to one value per observation.
+"""Readouts of the whole of an observation's simulation; that of its end is :class:`synrl_ray.snn.LeakyReadout`.
 
-Legend: E observations of K simulation steps each, T = E*K, B batch, N neurons, O outputs, A actions, M neurons each.
-The readout that networks use, the membrane at the end, is :class:`synrl_ray.snn.LeakyReadout`.
+Legend: E observations of K simulation steps each, B batch, O outputs.
 """
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.masks import at_first_step
-from synrl_ray.snn.neurons import LIF
+from synrl_ray.snn.neurons import LIF, LeakyReadout, integrated
+from synrl_ray.snn.scan import Kernel
 
 Reduction = Literal["last", "max", "mean"]
 
 
-def over_steps(values: Tensor, num_steps: int, how: Reduction | Literal["sum"]) -> Tensor:
-    """Reduce each observation's K simulation steps: ``[E*K, B, N]`` → ``[E, B, N]``.
-
-    ``"last"``, ``"max"`` and ``"mean"`` of membranes are the usual readouts; ``"sum"`` of spikes is their count.
-
-    Raises:
-        ValueError: for an unknown reduction or steps that do not divide.
-
-    Example:
-        >>> over_steps(torch.tensor([1.0, 0.0, 1.0, 1.0]).view(4, 1, 1), 2, "sum").flatten().tolist()
-        [1.0, 2.0]
-    """
-    if num_steps < 1 or values.shape[0] % num_steps:
-        raise ValueError(f"{values.shape[0]} simulation steps are not observations of {num_steps} steps each")
-    steps = values.unflatten(0, (-1, num_steps))
-    if how == "last":
-        return steps[:, -1]
-    if how == "max":
-        return steps.amax(1)
-    if how == "mean":
-        return steps.mean(1)
-    if how == "sum":
-        return steps.sum(1)
-    raise ValueError(f"unknown reduction {how!r}: choose one of last, max, mean, sum")
-
-
 class MembraneReadout(nn.Module):
-    """Leaky integrator without spikes, read out as the last, highest or mean membrane of an observation.
-
-    For ``"last"``, :class:`synrl_ray.snn.LeakyReadout` gives the same at a fraction of the cost.
+    """Leaky integrator without spikes, read out as the highest or mean membrane of an observation.
 
     Args:
         in_features, out_features: of the linear map.
-        how: the reduction over an observation's simulation steps.
+        how: ``"max"`` or ``"mean"``.
         beta: decay per simulation step in [0, 1].
         hold: K, simulation steps per observation.
+        kernel: of the integrator, see :func:`synrl_ray.snn.lif_scan`.
 
     Shape:
         spikes ``[E*K, B, in_features]``, membrane ``[B, O]``, reset_mask ``[E, B]``
-        → outputs ``[E, B, O]``, membrane ``[B, O]``.
+        → outputs ``[E, B, O]``, membrane ``[B, O]`` after the last step.
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, how: Reduction = "last", beta: float = 0.9, hold: int = 1
+        self,
+        in_features: int,
+        out_features: int,
+        how: Reduction,
+        *,
+        beta: float = 0.9,
+        hold: int = 1,
+        kernel: Kernel = "auto",
     ) -> None:
         super().__init__()
-        if how not in get_args(Reduction):
-            raise ValueError(f"unknown reduction {how!r}: choose one of {', '.join(get_args(Reduction))}")
         self.linear = nn.Linear(in_features, out_features)
-        self.integrator = LIF(beta, reset="none")
+        self.integrator = LIF(beta, reset="none", kernel=kernel)
         self.how: Reduction = how
         self.hold = hold
 
-    def forward(
-        self, spikes: Tensor, membrane: Tensor | None = None, reset_mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, spikes: Tensor, membrane: Tensor, reset_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the outputs and the membrane after the last step."""
         mask = at_first_step(reset_mask, self.hold)
-        _, membranes = self.integrator.scan(self.linear(spikes), membrane, mask)
-        return over_steps(membranes, self.hold, self.how), membranes[-1]
+        membranes = integrated(self.integrator, self.linear(spikes), membrane, mask)
+        steps = membranes.unflatten(0, (-1, self.hold))
+        return steps.amax(1) if self.how == "max" else steps.mean(1), membranes[-1]
 
 
-def population_vector(activity: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    r"""Decode continuous actions from populations: ``[..., A * M]`` → ``[..., A]``.
-
-    .. math:: a = \sum_m r_m \mu_m \Big/ \sum_m r_m, \qquad \mu_m \text{ evenly from low to high}
-
-    A population that is silent decodes to the middle of its range.
-
-    Args:
-        activity: spike counts or rates, not negative.
-        low, high: range of every action ``[A]``.
+def make_readout(
+    how: Reduction, in_features: int, out_features: int, *, beta: float, hold: int, kernel: Kernel
+) -> LeakyReadout | MembraneReadout:
+    """The readout that takes the last, highest or mean membrane of an observation.
 
     Raises:
-        ValueError: if the populations do not divide over the actions or an activity is negative.
-
-    Example:
-        >>> population_vector(torch.tensor([0.0, 1.0, 1.0]), torch.tensor([-1.0]), torch.tensor([1.0])).item()
-        0.5
+        ValueError: for another one.
     """
-    num_actions = low.shape[0]
-    if low.dim() != 1 or high.shape != low.shape or activity.shape[-1] % num_actions:
-        raise ValueError(
-            f"activity {tuple(activity.shape)} does not divide over ranges {tuple(low.shape)} and {tuple(high.shape)}"
-        )
-    if bool((activity < 0).any()):
-        raise ValueError("activity must not be negative")
-    populations = activity.unflatten(-1, (num_actions, -1))
-    grid = torch.linspace(0, 1, populations.shape[-1], dtype=activity.dtype, device=activity.device)
-    total = populations.sum(-1)
-    position = torch.where(total > 0, (populations * grid).sum(-1) / total.clamp_min(1e-12), 0.5)
-    return low + position * (high - low)
+    if how == "last":
+        return LeakyReadout(in_features, out_features, beta=beta, hold=hold, kernel=kernel)
+    if how not in get_args(Reduction):
+        raise ValueError(f"unknown readout {how!r}: choose one of {', '.join(get_args(Reduction))}")
+    return MembraneReadout(in_features, out_features, how, beta=beta, hold=hold, kernel=kernel)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.neurons import LIF, integrated
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.surrogate import Surrogate
@@ -24,12 +23,12 @@ class Synaptic(nn.Module):
 
     Args:
         alpha: decay of the current per simulation step, a number or one per neuron, in [0, 1].
-        beta, threshold, learn_beta, learn_threshold, surrogate, reset, hold, kernel: as in :class:`LIF`.
+        beta, threshold, learn_beta, learn_threshold, surrogate, reset, kernel: as in :class:`LIF`.
         learn_alpha: make ``alpha`` a parameter.
 
     Shape:
-        input ``[E, B, N]``, state ``[B, 2N]`` (membranes, then currents), reset_mask ``[E, B]``
-        → spikes ``[E*K, B, N]``, state ``[B, 2N]``.
+        input ``[T, B, N]``, state ``[B, 2N]`` (membranes, then currents), reset_mask ``[T, B]``
+        → spikes ``[T, B, N]``, state ``[B, 2N]``.
 
     Raises:
         ValueError: for parameters outside their range or tensors that do not fit.
@@ -53,7 +52,6 @@ class Synaptic(nn.Module):
         learn_threshold: bool = False,
         surrogate: Surrogate | None = None,
         reset: Reset = "subtract",
-        hold: int = 1,
         kernel: Kernel = "auto",
     ) -> None:
         super().__init__()
@@ -61,9 +59,6 @@ class Synaptic(nn.Module):
             self.current = LIF(alpha, learn_beta=learn_alpha, reset="none", kernel=kernel)
         except ValueError as error:
             raise ValueError(str(error).replace("beta", "alpha")) from None
-        if hold < 1:
-            raise ValueError(f"hold must be at least 1, got {hold}")
-        self.hold = hold
         self.membrane = LIF(
             beta,
             threshold,
@@ -77,13 +72,13 @@ class Synaptic(nn.Module):
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return spikes ``[E*K, B, N]`` and the final state ``[B, 2N]``."""
+        """Return spikes ``[T, B, N]`` and the final state ``[B, 2N]``."""
         membrane = current = None
         if state is not None:
             expected = (*inputs.shape[1:-1], 2 * inputs.shape[-1])
             if state.shape != expected:
                 raise ValueError(f"state must be {expected}, got {tuple(state.shape)}")
             membrane, current = state.chunk(2, dim=-1)
-        currents = integrated(self.current, inputs, current, reset_mask, self.hold)
-        spikes, after = self.membrane(currents, membrane, at_first_step(reset_mask, self.hold))
+        currents = integrated(self.current, inputs, current, reset_mask)
+        spikes, after = self.membrane(currents, membrane, reset_mask)
         return spikes, torch.cat((after, currents[-1]), dim=-1)

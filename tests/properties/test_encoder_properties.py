@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synrl_ray.snn import encoders, readouts
+from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode, rate
 
 few = settings(max_examples=30, deadline=None)
 seeds, steps = st.integers(0, 2**16), st.integers(1, 12)
@@ -16,10 +16,10 @@ def draw(seed, *shape):
 
 @few
 @given(seeds, steps)
-def test_spike_trains_are_binary_and_seeded(seed, num_steps):
+def test_spike_trains_are_binary_and_the_same_again(seed, num_steps):
     rates = draw(seed, 3, 4)
-    for encode in (lambda: encoders.rate(rates, num_steps, torch.Generator().manual_seed(seed)),
-                   lambda: encoders.latency(rates, num_steps)):  # fmt: skip
+    for encode in (lambda: rate(rates, num_steps, torch.Generator().manual_seed(seed)),
+                   lambda: LatencyCode(0.0, 1.0, num_steps)(rates.unsqueeze(0))):  # fmt: skip
         first, second = encode(), encode()
         assert first.shape == (num_steps, 3, 4)
         assert ((first == 0) | (first == 1)).all()
@@ -28,16 +28,21 @@ def test_spike_trains_are_binary_and_seeded(seed, num_steps):
 
 @few
 @given(seeds, steps)
-def test_latency_spikes_at_most_once(seed, num_steps):
-    assert (encoders.latency(draw(seed, 50).round(decimals=1), num_steps).sum(0) <= 1).all()
+def test_latency_spikes_at_most_once_and_in_order(seed, num_steps):
+    values = draw(seed, 1, 1, 50)
+    spikes = LatencyCode(0.0, 1.0, num_steps)(values)[:, 0]
+    assert (spikes.sum(0) <= 1).all()
+    fires = spikes.sum(0) == 1
+    assert torch.equal(fires, values[0, 0] > 0)
+    when = spikes.argmax(0)[fires]
+    assert (when[values[0, 0][fires].argsort(descending=True)].diff() >= 0).all()
 
 
 @few
 @given(seeds, st.integers(2, 9), st.floats(0.3, 3))
-def test_population_rates_are_bounded_and_peak_at_the_nearest_centre(seed, num_neurons, width):
-    low, high = torch.tensor([-2.0]), torch.tensor([3.0])
-    value = low + draw(seed, 5, 1) * (high - low)
-    code = encoders.population(value, low, high, num_neurons, width)
+def test_population_currents_are_bounded_and_peak_at_the_nearest_centre(seed, num_neurons, width):
+    value = draw(seed, 5, 1) * 5 - 2
+    code = PopulationCode(-2.0, 3.0, num_neurons, width)(value)
     centres = torch.linspace(-2, 3, num_neurons)
     assert ((code >= 0) & (code <= 1)).all()
     nearest = (value - centres).abs()
@@ -46,17 +51,9 @@ def test_population_rates_are_bounded_and_peak_at_the_nearest_centre(seed, num_n
 
 
 @few
-@given(seeds, st.integers(2, 9))
-def test_decoded_actions_stay_in_range(seed, num_neurons):
-    low, high = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 5.0])
-    action = readouts.population_vector(draw(seed, 6, 2 * num_neurons).round(), low, high)
-    assert (action >= low - 1e-6).all()
-    assert (action <= high + 1e-6).all()
-
-
-@few
 @given(seeds, st.floats(0.05, 1))
-def test_delta_never_rises_and_falls_at_once(seed, threshold):
-    rises, falls = encoders.delta(draw(seed, 10, 2, 3), threshold).chunk(2, dim=-1)
+def test_a_feature_never_rises_and_falls_at_once(seed, threshold):
+    spikes, last = DeltaCode(3, threshold)(signal := draw(seed, 10, 2, 3))
+    rises, falls = spikes.chunk(2, dim=-1)
     assert (rises * falls == 0).all()
-    assert (rises[0] == 0).all()
+    assert torch.equal(last, signal[-1])

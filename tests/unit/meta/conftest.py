@@ -8,10 +8,10 @@ from synrl_ray.meta.losses import CrossEntropy
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
 from synrl_ray.meta.sinusoids import SinusoidDistribution
-from synrl_ray.meta.spiking_layers import PopulationCode
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.settings.maml import Maml
 from synrl_ray.snn import Surrogate
+from synrl_ray.snn.encoders import PopulationCode
 
 KINDS = ("mlp", "conv4", "spiking_mlp", "population", "spiking_conv4")
 

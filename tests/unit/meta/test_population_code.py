@@ -6,16 +6,9 @@ import torch
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnnLearner, GridworldTasks, SinusoidTasks, SpikingLearner
 from synrl_ray.meta.building import make_learner
-from synrl_ray.meta.spiking_layers import PopulationCode
-from synrl_ray.snn.encoders import population
+from synrl_ray.snn.encoders import PopulationCode
 
 LEARNERS = [AnnLearner(hidden_sizes=(8,), population=5), SpikingLearner(hidden_sizes=(8,), population=5)]
-
-
-def test_is_the_encoder_over_one_range_for_all_features():
-    x = torch.linspace(-5, 5, 12).view(4, 3)
-    expected = population(x, torch.full((3,), -5.0), torch.full((3,), 5.0), 6)
-    assert torch.equal(PopulationCode(-5, 5, 6)(x), expected)
 
 
 @pytest.mark.parametrize("settings", [(1, 1, 5), (2, 1, 5), (0, 1, 1)])

@@ -77,5 +77,5 @@ def test_readout_starts_masked_rows_from_rest():
     readout = LeakyReadout(2, 1, beta=0.5, hold=2)
     spikes, before = torch.zeros(2, 2, 2), torch.full((2, 1), 4.0)
     torch.nn.init.zeros_(readout.linear.bias)
-    out = readout(spikes, before, torch.tensor([[False, True]]))
+    out, _ = readout(spikes, before, torch.tensor([[False, True]]))
     assert out.flatten().tolist() == [1.0, 0.0]  # 0.5^2 * 4, and rest

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from synrl_ray.snn import LIF, AdaptiveLIF, Surrogate, Synaptic
+from synrl_ray.snn import LIF, AdaptiveLIF, LeakyReadout, SpikingCNN, SpikingMLP, Surrogate, Synaptic
 from synrl_ray.snn.adaptive_scan import adaptive_scan
 
 NAMES = ("current", "membrane", "adaptation", "beta", "threshold", "rho", "kappa")
@@ -79,19 +79,35 @@ def test_gradients_reach_every_learned_parameter():
     assert len(list(neuron.parameters())) == 4
 
 
-def test_synaptic_holds_its_input():
+@pytest.mark.parametrize("neuron", [Synaptic, AdaptiveLIF])
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_in_a_network(neuron, kind):
+    """A split run carries its state, a mask starts from rest, gradients arrive; the input is held for K steps."""
     torch.manual_seed(0)
-    current = torch.randn(3, 2, 4)
-    mask = torch.tensor([[True, False], [False, False], [False, True]])
-    inner = torch.zeros(3, 2, 2, dtype=torch.bool)
-    inner[:, 0] = mask
-    held = Synaptic(hold=2)(current, torch.randn(2, 8, generator=torch.Generator().manual_seed(1)), mask)
-    repeated = Synaptic()(
-        current.repeat_interleave(2, 0), torch.randn(2, 8, generator=torch.Generator().manual_seed(1)),
-        inner.flatten(0, 1),
-    )  # fmt: skip
-    for a, b in zip(held, repeated, strict=True):
-        torch.testing.assert_close(a, b)
+    options = {"steps_per_observation": 3, "gain": 6.0, "hidden_gain": 3.0, "neuron": neuron}
+    if kind == "mlp":
+        net, inputs = SpikingMLP(3, (8, 6), 2, **options), torch.randn(4, 2, 3)
+    else:
+        net = SpikingCNN((1, 6, 6), 2, shape=((2, 3, 2),), hidden_size=6, **options)
+        inputs = torch.randn(4, 2, 1, 6, 6)
+    whole, final, spikes = net.forward_with_spikes(inputs)
+    assert all(layer.sum() > 0 for layer in spikes)
+    assert spikes[0].shape == (12, 2, 8)
+    first, state = net(inputs[:2])
+    second, state = net(inputs[2:], state)
+    torch.testing.assert_close(torch.cat((first, second)), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(state, final, rtol=0, atol=1e-5)
+    assert state.shape == (2, net.state_size) == (2, 2 * (8 + 6) + 2)
+    mask = torch.zeros(4, 2, dtype=torch.bool)
+    mask[1, 0] = True
+    torch.testing.assert_close(net(inputs, None, mask)[0][1:, :1], net(inputs[1:, :1])[0], rtol=0, atol=1e-5)
+    held = inputs.repeat_interleave(3, 0)
+    net.steps_per_observation = 1  # the readout then integrates nothing, so that spikes are compared
+    net.readout = LeakyReadout(6, 2)
+    for a, b in zip(net.forward_with_spikes(held)[2], spikes, strict=True):
+        assert torch.equal(a, b)
+    whole.square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in next(iter(net.children())).parameters())
 
 
 def test_bad_input():
