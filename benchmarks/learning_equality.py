@@ -30,7 +30,7 @@ from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.evaluation.statistics import iqm, stratified_bootstrap_interval
 from synrl_ray.experiment import PolicyKind
 from synrl_ray.policies.policy import Policy
-from synrl_ray.running.local_ray import local_ray
+from synrl_ray.running.own_ray import own_ray
 
 FIRST_SEED = 2_000_000
 EPISODES = 100
@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with local_ray(num_cpus=1):
+    with own_ray(num_cpus=1):
         task = with_constant_rate(cartpole())
         print(f"CartPole-v1, PPO, {options.seeds} seeds, greedy returns over {EPISODES} episodes: IQM [95 % interval]")
         for kind in KINDS:

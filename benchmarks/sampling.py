@@ -44,7 +44,7 @@ import sampling_rllib
 import torch
 from sampling_tasks import TASKS, Contender, Task
 
-from synrl_ray.running.local_ray import local_ray
+from synrl_ray.running.own_ray import own_ray
 
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -72,7 +72,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for logger in ("ray", "ray.rllib"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    with local_ray(num_cpus=1 + 4 * max(options.workers), object_store_memory=512 * 1024**2):
+    with own_ray(num_cpus=1 + 4 * max(options.workers), object_store_memory=512 * 1024**2):
         for name in options.env:
             task = TASKS[name]().with_convolutions(options.conv)
             print(f"{name}: {task.title}; environment steps per second, sampling and learning")

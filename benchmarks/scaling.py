@@ -44,7 +44,7 @@ from synrl_ray.cluster.private_ray import private_ray
 from synrl_ray.experiment import A2C, Experiment
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.local_ray import local_ray
+from synrl_ray.running.own_ray import own_ray
 
 EXPERIMENTS = {"breakout": "breakout-a2c", "car-racing": "car-racing-ppo", "cartpole": "cartpole-ppo"}
 PAPER = (10, 100, 1_000)
@@ -222,7 +222,7 @@ def _grown(experiment: Experiment, times: int) -> Experiment:
 @contextmanager
 def _ray(num_cpus: int) -> Iterator[None]:
     _quiet()
-    with local_ray(num_cpus=num_cpus, object_store_memory=512 * 1024**2):
+    with own_ray(num_cpus=num_cpus, object_store_memory=512 * 1024**2):
         yield
 
 

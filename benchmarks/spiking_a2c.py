@@ -47,7 +47,7 @@ from synrl_ray.algorithms.a2c.rmsprop import RMSpropTF
 from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss
 from synrl_ray.experiment import A2C, Environment, Experiment, Stopping
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.running.local_ray import local_ray
+from synrl_ray.running.own_ray import own_ray
 from synrl_ray.sampling.distributions import choose_actions, logp_and_entropy
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 
@@ -281,7 +281,7 @@ def main() -> None:
     clock = CLOCKS[options.clock]
     torch.set_num_threads(1)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    with nullcontext() if options.plain else local_ray(num_cpus=1, object_store_memory=128 * 1024**2):
+    with nullcontext() if options.plain else own_ray(num_cpus=1, object_store_memory=128 * 1024**2):
         print(f"{ENV}, A2C, fragments of {FRAGMENT} steps: environment steps per second, sampling and learning")
         print(f"{'envs':>4}  {'network':<24}{'steps/s':>10}{'ours / it':>11}")
         absent: dict[str, str] = {}

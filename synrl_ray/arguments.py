@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError
-from synrl_ray.files import expanded, rename_durably, sync_tree
+from synrl_ray.files import at_hand, located, rename_durably, sync_tree
 
 if TYPE_CHECKING:
     from synrl_ray.experiment import AnyExperiment
+    from synrl_ray.running.kind import Kind
     from synrl_ray.running.spec import RunSpec
 
 PolicyKind = Literal["spiking", "ann", "tabular"]  # as in experiment.py, which would make help slow
@@ -30,19 +30,8 @@ def _integer(kind: Any, tokens: Sequence[Token]) -> int:
 
 
 _LARGEST_SEED = 2**31 - 1  # numpy's generators take 32 bits, and env runners count on from it
-_LEARNED_TOGETHER = ("ppo", "a2c", "reinforce")
 Integer = Annotated[int, Parameter(converter=_integer)]
 Settings = Annotated[list[str] | None, Parameter(name="--set", consume_multiple=True)]
-
-
-def located(path: Path) -> Path:
-    """A relative path counts from ``SYNRL_RUN_ROOT`` inside a job, whose working directory Ray deletes."""
-    return expanded(os.environ.get("SYNRL_RUN_ROOT", ".")) / path
-
-
-def _at_hand(path: Path) -> Path:
-    """A file that came with the job, else one beside the runs."""
-    return path if path.exists() else located(path)
 
 
 def fetched(url: str, run_dir: Path | None) -> Path:
@@ -107,8 +96,10 @@ def run_specs(
     """
     from dataclasses import fields
 
+    from synrl_ray.kinds import kind_of
     from synrl_ray.overrides import apply_overrides, read_settings
     from synrl_ray.registry import get_experiment
+    from synrl_ray.running.kind import ENV_STEPS
     from synrl_ray.running.spec import RunSpec
 
     if settings == []:
@@ -125,62 +116,43 @@ def run_specs(
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
     if seed is not None and seed > _LARGEST_SEED:
         raise UserError(f"--seed {seed} is too large", f"it is at most {_LARGEST_SEED}")
-    described, given = get_experiment(name), read_settings(_at_hand(config)) if config else {}
-    experiment = apply_overrides(described, settings or [], given)
+    described, given = get_experiment(name), read_settings(at_hand(config)) if config else {}
+    kind, experiment = kind_of(described), apply_overrides(described, settings or [], given)
     if config:
-        _announce_import(described, experiment, given, config)
+        _announce_import(kind, described, experiment, given, config)
     if stop_steps is not None:
-        if not hasattr(experiment.stopping, "env_steps"):
+        if kind.unit != ENV_STEPS:
             instead = fields(experiment.stopping)[0].name
             remedy = f"write --set {instead}=N instead of --stop-steps"
             raise UserError(f"{name} does not count environment steps", remedy)
         experiment = apply_overrides(experiment, [f"stopping.env_steps={stop_steps}"])
-    experiment = _with_its_data(experiment)
-    kind = kind_of_policy(experiment, policy)
-    if num_learners and getattr(experiment.algorithm, "name", None) not in _LEARNED_TOGETHER:
+    experiment = kind.with_data(experiment)
+    chosen = chosen_policy(experiment, policy)
+    if num_learners and not kind.takes_learners(experiment):
         raise UserError(f"--num-learners means nothing for {name}", "it is for PPO, A2C and REINFORCE: leave it out")
     return [
-        RunSpec(experiment=experiment, policy=kind, seed=s, num_workers=num_workers, num_learners=num_learners)
+        RunSpec(experiment=experiment, policy=chosen, seed=s, num_workers=num_workers, num_learners=num_learners)
         for s in (range(seeds) if seeds is not None else [seed or 0])
     ]
 
 
 def _announce_import(
-    described: AnyExperiment, experiment: AnyExperiment, given: Mapping[str, Any], config: Path
+    kind: Kind[Any], described: AnyExperiment, experiment: AnyExperiment, given: Mapping[str, Any], config: Path
 ) -> None:
     """Name the module that an environment is in, if a file of settings asks for that environment."""
-    from synrl_ray.envs.registration import foreign_module
-    from synrl_ray.experiment import Experiment, LocalExperiment
     from synrl_ray.overrides import apply_overrides
     from synrl_ray.running.imports import announce_import
 
-    if isinstance(experiment, Experiment | LocalExperiment):
-        asked = cast(Experiment | LocalExperiment, apply_overrides(described, [], given)).environment
-        module = foreign_module(asked.id, asked.kwargs)
-        before = cast(Experiment | LocalExperiment, described).environment
-        if module is not None and experiment.environment == asked != before:
+    of_file = apply_overrides(described, [], given)
+    asked = kind.environment(of_file)
+    if kind.environment(experiment) == asked != kind.environment(described):
+        for module in kind.modules([of_file]):
             announce_import(module, config)
 
 
-def _with_its_data(experiment: AnyExperiment) -> AnyExperiment:
-    """With what it reads by name: the set of Omniglot that is at hand, for a run to keep to, and a policy's place."""
-    from dataclasses import replace
-
-    from synrl_ray.experiment import LocalExperiment, MetaExperiment, OmniglotTasks
-
-    if isinstance(experiment, LocalExperiment) and experiment.initial_policy is not None:
-        return replace(experiment, initial_policy=str(_at_hand(Path(experiment.initial_policy))))
-    if isinstance(experiment, MetaExperiment) and isinstance(experiment.tasks, OmniglotTasks):
-        from synrl_ray.data.omniglot import set_at_hand
-
-        named = cast(Any, experiment.tasks.data or set_at_hand())
-        return replace(experiment, tasks=replace(experiment.tasks, data=named))
-    return experiment
-
-
-def kind_of_policy(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:
+def chosen_policy(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:
     """The kind of policy that is asked for, or the experiment's first one."""
-    if policy is not None and policy not in experiment.kinds:
-        have = " and ".join(experiment.kinds)
+    if policy is not None and policy not in experiment.policies:
+        have = " and ".join(experiment.policies)
         raise UserError(f"{experiment.id} has no {policy} policy", f"it has {have}: leave --policy out, or name it")
-    return policy or experiment.kinds[0]
+    return policy or experiment.policies[0]

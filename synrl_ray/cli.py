@@ -14,9 +14,10 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from synrl_ray import __version__
-from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, fetched, located, policy_folder, run_specs
+from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, fetched, policy_folder, run_specs
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import located
 from synrl_ray.running.ray_session import limit_threads
 from synrl_ray.terminal import adapt_streams, give_up, help_console
 from synrl_ray.tune_cli import tune
@@ -56,7 +57,7 @@ def list_experiments(*, as_json: Json = False) -> None:
 
     experiments = all_experiments().values()
     if as_json:
-        rows = [{"id": e.id, "summary": e.summary, "task": e.task, **asdict(e.stopping)} for e in experiments]
+        rows = [{"id": e.id, "summary": e.summary, "kind": e.kind, **asdict(e.stopping)} for e in experiments]
         print(json.dumps(rows, indent=2))
         return
     width = max((len(e.id) for e in experiments), default=0)
@@ -108,6 +109,7 @@ def train(
             this machine. RLlib's checkpoints are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
+    from synrl_ray.kinds import kind_of, kind_of_run
     from synrl_ray.running.display import watch_runs
     from synrl_ray.running.seeds import resume_run, train_seeds
     from synrl_ray.running.storage import is_url
@@ -127,8 +129,10 @@ def train(
             raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
         with watch_runs(quiet=as_json) as watch:
             folder = fetched(resume, run_dir) if is_url(resume) else located(Path(resume))
+            kind = kind_of_run(folder)
             outcome = resume_run(
                 folder,
+                kind,
                 stop_steps=stop_steps,
                 address=address,
                 watch=watch,
@@ -147,10 +151,12 @@ def train(
             settings=settings,
             config=config,
         )
+        kind = kind_of(specs[0].experiment)
         with watch_runs(quiet=as_json) as watch:
             outcome = train_seeds(
                 specs,
                 _folders(specs, run_dir, seeds),
+                kind,
                 address=address,
                 watch=watch,
                 trust=trust,
@@ -159,11 +165,10 @@ def train(
     if as_json:
         print(json.dumps(outcome.result, indent=2))
     else:
-        from synrl_ray.kinds.report import print_outcome
         from synrl_ray.policies.description import damage_of
 
         with damage_of(outcome.folder / "result.json"):
-            print_outcome(outcome)
+            kind.print_outcome(outcome)
 
 
 @app.command
@@ -191,21 +196,21 @@ def evaluate(
         trust: import the module that the policy's environment is in, though you did not make the run on this machine.
         as_json: print JSON instead of a table.
     """
+    from synrl_ray.kinds import kind_of_policy
     from synrl_ray.kinds.evaluating import evaluate_folder
-    from synrl_ray.kinds.report import print_evaluation
+    from synrl_ray.policies.description import read_description
     from synrl_ray.running.storage import is_url
 
-    film = video and located(video)
+    options = {"episodes": episodes, "seed": seed, "video": video and located(video), "shots": shots}
     with policy_folder(run_dir) as folder:
-        result = evaluate_folder(
-            folder, episodes=episodes, seed=seed, video=film, shots=shots, official_runs=official_runs, trust=trust
-        )
+        description = read_description(folder)
+        result = evaluate_folder(description, **options, official_runs=official_runs, trust=trust)
         if is_url(run_dir):  # not the folder that it was fetched into
             result["run"] = run_dir
     if as_json:
         print(json.dumps(result, indent=2))
     else:
-        print_evaluation(result)
+        kind_of_policy(description).print_evaluation(result)
 
 
 @app.command
@@ -218,9 +223,9 @@ def export(run_dir: Path, /, *, out: Path, trust: bool = False, as_json: Json = 
         trust: import the module that the policy's environment is in, though you did not make the run on this machine.
         as_json: print JSON instead of a line.
     """
-    from synrl_ray.kinds.control.exporting import export_nir
+    from synrl_ray.kinds.evaluating import export_folder
 
-    outcome = export_nir(located(run_dir), located(out), trust=trust)
+    outcome = export_folder(located(run_dir), located(out), trust=trust)
     if as_json:
         print(json.dumps(outcome))
     else:

@@ -68,3 +68,20 @@ def reason_of(error: BaseException, *, named: bool = False) -> str:
 def worker_died() -> UserError:
     """A process of the run is gone, and nothing that it raised is known."""
     return UserError("a worker process died", "look at the memory of its node, then continue with --resume")
+
+
+_DEATHS = ("ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
+
+
+def user_error_in(error: BaseException | None) -> UserError | None:
+    """The error meant for the user, which Ray wraps when it comes from another process; also a process that died."""
+    if type(error).__name__ in _DEATHS:
+        return worker_died()
+    for _ in range(10):
+        if error is None:
+            return None
+        wrapped = getattr(error, "cause", None)  # Ray's wrapper is itself an instance of what it wraps
+        if isinstance(error, UserError) and wrapped is None:
+            return error
+        error = wrapped or error.__cause__ or error.__context__
+    return None

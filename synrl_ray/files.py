@@ -42,6 +42,16 @@ def expanded(path: str | Path) -> Path:
         raise UserError(f"{path} begins with a home folder that is not there", "write the whole path") from error
 
 
+def located(path: Path) -> Path:
+    """A relative path counts from ``SYNRL_RUN_ROOT`` inside a job, whose working directory Ray deletes."""
+    return expanded(os.environ.get("SYNRL_RUN_ROOT", ".")) / path
+
+
+def at_hand(path: Path) -> Path:
+    """A file that came with the job, else one beside the runs."""
+    return path if path.exists() else located(path)
+
+
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
     """Write ``content`` beside ``path`` and rename it into place: neither a reader nor a power cut meets half of it.
 

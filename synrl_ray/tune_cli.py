@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, located, run_specs
+from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, run_specs
 from synrl_ray.errors import UserError
+from synrl_ray.files import located
 from synrl_ray.terminal import Lasting
 
 if TYPE_CHECKING:

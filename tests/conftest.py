@@ -18,7 +18,7 @@ import pytest  # noqa: E402 (after the environment is set)
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """A local Ray, never a cluster that happens to run on the machine."""
-    from synrl_ray.running.local_ray import local_ray as started
+    from synrl_ray.running.own_ray import own_ray as started
 
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     here = str(Path(__file__).parent / "integration")  # workers import the environments that lie there

@@ -1,70 +1,26 @@
-"""From a trained policy to ``result.json`` and the learning curve; and the same for several seeds together."""
+"""What results of policies that are judged by episodes share, of one seed and of several, and their learning curve."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import gymnasium
-
-from synrl_ray.envs.make import environment_factory
 from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
-from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, Progress, evaluate_policy
+from synrl_ray.evaluation.episodes import EvaluationResult
 from synrl_ray.evaluation.statistics import Summary, summarise
-from synrl_ray.experiment import Environment, Experiment, LocalExperiment, Target
-from synrl_ray.policies.energy import decision_energy
-from synrl_ray.policies.policy import Policy
-from synrl_ray.policies.recording import ObservationRecorder
-from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.experiment import Environment
+from synrl_ray.kinds.result import title_of
+from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
-
-ENERGY_DECISIONS = 1000
-"""Decisions of the evaluation whose operations are counted."""
-_PACKAGES = ("synrl-ray", "ray", "torch", "snntorch", "gymnasium", "numpy")
-
-
-def evaluate_run(
-    policy: BatchPolicy, spec: RunSpec, *, episodes: int, seed: int, progress: Progress | None = None
-) -> EvaluationResult:
-    """Greedy evaluation of a policy on its experiment's environment."""
-    make = factory_of(_experiment(spec).environment)
-    return evaluate_policy(policy, make, episodes=episodes, seed=seed, progress=progress)
-
-
-def factory_of(environment: Environment, **extra: Any) -> Callable[[], gymnasium.Env]:
-    """Makes the reference environment that policies are judged on, without what is for training only."""
-    return environment_factory(environment.id, environment.kwargs, environment.preprocessing, **extra)
 
 
 def protocol_of(outcome: EvaluationResult, environment: Environment) -> dict[str, Any]:
     """How an evaluation was done, with the preparation of frames and actions."""
     prepared = environment.preprocessing
     return {**outcome.protocol, **({"preprocessing": asdict(prepared)} if prepared else {})}
-
-
-def finish_run(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position) -> dict[str, Any]:
-    """Evaluate by the experiment's protocol, write ``result.json`` and ``learning_curve.png``."""
-    experiment = cast(Experiment, spec.experiment)
-    protocol = experiment.evaluation
-    recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
-    outcome = evaluate_run(recorder, spec, episodes=protocol.episodes, seed=protocol.first_seed)
-    result = {
-        **training_of(spec, position),
-        "time_shares": time_shares(folder.metrics()),
-        "env_steps_to_target": steps_to_target(folder, experiment),
-        **judgement_of(outcome, experiment.environment),
-        "energy": decision_energy(policy, recorder.observations, recorder.states) if recorder.count else None,
-        "num_workers": spec.num_workers,
-        "num_learners": spec.num_learners,
-        "versions": versions(),
-    }
-    folder.write_result(result)  # before the drawing, which shows it
-    draw_curves([folder], folder.path / "learning_curve.png")
-    return result
 
 
 def training_of(spec: RunSpec, position: Position) -> dict[str, Any]:
@@ -133,17 +89,6 @@ def describe(summary: Summary) -> dict[str, Any]:
     }
 
 
-def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
-    """Environment steps at the first greedy evaluation that reached the target; ``None`` if none did."""
-    target = experiment.target
-    if target is None:
-        return None
-    for row in folder.metrics("env_steps", "evaluation_return_mean"):
-        if row["evaluation_return_mean"] >= target.mean_return:
-            return int(row["env_steps"])
-    return None
-
-
 def time_shares(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     """Which shares of the run's seconds the environments, the policy (in sampling) and the learner took.
 
@@ -156,30 +101,9 @@ def time_shares(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     return {name: round(part / total, 4) for name, part in zip(names, seconds, strict=True)} if total else None
 
 
-def draw_curves(folders: Sequence[RunFolder], path: Path) -> None:
+def draw_curves(folders: Sequence[RunFolder], path: Path, target: float | None = None) -> None:
     """Draw the returns of one or several seeds of an experiment against environment steps."""
-    target = folders[0].spec().experiment.target
-    plot_learning_curve(
-        [_curve(folder) for folder in folders],
-        path,
-        title=title_of(folders),
-        target=target.mean_return if isinstance(target, Target) else None,
-    )
-
-
-def title_of(folders: Sequence[RunFolder], trained: str = "policy") -> str:
-    """Experiment, what was trained and seeds, for a picture."""
-    spec, seeds = folders[0].spec(), ", ".join(str(folder.spec().seed) for folder in folders)
-    return f"{spec.experiment.id}: {spec.policy} {trained}, seed{'s' * (len(folders) > 1)} {seeds}"
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the result depends on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
-def _experiment(spec: RunSpec) -> Experiment | LocalExperiment:
-    return cast(Experiment | LocalExperiment, spec.experiment)
+    plot_learning_curve([_curve(folder) for folder in folders], path, title=title_of(folders), target=target)
 
 
 def _curve(folder: RunFolder) -> Curve:

@@ -1,4 +1,4 @@
-"""What runs of RLlib algorithms share."""
+"""What trainers with RLlib algorithms share."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from synrl_ray.envs.time_limit import MOST_STEPS
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import EvaluationResult
 from synrl_ray.experiment import Environment
-from synrl_ray.running.task import Measured
+from synrl_ray.running.kind import Measured
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms import Algorithm
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 
-class RLlibTask:
+class RLlibTrainer:
     """Trains with an RLlib algorithm."""
 
-    unit = "env_steps"
-    pickles = True
     algorithm: Algorithm
 
     _cuts: Literal["none", "some", "told"] = "none"
@@ -73,6 +71,12 @@ class RLlibTask:
         """None."""
         return {}
 
+    def optimizers(self) -> list[Any]:
+        """Those of the learner in this process; the algorithm may have none, or learners elsewhere."""
+        learner = self.algorithm.learner_group._learner
+        modules = [] if learner is None else learner.module.keys()
+        return [pair[1] for name in modules for pair in learner.get_optimizers_for_module(name)]
+
     def close(self) -> None:
         """Stop the actors."""
         self.trained = self.policy()
@@ -95,7 +99,7 @@ class RLlibTask:
             self._cuts = "some"
 
     def _own_columns(self, result: dict[str, Any]) -> dict[str, float | None]:
-        """Columns that only this kind of task has."""
+        """Columns that only this kind of run has."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""What runs of Tune trainables share."""
+"""What trainers with Tune trainables share."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    from ray.tune import Trainable
 
 
-class TrainableTask:
+class TuneTrainer:
     """Trains with a Tune trainable, to its end: its learning-rate schedule is made for that."""
 
-    pickles = False
-    trainable: Trainable
+    trainable: Any
 
     def is_solved(self, row: dict[str, Any]) -> bool:
         """Never before the end."""
@@ -23,6 +21,10 @@ class TrainableTask:
     def distributions(self) -> dict[str, np.ndarray]:
         """None."""
         return {}
+
+    def optimizers(self) -> list[Any]:
+        """The trainable's."""
+        return [self.trainable.optimizer]
 
     def save(self, path: Path) -> None:
         """The trainable's checkpoint."""

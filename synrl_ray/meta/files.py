@@ -14,7 +14,14 @@ from synrl_ray.files import write_atomically
 from synrl_ray.meta.building import make_maml, require_room
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.maml_rl import MamlPolicy
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
+from synrl_ray.policies.description import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    Description,
+    damage_of,
+    described,
+    read_description,
+)
 from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import AnnLearner, AnyTasks, GridworldTasks, Learner, SpikingLearner
@@ -34,17 +41,15 @@ def save_maml(maml: MamlModel | MamlPolicy, learner: Learner, tasks: AnyTasks, f
     write_atomically(folder / DESCRIPTION_FILE, json.dumps({"format": FORMAT, **settings, **metadata}, indent=2) + "\n")
 
 
-def load_maml(folder: str | Path) -> tuple[MamlModel | MamlPolicy, Learner, AnyTasks]:
+def load_maml(folder: str | Path | Description) -> tuple[MamlModel | MamlPolicy, Learner, AnyTasks]:
     """Inverse of :func:`save_maml`.
 
     Raises:
         UserError: if the files are missing or damaged.
     """
-    folder = Path(folder)
-    with damage_of(folder / DESCRIPTION_FILE):
-        description = read_description(folder)
-        if description["format"] != FORMAT:
-            raise ValueError(f"format {description['format']!r} is not known")
+    description = read_description(folder)
+    with damage_of(description.file):
+        description.require_format(FORMAT)
         tasks = described(description, "tasks", _TASKS)
         learner = described(description, "learner", _LEARNER)
         config = described(description, "maml", _MAML_RL if isinstance(tasks, GridworldTasks) else _MAML)
@@ -54,4 +59,4 @@ def load_maml(folder: str | Path) -> tuple[MamlModel | MamlPolicy, Learner, AnyT
         require_room(maml, tasks)
         return maml
 
-    return load_module(make, folder, anew=True), learner, tasks
+    return load_module(make, description.folder, anew=True), learner, tasks

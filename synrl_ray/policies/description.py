@@ -6,7 +6,8 @@ import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,31 +25,105 @@ _OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT)
 T = TypeVar("T")
 
 
-def read_description(folder: Path) -> dict[str, Any]:
-    """What ``policy.json`` says.
+@dataclass(frozen=True)
+class Format:
+    """What files of a format hold."""
+
+    kind: str
+    """The kind of run that writes them."""
+    holds: str
+    """In words, with the article."""
+    loader: str
+    """The function that loads them, by its full name: other layers have some of them."""
+    acts: bool = False
+    """Whether what they hold acts by ``act(observations, state)``."""
+
+
+FORMATS = {
+    "1": Format("control", "a policy", "synrl_ray.policies.policy.load_network_policy", acts=True),
+    "local-1": Format(
+        "local", "an agent of local learning", "synrl_ray.policies.local.policy.load_local_policy", acts=True
+    ),
+    "classifier-1": Format("classification", "a classifier", "synrl_ray.supervised.files.load_classifier"),
+    "meta-1": Format("meta", "a meta-learner", "synrl_ray.meta.files.load_maml"),
+}
+"""Every format that ``policy.json`` may name."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``policy.json`` says, read once."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.content[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """What it says under a key, if anything."""
+        return self.content.get(key, default)
+
+    @property
+    def file(self) -> Path:
+        """Where it was read."""
+        return self.folder / DESCRIPTION_FILE
+
+    @property
+    def format(self) -> Format:
+        """The format of the folder's files.
+
+        Raises:
+            UserError: for one that is not known.
+        """
+        named = self.content.get("format")
+        if str(named) not in FORMATS:
+            raise UserError(f"{self.file} is damaged (format {named!r} is not known)", "restore it or train again")
+        return FORMATS[str(named)]
+
+    def load(self) -> Any:
+        """What the folder holds, by the loader of its format.
+
+        Raises:
+            UserError: for damaged files, or a format that is not known.
+        """
+        module, _, function = self.format.loader.rpartition(".")
+        return getattr(import_module(module), function)(self)
+
+    def require_format(self, wanted: str | int) -> None:
+        """Raise :class:`ValueError` for another format than a loader reads."""
+        if self.content.get("format") != wanted:
+            raise ValueError(f"format {self.content.get('format')!r} is not known")
+
+
+def read_description(folder: str | Path | Description) -> Description:
+    """What ``policy.json`` in a folder says; a description that has been read already is returned as it is.
 
     Raises:
-        OSError: if it is not there or cannot be read.
-        ValueError: if it is no regular file, no JSON object, nested too deeply, or larger than one MiB.
+        UserError: if the folder holds none, or what is no regular file, no JSON object, nested too deeply, or larger
+            than one MiB.
     """
-    try:
-        description = json.loads(read_bounded(folder / DESCRIPTION_FILE, _MOST_BYTES))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(description, dict):
-        raise ValueError("it is no JSON object")
-    return description
+    if isinstance(folder, Description):
+        return folder
+    folder = Path(folder)
+    _require_file(folder, DESCRIPTION_FILE)
+    with damage_of(folder / DESCRIPTION_FILE):
+        try:
+            content = json.loads(read_bounded(folder / DESCRIPTION_FILE, _MOST_BYTES))
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        if not isinstance(content, dict):
+            raise ValueError("it is no JSON object")
+    _require_file(folder, WEIGHTS_FILE)
+    return Description(folder, content)
 
 
-def format_of(folder: Path) -> str:
-    """The format that a folder's description names; empty where there is none: loading it will say what is wrong."""
-    try:
-        return str(read_description(folder).get("format", ""))
-    except (OSError, ValueError):
-        return ""
+def _require_file(folder: Path, name: str) -> None:
+    if not (folder / name).exists():
+        raise UserError(f"{folder} holds no {name}", "name the folder of a run that has trained, or train it first")
 
 
-def described(description: dict[str, Any], key: str, settings: TypeAdapter[T]) -> T:
+def described(description: Description, key: str, settings: TypeAdapter[T]) -> T:
     """The settings under a key of a description, held to their types and bounds.
 
     Raises:

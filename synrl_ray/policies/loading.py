@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -30,5 +29,4 @@ def load_policy(folder: str | Path) -> Policy | LocalPolicy:
     form = description.format
     if not form.acts:
         raise UserError(f"{folder} holds {form.holds}, not a policy", f"load it with {form.loader}")
-    module, _, function = form.loader.rpartition(".")
-    return cast("Policy | LocalPolicy", getattr(import_module(module), function)(description))
+    return cast("Policy | LocalPolicy", description.load())

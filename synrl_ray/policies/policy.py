@@ -14,10 +14,17 @@ from gymnasium import spaces
 from pydantic import TypeAdapter
 from safetensors.torch import save
 
-from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.errors import NonFiniteError
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
+from synrl_ray.policies.description import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    Description,
+    damage_of,
+    described,
+    read_description,
+)
 from synrl_ray.policies.given import observations_from, states_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
@@ -122,7 +129,7 @@ class Policy:
         write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
 
 
-def load_network_policy(folder: str | Path) -> Policy:
+def load_network_policy(folder: str | Path | Description) -> Policy:
     """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
 
     Args:
@@ -131,14 +138,9 @@ def load_network_policy(folder: str | Path) -> Policy:
     Raises:
         UserError: if the files are missing or damaged.
     """
-    folder = Path(folder)
-    for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
-        if not (folder / name).exists():
-            raise UserError(f"{folder} holds no {name}", "name the folder of a run that has trained, or train it first")
-    with damage_of(folder / DESCRIPTION_FILE):
-        description = read_description(folder)
-        if description["format"] != _FORMAT:
-            raise ValueError(f"format {description['format']!r} is not known")
+    description = read_description(folder)
+    with damage_of(description.file):
+        description.require_format(_FORMAT)
         observation_space = space_from_json(description["observation_space"])
         action_space = space_from_json(description["action_space"])
         kind = type(policy_config(description["policy"]))
@@ -151,4 +153,4 @@ def load_network_policy(folder: str | Path) -> Policy:
         require_bounded(network.numbers_per_observation)
         return network
 
-    return Policy(load_module(make, folder), observation_space, action_space)
+    return Policy(load_module(make, description.folder), observation_space, action_space)

@@ -39,7 +39,7 @@ def train_command(
         base = get_experiment(spec.experiment.id)
         words: list[str | Path] = ["train", base.id]
         usual = Path("runs") / base.id
-        if spec.policy != base.kinds[0]:
+        if spec.policy != base.policies[0]:
             words += ["--policy", spec.policy]
         if seeds is not None:
             words += ["--seeds", str(seeds)]
@@ -63,7 +63,7 @@ def twin_command(spec: RunSpec, folder: Path) -> str | None:
 
     It trains the twin beside the run, or judges the one that is there.
     """
-    others = [kind for kind in spec.experiment.kinds if kind != spec.policy]
+    others = [kind for kind in spec.experiment.policies if kind != spec.policy]
     if not others:
         return None
     usual, twin = f"{spec.policy}-seed{spec.seed}", f"{others[0]}-seed{spec.seed}"

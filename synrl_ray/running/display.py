@@ -17,7 +17,6 @@ from synrl_ray.terminal import Lasting
 
 _LINE_SECONDS = 5.0
 _BAR_COLUMNS = 80  # on a narrower terminal the end of a bar's line would be cut
-_NAMES = {"env_steps": "steps", "samples": "images", "meta_iterations": "meta-iterations"}
 
 
 @contextmanager
@@ -93,7 +92,7 @@ def _compact(number: float) -> str:
 def _position(progress: Progress) -> str:
     if progress.phase == "starting":
         return ""
-    return f"{progress.steps:>9,} / {progress.total:,} {_NAMES[progress.unit]}  "
+    return f"{progress.steps:>9,} / {progress.total:,} {progress.unit}  "
 
 
 def _status(progress: Progress) -> str:
@@ -103,7 +102,7 @@ def _status(progress: Progress) -> str:
     if progress.phase in ("done", "evaluating"):
         return "  ".join([*parts, progress.phase])
     if progress.steps_per_second:
-        parts.append(f"{_compact(progress.steps_per_second)} {_NAMES[progress.unit]}/s")
+        parts.append(f"{_compact(progress.steps_per_second)} {progress.unit}/s")
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(f"{minutes}:{seconds:02} left")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import AnyExperiment, Environment, Experiment, LocalExperiment
+from synrl_ray.experiment import Environment
 from synrl_ray.policies.description import DESCRIPTION_FILE
 from synrl_ray.running.seal import examine_files, is_own_policy, sign_files
 
@@ -23,12 +23,6 @@ def admit_policy(environment: Environment, folder: Path, *, trust: bool) -> None
     module = foreign_module(environment.id, environment.kwargs)
     if module is not None:
         _admit(module, folder / DESCRIPTION_FILE, trust=trust or is_own_policy(folder))
-
-
-def modules_of(experiments: Iterable[AnyExperiment]) -> list[str]:
-    """The modules that their environments import, each once, but for those of this project, Gymnasium and ale-py."""
-    environments = [e.environment for e in experiments if isinstance(e, Experiment | LocalExperiment)]
-    return sorted({module for e in environments if (module := foreign_module(e.id, e.kwargs)) is not None})
 
 
 def admit_modules(modules: Iterable[str], file: Path, *, trust: bool) -> None:

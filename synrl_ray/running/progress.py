@@ -14,8 +14,8 @@ class Progress:
     label: str
     """Which run: policy and seed."""
     phase: Literal["starting", "training", "evaluating", "done"]
-    unit: str = "env_steps"
-    """What is counted: environment steps or samples."""
+    unit: str = "steps"
+    """What is counted, in a word."""
     steps: int = 0
     total: int = 0
     figures: tuple[tuple[str, float], ...] = ()

@@ -14,7 +14,7 @@ from synrl_ray.cluster.job_server import is_loopback
 from synrl_ray.cluster.private_ray import ray_environment
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.running.local_ray import QUIET, local_ray
+from synrl_ray.running.own_ray import QUIET, own_ray
 
 _CONNECT_SECONDS = 5.0
 
@@ -41,7 +41,7 @@ def ray_session(address: str | None, *, num_workers: int, trainer_too: bool = Fa
     address = address or os.environ.get("RAY_ADDRESS") or None
     _quiet()
     if address is None or address == "local":
-        with local_ray(num_cpus=max(1 + num_workers, os.cpu_count() or 1)):
+        with own_ray(num_cpus=max(1 + num_workers, os.cpu_count() or 1)):
             yield
     else:
         _require_listener(address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from synrl_ray.files import make_folder, read_bounded, write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE
 from synrl_ray.running.checkpoints import Checkpoint, Checkpoints, Position
 from synrl_ray.running.folder_copy import FolderCopy
-from synrl_ray.running.imports import modules_of, sign_modules
+from synrl_ray.running.imports import sign_modules
 from synrl_ray.running.lock import LOCK_FILE, locked_folder, require_no_links
 from synrl_ray.running.metrics_file import MetricsFile
 from synrl_ray.running.spec import RunSpec
@@ -54,8 +54,8 @@ class RunFolder:
         raise UserError(f"{path} exists and is no run folder", "choose another --run-dir")
 
     @staticmethod
-    def create(path: Path, spec: RunSpec) -> RunFolder:
-        """Start a new run.
+    def create(path: Path, spec: RunSpec, modules: Iterable[str] = ()) -> RunFolder:
+        """Start a new run; ``modules`` as in :meth:`write_spec`.
 
         Raises:
             UserError: if the folder already holds something, or cannot be written.
@@ -66,7 +66,7 @@ class RunFolder:
             make_folder(path)
             with locked_folder(path, "run folder"):  # several may come at the same moment
                 RunFolder.require_free(path)
-                folder.write_spec(spec)
+                folder.write_spec(spec, modules)
         except OSError as error:
             problem = f"run folder {path} cannot be written ({error.strerror or reason_of(error)})"
             raise UserError(problem, "choose another --run-dir") from error
@@ -109,10 +109,10 @@ class RunFolder:
             problem = f"run folder {self.path} cannot be written ({os.strerror(error.errno)}{where})"
             raise UserError(problem, f"mend that, then `{command('train', '--resume', self.path)}`") from error
 
-    def write_spec(self, spec: RunSpec) -> None:
-        """Write what runs here to ``config.json``."""
+    def write_spec(self, spec: RunSpec, modules: Iterable[str] = ()) -> None:
+        """Write what runs here to ``config.json``, and that this user lets it import ``modules``."""
         write_atomically(self.path / CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
-        sign_modules(modules_of([spec.experiment]), self.path / CONFIG)
+        sign_modules(modules, self.path / CONFIG)
 
     def spec(self) -> RunSpec:
         """What runs here.

@@ -1,47 +1,34 @@
-"""Run one training in this process, or several seeds at a time as Ray tasks."""
+"""Run one training in this process, or several seeds at a time in processes of Ray's."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.errors import UserError
-from synrl_ray.experiment import Experiment
+from synrl_ray.errors import UserError, user_error_in
 from synrl_ray.files import write_atomically
 from synrl_ray.interrupt import StopRequest
 from synrl_ray.policies.description import damage_of
 from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.folder_copy import CopyTarget
-from synrl_ray.running.imports import admit_modules, modules_of
+from synrl_ray.running.imports import admit_modules
+from synrl_ray.running.kind import Kind, Outcome
 from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal_key import seal_key
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import task_kind, user_error_in
 from synrl_ray.running.training import Interrupted, train_run
 from synrl_ray.running.trust import require_resumable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a command has produced."""
-
-    result: dict[str, Any]
-    folder: Path
-    """Where result and learning curve are."""
-    runs: tuple[Path, ...]
-    """The folders of the runs."""
-    spec: RunSpec
-    """What the first of them is."""
 
 
 def train_seeds(
     specs: Sequence[RunSpec],
     paths: Sequence[Path],
+    kind: Kind[Any],
     *,
     address: str | None,
     watch: Watcher,
@@ -62,8 +49,8 @@ def train_seeds(
         if not (several and _is_same_run(path, spec)):
             RunFolder.require_free(path)
         elif RunFolder(path).result() is None:
-            require_resumable(RunFolder(path), spec, trust=trust)
-    task_kind(specs[0]).check(specs[0])
+            require_resumable(RunFolder(path), kind, trust=trust)
+    kind.check(specs[0])
     copies = [f"{storage}/{spec.experiment.id}/{spec.policy}-seed{spec.seed}" if storage else None for spec in specs]
     begun = [RunFolder(path) for path in paths]
     for folder, url in zip(begun, copies, strict=True):
@@ -73,25 +60,27 @@ def train_seeds(
             folder.copy.require_own()
     if several and all(folder.result() is not None for folder in begun):  # nothing is left that needs Ray
         _copy(begun, copies)
-        return _summarise(begun, specs)
+        return _summarise(begun, specs, kind)
     with ray_session(address, num_workers=specs[0].num_processes, trainer_too=several):
+        modules = kind.modules([specs[0].experiment])
         folders = [
-            RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec)
+            RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec, modules)
             for path, spec in zip(paths, specs, strict=True)
         ]
         _copy(folders, copies)
         if not several:
-            result = _train_here(folders[0], specs[0], watch, trust=trust, address=address)
+            result = _train_here(folders[0], specs[0], kind, watch, trust=trust, address=address)
             return Outcome(result=result, folder=paths[0], runs=tuple(paths), spec=specs[0])
         place = folders[0].path.parent
         same = train_command(specs[0], place, seeds=len(specs), address=address, storage=storage, trust=trust)
         again = f"continue with `{same}`" if same else "give the same command again to continue"
-        _train_as_tasks(folders, specs, watch, trust=trust, again=again)
-    return _summarise(folders, specs)
+        _train_elsewhere(folders, specs, kind, watch, trust=trust, again=again)
+    return _summarise(folders, specs, kind)
 
 
 def resume_run(
     path: Path,
+    kind: Kind[Any],
     *,
     stop_steps: int | None,
     address: str | None,
@@ -103,6 +92,7 @@ def resume_run(
 
     Args:
         path: the run's folder.
+        kind: of the run that is in it.
         stop_steps: environment steps at which the run ends, in place of those that it was planned for. Its schedules
             stay as they are.
         address: of a Ray cluster; a local Ray is started without it.
@@ -119,45 +109,34 @@ def resume_run(
     folder = RunFolder.open(path)
     spec, result = folder.spec(), folder.result()
     if result is None:
-        admit_modules(modules_of([spec.experiment]), path / "config.json", trust=trust)
-        require_resumable(folder, spec, trust=trust)
+        admit_modules(kind.modules([spec.experiment]), path / "config.json", trust=trust)
+        require_resumable(folder, kind, trust=trust)
     if storage is not None:
         with folder.locked():
             folder.copy.begin(storage)
     folder.copy.require_own()
     if stop_steps is not None:
-        moved = with_end(spec, stop_steps)
+        moved = _with_end(spec, kind, stop_steps)
         if result is not None and moved != spec:
             remedy = f"start a new one with --stop-steps {stop_steps} and another --run-dir"
             raise UserError(f"the run in {path} has ended", remedy)
         if moved != spec:
             with folder.locked():  # not while another process trains here
-                folder.write_spec(moved)
+                folder.write_spec(moved, kind.modules([moved.experiment]))
         spec = moved
     if result is None:
-        task_kind(spec).check(spec)
+        kind.check(spec)
         with ray_session(address, num_workers=spec.num_processes):
-            result = _train_here(folder, spec, watch, trust=trust, address=address)
+            result = _train_here(folder, spec, kind, watch, trust=trust, address=address)
     else:
         folder.copy.complete()
     return Outcome(result=result, folder=path, runs=(path,), spec=spec)
 
 
-def with_end(spec: RunSpec, stop_steps: int) -> RunSpec:
-    """The run with another end and the same schedules.
-
-    Raises:
-        UserError: if it does not count environment steps, or for none of them.
-    """
+def _with_end(spec: RunSpec, kind: Kind[Any], stop_steps: int) -> RunSpec:
     if stop_steps < 1:
         raise UserError(f"--stop-steps {stop_steps} is too small", "it is at least 1")
-    if not isinstance(spec.experiment, Experiment):
-        raise UserError(f"{spec.experiment.id} cannot end elsewhere once it has begun", "leave --stop-steps out")
-    stopping = spec.experiment.stopping
-    if stop_steps == stopping.env_steps:
-        return spec
-    moved = replace(stopping, env_steps=stop_steps, schedule_steps=stopping.schedule_steps or stopping.env_steps)
-    return replace(spec, experiment=replace(spec.experiment, stopping=moved))
+    return replace(spec, experiment=kind.with_end(spec.experiment, stop_steps))
 
 
 def _is_same_run(path: Path, spec: RunSpec) -> bool:
@@ -175,16 +154,22 @@ def _copy(folders: Sequence[RunFolder], urls: Sequence[str | None]) -> None:
 
 
 def _train_here(
-    folder: RunFolder, spec: RunSpec, watch: Watcher, *, trust: bool, address: str | None
+    folder: RunFolder, spec: RunSpec, kind: Kind[Any], watch: Watcher, *, trust: bool, address: str | None
 ) -> dict[str, Any]:
     try:
-        return train_run(folder, spec, watch, trust=trust)
+        return train_run(folder, spec, kind, watch, trust=trust)
     except (Interrupted, KeyboardInterrupt):
         raise KeyboardInterrupt(f"continue with `{resume_command('train', folder.path, address)}`") from None
 
 
-def _train_as_tasks(
-    folders: Sequence[RunFolder], specs: Sequence[RunSpec], watch: Watcher, *, trust: bool, again: str
+def _train_elsewhere(
+    folders: Sequence[RunFolder],
+    specs: Sequence[RunSpec],
+    kind: Kind[Any],
+    watch: Watcher,
+    *,
+    trust: bool,
+    again: str,
 ) -> None:
     import ray
     from ray.util.queue import Empty, Queue
@@ -192,7 +177,7 @@ def _train_as_tasks(
     cpus_each = 1 + specs[0].num_processes
     at_a_time = max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_each)
     mailbox = Queue(actor_options={"num_cpus": 0})
-    task = ray.remote(num_cpus=1, max_retries=0)(_train_remotely)
+    remotely = ray.remote(num_cpus=1, max_retries=0)(_train_remotely)
     waiting = [(f, spec) for f, spec in zip(folders, specs, strict=True) if f.result() is None]
     running: list[Any] = []
     first_error: Exception | None = None
@@ -200,8 +185,8 @@ def _train_as_tasks(
         while waiting or running:
             while waiting and len(running) < at_a_time and not stop.requested:
                 folder, spec = waiting.pop(0)
-                what = (str(folder.path.absolute()), spec.to_json(), folder.copy.target, trust)
-                running.append(task.remote(*what, mailbox))
+                what = (str(folder.path.absolute()), spec.to_json(), kind, folder.copy.target, trust)
+                running.append(remotely.remote(*what, mailbox))
             finished, running = ray.wait(running, timeout=0.5) if running else ([], [])
             first_error = first_error or _error_of(finished)
             try:
@@ -218,13 +203,15 @@ def _train_as_tasks(
         raise first_error
 
 
-def _train_remotely(path: str, spec: dict[str, Any], target: CopyTarget | None, trust: bool, mailbox: Any) -> None:
+def _train_remotely(
+    path: str, spec: dict[str, Any], kind: Kind[Any], target: CopyTarget | None, trust: bool, mailbox: Any
+) -> None:
     def tell(progress: Progress) -> None:
         mailbox.put_nowait(progress)
 
     folder = RunFolder(Path(path))
     folder.copy.go_on(target)
-    train_run(folder, RunSpec.from_json(spec), tell, trust=trust)
+    train_run(folder, RunSpec.from_json(spec), kind, tell, trust=trust)
 
 
 def _error_of(finished: Sequence[Any]) -> Exception | None:
@@ -238,9 +225,8 @@ def _error_of(finished: Sequence[Any]) -> Exception | None:
     return None
 
 
-def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec]) -> Outcome:
+def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec], kind: Kind[Any]) -> Outcome:
     """Statistics and picture of all seeds, beside the runs."""
-    kind = task_kind(specs[0])
     results = [result for folder in folders if (result := folder.result()) is not None]
     if len(results) < len(folders):
         raise UserError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from synrl_ray.experiment import AnyExperiment, PolicyKind
 from synrl_ray.overrides import experiment_from_json, experiment_to_json
 
 _FORMAT = 1
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,12 @@ class RunSpec:
     def num_processes(self) -> int:
         """Processes beside the trainer's; each takes a CPU."""
         return self.num_workers + self.num_learners
+
+    def experiment_as(self, described: type[E]) -> E:
+        """The experiment, known to be of that type: a kind of run meets its own ones only."""
+        if not isinstance(self.experiment, described):
+            raise TypeError(f"{self.experiment.id} is no {described.__name__}")
+        return self.experiment
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -49,7 +56,7 @@ class RunSpec:
         if data.get("format") != _FORMAT:
             raise ValueError(f"format {data.get('format')!r} is not known")
         policy, experiment = data["policy"], experiment_from_json(data["experiment"])
-        if policy not in experiment.kinds:
+        if policy not in experiment.policies:
             raise ValueError(f"policy {policy!r} is not known")
         return RunSpec(
             experiment=experiment,

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from synrl_ray.errors import NonFiniteError, UserError, reason_of
+from synrl_ray.errors import NonFiniteError, UserError, reason_of, user_error_in
 from synrl_ray.files import sync_tree
 from synrl_ray.interrupt import StopRequest, breakable
 from synrl_ray.running.checkpoints import Checkpoint
+from synrl_ray.running.kind import Kind
 from synrl_ray.running.progress import Progress, Watcher, ignore
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seal import sign_policy
 from synrl_ray.running.seal_key import why_no_key
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import Task, task_kind, user_error_in
 from synrl_ray.running.trust import only_own
 
 
@@ -24,12 +24,15 @@ class Interrupted(Exception):
     """The user stopped the run; its checkpoint is on disk."""
 
 
-def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore, *, trust: bool = False) -> dict[str, Any]:
+def train_run(
+    folder: RunFolder, spec: RunSpec, kind: Kind[Any], watch: Watcher = ignore, *, trust: bool = False
+) -> dict[str, Any]:
     """Train from the folder's checkpoint, or from the start, and return the result. Ray must be running.
 
     Args:
         folder: of the run.
         spec: what is trained.
+        kind: its kind.
         watch: is told of the progress.
         trust: restore a checkpoint that this user has not made; RLlib's can execute anything.
 
@@ -40,22 +43,21 @@ def train_run(folder: RunFolder, spec: RunSpec, watch: Watcher = ignore, *, trus
     """
     with folder.locked(), folder.writable(), StopRequest() as stop:
         try:
-            run = TrainingRun(folder, spec, watch, stop, trust=trust)
+            run = TrainingRun(folder, spec, kind, watch, stop, trust=trust)
             try:
                 run.train()
             finally:
                 run.close()
             run.report("evaluating")
             with breakable():
-                result = run.task.finish(folder, run.position)
+                result = run.trainer.finish(folder, run.position)
             sync_tree(folder.path)  # the pictures too
         except KeyboardInterrupt:
             if not stop.is_first:
                 raise
             raise Interrupted from None
-    final = {"evaluation_return_mean": "return_mean", "evaluation_regret": "regret", "accuracy": "accuracy"}
     folder.copy.update()
-    run.report("done", {column: result.get(name) for column, name in final.items()})
+    run.report("done", {shown.column: result.get(shown.result) for shown in kind.shown if shown.result is not None})
     return result
 
 
@@ -66,6 +68,7 @@ class TrainingRun:
         self,
         folder: RunFolder,
         spec: RunSpec,
+        kind: Kind[Any],
         watch: Watcher,
         stop: StopRequest | None = None,
         *,
@@ -73,7 +76,7 @@ class TrainingRun:
     ) -> None:
         from tensorboardX import SummaryWriter
 
-        self.folder, self.watch, self.stop = folder, watch, stop or StopRequest()
+        self.folder, self.kind, self.watch, self.stop = folder, kind, watch, stop or StopRequest()
         self.label = f"{spec.policy} seed {spec.seed}"
         self.position = Position()
         self.ended = False
@@ -81,8 +84,8 @@ class TrainingRun:
         self.shown: dict[str, float] = {}
         no_key = why_no_key()
         watch(Progress(label=self.label, phase="starting", notices=() if no_key is None else (_NOT_OWN % no_key,)))
-        with folder.opened_checkpoint(only_own=only_own(spec, trust)) as found:
-            self.task: Task = task_kind(spec)(spec)
+        with folder.opened_checkpoint(only_own=only_own(kind, trust)) as found:
+            self.trainer = kind.start(spec)
             self.has_checkpoint = found is not None
             try:
                 if found is not None:
@@ -90,7 +93,7 @@ class TrainingRun:
                 self._tell(folder.rewind_metrics(self.position.iteration))
                 self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
             except BaseException:
-                self.task.close()
+                self.trainer.close()
                 raise
         self.started = time.monotonic() - self.position.wall_seconds
 
@@ -112,7 +115,7 @@ class TrainingRun:
 
     def iterate(self) -> dict[str, Any]:
         """Train one iteration, evaluate where it is due, write one row and return it."""
-        task, before, began = self.task, self.position.steps, time.monotonic()
+        trainer, column, before, began = self.trainer, self.kind.unit.column, self.position.steps, time.monotonic()
         measured = self._train_once()
         self.position = replace(
             self.position,
@@ -124,23 +127,23 @@ class TrainingRun:
         self.rate = (measured.steps - before) / (time.monotonic() - began)
         row: dict[str, Any] = {
             "iteration": self.position.iteration,
-            task.unit: measured.steps,
+            column: measured.steps,
             "episodes": self.position.episodes,
             "wall_seconds": round(self.position.wall_seconds, 3),
-            f"{task.unit}_per_second": round(self.rate, 1),
+            f"{column}_per_second": round(self.rate, 1),
             **measured.row,
         }
-        due = measured.steps // task.interval > before // task.interval
+        due = measured.steps // trainer.interval > before // trainer.interval
         if due:
             self.report("evaluating", row)
             row.update(self._evaluate())
         self._judge(row)
         self.folder.append_metrics(row)
         for name, value in row.items():
-            if value is not None and name not in ("iteration", task.unit):
+            if value is not None and name not in ("iteration", column):
                 self.board.add_scalar(name, value, measured.steps)
         if due:
-            for name, values in task.distributions().items():
+            for name, values in trainer.distributions().items():
                 self.board.add_histogram(name, values, measured.steps)
             self.save()
         self.report("training", row, measured.notices)
@@ -149,9 +152,9 @@ class TrainingRun:
     def save(self) -> None:
         """Write checkpoint and policy, in this order: where there is a policy, there has been a checkpoint."""
         self.board.flush()
-        self.folder.save_checkpoint(self.task.save, self.position)
+        self.folder.save_checkpoint(self.trainer.save, self.position)
         self.has_checkpoint = True
-        self.task.export(self.folder.path)
+        self.trainer.export(self.folder.path)
         sign_policy(self.folder.path)
         try:
             self.folder.copy.update()
@@ -165,9 +168,9 @@ class TrainingRun:
             Progress(
                 label=self.label,
                 phase=phase,
-                unit=self.task.unit,
+                unit=self.kind.unit.short,
                 steps=self.position.steps,
-                total=self.task.total,
+                total=self.trainer.total,
                 figures=tuple(self.shown.items()),
                 steps_per_second=self.rate,
                 notices=notices,
@@ -177,11 +180,11 @@ class TrainingRun:
     def close(self) -> None:
         """Release actors and files."""
         self.board.close()
-        self.task.close()
+        self.trainer.close()
 
     def _train_once(self) -> Any:
         try:
-            return self.task.train_once()
+            return self.trainer.train_once()
         except Exception as error:
             cause = user_error_in(error)
             if isinstance(cause, NonFiniteError) and self.has_checkpoint:
@@ -194,21 +197,21 @@ class TrainingRun:
         """Judge the policy; where the user wants an end, the iteration is kept without that."""
         try:
             with breakable():
-                return self.task.evaluate()
+                return self.trainer.evaluate()
         except KeyboardInterrupt:
             if not self.stop.is_first:
                 raise
             return {}
 
     def _judge(self, row: dict[str, Any]) -> None:
-        self.ended = self.position.steps >= self.task.total or self.task.is_solved(row)
+        self.ended = self.position.steps >= self.trainer.total or self.trainer.is_solved(row)
 
     def _restore(self, found: Checkpoint) -> None:
         self.position = found.position
         if found.damaged is not None:
             self._tell([f"{found.damaged} is damaged: going on from the one before, at {found.position.steps:,}"])
         try:
-            self.task.restore(found.state)
+            self.trainer.restore(found.state)
         except Exception as error:  # pickle, msgpack and Ray raise many types for damaged files
             problem = f"checkpoint {found.folder} is damaged ({reason_of(error)})"
             raise UserError(problem, "start a new run") from error
@@ -223,22 +226,12 @@ class TrainingRun:
             self.report("starting", notices=tuple(notices))
 
     def _note(self, row: dict[str, Any]) -> None:
-        for column, name in _SHOWN.items():
+        for column, label, _ in self.kind.shown:
             if row.get(column) is not None:
-                self.shown[name] = row[column]
+                self.shown[label] = row[column]
 
 
 _NOT_OWN = (
     "no checkpoint can be sealed as yours (%s): resuming the run will take --trust, unless XDG_CONFIG_HOME names a "
     "folder that you can write"
 )
-_SHOWN = {
-    "return_mean": "return",
-    "evaluation_return_mean": "greedy",
-    "evaluation_regret": "regret",
-    "evaluation_success_rate": "success",
-    "loss": "loss",
-    "evaluation_accuracy": "validation accuracy",
-    "evaluation_loss": "validation loss",
-    "accuracy": "test accuracy",
-}

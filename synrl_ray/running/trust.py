@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from synrl_ray.running.kind import Kind
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.run_folder import RunFolder
-from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import task_kind
 
 
-def only_own(spec: RunSpec, trust: bool) -> bool:
+def only_own(kind: Kind[Any], trust: bool) -> bool:
     """Whether a run restores checkpoints of this user only: those that are pickles, unless the user trusts them."""
-    return task_kind(spec).pickles and not trust
+    return kind.pickles and not trust
 
 
-def require_resumable(folder: RunFolder, spec: RunSpec, *, trust: bool) -> None:
+def require_resumable(folder: RunFolder, kind: Kind[Any], *, trust: bool) -> None:
     """Say at once, before Ray is started, why a run cannot go on. What is loaded later is checked again then.
 
     Raises:
@@ -22,5 +23,5 @@ def require_resumable(folder: RunFolder, spec: RunSpec, *, trust: bool) -> None:
     """
     require_no_links(folder.path, "run folder")
     found = folder.checkpoint()
-    if found is not None and only_own(spec, trust):
+    if found is not None and only_own(kind, trust):
         found.require_own()

@@ -12,7 +12,14 @@ from pydantic import Field, TypeAdapter
 from safetensors.torch import save
 
 from synrl_ray.files import write_atomically
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, described, read_description
+from synrl_ray.policies.description import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    Description,
+    damage_of,
+    described,
+    read_description,
+)
 from synrl_ray.policies.layers import numbers_per_observation, require_bounded
 from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.classifiers import ClassifierConfig
@@ -23,11 +30,6 @@ _CONFIG: TypeAdapter[ClassifierConfig] = TypeAdapter(Annotated[ClassifierConfig,
 _CLASSES: TypeAdapter[tuple[int, ...]] = TypeAdapter(tuple[Annotated[int, Interval(ge=0, le=9)], ...])
 
 
-def is_classifier(description: Any) -> bool:
-    """Whether a ``policy.json`` describes a classifier of the format that is read here."""
-    return isinstance(description, dict) and description.get("format") == _FORMAT
-
-
 def save_classifier(model: Classifier, folder: Path, **metadata: Any) -> None:
     """Write weights and description, each atomically."""
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -36,17 +38,15 @@ def save_classifier(model: Classifier, folder: Path, **metadata: Any) -> None:
     write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
 
 
-def load_classifier(folder: str | Path) -> Classifier:
+def load_classifier(folder: str | Path | Description) -> Classifier:
     """Inverse of :func:`save_classifier`.
 
     Raises:
         UserError: if the files are missing or damaged.
     """
-    folder = Path(folder)
-    with damage_of(folder / DESCRIPTION_FILE):
-        description = read_description(folder)
-        if not is_classifier(description):
-            raise ValueError("its format is not known")
+    description = read_description(folder)
+    with damage_of(description.file):
+        description.require_format(_FORMAT)
         config = described(description, "classifier", _CONFIG)
         classes = described(description, "classes", _CLASSES)
 
@@ -55,4 +55,4 @@ def load_classifier(folder: str | Path) -> Classifier:
         require_bounded(numbers_per_observation(model.network))
         return model
 
-    return load_module(make, folder).eval()
+    return load_module(make, description.folder).eval()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from synrl_ray.evaluation.curves import DPI, PALETTE, compact_number
 from synrl_ray.experiment import Choice, LogUniform
 from synrl_ray.files import write_atomically
-from synrl_ray.tuning.score import WORST, words
+from synrl_ray.tuning.score import WORST
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trials import Trial
 
@@ -41,7 +41,7 @@ def draw_study(study: Study, trials: Sequence[Trial], best: Trial, path: Path) -
     figure = Figure(figsize=(_WIDTH, _CURVES_HEIGHT + rows * _PANEL_HEIGHT), dpi=DPI, layout="constrained")
     grid = figure.add_gridspec(1 + rows, _COLUMNS, height_ratios=[_CURVES_HEIGHT] + [_PANEL_HEIGHT] * rows)
     top = figure.add_subplot(grid[0, :])
-    _draw_curves(top, shown, best)
+    _draw_curves(top, shown, best, study.kind.unit.words)
     for number, path_of_setting in enumerate(space):
         axes = figure.add_subplot(grid[1 + number // _COLUMNS, number % _COLUMNS])
         _draw_setting(axes, study, shown, best, path_of_setting)
@@ -56,7 +56,7 @@ def draw_study(study: Study, trials: Sequence[Trial], best: Trial, path: Path) -
     write_atomically(path, buffer.getvalue())
 
 
-def _draw_curves(axes: Axes, trials: Sequence[Trial], best: Trial) -> None:
+def _draw_curves(axes: Axes, trials: Sequence[Trial], best: Trial, unit: str) -> None:
     from matplotlib.ticker import FuncFormatter
 
     for trial in trials:
@@ -68,7 +68,7 @@ def _draw_curves(axes: Axes, trials: Sequence[Trial], best: Trial) -> None:
             axes.plot(steps, scores, color=color, linewidth=1.0, alpha=0.6, zorder=2)
             axes.plot(steps[-1:], scores[-1:], color=color, marker=marker, markersize=5, linestyle="", zorder=3)
     axes.set_xlim(left=0)
-    axes.set_xlabel(words(best.unit))
+    axes.set_xlabel(unit)
     axes.set_ylabel(best.score_name)
     _tidy(axes)
     axes.xaxis.set_major_formatter(FuncFormatter(compact_number))

@@ -12,7 +12,6 @@ from ray.tune import Callback
 
 from synrl_ray.errors import UserError, worker_died
 from synrl_ray.interrupt import StopRequest
-from synrl_ray.tuning.score import words
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
 from synrl_ray.tuning.trainable import INDEX
@@ -70,14 +69,14 @@ class Recorder(Callback):
             own.state = "finished"
         self.folder.write_trials(self.trials)
         if time.monotonic() - self.said > _LINE_SECONDS:
-            self._say(f"trial {own.index}: {own.score:.6g} after {own.steps:,} {words(own.unit)}")
+            self._say(f"trial {own.index}: {own.score:.6g} after {own.steps:,} {self.study.kind.unit.words}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has ended by itself or by the scheduler."""
         own = self._own(trial)
         own.state = "finished" if own.state == "finished" else "stopped"
         self.folder.write_trials(self.trials)
-        self._say(f"trial {own.index} {own.state}: {own.score:.6g} after {own.steps:,} {words(own.unit)}")
+        self._say(f"trial {own.index} {own.state}: {own.score:.6g} after {own.steps:,} {self.study.kind.unit.words}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has failed; the others go on."""

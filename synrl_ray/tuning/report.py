@@ -12,7 +12,7 @@ from rich.table import Table
 
 from synrl_ray.commands import command
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.tuning.score import WORST, words
+from synrl_ray.tuning.score import WORST
 from synrl_ray.tuning.session import SearchOutcome
 
 _MOST_ROWS = 20
@@ -39,7 +39,7 @@ def print_search(outcome: SearchOutcome) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("trial", justify="right")
     table.add_column(best.score_name, justify="right")
-    table.add_column(words(best.unit), justify="right")
+    table.add_column(study.kind.unit.words, justify="right")
     table.add_column("state")
     for path in study.space:
         table.add_column(path.removeprefix("algorithm."), justify="right")
@@ -64,7 +64,7 @@ def print_search(outcome: SearchOutcome) -> None:
 def _train_it(folder: Path, run: RunSpec) -> str:
     """The command that trains what was found, beside the study: the usual folder may hold other runs."""
     words = ["train", run.experiment.id]
-    words += ["--policy", run.policy] if run.policy != run.experiment.kinds[0] else []
+    words += ["--policy", run.policy] if run.policy != run.experiment.policies[0] else []
     words += ["--num-workers", str(run.num_workers)] if run.num_workers else []
     beside = folder.with_name(f"{folder.name}-best")
     return command(*words, "--config", folder / "best.json", "--seeds", "5", "--run-dir", beside)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
-from synrl_ray.experiment import AnyExperiment, Choice, ClassificationExperiment, MetaExperiment
+from synrl_ray.experiment import Choice
 from synrl_ray.tuning.space import as_json, draw_one, within
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trials import Trial
@@ -32,7 +32,7 @@ def make_scheduler(study: Study, trials: Sequence[Trial]) -> TrialScheduler:
     Raises:
         UserError: see :meth:`Study.perturbed`.
     """
-    interval = evaluation_interval(study.run.experiment)
+    interval = evaluation_interval(study)
     if study.scheduler == "asha":
         scheduler = AsyncHyperBandScheduler(
             time_attr=_TIME,
@@ -49,15 +49,9 @@ def make_scheduler(study: Study, trials: Sequence[Trial]) -> TrialScheduler:
     return FIFOScheduler()
 
 
-def evaluation_interval(experiment: AnyExperiment) -> float:
+def evaluation_interval(study: Study) -> float:
     """What lies between two evaluations, in percent of a run."""
-    if isinstance(experiment, ClassificationExperiment):
-        share = 1 / experiment.stopping.epochs
-    elif isinstance(experiment, MetaExperiment):
-        share = experiment.evaluation.interval / experiment.stopping.meta_iterations
-    else:
-        share = experiment.evaluation.interval_steps / experiment.stopping.env_steps
-    return 100 * min(1.0, share)
+    return 100 * min(1.0, study.kind.evaluation_share(study.run.experiment))
 
 
 class _Population(PopulationBasedTraining):

@@ -22,12 +22,11 @@ from synrl_ray.errors import UserError
 from synrl_ray.files import remove
 from synrl_ray.interrupt import StopRequest
 from synrl_ray.running.again import resume_command
-from synrl_ray.running.imports import admit_modules, modules_of
+from synrl_ray.running.imports import admit_modules
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal_key import seal_key
-from synrl_ray.running.task import task_kind
 from synrl_ray.running.trust import require_resumable
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import STUDY_FILE, TRIALS_FILE, StudyFolder
@@ -85,7 +84,7 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
     ended = {trial.name for trial in trials if trial.state != "running"}
     for run in sorted(folder.runs.iterdir()) if folder.runs.is_dir() else []:
         if run.is_dir() and run.name not in ended:  # also a folder that waits for a trial still to come
-            require_resumable(RunFolder(run), study.run, trust=trust)
+            require_resumable(RunFolder(run), study.kind, trust=trust)
     _check(study)
     with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
         return search(folder, say, trust=trust, address=address)
@@ -161,9 +160,9 @@ def _quiet() -> None:
 
 def _admit_modules(folder: StudyFolder, study: Study, trials: list[Trial], *, trust: bool) -> None:
     """Refuse what a stranger's study would import, and what its trials would that the study does not name."""
-    named = modules_of(study.experiments())
+    named = study.kind.modules(study.experiments())
     admit_modules(named, folder.path / STUDY_FILE, trust=trust)
-    of_trials = modules_of(study.trial(trial.settings).experiment for trial in unfinished(trials))
+    of_trials = study.kind.modules(study.trial(trial.settings).experiment for trial in unfinished(trials))
     admit_modules(set(of_trials) - set(named), folder.path / TRIALS_FILE, trust=trust)
 
 
@@ -174,7 +173,7 @@ def _check(study: Study) -> None:
         study.perturbed()
         if study.search != "random":
             raise UserError("--scheduler pbt changes settings by itself", f"leave --search {study.search} out")
-    task_kind(study.run).check(study.run)
+    study.kind.check(study.run)
 
 
 def _conclude(folder: StudyFolder, study: Study, trials: list[Trial]) -> SearchOutcome:

@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnyExperiment, Choice
+from synrl_ray.kinds import kind_of
 from synrl_ray.overrides import apply_overrides
+from synrl_ray.running.kind import Kind
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.tuning.space import Space, as_json, num_combinations
 
@@ -34,6 +36,11 @@ class Study:
     def space(self) -> Space:
         """The searched settings and their ranges."""
         return dict(self.run.experiment.search_space)
+
+    @property
+    def kind(self) -> Kind[Any]:
+        """Of its trials."""
+        return kind_of(self.run.experiment)
 
     @property
     def num_trials(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded, write_atomically
-from synrl_ray.running.imports import modules_of, sign_modules
+from synrl_ray.running.imports import sign_modules
 from synrl_ray.running.lock import locked_folder, require_no_links
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trials import Trial
@@ -41,7 +41,7 @@ class StudyFolder:
         folder = StudyFolder(path)
         try:
             write_atomically(path / STUDY_FILE, json.dumps(study.to_json(), indent=2) + "\n")
-            sign_modules(modules_of(study.experiments()), path / STUDY_FILE)
+            sign_modules(study.kind.modules(study.experiments()), path / STUDY_FILE)
         except OSError as error:
             problem = f"study folder {path} cannot be written ({error.strerror or reason_of(error)})"
             raise UserError(problem, "choose another --run-dir") from error

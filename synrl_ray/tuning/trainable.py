@@ -13,11 +13,11 @@ from ray.tune import Trainable
 
 from synrl_ray.files import write_atomically
 from synrl_ray.running.checkpoints import Checkpoint, Checkpoints
+from synrl_ray.running.kind import Trainer
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.progress import ignore
 from synrl_ray.running.run_folder import CONFIG, RunFolder
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import Task
 from synrl_ray.running.training import TrainingRun
 from synrl_ray.running.trust import only_own
 from synrl_ray.tuning.score import WORST, score_of
@@ -60,18 +60,18 @@ class TrialTrainable(Trainable):
             run = self.training = self.training or self._begin()
             found = None
             while found is None and not run.ended:
-                found = score_of(run.iterate())
+                found = score_of(self.study.kind, run.iterate())
             if run.ended:
                 run.save()
-                found = found or score_of(run.task.evaluate())  # ended between two evaluations
+                found = found or score_of(self.study.kind, run.trainer.evaluate())  # ended between two evaluations
         score, name = found or (WORST, "")
         return {
             "score": score,
             "score_name": name,
-            "unit": run.task.unit,
+            "unit": self.study.kind.unit.column,
             "steps": run.position.steps,
-            "total": run.task.total,
-            "progress": min(100.0, 100 * run.position.steps / run.task.total),
+            "total": run.trainer.total,
+            "progress": min(100.0, 100 * run.position.steps / run.trainer.total),
             "ended": run.ended,
             "done": run.ended,
         }
@@ -88,7 +88,7 @@ class TrialTrainable(Trainable):
         """Go on from such a copy, of this trial or of a better one, with the settings that this trial has."""
         self.cleanup()
         source = Path(str(checkpoint))
-        with Checkpoints(source).opened(only_own=only_own(self.spec, self.trust)) as found:
+        with Checkpoints(source).opened(only_own=only_own(self.study.kind, self.trust)) as found:
             if found is None:
                 return
             self._hold()
@@ -113,7 +113,7 @@ class TrialTrainable(Trainable):
     def _begin(self) -> TrainingRun:
         """Start the run, or go on from its checkpoint."""
         self._hold()
-        return _Continued(self.folder, self.spec, ignore, trust=self.trust)
+        return _Continued(self.folder, self.spec, self.study.kind, ignore, trust=self.trust)
 
     def _hold(self) -> None:
         """Lock the trial's folder, like any run's, until :meth:`cleanup`; its settings may be an older session's."""
@@ -121,28 +121,31 @@ class TrialTrainable(Trainable):
         self.folder.path.mkdir(parents=True, exist_ok=True)
         require_no_links(self.runs, "the trials' folder")
         if not (self.folder.path / CONFIG).exists():
-            self.folder.write_spec(self.spec)
+            self._write_spec()
         self.held.enter_context(self.folder.locked())
-        self.folder.write_spec(self.spec)
+        self._write_spec()
+
+    def _write_spec(self) -> None:
+        self.folder.write_spec(self.spec, self.study.kind.modules([self.spec.experiment]))
 
 
 class _Continued(TrainingRun):
     """A run whose settings may have changed since its checkpoint was written."""
 
     def _restore(self, found: Checkpoint) -> None:
-        with own_settings(self.task):
+        with own_settings(self.trainer):
             super()._restore(found)
 
 
 @contextmanager
-def own_settings(task: Task) -> Iterator[None]:
-    """Let optimizers keep the settings that the task was made with, where the block restores a checkpoint.
+def own_settings(trainer: Trainer) -> Iterator[None]:
+    """Let optimizers keep the settings that the trainer was made with, where the block restores a checkpoint.
 
     Torch keeps learning rates and the like in an optimizer's state, so that those of the checkpoint would come back.
     What a schedule of torch's own has made of the learning rate since the start is kept as a factor; RLlib's
-    schedules set it before every update. All other settings are read from the task's configuration when needed.
+    schedules set it before every update. All other settings are read from the trainer's configuration when needed.
     """
-    optimizers = _optimizers(task)
+    optimizers = trainer.optimizers()
     before = [[dict(group) for group in optimizer.param_groups] for optimizer in optimizers]
     yield
     for optimizer, groups in zip(optimizers, before, strict=True):
@@ -154,12 +157,3 @@ def own_settings(task: Task) -> Iterator[None]:
 
 def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target)
-
-
-def _optimizers(task: Any) -> list[Any]:
-    """Those of an RLlib algorithm's learner in this process, or of a trainable."""
-    if hasattr(task, "algorithm"):
-        learner = task.algorithm.learner_group._learner
-        return [pair[1] for module in learner.module.keys() for pair in learner.get_optimizers_for_module(module)]  # noqa: SIM118
-    optimizer = getattr(task.trainable, "optimizer", None)
-    return [optimizer] if optimizer is not None else []

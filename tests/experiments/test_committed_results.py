@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from synrl_ray import load_policy
-from synrl_ray.meta.files import load_maml
-from synrl_ray.policies.description import format_of
+from synrl_ray.policies.description import read_description
 from synrl_ray.registry import all_experiments
-from synrl_ray.supervised.files import load_classifier
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 FOLDERS = sorted(path.parent for path in RESULTS.glob("*/*/result.json"))
@@ -23,6 +20,4 @@ def test_committed_result_loads(folder):
     for name in ("return_iqm", "accuracy", "loss", "regret"):
         assert math.isfinite(result.get(name) or 0)
     assert (folder / "learning_curve.png").stat().st_size > 0
-    form = format_of(folder)
-    load = load_classifier if form.startswith("classifier") else load_maml if form.startswith("meta") else load_policy
-    assert load(folder) is not None
+    assert read_description(folder).load() is not None

@@ -16,6 +16,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from synrl_ray import load_policy
 from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.kinds.control.kind import KIND
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.rl_modules import QModule, SpikingPolicy
@@ -70,7 +71,7 @@ def test_an_environment_that_fails_stops_the_run_with_one_line(
     kwargs = f'environment.kwargs={{"fault": "{fault}", "after": 100}}'
     spec = spec_of("env=careless_env:CarelessCartPole-v0", kwargs, "num_envs=1", num_workers=num_workers)
     with pytest.raises(UserError, match=rf"^environment 'careless_env:CarelessCartPole-v0' failed: {says}"):
-        train_run(RunFolder.create(tmp_path / "run", spec), spec)
+        train_run(RunFolder.create(tmp_path / "run", spec), spec, KIND)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -93,7 +94,7 @@ def test_steps_are_counted_once_and_weights_reach_every_runner(num_workers: int)
 def test_run_leaves_a_policy_that_acts_as_the_argmax_of_the_values(tmp_path: Path) -> None:
     spec = spec_of("env_steps=2000", "dueling=true", "prioritised=true", "n_step=3", "tau=0.01")
     folder = RunFolder.create(tmp_path / "run", spec)
-    result = train_run(folder, spec)
+    result = train_run(folder, spec, KIND)
     assert 2000 <= result["env_steps"] < 3100
     rows = folder.metrics()
     assert all(row["q_loss"] > 0 and row["lr"] is not None for row in rows)
@@ -155,7 +156,7 @@ def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, 
     spec = spec_of("env=nan_env:NaNCartPole-v0", 'environment.kwargs={"nan_after": 300}', num_workers=num_workers)
     folder = RunFolder.create(tmp_path / "run", spec)
     with pytest.raises(NonFiniteError, match="observation"):
-        train_run(folder, spec)
+        train_run(folder, spec, KIND)
     checkpoint = folder.checkpoint()
     assert checkpoint is not None
     assert 1000 <= checkpoint.position.steps < 8 * 300
@@ -166,5 +167,5 @@ def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, 
 @pytest.mark.parametrize("policy", ["spiking", "ann"])
 def test_cartpole_reaches_the_target(tmp_path: Path, policy: Any) -> None:
     spec = RunSpec(experiment=get_experiment("cartpole-dqn"), policy=policy, seed=0, num_workers=0)
-    result = train_run(RunFolder.create(tmp_path / "run", spec), spec)
+    result = train_run(RunFolder.create(tmp_path / "run", spec), spec, KIND)
     assert result["return_mean"] >= 475

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from synrl_ray.errors import UserError
-from synrl_ray.kinds.control.trainer import ControlTask
+from synrl_ray.kinds.control.kind import KIND
+from synrl_ray.kinds.control.trainer import ControlTrainer
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
@@ -31,22 +32,22 @@ def _spec(num_workers: int) -> RunSpec:
     return RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=num_workers)
 
 
-def _of_runners(task: ControlTask, function: Any) -> list[Any]:
-    return task.algorithm.env_runner_group.foreach_env_runner(function, local_env_runner=False)
+def _of_runners(trainer: ControlTrainer, function: Any) -> list[Any]:
+    return trainer.algorithm.env_runner_group.foreach_env_runner(function, local_env_runner=False)
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[ControlTask]:
-    """The tasks that runs have started."""
-    tasks: list[ControlTask] = []
-    original = ControlTask.__init__
+def started(monkeypatch: pytest.MonkeyPatch) -> list[ControlTrainer]:
+    """The trainers that runs have started."""
+    trainers: list[ControlTrainer] = []
+    original = ControlTrainer.__init__
 
-    def remember(self: ControlTask, spec: RunSpec) -> None:
+    def remember(self: ControlTrainer, spec: RunSpec) -> None:
         original(self, spec)
-        tasks.append(self)
+        trainers.append(self)
 
-    monkeypatch.setattr(ControlTask, "__init__", remember)
-    return tasks
+    monkeypatch.setattr(ControlTrainer, "__init__", remember)
+    return trainers
 
 
 def test_a_killed_runner_is_restarted_with_the_weights_and_new_episodes(
@@ -62,15 +63,15 @@ def test_a_killed_runner_is_restarted_with_the_weights_and_new_episodes(
         told.extend(progress.notices)
         if progress.phase != "training":
             return
-        (task,) = started
+        (trainer,) = started
         if progress.steps > 3000 and "killed" not in seen:
-            seen["killed"], seen["first"] = time.monotonic(), _of_runners(task, _what_it_has)
+            seen["killed"], seen["first"] = time.monotonic(), _of_runners(trainer, _what_it_has)
             os.kill(seen["first"][1]["pid"], signal.SIGKILL)
         elif any("was restarted" in notice for notice in progress.notices):
             seen["seconds"] = time.monotonic() - seen["killed"]
-            seen["then"] = _of_runners(task, _what_it_has)
+            seen["then"] = _of_runners(trainer, _what_it_has)
 
-    result = train_run(folder, spec, watch)
+    result = train_run(folder, spec, KIND, watch)
     print(f"\nfrom the kill to the end of the first whole iteration: {seen['seconds']:.1f} s")
     assert result["env_steps"] >= 12288
     assert [notice.split(":")[0] for notice in told] == ["1 of 2 env runners died", "env runner 2 was restarted"]
@@ -100,4 +101,4 @@ def test_the_only_runner_killed_stops_the_run_with_the_remedy(tmp_path: Path, st
             os.kill(_of_runners(started[0], lambda runner: os.getpid())[0], signal.SIGKILL)
 
     with pytest.raises(UserError, match=r"a worker process died.*--resume"):
-        train_run(folder, spec, watch)
+        train_run(folder, spec, KIND, watch)

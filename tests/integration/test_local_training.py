@@ -9,7 +9,8 @@ import pytest
 
 from synrl_ray.experiment import AnyExperiment
 from synrl_ray.kinds.evaluating import evaluate_folder
-from synrl_ray.kinds.local.trainer import LocalTask
+from synrl_ray.kinds.local.kind import KIND
+from synrl_ray.kinds.local.trainer import LocalTrainer
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.policies.local.policy import load_local_policy
 from synrl_ray.registry import get_experiment
@@ -30,7 +31,7 @@ def _spec(*settings: str, num_workers: int = 0) -> RunSpec:
 def test_a_run_learns_taxi_and_leaves_every_file(tmp_path: Path) -> None:
     spec = _spec("env_steps=300000")
     folder = RunFolder.create(tmp_path / "run", spec)
-    result = train_run(folder, spec)
+    result = train_run(folder, spec, KIND)
     names = {path.name for path in folder.path.iterdir()}
     assert names == {
         "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "return_curve.png", "plasticity.png",
@@ -42,27 +43,27 @@ def test_a_run_learns_taxi_and_leaves_every_file(tmp_path: Path) -> None:
     assert result["env_steps_to_target"] <= 280_000
     rows = folder.metrics()
     assert rows[-1]["plasticity_epsilon"] == pytest.approx(0.1)
-    assert evaluate_folder(folder.path, episodes=2, seed=None)["regret"] == 0.0
+    assert evaluate_folder(folder.path, episodes=2)["regret"] == 0.0
     assert load_local_policy(folder.path).agent.greedy(np.arange(500)).shape == (500,)
 
 
 def test_training_may_end_at_a_regret(tmp_path: Path) -> None:
     spec = _spec("env=CliffWalking-v1", "stopping.regret=0", "env_steps=1000000")
     folder = RunFolder.create(tmp_path / "run", spec)
-    result = train_run(folder, spec)
+    result = train_run(folder, spec, KIND)
     assert result["regret"] == 0.0
     assert result["env_steps"] < 500_000
 
 
 def test_resumed_training_goes_on_where_it_was(tmp_path: Path) -> None:
-    first = LocalTask(_spec())
+    first = LocalTrainer(_spec())
     for _ in range(2):
         before = first.train_once()
     first.save(tmp_path / "checkpoint")
     table = first.policy().agent.q.clone()
     first.close()
 
-    second = LocalTask(_spec())
+    second = LocalTrainer(_spec())
     second.restore(tmp_path / "checkpoint")
     np.testing.assert_array_equal(second.policy().agent.q.numpy(), table.numpy())
     after = second.train_once()
@@ -73,18 +74,18 @@ def test_resumed_training_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_two_runners_learn_one_table(tmp_path: Path) -> None:
     spec = _spec("env_steps=600000", num_workers=2)
-    task = LocalTask(spec)
+    trainer = LocalTrainer(spec)
     for _ in range(30):
-        measured = task.train_once()
+        measured = trainer.train_once()
     assert measured.steps == 600_000
-    group = task.algorithm.env_runner_group
+    group = trainer.algorithm.env_runner_group
     tables = group.foreach_env_runner(lambda runner: runner.module.agent.q.numpy().copy(), local_env_runner=False)
-    table = task.algorithm.learner_group._learner.module["default_policy"].unwrapped().agent.q.numpy()
+    table = trainer.algorithm.learner_group._learner.module["default_policy"].unwrapped().agent.q.numpy()
     assert len(tables) == 2
     for other in tables:
         np.testing.assert_array_equal(other, table)
-    assert task.evaluate()["evaluation_regret"] == 0.0
-    task.close()
+    assert trainer.evaluate()["evaluation_regret"] == 0.0
+    trainer.close()
 
 
 def _maze(*settings: str, num_workers: int = 0) -> RunSpec:
@@ -97,27 +98,27 @@ def _maze(*settings: str, num_workers: int = 0) -> RunSpec:
 
 def test_a_small_maze_is_learned_and_learned_again_from_there(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", _maze())
-    result = train_run(folder, _maze())
+    result = train_run(folder, _maze(), KIND)
     assert (result["success_rate"], result["path_ratio"]) == (1.0, 1.0)
     rows = folder.metrics()
     assert {"evaluation_success_rate", "plasticity_eligibility_norm", "plasticity_weight_std"} <= set(rows[-1])
-    again = evaluate_folder(folder.path, episodes=2, seed=None)
+    again = evaluate_folder(folder.path, episodes=2)
     assert (again["success_rate"], again["regret"]) == (1.0, 0.0)
 
-    task = LocalTask(_maze(f"initial_policy={folder.path}"))
+    trainer = LocalTrainer(_maze(f"initial_policy={folder.path}"))
     learned = load_local_policy(folder.path).agent
-    np.testing.assert_array_equal(task.policy().agent.action_weights.numpy(), learned.action_weights.numpy())
-    assert task.evaluate()["evaluation_success_rate"] == 1.0
+    np.testing.assert_array_equal(trainer.policy().agent.action_weights.numpy(), learned.action_weights.numpy())
+    assert trainer.evaluate()["evaluation_success_rate"] == 1.0
     names = {"action weights", "critic weights"} | {
         f"spikes of {name} over all states" for name in ("place cells", "action neurons")
     }
-    assert set(task.distributions()) == names
-    task.close()
+    assert set(trainer.distributions()) == names
+    trainer.close()
 
 
 def test_a_maze_is_learned_by_two_runners(tmp_path: Path) -> None:
-    task = LocalTask(_maze("env_steps=48000", num_workers=2))
-    while task.train_once().steps < 48_000:
+    trainer = LocalTrainer(_maze("env_steps=48000", num_workers=2))
+    while trainer.train_once().steps < 48_000:
         pass
-    assert task.evaluate()["evaluation_success_rate"] == 1.0
-    task.close()
+    assert trainer.evaluate()["evaluation_success_rate"] == 1.0
+    trainer.close()

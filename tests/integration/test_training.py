@@ -17,6 +17,7 @@ from nan_env import NaNCartPole
 
 from synrl_ray import load_policy
 from synrl_ray.errors import UserError
+from synrl_ray.kinds.control.kind import KIND
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
@@ -64,7 +65,7 @@ def _wait_for_checkpoint(folder: RunFolder, process: subprocess.Popen[str], beyo
 def test_a_run_leaves_every_file_and_a_policy_that_acts(tmp_path: Path) -> None:
     spec = _spec("env_steps=4000")
     folder = RunFolder.create(tmp_path / "run", spec)
-    result = train_run(folder, spec)
+    result = train_run(folder, spec, KIND)
     names = {path.name for path in folder.path.iterdir()}
     assert names == {
         "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "policy.json", "policy.safetensors",
@@ -159,7 +160,7 @@ def test_an_environment_that_stays_nan_stops_the_run_and_keeps_the_checkpoint(
     with pytest.raises(
         UserError, match=r"NaNCartPole-v0 failed \d+ times in .* the observation is not finite"
     ) as caught:
-        train_run(folder, spec)
+        train_run(folder, spec, KIND)
     assert "last good checkpoint" in caught.value.remedy
     assert folder.result() is None
     checkpoint = folder.checkpoint()
@@ -173,7 +174,7 @@ def test_an_environment_that_is_nan_now_and_then_is_restarted_counted_and_told_o
     spec = _nan_after(300, "env_steps=6000", num_workers=0, for_good="false")
     folder = RunFolder.create(tmp_path / "run", spec)
     told: list[str] = []
-    train_run(folder, spec, lambda progress: told.extend(progress.notices))
+    train_run(folder, spec, KIND, lambda progress: told.extend(progress.notices))
     failures = [row["env_failures"] for row in folder.metrics()]
     assert failures == sorted(failures)
     assert failures[0] == 0
@@ -191,11 +192,11 @@ def _damage(checkpoint: Path) -> None:
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) -> None:
     spec = _spec("env_steps=4000")
     folder = RunFolder.create(tmp_path / "run", spec)
-    train_run(folder, spec)
+    train_run(folder, spec, KIND)
     last = folder.checkpoint().position  # type: ignore[union-attr]
     _damage(folder.path / "checkpoint")
     told: list[str] = []
-    result = train_run(folder, _spec("env_steps=6000"), lambda progress: told.extend(progress.notices))
+    result = train_run(folder, _spec("env_steps=6000"), KIND, lambda progress: told.extend(progress.notices))
     (notice,) = told
     assert notice.startswith(f"{folder.path / 'checkpoint'} is damaged: going on from the one before, at ")
     rows = folder.metrics()
@@ -204,7 +205,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) 
     for name in ("checkpoint", "checkpoint.old"):
         _damage(folder.path / name)
     with pytest.raises(UserError, match=r"checkpoint .* is damaged"):
-        train_run(folder, _spec("env_steps=9000"))
+        train_run(folder, _spec("env_steps=9000"), KIND)
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -214,7 +215,7 @@ def test_same_seed_gives_the_same_run_bit_for_bit(tmp_path: Path, num_workers: i
         experiment = _spec("env_steps=4096").experiment
         spec = RunSpec(experiment=experiment, policy="spiking", seed=seed, num_workers=num_workers)
         folder = RunFolder.create(tmp_path / name, spec)
-        train_run(folder, spec)
+        train_run(folder, spec, KIND)
         rows = [(row["env_steps"], row["return_mean"], row["policy_loss"]) for row in folder.metrics()]
         return rows, (folder.path / "policy.safetensors").read_bytes()
 

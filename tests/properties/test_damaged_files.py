@@ -15,17 +15,18 @@ import pytest
 from mutations import mutated
 
 from synrl_ray.errors import UserError
-from synrl_ray.kinds.evaluating import environment_of, evaluate_folder
-from synrl_ray.kinds.report import print_outcome
+from synrl_ray.kinds import kind_of, kind_of_run
+from synrl_ray.kinds.acting import environment_of
+from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.meta.files import load_maml
 from synrl_ray.overrides import apply_overrides, read_settings
-from synrl_ray.policies.description import damage_of
+from synrl_ray.policies.description import damage_of, read_description
 from synrl_ray.policies.loading import load_policy
 from synrl_ray.registry import get_experiment
+from synrl_ray.running.kind import Outcome
 from synrl_ray.running.run_folder import Position, RunFolder
-from synrl_ray.running.seeds import Outcome, resume_run
+from synrl_ray.running.seeds import resume_run
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import task_kind
 from synrl_ray.supervised.files import load_classifier
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
@@ -75,21 +76,22 @@ def study_of(folder: Path) -> StudyFolder:
 
 def look_at(folder: Path) -> None:
     """All that reads an ended run, but for playing."""
-    outcome = resume_run(folder, stop_steps=None, address=None, watch=lambda progress: None)
+    outcome = resume_run(folder, kind_of_run(folder), stop_steps=None, address=None, watch=lambda progress: None)
     with damage_of(folder / "result.json"):
-        print_outcome(outcome)
+        kind_of_run(folder).print_outcome(outcome)
 
 
 def draw(folder: Path) -> None:
     run = RunFolder.open(folder)
-    task_kind(run.spec()).draw([run], folder / "curve.png")
+    kind_of(run.spec().experiment).draw([run], folder / "curve.png")
 
 
 def combine(folder: Path) -> None:
     run = RunFolder.open(folder)
+    kind = kind_of(run.spec().experiment)
     with damage_of(folder):
-        result = task_kind(run.spec()).combine([run.result(), run.result()], run.spec())
-        print_outcome(Outcome(result=result, folder=folder, runs=(folder, folder), spec=run.spec()))
+        result = kind.combine([run.result(), run.result()], run.spec())
+        kind.print_outcome(Outcome(result=result, folder=folder, runs=(folder, folder), spec=run.spec()))
 
 
 def checkpoint(folder: Path) -> None:
@@ -98,7 +100,7 @@ def checkpoint(folder: Path) -> None:
 
 
 def play(folder: Path) -> None:
-    environment_of(folder)
+    environment_of(read_description(folder))
     evaluate_folder(folder, episodes=1, seed=0)
 
 

@@ -43,7 +43,7 @@ def test_list_as_json_has_the_same_experiments(capsys):
         assert row == {
             "id": experiment.id,
             "summary": experiment.summary,
-            "task": experiment.task,
+            "kind": experiment.kind,
             **vars(experiment.stopping),
         }
 

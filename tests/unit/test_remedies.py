@@ -90,7 +90,7 @@ def answer(capsys, argv):
     ],
 )
 def test_advice_is_taken(capsys, tmp_path, monkeypatch, command, advice, advised):
-    monkeypatch.setattr("synrl_ray.kinds.classification.trainer.load_mnist", lambda *classes: None)
+    monkeypatch.setattr("synrl_ray.kinds.classification.checking.load_mnist", lambda *classes: None)
     spec = RunSpec(experiment=get_experiment(ID), policy="spiking", seed=0, num_workers=0)
     RunFolder.create(tmp_path / "here", spec)
     assert advice in answer(capsys, shlex.split(command))

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.proportion import wilson_interval
 from synrl_ray.experiment import ClassificationExperiment
-from synrl_ray.kinds.episodes import title_of, versions
-from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.kinds.result import title_of, versions
+from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
     from synrl_ray.supervised.trainable import ClassifierTrainable
 
 
-def finish_classification(
-    folder: RunFolder, spec: RunSpec, trainable: ClassifierTrainable, position: Position
-) -> dict[str, Any]:
+def finish(folder: RunFolder, spec: RunSpec, trainable: ClassifierTrainable, position: Position) -> dict[str, Any]:
     """Judge on the official test set; write ``result.json`` and the pictures."""
     from synrl_ray.supervised.pictures import draw_activity, draw_confusion
 
@@ -30,7 +29,7 @@ def finish_classification(
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (test.labels, predicted), 1)
     num_correct = int(np.trace(confusion))
-    target = cast(ClassificationExperiment, spec.experiment).target
+    target = spec.experiment_as(ClassificationExperiment).target
     result = {
         "experiment": spec.experiment.id,
         "policy": spec.policy,
@@ -55,7 +54,7 @@ def finish_classification(
         "versions": versions(),
     }
     folder.write_result(result)
-    draw_accuracy_curves([folder], folder.path / "learning_curve.png")
+    draw([folder], folder.path / "learning_curve.png")
     draw_confusion(confusion, classes, folder.path / "confusion.png")
     if spec.policy == "spiking":
         first_of_each = [int(np.flatnonzero(test.labels == label)[0]) for label in range(min(len(classes), 3))]
@@ -63,7 +62,7 @@ def finish_classification(
     return result
 
 
-def combine_accuracies(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
     """Each seed's accuracy, and their mean.
 
     The interval is that of one test set at the mean accuracy: the seeds share its images, so that more seeds make it
@@ -86,10 +85,10 @@ def combine_accuracies(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def draw_accuracy_curves(folders: Sequence[RunFolder], path: Path) -> None:
+def draw(folders: Sequence[RunFolder], path: Path) -> None:
     """Validation accuracy against images seen."""
     spec = folders[0].spec()
-    target = cast(ClassificationExperiment, spec.experiment).target
+    target = spec.experiment_as(ClassificationExperiment).target
     curves = []
     for folder in folders:
         rows = folder.metrics("samples", "evaluation_accuracy")

@@ -14,26 +14,25 @@ from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.experiment import Environment
 from synrl_ray.files import write_atomically
-from synrl_ray.kinds.episodes import factory_of
-from synrl_ray.kinds.evaluating import describes_classifier, environment_of, require_same_spaces
-from synrl_ray.policies.description import format_of
+from synrl_ray.kinds.acting import admitted_environment, factory_of
+from synrl_ray.policies.description import Description
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.layers import rows_at_once
-from synrl_ray.policies.local.policy import describes_local_policy
 from synrl_ray.policies.normaliser import BOUND
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder
-from synrl_ray.running.imports import admit_policy
 from synrl_ray.settings.policies import SpikingPolicy
 
 _EPISODES = 10
 
 
-def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bool = False) -> dict[str, Any]:
+def export_nir(
+    description: Description, out: Path, trust: bool = False, num_observations: int = 1000
+) -> dict[str, Any]:
     """Export the actor, read it back, and compare spike by spike on observations of its own episodes.
 
     Args:
-        path: a run folder.
+        description: of the policy.
         out: the ``.nir`` file to write.
         num_observations: on how many observations the two must agree; fewer if the network is very large.
         trust: import the module that the environment is in, though the folder is not this user's.
@@ -46,29 +45,24 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bo
         UserError: for a policy that does not spike or carries its state, for what NIR cannot say, and if a single
             spike differs; nothing is written then.
     """
-    if out.suffix != ".nir":
-        raise UserError(f"{out} is no NIR file", "let its name end in .nir")
-    if describes_classifier(path):
-        raise UserError(f"{path} holds a classifier", "only policies are exported")
-    if format_of(path).startswith("meta"):
-        raise UserError(f"{path} holds a meta-learner", "only policies are exported")
-    if describes_local_policy(path):
-        raise UserError(f"{path} holds an agent of local learning", "NIR describes networks trained by gradients here")
-    policy = load_network_policy(path)
+    policy = load_network_policy(description)
     config = policy.config
     if not isinstance(config, SpikingPolicy):
-        raise UserError(f"the policy in {path} does not spike", "export a run of --policy spiking")
+        raise UserError(f"the policy in {description.folder} does not spike", "export a run of --policy spiking")
     if config.has_state:
         raise UserError(
             "a policy that carries state across environment steps cannot be checked observation by observation",
-            "train with --set carry_state=false spiking.frame_stack=1",
+            "train with --set " + " ".join(f"spiking.{setting}" for setting in config.without_state),
+        )
+    if config.encoder != "current":
+        raise UserError(
+            f"NIR takes currents, and the policy codes its observations (encoder={config.encoder})",
+            "train with --set spiking.encoder=current",
         )
     from synrl_ray.snn import nir
 
     num_observations = rows_at_once(policy.network.numbers_per_observation, num_observations)
-    environment = environment_of(path)
-    admit_policy(environment, path, trust=trust)
-    require_same_spaces(policy, environment)
+    environment = admitted_environment(policy, description, trust=trust)
     # In double precision no spike hangs on how a sum is rounded, so that all must agree.
     network = deepcopy(policy.network).double()
     actor, normaliser = network.bodies[0], network.normaliser
@@ -88,7 +82,8 @@ def export_nir(path: Path, out: Path, *, num_observations: int = 1000, trust: bo
             agreement = nir.write(actor, draft, raw, minimum=1.0, scaling=scaling, received=received)
             write_atomically(out, draft.read_bytes())
     except nir.NIRError as error:
-        raise UserError(f"{path} cannot be exported", f"{error}{_clipping(clipped, num_observations)}") from error
+        remedy = f"{error}{_clipping(clipped, num_observations)}"
+        raise UserError(f"{description.folder} cannot be exported", remedy) from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         raise UserError(f"{out} cannot be written ({reason})", "choose another --out") from error

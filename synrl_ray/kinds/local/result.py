@@ -5,44 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
-from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.evaluation.plasticity_figure import draw_plasticity
 from synrl_ray.evaluation.statistics import summarise
-from synrl_ray.experiment import Environment, LocalExperiment, PathTarget, RegretTarget
-from synrl_ray.kinds.episodes import (
-    combine_seeds,
-    draw_curves,
-    evaluate_run,
-    factory_of,
-    judgement_of,
-    time_shares,
-    title_of,
-    training_of,
-    versions,
-)
-from synrl_ray.kinds.local.exact import ExactJudge, exact_judge
+from synrl_ray.experiment import LocalExperiment, PathTarget, RegretTarget
+from synrl_ray.kinds.acting import evaluate_in
+from synrl_ray.kinds.episodes import combine_seeds, draw_curves, judgement_of, time_shares, training_of
+from synrl_ray.kinds.local.exact import ExactJudge
+from synrl_ray.kinds.result import title_of, versions
 from synrl_ray.kinds.rllib_trainer import finite
 from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.policies.local.policy import LocalPolicy
-from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
 RETURN_CURVE = "return_curve.png"
 PLASTICITY = "plasticity.png"
 
 
-def finish_local(
+def finish(
     folder: RunFolder, spec: RunSpec, policy: LocalPolicy, position: Position, judge: ExactJudge | None
 ) -> dict[str, Any]:
     """Evaluate by the experiment's protocol and exactly, write ``result.json`` and the pictures."""
-    experiment = cast(LocalExperiment, spec.experiment)
+    experiment = spec.experiment_as(LocalExperiment)
     protocol = experiment.evaluation
-    outcome = evaluate_run(policy, spec, episodes=protocol.episodes, seed=protocol.first_seed)
+    outcome = evaluate_in(policy, experiment.environment, episodes=protocol.episodes, seed=protocol.first_seed)
     result = {
         **training_of(spec, position),
         "algorithm": experiment.algorithm.name,
@@ -55,7 +47,7 @@ def finish_local(
         "versions": versions(),
     }
     folder.write_result(result)  # before the drawing, which shows it
-    draw_local([folder], folder.path / "learning_curve.png")
+    draw([folder], folder.path / "learning_curve.png")
     distributions = distributions_of(policy.agent, judge)
     draw_plasticity(folder.metrics(), distributions, folder.path / PLASTICITY, title=title_of([folder]))
     return result
@@ -70,18 +62,6 @@ def distributions_of(agent: LocalAgent, judge: ExactJudge | None) -> dict[str, n
     }
 
 
-def evaluate_local(policy: LocalPolicy, environment: Environment, *, episodes: int, seed: int) -> dict[str, Any]:
-    """Judge a policy again: its exact score, and greedy episodes."""
-    outcome = evaluate_policy(policy, factory_of(environment), episodes=episodes, seed=seed)
-    return {
-        "algorithm": policy.settings.name,
-        **exact_fields(exact_judge(environment), policy),
-        **judgement_of(outcome, environment),
-        "env_steps": outcome.env_steps,
-        "env_steps_per_second": round(outcome.env_steps / max(outcome.seconds, 1e-9), 1),
-    }
-
-
 def exact_fields(judge: ExactJudge | None, policy: LocalPolicy) -> dict[str, Any]:
     """Regret, value and optimum for ``result.json``; ``None`` where there is no table, or the value is infinite."""
     if judge is None:
@@ -89,8 +69,9 @@ def exact_fields(judge: ExactJudge | None, policy: LocalPolicy) -> dict[str, Any
     return {name: finite(value) for name, value in judge.describe(policy.agent).items()}
 
 
-def combine_local(results: Sequence[dict[str, Any]], target: RegretTarget | PathTarget | None) -> dict[str, Any]:
+def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
     """The result of several seeds: returns over all their episodes, and each seed's exact figures as one score each."""
+    target = spec.experiment_as(LocalExperiment).target
     combined = {
         **combine_seeds(results, None),
         "algorithm": results[0]["algorithm"],
@@ -109,9 +90,9 @@ def combine_local(results: Sequence[dict[str, Any]], target: RegretTarget | Path
     return combined
 
 
-def draw_local(folders: Sequence[RunFolder], path: Path) -> None:
+def draw(folders: Sequence[RunFolder], path: Path) -> None:
     """The exact figure against environment steps where it is known, and beside it the returns."""
-    experiment = cast(LocalExperiment, folders[0].spec().experiment)
+    experiment = folders[0].spec().experiment_as(LocalExperiment)
     in_maze = any("evaluation_success_rate" in row for row in folders[0].metrics())
     name, ylabel, yunit = _SUCCESS if in_maze else _REGRET
     curves = [_exact_curve(folder, name) for folder in folders]

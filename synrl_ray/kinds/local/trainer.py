@@ -1,35 +1,32 @@
-"""Local learning as a run's task: an RLlib algorithm without gradients, and an agent that is judged exactly."""
+"""The trainer of local agents: an RLlib algorithm without gradients, and an agent that is judged exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from synrl_ray.envs.checked import require_working
-from synrl_ray.envs.tabular import TransitionTable
-from synrl_ray.errors import UserError
-from synrl_ray.experiment import LocalExperiment, QLearning
-from synrl_ray.kinds.episodes import evaluate_run, factory_of
+from synrl_ray.experiment import LocalExperiment
+from synrl_ray.kinds.acting import evaluate_in
 from synrl_ray.kinds.local.exact import exact_judge
-from synrl_ray.kinds.local.result import combine_local, distributions_of, draw_local, finish_local
-from synrl_ray.kinds.rllib_trainer import RLlibTask, build, check_shares, finite
+from synrl_ray.kinds.local.result import distributions_of, finish
+from synrl_ray.kinds.rllib_trainer import RLlibTrainer, build, finite
 from synrl_ray.policies.local.policy import LocalPolicy
-from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
 
-class LocalTask(RLlibTask):
+class LocalTrainer(RLlibTrainer):
     """Trains an agent that learns where it acts."""
 
     def __init__(self, spec: RunSpec) -> None:
         from synrl_ray.algorithms.local import local_config
 
         self.spec = spec
-        self.experiment = local_experiment(spec)
+        self.experiment = spec.experiment_as(LocalExperiment)
         self.total = self.experiment.stopping.env_steps
         self.interval = self.experiment.evaluation.interval_steps
         self.judge = exact_judge(self.experiment.environment)
@@ -39,41 +36,14 @@ class LocalTask(RLlibTask):
             )
         )
 
-    @staticmethod
-    def check(spec: RunSpec) -> None:
-        """Raise :class:`UserError` if the environment cannot be made or fails at once, or the agent cannot learn in
-        it."""
-        from synrl_ray.algorithms.local import check_agent
-
-        experiment = local_experiment(spec)
-        environment = experiment.environment
-        for name in ("preprocessing", "reward_scale", "normalise_rewards"):
-            if getattr(environment, name) not in (None, 1.0, False):
-                raise UserError(f"{name} means nothing for {experiment.algorithm.name}", "leave it out")
-        check_agent(experiment)
-        if isinstance(experiment.algorithm, QLearning):
-            TransitionTable.from_id(environment.id, environment.kwargs)
-        require_working(factory_of(environment))
-        check_shares(environment, spec.num_workers)
-
-    @staticmethod
-    def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
-        """Returns over all seeds' episodes, regret over seeds."""
-        return combine_local(results, local_experiment(spec).target)
-
-    @staticmethod
-    def draw(folders: Sequence[RunFolder], path: Path) -> None:
-        """Regret and return against environment steps."""
-        draw_local(folders, path)
-
     def evaluate(self) -> dict[str, float]:
         """The exact score of the greedy policy; where there is no table, greedy episodes."""
         policy = self.policy()
         if self.judge is None:
             protocol = self.experiment.evaluation
-            outcome = evaluate_run(
+            outcome = evaluate_in(
                 policy,
-                self.spec,
+                self.experiment.environment,
                 episodes=protocol.interim_episodes,
                 seed=protocol.first_seed + protocol.episodes,  # never those of the final evaluation
             )
@@ -108,14 +78,9 @@ class LocalTask(RLlibTask):
 
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Judge by the experiment's protocol, and exactly."""
-        return finish_local(folder, self.spec, self.trained, position, self.judge)
+        return finish(folder, self.spec, self.trained, position, self.judge)
 
     def _own_columns(self, result: dict[str, Any]) -> dict[str, float | None]:
         """The agent's diagnostics."""
         diagnostics = result["env_runners"].get("plasticity", {})
         return {f"plasticity_{name}": finite(value) for name, value in diagnostics.items()}
-
-
-def local_experiment(spec: RunSpec) -> LocalExperiment:
-    """The run's experiment, known to be one of local learning."""
-    return cast(LocalExperiment, spec.experiment)

@@ -11,10 +11,11 @@ from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import GridworldTasks, MetaExperiment, MetaTarget, OmniglotTasks, SinusoidTasks
-from synrl_ray.kinds.episodes import title_of, versions
 from synrl_ray.kinds.meta.adaptation import draw_policy, judge_policy
 from synrl_ray.kinds.meta.comparison import finish_comparison
-from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.kinds.result import title_of, versions
+from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ SCORES = ("regret", "accuracy", "loss")
 """What learners are judged by; the first of them that is known is the one that counts."""
 
 
-def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MetaTrainable, position: Position) -> dict[str, Any]:
+def finish(folder: RunFolder, spec: RunSpec, trainable: MetaTrainable, position: Position) -> dict[str, Any]:
     """Judge on test tasks; write ``result.json`` and the pictures."""
-    experiment = cast(MetaExperiment, spec.experiment)
+    experiment = spec.experiment_as(MetaExperiment)
     judging = {"num_tasks": experiment.evaluation.tasks, "inner_steps": experiment.evaluation.inner_steps}
     maml, tasks, learner = trainable.maml, experiment.tasks, experiment.learner(spec.policy)
     judged = judge_learner(maml, learner, tasks, **judging)
@@ -58,7 +59,7 @@ def finish_meta(folder: RunFolder, spec: RunSpec, trainable: MetaTrainable, posi
         "versions": versions(),
     }
     folder.write_result(result)
-    draw_meta([folder], folder.path / "learning_curve.png")
+    draw([folder], folder.path / "learning_curve.png")
     if isinstance(tasks, GridworldTasks):
         draw_policy(cast("MamlPolicy", maml), tasks, folder.path / "adaptation.png", title=title_of([folder]))
     return result
@@ -127,8 +128,9 @@ def judge_by_official_runs(
     }
 
 
-def combine_meta(results: Sequence[dict[str, Any]], target: MetaTarget | None) -> dict[str, Any]:
+def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
     """Each seed's score, and their mean with a stratified-bootstrap interval over seeds."""
+    target = spec.experiment_as(MetaExperiment).target
     first = results[0]
     combined: dict[str, Any] = {
         "experiment": first["experiment"],
@@ -166,7 +168,7 @@ def reached(target: MetaTarget, figures: dict[str, Any]) -> bool:
     return all(bound is None or figures[name] <= bound for name, bound in most.items())
 
 
-def draw_meta(folders: Sequence[RunFolder], path: Path) -> None:
+def draw(folders: Sequence[RunFolder], path: Path) -> None:
     """The score on validation tasks against meta-iterations."""
     found = {name for folder in folders for row in folder.metrics() for name in SCORES if f"evaluation_{name}" in row}
     name = next((name for name in SCORES if name in found), None)
@@ -176,7 +178,7 @@ def draw_meta(folders: Sequence[RunFolder], path: Path) -> None:
     rows = [folder.metrics("meta_iterations", column) for folder in folders]
     if not all(rows):
         return
-    experiment = cast(MetaExperiment, folders[0].spec().experiment)
+    experiment = folders[0].spec().experiment_as(MetaExperiment)
     policy = folders[0].spec().policy
     plot_learning_curve(
         [Curve(policy, [r["meta_iterations"] for r in seed], [r[column] for r in seed]) for seed in rows],

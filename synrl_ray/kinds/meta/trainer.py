@@ -1,30 +1,28 @@
-"""Meta-learning as a run's task: a Tune trainable and the initialisation that it trains."""
+"""The trainer of meta-learners: a Tune trainable and the initialisation that it trains."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import MetaExperiment
-from synrl_ray.kinds.meta.result import combine_meta, draw_meta, finish_meta
-from synrl_ray.kinds.tune_trainer import TrainableTask
-from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.kinds.meta.result import finish
+from synrl_ray.kinds.tune_trainer import TuneTrainer
+from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.kind import Measured
+from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import Measured
 
 
-class MetaTask(TrainableTask):
+class MetaTrainer(TuneTrainer):
     """Meta-trains a learner; an iteration is some meta-iterations, evaluated on validation tasks."""
-
-    unit = "meta_iterations"
 
     def __init__(self, spec: RunSpec) -> None:
         from synrl_ray.meta.trainable import MetaTrainable
 
-        self.spec, self.experiment = spec, meta_experiment(spec)
+        self.spec, self.experiment = spec, spec.experiment_as(MetaExperiment)
         self.trainable = MetaTrainable(
             {
                 "experiment": self.experiment,
@@ -35,27 +33,6 @@ class MetaTask(TrainableTask):
         )
         self.total = self.experiment.stopping.meta_iterations
         self.interval = self.experiment.evaluation.interval
-
-    @staticmethod
-    def check(spec: RunSpec) -> None:
-        """Raise :class:`UserError` for missing data, or a learner that does not fit the tasks."""
-        from synrl_ray.meta.building import make_maml, make_tasks
-        from synrl_ray.meta.trainable import require_seed
-
-        experiment = meta_experiment(spec)
-        require_seed(spec.seed)
-        make_tasks(experiment.tasks)
-        make_maml(experiment.learner(spec.policy), experiment.tasks, experiment.algorithm.maml)
-
-    @staticmethod
-    def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
-        """The score over seeds."""
-        return combine_meta(results, meta_experiment(spec).target)
-
-    @staticmethod
-    def draw(folders: Sequence[RunFolder], path: Path) -> None:
-        """The score against meta-iterations."""
-        draw_meta(folders, path)
 
     def train_once(self) -> Measured:
         """Some meta-iterations."""
@@ -101,9 +78,4 @@ class MetaTask(TrainableTask):
 
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Judge on test tasks, write result and picture."""
-        return finish_meta(folder, self.spec, self.trainable, position)
-
-
-def meta_experiment(spec: RunSpec) -> MetaExperiment:
-    """The run's experiment, known to be one of meta-learning."""
-    return cast(MetaExperiment, spec.experiment)
+        return finish(folder, self.spec, self.trainable, position)

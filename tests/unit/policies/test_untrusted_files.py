@@ -18,9 +18,7 @@ from safetensors.torch import load_file, save_file
 from synrl_ray import load_policy
 from synrl_ray.cli import main
 from synrl_ray.errors import UserError
-from synrl_ray.meta.files import load_maml
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, format_of
-from synrl_ray.supervised.files import load_classifier
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, read_description
 
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 KINDS = [
@@ -52,9 +50,7 @@ def folder(request, tmp_path):
 
 
 def load(folder):
-    form = format_of(folder)
-    by_format = {"classifier-1": load_classifier, "meta-1": load_maml}
-    return by_format.get(form, load_policy)(folder)
+    return read_description(folder).load()
 
 
 def refusal(folder, load=load):
@@ -182,7 +178,6 @@ def test_more_or_fewer_bytes_than_the_header_says_are_refused(folder, change):
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "nothing"])
 @pytest.mark.parametrize("name", [WEIGHTS_FILE, DESCRIPTION_FILE])
 def test_what_is_no_regular_file_is_refused_without_waiting(folder, tmp_path, name, kind, linked):
-    reader = {"classifier-1": load_classifier, "meta-1": load_maml}.get(format_of(folder), load_policy)
     (folder / name).unlink()
     place = tmp_path / "elsewhere" if linked else folder / name
     if linked or kind == "device":
@@ -191,7 +186,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(folder, tmp_path, na
         os.mkfifo(place)
     elif kind == "folder":
         place.mkdir()
-    assert name in refusal(folder, reader)
+    assert name in refusal(folder)
 
 
 def test_a_file_elsewhere_may_be_linked_to(folder, tmp_path):

@@ -33,14 +33,17 @@ def test_the_printed_command_describes_the_same_run(
     monkeypatch.chdir(tmp_path)
     base = get_experiment(name)
     spec = RunSpec(
-        experiment=apply_overrides(base, assignments), policy=base.kinds[1], seed=0 if num_seeds else 2, num_workers=1
+        experiment=apply_overrides(base, assignments),
+        policy=base.policies[1],
+        seed=0 if num_seeds else 2,
+        num_workers=1,
     )
     usual = Path("runs") / name if num_seeds else Path("runs") / name / f"{spec.policy}-seed2"
     place = Path(run_dir) if run_dir else usual
     printed = train_command(spec, place, seeds=num_seeds, **options)
     assert ("--run-dir" in printed) == bool(run_dir)
 
-    def take(specs, folders, *, address, watch, trust, storage):
+    def take(specs, folders, kind, *, address, watch, trust, storage):
         raise Given(specs, folders, address, trust, storage)
 
     monkeypatch.setattr(seeds, "train_seeds", take)

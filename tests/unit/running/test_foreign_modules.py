@@ -14,9 +14,8 @@ from synrl_ray.cli import main
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Choice
-from synrl_ray.kinds.control.exporting import export_nir
-from synrl_ray.kinds.control.trainer import ControlTask
-from synrl_ray.kinds.evaluating import evaluate_folder
+from synrl_ray.kinds.control import kind as control
+from synrl_ray.kinds.evaluating import evaluate_folder, export_folder
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.progress import ignore
@@ -84,10 +83,10 @@ def test_a_strangers_module_is_not_imported(folder):
 @pytest.mark.parametrize("folder", ["cartpole-ppo/spiking"], indirect=True)
 def test_an_export_imports_it_likewise(folder, tmp_path):
     with pytest.raises(UserError, match="asks to import the module"):
-        export_nir(folder, tmp_path / "out.nir", num_observations=10)
+        export_folder(folder, tmp_path / "out.nir", num_observations=10)
     assert not was_imported(folder)
     with pytest.raises(UserError, match="NIR has no reset by 'subtract'"):
-        export_nir(folder, tmp_path / "out.nir", num_observations=10, trust=True)
+        export_folder(folder, tmp_path / "out.nir", num_observations=10, trust=True)
     assert was_imported(folder)
 
 
@@ -198,7 +197,7 @@ def strange_run():
 
 
 def resume(path, **options):
-    return resume_run(path, stop_steps=None, address=None, watch=ignore, **options)
+    return resume_run(path, control.KIND, stop_steps=None, address=None, watch=ignore, **options)
 
 
 def resume_search(path, **options):
@@ -206,7 +205,7 @@ def resume_search(path, **options):
 
 
 def make_run(path):
-    RunFolder.create(path, strange_run())
+    RunFolder.create(path, strange_run(), control.KIND.modules([strange_run().experiment]))
     return path / "config.json"
 
 
@@ -219,7 +218,7 @@ def make_study(path):
 @pytest.mark.parametrize("folder", ["cartpole-ppo/spiking"], indirect=True)
 def test_a_resumption_imports_it_likewise(folder, tmp_path, make, go_on, capsys, monkeypatch):
     file = make(tmp_path / "run")
-    monkeypatch.setattr(ControlTask, "check", stop)
+    monkeypatch.setattr(control, "KIND", replace(control.KIND, check=stop))
     with pytest.raises(Checked):  # one's own
         go_on(tmp_path / "run")
     assert capsys.readouterr().err == f"synrl: imports {MODULE!r}, as {file} asks\n"
@@ -235,7 +234,7 @@ def test_no_trial_imports_what_its_study_does_not_name(folder, tmp_path, monkeyp
     plain = replace(strange_run(), experiment=get_experiment("cartpole-ppo"))
     choice = {"environment.id": Choice(("CartPole-v1", f"{MODULE}:Strange-v0"))}
     searched = replace(plain, experiment=replace(plain.experiment, search_space=choice))
-    monkeypatch.setattr(ControlTask, "check", stop)
+    monkeypatch.setattr(control, "KIND", replace(control.KIND, check=stop))
     own = StudyFolder.create(tmp_path / "own", Study(run=searched, samples=2))
     own.write_trials([Trial(index=0, settings={"environment.id": f"{MODULE}:Strange-v0"})])
     with pytest.raises(Checked):

@@ -15,8 +15,8 @@ import pytest
 
 from synrl_ray.cluster import private_ray
 from synrl_ray.errors import UserError
-from synrl_ray.running import local_ray as module
-from synrl_ray.running.local_ray import local_ray
+from synrl_ray.running import own_ray as module
+from synrl_ray.running.own_ray import own_ray
 
 MEGABYTE = 10**6
 Usage = namedtuple("Usage", "total used free")
@@ -70,7 +70,7 @@ def machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def failure() -> UserError:
-    with pytest.raises(UserError) as caught, local_ray(num_cpus=1):
+    with pytest.raises(UserError) as caught, own_ray(num_cpus=1):
         pass
     assert "\n" not in str(caught.value)
     return caught.value
@@ -165,6 +165,6 @@ def test_an_unknown_cause_is_what_ray_logged_and_the_logs_are_kept(machine: Mach
 
 def test_an_error_of_our_own_is_no_failure_to_start(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=lambda **_: None, shutdown=lambda: None))
-    with pytest.raises(OSError, match="ours"), local_ray(num_cpus=1):
+    with pytest.raises(OSError, match="ours"), own_ray(num_cpus=1):
         raise OSError(errno.ENOSPC, "ours")
     assert list(root.iterdir()) == []

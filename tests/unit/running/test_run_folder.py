@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from synrl_ray.errors import UserError
+from synrl_ray.kinds.control.kind import KIND
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.progress import ignore
 from synrl_ray.running.run_folder import Position, RunFolder
@@ -105,7 +106,7 @@ def test_specification_with_a_wrong_field_names_it(folder):
     data = SPEC.to_json()
     data["experiment"]["algorithm"]["lr"] = -1
     (folder.path / "config.json").write_text(json.dumps(data))
-    assert "algorithm.ppo.lr: Input should be greater than 0" in error_line(folder.spec)
+    assert "algorithm.lr must be > 0, got" in error_line(folder.spec)
 
 
 # --- metrics ---------------------------------------------------------------------------------------------
@@ -230,14 +231,14 @@ def test_damaged_specification_is_a_value_error(change, reason):
 def test_moving_the_end_of_a_run_that_trains_elsewhere_is_refused_and_leaves_it_as_it_is(folder):
     before = (folder.path / "config.json").read_text()
     with folder.locked(), pytest.raises(UserError, match="is in use"):
-        resume_run(folder.path, stop_steps=7, address=None, watch=ignore)
+        resume_run(folder.path, KIND, stop_steps=7, address=None, watch=ignore)
     assert (folder.path / "config.json").read_text() == before
 
 
 def test_an_end_before_the_first_step_is_refused_and_leaves_the_run_as_it_is(folder):
     before = (folder.path / "config.json").read_text()
     with pytest.raises(UserError, match="--stop-steps 0 is too small"):
-        resume_run(folder.path, stop_steps=0, address=None, watch=ignore)
+        resume_run(folder.path, KIND, stop_steps=0, address=None, watch=ignore)
     assert (folder.path / "config.json").read_text() == before
 
 

@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
-from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.errors import NonFiniteError, UserError, user_error_in
 from synrl_ray.evaluation.episodes import EvaluationResult
 from synrl_ray.experiment import Evaluation, Stopping
 from synrl_ray.interrupt import breakable
-from synrl_ray.kinds import episodes as result
+from synrl_ray.kinds.control import result
 from synrl_ray.kinds.control import trainer as control
-from synrl_ray.kinds.control.trainer import ControlTask
+from synrl_ray.kinds.control.kind import KIND
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.policy import load_network_policy
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal import seal
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import user_error_in
 from synrl_ray.running.training import Interrupted, train_run
 from synrl_ray.settings.policies import AnnPolicy
 
@@ -86,22 +85,23 @@ def lab(tmp_path, monkeypatch):
         lab.algorithms.append(lab.stand_in(tmp_path / "logdir", lab.at))
         return lab.algorithms[-1]
 
-    def evaluate(policy, spec, *, episodes, seed, progress=None):
+    def evaluate(policy, environment, *, episodes, seed):
         lab.evaluated.append((seed, episodes))
         returns = np.full(episodes, lab.score(len(lab.evaluated)))
         protocol = {"environment": "CartPole-v1", "first_seed": seed, **lab.protocol}
-        return EvaluationResult(returns, np.ones(episodes, np.int64), episodes, 0.1, protocol)
+        return EvaluationResult(returns, np.ones(episodes, np.int64), ("",) * episodes, episodes, 0.1, protocol)
 
     def run(spec=None):
         folder = RunFolder(tmp_path / "run")
         if not folder.path.exists():
             RunFolder.create(folder.path, spec)
         lab.folder = folder
-        return train_run(folder, folder.spec(), lab.told.append)
+        return train_run(folder, folder.spec(), KIND, lab.told.append)
 
-    monkeypatch.setattr(control, "_build", build)
-    monkeypatch.setattr(control, "evaluate_run", evaluate)
-    monkeypatch.setattr(result, "evaluate_run", evaluate)
+    monkeypatch.setattr(control, "configure", lambda spec: spec)
+    monkeypatch.setattr(control, "build", build)
+    monkeypatch.setattr(control, "evaluate_in", evaluate)
+    monkeypatch.setattr(result, "evaluate_in", evaluate)
     lab.run = run
     return lab
 
@@ -186,7 +186,7 @@ def test_watcher_is_told_from_start_to_end(lab):
         "done",
     ]
     assert [p.steps for p in lab.told] == [0, 100, 200, 300, 300, 300, 300]
-    assert {(p.label, p.total, p.unit) for p in lab.told[1:]} == {("ann seed 0", 300, "env_steps")}
+    assert {(p.label, p.total, p.unit) for p in lab.told[1:]} == {("ann seed 0", 300, "steps")}
     assert dict(lab.told[-1].figures) == {"return": 30.0, "greedy": 5.0}
 
 
@@ -375,14 +375,14 @@ def test_user_error_is_found_in_chains_and_nowhere_else():
 
 
 def test_check_passes_what_can_run_and_names_what_cannot():
-    assert ControlTask.check(spec_of()) is None
+    assert KIND.check(spec_of()) is None
     with pytest.raises(UserError, match="Blackjack-v1 has the observation space"):
-        ControlTask.check(spec_of(environment=replace(CARTPOLE.environment, id="Blackjack-v1")))
+        KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Blackjack-v1")))
     with pytest.raises(UserError, match="unknown environment 'Nonsense-v0'"):
-        ControlTask.check(spec_of(environment=replace(CARTPOLE.environment, id="Nonsense-v0")))
+        KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Nonsense-v0")))
     gym.register("Column-v0", ColumnCartPole)
     with pytest.raises(UserError, match=r"^environment 'Column-v0' failed: step\(\) returned an observation of shape"):
-        ControlTask.check(spec_of(environment=replace(CARTPOLE.environment, id="Column-v0")))
+        KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Column-v0")))
 
 
 class ColumnCartPole(CartPoleEnv):

@@ -3,6 +3,7 @@
 from matplotlib.image import imread
 from studies import make_study, make_trial
 
+from synrl_ray.kinds import kind_named
 from synrl_ray.tuning.figure import draw_study
 from synrl_ray.tuning.score import WORST, score_of
 
@@ -31,10 +32,11 @@ def test_a_study_without_any_number_is_drawn(tmp_path):
 
 
 def test_scores_are_larger_for_better():
-    assert score_of({"evaluation_return_mean": 3.0, "loss": 1.0}) == (3.0, "greedy return")
-    assert score_of({"evaluation_regret": 2.0, "evaluation_value": 1.0}) == (-2.0, "minus exact regret")
-    assert str(score_of({"evaluation_regret": 0.0})[0]) == "0.0"
-    assert score_of({"evaluation_regret": 0.1, "evaluation_success_rate": 0.5}) == (0.5, "success rate")
-    assert score_of({"evaluation_accuracy": 0.9}) == (0.9, "validation accuracy")
-    assert score_of({"evaluation_value": -1.0}) == (WORST, "")
-    assert score_of({"loss": 1.0}) is None
+    control, local, classification = map(kind_named, ("control", "local", "classification"))
+    assert score_of(control, {"evaluation_return_mean": 3.0, "loss": 1.0}) == (3.0, "greedy return")
+    assert score_of(local, {"evaluation_regret": 2.0, "evaluation_value": 1.0}) == (-2.0, "minus exact regret")
+    assert str(score_of(local, {"evaluation_regret": 0.0})[0]) == "0.0"
+    assert score_of(local, {"evaluation_regret": 0.1, "evaluation_success_rate": 0.5}) == (0.5, "success rate")
+    assert score_of(classification, {"evaluation_accuracy": 0.9}) == (0.9, "validation accuracy")
+    assert score_of(local, {"evaluation_value": -1.0}) == (WORST, "")
+    assert score_of(classification, {"loss": 1.0}) is None

@@ -14,8 +14,10 @@ from studies import make_study, make_trial
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Choice
 from synrl_ray.registry import get_experiment
+from synrl_ray.running.spec import RunSpec
 from synrl_ray.tuning.scheduling import evaluation_interval, make_scheduler
 from synrl_ray.tuning.searching import RandomProposer, TrialSource
+from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trainable import own_settings
 from synrl_ray.tuning.trials import Trial
 
@@ -68,10 +70,16 @@ def with_interval(experiment, steps):
     return replace(experiment, evaluation=replace(experiment.evaluation, interval_steps=steps))
 
 
+def interval_of(experiment):
+    return evaluation_interval(
+        Study(run=RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0), samples=1)
+    )
+
+
 def test_intervals_in_percent():
-    assert evaluation_interval(get_experiment("cartpole-ppo")) == 10
-    assert evaluation_interval(get_experiment("mnist-binary")) == 20
-    assert evaluation_interval(with_interval(get_experiment("cartpole-ppo"), 10**9)) == 100
+    assert interval_of(get_experiment("cartpole-ppo")) == 10
+    assert interval_of(get_experiment("mnist-binary")) == 20
+    assert interval_of(with_interval(get_experiment("cartpole-ppo"), 10**9)) == 100
 
 
 def test_a_population_stays_inside_its_ranges_and_leaves_the_network_alone():
@@ -116,7 +124,7 @@ def test_a_copied_checkpoint_brings_no_settings_along():
     """Half-way through, the factor of the cosine is one half: of the own 0.2, not of the other's 0.1."""
     other, _ = make_optimizer(0.1, 0.9, 5)
     own, schedule = make_optimizer(0.2, 0.5, 0)
-    with own_settings(SimpleNamespace(trainable=SimpleNamespace(optimizer=own))):
+    with own_settings(SimpleNamespace(optimizers=lambda: [own])):
         own.load_state_dict(other.state_dict())
         schedule.last_epoch = 5
     assert own.param_groups[0]["lr"] == pytest.approx(0.1)

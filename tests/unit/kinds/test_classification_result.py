@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 from synrl_ray.data.mnist import LabelledImages
-from synrl_ray.kinds import report
-from synrl_ray.kinds.classification.result import combine_accuracies, finish_classification
-from synrl_ray.kinds.classification.trainer import ClassificationTask
+from synrl_ray.kinds.classification.kind import KIND
+from synrl_ray.kinds.classification.printing import print_evaluation, print_outcome
+from synrl_ray.kinds.classification.result import combine, finish
 from synrl_ray.registry import get_experiment
+from synrl_ray.running.kind import Outcome
 from synrl_ray.running.run_folder import Position, RunFolder
-from synrl_ray.running.seeds import Outcome, _summarise
+from synrl_ray.running.seeds import _summarise
 from synrl_ray.running.spec import RunSpec
 
 PROTOCOL = {"data": "MNIST, official test set", "classes": [3, 8], "test_images": 1000}
+
+SPEC = RunSpec(experiment=get_experiment("mnist-binary"), policy="spiking", seed=0, num_workers=0)
 
 
 def result_of(seed, errors, **changes):
@@ -64,7 +67,7 @@ def test_confusion_has_the_true_class_as_its_row(runs):
     )
     folder, spec = runs[0][0], replace(runs[1][0], policy="ann")
     position = Position(iteration=2, steps=640, wall_seconds=16.0)
-    result = finish_classification(folder, spec, trainable, position)
+    result = finish(folder, spec, trainable, position)
     assert result["confusion"] == [[2, 1], [0, 4]]
     assert (result["errors"], result["accuracy"]) == (1, 6 / 7)
     assert (result["epochs"], result["samples"], result["samples_per_second"]) == (2, 640, 40.0)
@@ -74,7 +77,7 @@ def test_confusion_has_the_true_class_as_its_row(runs):
 
 def test_several_seeds_have_the_interval_of_one_test_set_at_their_mean_accuracy():
     """The seeds share 1,000 images; 13.3 of them are wrong on average. The Wilson interval is scipy's for 987."""
-    combined = combine_accuracies([result_of(seed, errors) for seed, errors in enumerate((10, 30, 0))])
+    combined = combine([result_of(seed, errors) for seed, errors in enumerate((10, 30, 0))], SPEC)
     assert combined["accuracy"] == pytest.approx(2960 / 3000)
     assert combined["accuracy_ci95"] == pytest.approx([0.977886, 0.992387], abs=1e-6)
     assert combined["accuracy_per_seed"] == [0.99, 0.97, 1.0]
@@ -83,12 +86,12 @@ def test_several_seeds_have_the_interval_of_one_test_set_at_their_mean_accuracy(
 
 
 def test_one_seed_keeps_its_accuracy():
-    combined = combine_accuracies([result_of(5, 10)])
+    combined = combine([result_of(5, 10)], SPEC)
     assert (combined["accuracy"], combined["seeds"]) == (0.99, [5])
 
 
 def test_summary_of_several_seeds_lies_beside_the_runs(runs, tmp_path):
-    outcome = _summarise(*runs)
+    outcome = _summarise(*runs, KIND)
     assert (outcome.folder, outcome.result["accuracy"]) == (tmp_path / "spiking-2seeds", 0.98)
     assert json.loads((outcome.folder / "result.json").read_text()) == outcome.result
     assert {path.name for path in outcome.folder.iterdir()} == {"result.json", "learning_curve.png"}
@@ -97,7 +100,7 @@ def test_summary_of_several_seeds_lies_beside_the_runs(runs, tmp_path):
 def test_curves_are_drawn_for_one_seed_and_for_several(runs, tmp_path):
     folders, _ = runs
     for count in (1, 2):
-        ClassificationTask.draw(folders[:count], tmp_path / "curve.png")
+        KIND.draw(folders[:count], tmp_path / "curve.png")
         content = (tmp_path / "curve.png").read_bytes()
         assert content.startswith(b"\x89PNG")
         assert struct.unpack(">II", content[16:24]) == (1200, 750)
@@ -112,9 +115,8 @@ def printed(capsys, show, subject):
 
 def test_report_of_one_run_says_accuracy_protocol_and_where_the_files_are(capsys):
     result = result_of(0, 10, accuracy_ci95=[0.98169, 0.99456])
-    spec = RunSpec(experiment=get_experiment("mnist-binary"), policy="spiking", seed=0, num_workers=0)
-    outcome = Outcome(result=result, folder=Path("runs/a"), runs=(Path("runs/a"),), spec=spec)
-    assert printed(capsys, report.print_outcome, outcome) == [
+    outcome = Outcome(result=result, folder=Path("runs/a"), runs=(Path("runs/a"),), spec=SPEC)
+    assert printed(capsys, print_outcome, outcome) == [
         "",
         "mnist-binary (spiking), 12 s",
         "Accuracy      99.00%  (95 % interval 98.17% to 99.46%)",
@@ -126,11 +128,10 @@ def test_report_of_one_run_says_accuracy_protocol_and_where_the_files_are(capsys
 
 
 def test_report_of_several_seeds_says_each_ones_accuracy(capsys):
-    result = combine_accuracies([result_of(0, 10), result_of(1, 30)])
+    result = combine([result_of(0, 10), result_of(1, 30)], SPEC)
     runs = (Path("runs/s0"), Path("runs/s1"))
-    spec = RunSpec(experiment=get_experiment("mnist-binary"), policy="spiking", seed=0, num_workers=0)
-    outcome = Outcome(result=result, folder=Path("runs/both"), runs=runs, spec=spec)
-    lines = printed(capsys, report.print_outcome, outcome)
+    outcome = Outcome(result=result, folder=Path("runs/both"), runs=runs, spec=SPEC)
+    lines = printed(capsys, print_outcome, outcome)
     assert lines[1] == "mnist-binary (spiking), 12 s, 13 s"
     assert [line.split() for line in lines[2:4]] == [["Seed", "0", "99.00%"], ["Seed", "1", "97.00%"]]
     assert lines[4].startswith("Accuracy      98.00%  (95 % interval 96.93% to 98.70%)")
@@ -140,7 +141,7 @@ def test_report_of_several_seeds_says_each_ones_accuracy(capsys):
 
 def test_evaluation_says_which_classifier_and_its_accuracy(capsys):
     result = {"policy": "ann", "run": "runs/a", "accuracy": 0.995, "accuracy_ci95": [0.99, 0.998], "errors": 5}
-    assert printed(capsys, report.print_evaluation, {**result, "protocol": PROTOCOL}) == [
+    assert printed(capsys, print_evaluation, {**result, "protocol": PROTOCOL}) == [
         "runs/a: ann classifier",
         "Accuracy      99.50%  (95 % interval 99.00% to 99.80%)",
         "Protocol      MNIST, official test set, 1,000 images of the digits 3, 8",

@@ -9,7 +9,7 @@ import pytest
 from synrl_ray.cli import main
 from synrl_ray.errors import UserError
 from synrl_ray.kinds.control import exporting
-from synrl_ray.kinds.control.exporting import export_nir
+from synrl_ray.kinds.evaluating import export_folder
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.policy import Policy
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
@@ -35,7 +35,7 @@ def error_line(run, out, **options):
     """The refusal's line; nothing new may lie beside or under ``out`` then."""
     before = set(out.parent.glob("**/*")) if out.parent.is_dir() else None
     with pytest.raises(UserError) as caught:
-        export_nir(run, out, **{"num_observations": 30, **options})
+        export_folder(run, out, **{"num_observations": 30, **options})
     line = str(caught.value)
     assert "\n" not in line
     if before is not None:
@@ -45,13 +45,13 @@ def error_line(run, out, **options):
 
 def test_exported_actor_agrees_on_every_spike(run, tmp_path):
     out = tmp_path / "new" / "actor.nir"
-    outcome = export_nir(run, out, num_observations=200)
+    outcome = export_folder(run, out, num_observations=200)
     assert outcome == {"file": str(out), "agreement": 1.0, "observations": 200}
     assert [path.name for path in out.parent.iterdir()] == ["actor.nir"]
 
 
 def test_exported_file_holds_the_layers_of_the_actor(run, tmp_path):
-    export_nir(run, tmp_path / "actor.nir", num_observations=10)
+    export_folder(run, tmp_path / "actor.nir", num_observations=10)
     graph = nir.read(str(tmp_path / "actor.nir"))
     kinds = [type(node).__name__ for node in graph.nodes.values()]
     assert sorted(kinds) == sorted(["Input", "Affine", "LIF", "Affine", "LIF", "Affine", "LI", "Output"])
@@ -61,20 +61,20 @@ def test_exported_file_holds_the_layers_of_the_actor(run, tmp_path):
 
 def test_exporting_again_replaces_the_file(run, tmp_path):
     (tmp_path / "actor.nir").write_text("old")
-    export_nir(run, tmp_path / "actor.nir", num_observations=10)
+    export_folder(run, tmp_path / "actor.nir", num_observations=10)
     assert len(nir.read(str(tmp_path / "actor.nir")).nodes) == 8
 
 
 @pytest.mark.parametrize("config", [{"share_layers": True}, {"learn_beta": True, "learn_threshold": True}], ids=str)
 def test_other_settings_of_the_policy_are_exported_too(tmp_path, config):
     run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", input_gain=8.0, **config))
-    assert export_nir(run, tmp_path / "actor.nir", num_observations=50)["agreement"] == 1.0
+    assert export_folder(run, tmp_path / "actor.nir", num_observations=50)["agreement"] == 1.0
 
 
 def test_continuous_actions_are_exported_too(tmp_path):
     environment = {"id": "Pendulum-v1", "kwargs": {}}
     run = save(tmp_path / "run", environment=environment, env_id="Pendulum-v1")
-    outcome = export_nir(run, tmp_path / "actor.nir", num_observations=50)
+    outcome = export_folder(run, tmp_path / "actor.nir", num_observations=50)
     assert (outcome["agreement"], outcome["observations"]) == (1.0, 50)
 
 
@@ -175,7 +175,7 @@ def test_observations_are_those_of_as_many_episodes_as_it_takes(run, tmp_path, m
         return real(policy, make, episodes=episodes, seed=seed, **options)
 
     monkeypatch.setattr(exporting, "evaluate_policy", evaluate)
-    assert export_nir(run, tmp_path / "a.nir", num_observations=300)["observations"] == 300
+    assert export_folder(run, tmp_path / "a.nir", num_observations=300)["observations"] == 300
     seeds = [seed + i for seed, episodes in asked for i in range(episodes)]
     assert len(asked) > 1
     assert seeds == list(range(len(seeds)))  # no episode twice

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from synrl_ray.kinds import report
+from synrl_ray.kinds.control import printing as report
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.seeds import Outcome
+from synrl_ray.running.kind import Outcome
 from synrl_ray.running.spec import RunSpec
 
 SCORE = {

@@ -86,14 +86,14 @@ def test_a_learner_that_adapts_finds_the_classes_again(runs, tmp_path, capsys):
 )
 def test_a_learner_that_the_runs_do_not_fit_is_refused(runs, tmp_path, tasks, data, message):
     with pytest.raises(UserError, match=message):
-        evaluate_folder(write_learner(tmp_path / "run", tasks, data), episodes=None, seed=None, official_runs=True)
+        evaluate_folder(write_learner(tmp_path / "run", tasks, data), official_runs=True)
 
 
 def test_other_options_do_not_go_with_the_runs(runs, tmp_path):
     with pytest.raises(UserError, match="--episodes and --official-runs do not go together"):
-        evaluate_folder(write_learner(tmp_path / "run"), episodes=3, seed=None, official_runs=True)
-    with pytest.raises(UserError, match="--official-runs is for learners"):
-        evaluate_folder(RESULTS / "cartpole-ppo" / "spiking", episodes=None, seed=None, official_runs=True)
+        evaluate_folder(write_learner(tmp_path / "run"), episodes=3, official_runs=True)
+    with pytest.raises(UserError, match="--official-runs means nothing for a policy"):
+        evaluate_folder(RESULTS / "cartpole-ppo" / "spiking", official_runs=True)
 
 
 def test_a_learner_is_judged_on_the_set_that_it_was_trained_on(tmp_path, monkeypatch):
@@ -103,4 +103,4 @@ def test_a_learner_is_judged_on_the_set_that_it_was_trained_on(tmp_path, monkeyp
     monkeypatch.setattr(building, "load_omniglot", missing)
     folder = write_learner(tmp_path / "run", TWENTY, "omniglot-small")  # settings that name no set
     with pytest.raises(UserError, match=r"^omniglot-small is asked for"):
-        evaluate_folder(folder, episodes=None, seed=None)
+        evaluate_folder(folder)

@@ -38,7 +38,7 @@ _LOGGED = re.compile(r"^\[[^\]]* [EC] [^\]]*\] (?:\([^)]*\) )?\S+:\d+:\s*(.+)$",
 
 
 @contextmanager
-def local_ray(*, num_cpus: int, object_store_memory: int = 256 * 1024**2) -> Iterator[None]:
+def own_ray(*, num_cpus: int, object_store_memory: int = 256 * 1024**2) -> Iterator[None]:
     """Run a Ray for the block that no other machine reaches, and no other user of this one.
 
     Raises:

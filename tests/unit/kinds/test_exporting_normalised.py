@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synrl_ray.errors import UserError
-from synrl_ray.kinds.control.exporting import export_nir
+from synrl_ray.kinds.evaluating import export_folder
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.policy import Policy
 from synrl_ray.settings.policies import SpikingPolicy
@@ -39,7 +39,7 @@ def raw_observations(number=500):
 
 def test_the_first_layer_of_the_graph_is_folded(tmp_path):
     policy = save(tmp_path / "run")
-    outcome = export_nir(tmp_path / "run", tmp_path / "actor.nir", num_observations=300)
+    outcome = export_folder(tmp_path / "run", tmp_path / "actor.nir", num_observations=300)
     assert outcome == {"file": str(tmp_path / "actor.nir"), "agreement": 1.0, "observations": 300, "clipped": 0}
     first = nir.read(str(tmp_path / "actor.nir")).nodes["linear_0"]
     linear = policy.network.bodies[0].linears[0]
@@ -51,7 +51,7 @@ def test_the_first_layer_of_the_graph_is_folded(tmp_path):
 
 def test_the_graph_alone_spikes_from_raw_observations_as_the_policy_does(tmp_path):
     network = save(tmp_path / "run").network.double()
-    export_nir(tmp_path / "run", tmp_path / "actor.nir", num_observations=50)
+    export_folder(tmp_path / "run", tmp_path / "actor.nir", num_observations=50)
     raw = raw_observations().double()
     spikes, potential = snn_nir.simulate(nir.read(str(tmp_path / "actor.nir")), raw, 6)
     outputs, _, expected = network.bodies[0].forward_with_spikes(network.normaliser(raw).unsqueeze(0))
@@ -66,14 +66,14 @@ def test_a_graph_without_the_normaliser_is_refused(tmp_path, monkeypatch):
     fold = snn_nir.to_nir
     monkeypatch.setattr(snn_nir, "to_nir", lambda net, scaling=None: fold(net))
     with pytest.raises(UserError, match=r"the exported graph does not do the same: 0\.\d+ of the spikes agree"):
-        export_nir(tmp_path / "run", tmp_path / "actor.nir", num_observations=200)
+        export_folder(tmp_path / "run", tmp_path / "actor.nir", num_observations=200)
     assert not (tmp_path / "actor.nir").exists()
 
 
 def test_observations_that_the_policy_clips_are_counted_and_no_graph_differs_silently(tmp_path):
     save(tmp_path / "one", spread=[1e-4, 0.4, 0.02, 0.7])  # the cart's place is far outside of what was seen
     with pytest.raises(UserError, match=r"of the spikes agree; \d+ of 200 observations lie more than 10 deviations"):
-        export_nir(tmp_path / "one", tmp_path / "one.nir", num_observations=200)
+        export_folder(tmp_path / "one", tmp_path / "one.nir", num_observations=200)
     assert not (tmp_path / "one.nir").exists()
 
 
@@ -84,7 +84,7 @@ def test_a_policy_that_has_measured_nothing_yet_and_another_environment(tmp_path
     Policy(network, env.observation_space, env.action_space).save(
         tmp_path / "new", environment={"id": "CartPole-v1", "kwargs": {}}
     )
-    assert export_nir(tmp_path / "new", tmp_path / "new.nir", num_observations=100)["agreement"] == 1.0
+    assert export_folder(tmp_path / "new", tmp_path / "new.nir", num_observations=100)["agreement"] == 1.0
     save(tmp_path / "other", centre=[0.1, 0.2, -1.0], spread=[0.7, 0.6, 3.0], environment="Pendulum-v1")
-    outcome = export_nir(tmp_path / "other", tmp_path / "other.nir", num_observations=400)
+    outcome = export_folder(tmp_path / "other", tmp_path / "other.nir", num_observations=400)
     assert (outcome["agreement"], outcome["clipped"]) == (1.0, 0)

@@ -13,9 +13,9 @@ from synrl_ray.experiment import (
     SpikingLearner,
 )
 from synrl_ray.kinds.evaluating import evaluate_folder
-from synrl_ray.kinds.meta.result import combine_meta, reached
-from synrl_ray.kinds.meta.trainer import MetaTask
-from synrl_ray.kinds.report import print_evaluation
+from synrl_ray.kinds.meta.kind import KIND
+from synrl_ray.kinds.meta.printing import print_scores
+from synrl_ray.kinds.meta.result import combine, reached
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -33,9 +33,9 @@ EXPERIMENT = replace(
 @pytest.mark.parametrize("policy", ["ann", "spiking"])
 def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, capsys):
     spec = RunSpec(experiment=EXPERIMENT, policy=policy, seed=0, num_workers=0)
-    MetaTask.check(spec)
+    KIND.check(spec)
     folder = RunFolder.create(tmp_path / "run", spec)
-    result = train_run(folder, spec)
+    result = train_run(folder, spec, KIND)
     names = {path.name for path in folder.path.iterdir()}
     assert {"config.json", "metrics.jsonl", "result.json", "learning_curve.png", "policy.safetensors"} <= names
     assert len(result["loss_by_step"]) == 3
@@ -43,28 +43,28 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
     assert low < result["loss"] == result["loss_by_step"][-1] < high
     assert result["protocol"]["test_tasks"] == 20
     assert [row["meta_iterations"] for row in folder.metrics()] == [50, 100]
-    again = evaluate_folder(folder.path, episodes=None, seed=None)
+    again = evaluate_folder(folder.path)
     assert again["loss_by_step"] == result["loss_by_step"]
     assert again["untrained"] == result["untrained"]
     assert len(result["untrained"]["loss_by_step"]) == 3
-    assert evaluate_folder(folder.path, episodes=5, seed=None)["protocol"]["test_tasks"] == 5
-    assert evaluate_folder(folder.path, episodes=5, seed=None, shots=3)["protocol"]["trained_on"] == "10 samples"
-    print_evaluation(again)
+    assert evaluate_folder(folder.path, episodes=5)["protocol"]["test_tasks"] == 5
+    assert evaluate_folder(folder.path, episodes=5, shots=3)["protocol"]["trained_on"] == "10 samples"
+    print_scores(again)
     out = capsys.readouterr().out
     assert "20 test tasks of sinusoids, 10 samples, 2 inner steps" in out
     assert "loss of a new network" in out
     with pytest.raises(UserError, match="--episodes 1 is too small"):
-        evaluate_folder(folder.path, episodes=1, seed=None)
+        evaluate_folder(folder.path, episodes=1)
     with pytest.raises(UserError, match="--seed means nothing"):
-        evaluate_folder(folder.path, episodes=None, seed=1)
+        evaluate_folder(folder.path, seed=1)
     with pytest.raises(UserError, match="--video means nothing"):
-        evaluate_folder(folder.path, episodes=None, seed=None, video=tmp_path / "x.mp4")
+        evaluate_folder(folder.path, video=tmp_path / "x.mp4")
     (folder.path / "config.json").unlink()  # as where a learner alone is handed on
-    assert evaluate_folder(folder.path, episodes=None, seed=None)["loss_by_step"] == result["loss_by_step"]
+    assert evaluate_folder(folder.path)["loss_by_step"] == result["loss_by_step"]
     description = folder.path / "policy.json"
     description.write_text(description.read_text().replace('"inner_steps": 2', '"inner_steps": -2'))
-    with pytest.raises(UserError, match=r"evaluation in .*policy.json is damaged"):
-        evaluate_folder(folder.path, episodes=None, seed=None)
+    with pytest.raises(UserError, match=r"policy\.json is damaged"):
+        evaluate_folder(folder.path)
 
 
 def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
@@ -78,9 +78,9 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
         evaluation=MetaEvaluation(tasks=20, inner_steps=2, interval=50, interim_tasks=10),
     )
     spec = RunSpec(experiment=experiment, policy="ann", seed=0, num_workers=0)
-    MetaTask.check(spec)
+    KIND.check(spec)
     folder = RunFolder.create(tmp_path / "run", spec)
-    result = train_run(folder, spec)
+    result = train_run(folder, spec, KIND)
     names = {path.name for path in folder.path.iterdir()}
     assert {"result.json", "learning_curve.png", "adaptation.png", "policy.safetensors"} <= names
     for figures in (result, result["untrained"]):
@@ -91,15 +91,15 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     assert result["env_steps_by_step"] == sorted(result["env_steps_by_step"])
     assert result["target_reached"] == (result["regret"] <= 0.05)
     assert all(row["evaluation_regret"] >= 0 for row in folder.metrics())
-    again = evaluate_folder(folder.path, episodes=None, seed=None)
+    again = evaluate_folder(folder.path)
     assert again["regret_by_step"] == result["regret_by_step"]
     assert again["untrained"] == result["untrained"]
     with pytest.raises(UserError, match="--shots means nothing for a learner that plays"):
-        evaluate_folder(folder.path, episodes=None, seed=None, shots=3)
-    print_evaluation(result)
+        evaluate_folder(folder.path, shots=3)
+    print_scores(result)
     assert "Untrained" in (out := capsys.readouterr().out)
     assert "20 test tasks of gridworlds, 4 x 4 cells, 1 obstacles, shaped reward, 2 inner steps" in out
-    combined = combine_meta([result, result], experiment.target)
+    combined = combine([result, result], spec)
     assert combined["regret_stochastic_by_step"] == result["regret_stochastic_by_step"]
     assert combined["regret_per_seed"] == [result["regret"]] * 2
     assert combined["untrained"] == result["untrained"]
@@ -114,7 +114,9 @@ def test_seeds_are_combined():
             "protocol": {}, "versions": {},
         }  # fmt: skip
 
-    combined = combine_meta([result(0, 0.9), result(1, 1.0)], MetaTarget(accuracy=0.95, source="a test"))
+    experiment = replace(EXPERIMENT, target=MetaTarget(accuracy=0.95, source="a test"))
+    spec = RunSpec(experiment=experiment, policy="ann", seed=0, num_workers=0)
+    combined = combine([result(0, 0.9), result(1, 1.0)], spec)
     assert combined["accuracy"] == pytest.approx(0.95)
     assert combined["accuracy_per_seed"] == [0.9, 1.0]
     assert combined["accuracy_by_step"] == pytest.approx([0.2, 0.95])
@@ -130,5 +132,6 @@ def test_a_target_may_be_a_loss():
 
 def test_adaptation_that_diverges_leaves_a_row_without_a_loss(monkeypatch):
     settings = replace(EXPERIMENT.algorithm, maml=replace(EXPERIMENT.algorithm.maml, inner_lr=1e30))
-    task = MetaTask(RunSpec(experiment=replace(EXPERIMENT, algorithm=settings), policy="ann", seed=0, num_workers=0))
-    assert task.evaluate() == {"evaluation_loss": None}
+    experiment = replace(EXPERIMENT, algorithm=settings)
+    trainer = KIND.start(RunSpec(experiment=experiment, policy="ann", seed=0, num_workers=0))
+    assert trainer.evaluate() == {"evaluation_loss": None}

@@ -7,10 +7,9 @@ from gymnasium import spaces
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import PathTarget, RegretTarget
-from synrl_ray.kinds.control.exporting import export_nir
-from synrl_ray.kinds.evaluating import evaluate_folder
+from synrl_ray.kinds.evaluating import evaluate_folder, export_folder
 from synrl_ray.kinds.local.exact import exact_judge
-from synrl_ray.kinds.local.result import combine_local, evaluate_local, finish_local
+from synrl_ray.kinds.local.result import combine, finish
 from synrl_ray.policies.local.policy import LocalPolicy, load_local_policy
 from synrl_ray.policies.local.q_learning.agent import QTable
 from synrl_ray.registry import get_experiment
@@ -62,7 +61,7 @@ def test_a_finished_run_has_its_exact_score_and_evaluating_it_again_gives_the_sa
             }
         )  # fmt: skip
     position = Position(iteration=3, steps=300, episodes=2, wall_seconds=30.0)
-    result = finish_local(folder, SPEC, policy, position, exact_judge(EXPERIMENT.environment))
+    result = finish(folder, SPEC, policy, position, exact_judge(EXPERIMENT.environment))
     assert result == folder.result()
     assert result["optimum"] == pytest.approx(7.93)
     assert result["regret"] == pytest.approx(result["optimum"] - result["value"])
@@ -71,7 +70,7 @@ def test_a_finished_run_has_its_exact_score_and_evaluating_it_again_gives_the_sa
     assert {"return_mean", "return_iqm", "return_ci95", "protocol", "versions", "episodes", "energy"} <= set(result)
     for name in ("learning_curve.png", "return_curve.png", "plasticity.png"):
         assert (folder.path / name).read_bytes().startswith(b"\x89PNG")
-    again = evaluate_folder(folder.path, episodes=3, seed=None)
+    again = evaluate_folder(folder.path, episodes=3)
     assert again["regret"] == result["regret"]
     assert again["evaluation_episodes"] == 3
 
@@ -80,13 +79,18 @@ def test_greedy_episodes_that_never_end_are_cut(folder, policy, monkeypatch):
     monkeypatch.setattr("synrl_ray.envs.time_limit.MOST_STEPS", 30)
     policy.agent.q.zero_()  # always south: it never arrives
     endless = replace(EXPERIMENT.environment, kwargs={"max_episode_steps": -1})
-    protocol = evaluate_local(policy, endless, episodes=4, seed=0)["protocol"]
+    policy.save(folder.path, environment={"id": endless.id, "kwargs": endless.kwargs})
+    protocol = evaluate_folder(folder.path, episodes=4, seed=0)["protocol"]
     assert (protocol["time_limit"], protocol["cut_after"], protocol["episodes_cut"]) == (None, 30, 4)
 
 
 def test_exporting_a_table_is_one_line(folder, tmp_path):
     with pytest.raises(UserError, match="holds an agent of local learning"):
-        export_nir(folder.path, tmp_path / "x.nir")
+        export_folder(folder.path, tmp_path / "x.nir")
+
+
+def aimed(target):
+    return replace(SPEC, experiment=replace(EXPERIMENT, target=target))
 
 
 def test_seeds_are_combined_as_one_score_each():
@@ -98,13 +102,13 @@ def test_seeds_are_combined_as_one_score_each():
             "versions": {},
         }  # fmt: skip
 
-    combined = combine_local([result(0, 0.0, 100), result(1, 0.0, 300)], RegretTarget(regret=0.0, source="a test"))
+    combined = combine([result(0, 0.0, 100), result(1, 0.0, 300)], aimed(RegretTarget(regret=0.0, source="a test")))
     assert combined["regret_per_seed"] == [0.0, 0.0]
     assert combined["regret_iqm"] == 0.0
     assert combined["env_steps_to_target_iqm"] == 200
     assert combined["target"] == {"regret": 0.0}
     assert (combined["seeds_that_reached_target"], combined["seeds_that_end_at_target"]) == (2, 2)
-    missed = combine_local([result(0, 0.5, 100), result(1, 0.0, None)], RegretTarget(regret=0.0, source="a test"))
+    missed = combine([result(0, 0.5, 100), result(1, 0.0, None)], aimed(RegretTarget(regret=0.0, source="a test")))
     assert missed["env_steps_to_target_iqm"] is None
     assert (missed["seeds_that_reached_target"], missed["seeds_that_end_at_target"]) == (1, 1)
 
@@ -119,11 +123,11 @@ def test_the_seeds_of_a_maze_have_success_and_path_ratio():
         }  # fmt: skip
 
     target = PathTarget(success_rate=0.95, path_ratio=1.1, source="a test")
-    combined = combine_local([result(0, 1.0, 1.0), result(1, 0.9, 1.0), result(2, 1.0, 1.2)], target)
+    combined = combine([result(0, 1.0, 1.0), result(1, 0.9, 1.0), result(2, 1.0, 1.2)], aimed(target))
     assert combined["success_rate_per_seed"] == [1.0, 0.9, 1.0]
     assert combined["path_ratio_per_seed"] == [1.0, 1.0, 1.2]
     assert combined["target"] == {"success_rate": 0.95, "path_ratio": 1.1}
     assert combined["seeds_that_end_at_target"] == 1
-    nowhere = combine_local([result(0, 0.0, None)], target)
+    nowhere = combine([result(0, 0.0, None)], aimed(target))
     assert nowhere["path_ratio_iqm"] is None
     assert nowhere["seeds_that_end_at_target"] == 0

@@ -12,7 +12,7 @@ from synrl_ray.cli import main
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment
 from synrl_ray.kinds.control import trainer as control
-from synrl_ray.kinds.control.trainer import ControlTask
+from synrl_ray.kinds.control.kind import KIND
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.spaces import check_spaces
@@ -103,20 +103,21 @@ def painting(**policy):
 
 def test_a_run_says_once_that_channels_are_last(monkeypatch):
     spec = painting(conv_layers=((4, 4, 2),))
-    ControlTask.check(spec)
+    KIND.check(spec)
     network = ActorCritic(LAST, spaces.Discrete(2), spec.experiment.ann)
     module = SimpleNamespace(network=network, observation_space=LAST, action_space=spaces.Discrete(2))
     result = {"env_runners": {"num_episodes": 0}, "num_env_steps_sampled_lifetime": 80}
     algorithm = SimpleNamespace(get_module=lambda: module, train=lambda: result)
-    monkeypatch.setattr(control, "_build", lambda spec: algorithm)
-    task = ControlTask(spec)
-    assert task.train_once().notices == ("observations [24, 20, 3] are taken as images with channels last",)
-    assert task.train_once().notices == ()
+    monkeypatch.setattr(control, "configure", lambda spec: spec)
+    monkeypatch.setattr(control, "build", lambda config: algorithm)
+    trainer = KIND.start(spec)
+    assert trainer.train_once().notices == ("observations [24, 20, 3] are taken as images with channels last",)
+    assert trainer.train_once().notices == ()
 
 
 def test_convolutions_are_held_to_the_pixels_not_to_the_channels():
     with pytest.raises(UserError, match=r"convolution 1 \(kernel 21\) is larger than its input of 24 x 20"):
-        ControlTask.check(painting(conv_layers=((4, 21, 1),)))
+        KIND.check(painting(conv_layers=((4, 21, 1),)))
 
 
 def test_spaces_whose_text_has_many_lines_are_named_in_one():

@@ -16,14 +16,14 @@ from synrl_ray.data import mnist
 from synrl_ray.data.location import md5
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Epochs
-from synrl_ray.kinds.classification.trainer import ClassificationTask
+from synrl_ray.kinds import kind_of
+from synrl_ray.kinds.classification.kind import KIND
 from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal import seal
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.task import task_kind
 from synrl_ray.running.training import Interrupted, train_run
 
 SETTINGS = ["batch_size=16", "epochs=3", "spiking.hidden_sizes=12", "ann.hidden_sizes=12", "lr=1e-2", "max_shift=1"]
@@ -65,7 +65,7 @@ def spec_of(*settings, policy="spiking", seed=0):
 
 def train(path, spec=None, watch=lambda progress: None):
     folder = RunFolder(path) if path.exists() else RunFolder.create(path, spec)
-    return folder, train_run(folder, folder.spec(), watch)
+    return folder, train_run(folder, folder.spec(), KIND, watch)
 
 
 def stop_at(samples):
@@ -84,7 +84,7 @@ def finished(lab):
 
 
 def test_experiment_runs_as_a_classification():
-    assert task_kind(spec_of()) is ClassificationTask
+    assert kind_of(spec_of().experiment) is KIND
 
 
 def test_run_writes_policy_checkpoint_metrics_result_and_pictures(finished):
@@ -134,7 +134,7 @@ def test_description_names_experiment_and_classes(finished):
 def test_evaluating_the_folder_again_gives_the_same_accuracy_and_changes_nothing(finished):
     folder, result = finished
     before = {file.name: file.read_bytes() for file in folder.path.iterdir() if file.is_file()}
-    again = evaluate_folder(folder.path, episodes=None, seed=None)
+    again = evaluate_folder(folder.path)
     for name in ("policy", "accuracy", "accuracy_ci95", "errors"):
         assert again[name] == result[name]
     assert again["run"] == str(folder.path)
@@ -150,7 +150,7 @@ def test_evaluation_options_of_environments_are_refused(finished, tmp_path, opti
     if "video" in options:
         options = {"video": tmp_path / "episode.mp4"}
     with pytest.raises(UserError) as caught:
-        evaluate_folder(finished[0].path, **{"episodes": None, "seed": None, **options})
+        evaluate_folder(finished[0].path, **options)
     assert str(caught.value) == f"{named} means nothing for a classifier — leave it out"
     assert list(tmp_path.iterdir()) == []
 
@@ -160,7 +160,7 @@ def test_evaluation_of_a_damaged_classifier_is_one_line(finished, tmp_path):
     (tmp_path / "policy.json").write_text(description)
     (tmp_path / "policy.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError) as caught:
-        evaluate_folder(tmp_path, episodes=None, seed=None)
+        evaluate_folder(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -240,13 +240,13 @@ def test_run_leaves_nothing_in_the_folder_of_tune(lab, tmp_path, monkeypatch):
 
 
 def test_check_passes_what_can_run(lab):
-    assert ClassificationTask.check(spec_of()) is None
+    assert KIND.check(spec_of()) is None
 
 
 @pytest.mark.parametrize("setting", ["digits=0,0", "digits=3", "digits=0,12"])
 def test_check_names_digits_that_cannot_be_told_apart(lab, setting):
     with pytest.raises(UserError, match="cannot be told apart"):
-        ClassificationTask.check(spec_of(setting))
+        KIND.check(spec_of(setting))
 
 
 def test_check_names_damaged_data(lab, tmp_path, monkeypatch):
@@ -254,12 +254,12 @@ def test_check_names_damaged_data(lab, tmp_path, monkeypatch):
     (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"damaged")
     monkeypatch.setenv("SYNRL_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz is damaged"):
-        ClassificationTask.check(spec_of())
+        KIND.check(spec_of())
 
 
 def test_check_names_convolutions_that_do_not_fit_the_image(lab):
     with pytest.raises(UserError, match=r"convolution 4 \(kernel 3\) is larger than its input of 2 x 2"):
-        ClassificationTask.check(spec_of("spiking.architecture=conv", "spiking.channels=8,8,8,8"))
+        KIND.check(spec_of("spiking.architecture=conv", "spiking.channels=8,8,8,8"))
 
 
 def test_specification_comes_back_from_the_folder(finished):

@@ -6,16 +6,10 @@ import pytest
 
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import Evaluation, Target
-from synrl_ray.kinds import episodes as result_module
-from synrl_ray.kinds.episodes import (
-    combine_seeds,
-    describe,
-    draw_curves,
-    finish_run,
-    steps_to_target,
-    time_shares,
-    versions,
-)
+from synrl_ray.kinds.control import result as result_module
+from synrl_ray.kinds.control.result import finish, steps_to_target
+from synrl_ray.kinds.episodes import combine_seeds, describe, draw_curves, time_shares
+from synrl_ray.kinds.result import versions
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -155,7 +149,7 @@ def test_versions_are_those_of_the_installed_packages():
 def test_finished_run_has_result_and_learning_curve(folder):
     folder.append_metrics({"iteration": 1, "env_steps": 64, "return_mean": 9.0})
     position = Position(iteration=1, steps=64, episodes=2, wall_seconds=0.5)
-    result = finish_run(folder, SPEC, PushRight(), position)
+    result = finish(folder, SPEC, PushRight(), position)
     assert folder.result() == result
     assert (result["experiment"], result["policy"], result["seed"]) == ("cartpole-ppo", "ann", 3)
     assert (result["env_steps"], result["wall_seconds"], result["env_steps_per_second"]) == (64, 0.5, 128.0)
@@ -169,7 +163,7 @@ def test_finished_run_has_result_and_learning_curve(folder):
 
 def test_run_in_which_no_episode_has_ended_still_gets_its_result(folder):
     folder.append_metrics({"iteration": 1, "env_steps": 4, "return_mean": None})
-    finish_run(folder, SPEC, PushRight(), Position(iteration=1, steps=4, episodes=0, wall_seconds=0.5))
+    finish(folder, SPEC, PushRight(), Position(iteration=1, steps=4, episodes=0, wall_seconds=0.5))
     assert folder.result()["episodes"] == 0
 
 

@@ -69,14 +69,14 @@ def add_config(path, **protocol):
 
 def test_protocol_of_the_run_holds_where_nothing_else_is_asked(path):
     add_config(path, episodes=2, first_seed=123)
-    result = evaluate_folder(path, episodes=None, seed=None)
+    result = evaluate_folder(path)
     assert (result["evaluation_episodes"], result["protocol"]["first_seed"]) == (2, 123)
     result = evaluate_folder(path, episodes=1, seed=0)
     assert (result["evaluation_episodes"], result["protocol"]["first_seed"]) == (1, 0)
 
 
 def test_folder_without_a_config_takes_the_default_protocol(path):
-    result = evaluate_folder(path, episodes=1, seed=None)
+    result = evaluate_folder(path, episodes=1)
     assert result["protocol"]["first_seed"] == Evaluation().first_seed
 
 
@@ -130,12 +130,15 @@ def test_evaluate_command_needs_no_ray(path):
     assert json.loads(done.stdout)["evaluation_episodes"] == 2
 
 
-@pytest.mark.parametrize("content", [None, "[", "[]"])
-def test_official_runs_of_a_damaged_folder_are_one_line(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, r"holds no policy\.json"), ("[", r"policy\.json is damaged"), ("[]", r"policy\.json is damaged")],
+)
+def test_official_runs_of_a_damaged_folder_are_one_line(tmp_path, content, message):
     if content is not None:
         (tmp_path / "policy.json").write_text(content)
-    with pytest.raises(UserError, match=r"policy\.json is damaged"):
-        evaluate_folder(tmp_path, episodes=None, seed=None, official_runs=True)
+    with pytest.raises(UserError, match=message):
+        evaluate_folder(tmp_path, official_runs=True)
 
 
 def test_an_environment_is_not_described_at_any_length(path):
@@ -148,8 +151,8 @@ def test_the_config_of_another_kind_of_run_is_named(path):
     shutil.copytree(RESULTS / "sinusoid-maml" / "ann", path / "learner")
     add_config(path, episodes=2)
     shutil.copy(path / "config.json", path / "learner" / "config.json")
-    with pytest.raises(UserError, match=r"config\.json is not that of a meta-learner"):
-        evaluate_folder(path / "learner", episodes=2, seed=None)
+    with pytest.raises(UserError, match=r"config\.json is of another kind of run \(control\)"):
+        evaluate_folder(path / "learner", episodes=2)
 
 
 @pytest.mark.parametrize("name", ["policy.json", "policy.safetensors", "config.json"])

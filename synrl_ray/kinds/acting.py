@@ -1,0 +1,120 @@
+"""Policies that act in an environment, judged again: what is asked for, and the environment that it is about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+from pydantic import TypeAdapter
+
+from synrl_ray.envs.make import environment_factory
+from synrl_ray.errors import UserError
+from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, evaluate_policy
+from synrl_ray.experiment import Environment, Evaluation
+from synrl_ray.policies.description import Description
+from synrl_ray.running.imports import admit_policy
+from synrl_ray.running.kind import EvaluationOptions
+from synrl_ray.running.run_folder import CONFIG, RunFolder
+
+EVALUATION_OPTIONS = frozenset({"episodes", "seed", "video"})
+_LONGEST_ENVIRONMENT = 2**17
+"""Characters of what ``policy.json`` says of it: a map of 2**14 cells, from which an environment makes far more."""
+
+
+def factory_of(environment: Environment, **extra: Any) -> Callable[[], gymnasium.Env]:
+    """Makes the reference environment that policies are judged on, without what is for training only."""
+    return environment_factory(environment.id, environment.kwargs, environment.preprocessing, **extra)
+
+
+def evaluate_in(policy: BatchPolicy, environment: Environment, *, episodes: int, seed: int) -> EvaluationResult:
+    """Greedy evaluation of a policy in an environment."""
+    return evaluate_policy(policy, factory_of(environment), episodes=episodes, seed=seed)
+
+
+def environment_of(description: Description) -> Environment:
+    """The environment that a policy was trained on.
+
+    Raises:
+        UserError: if ``policy.json`` names none.
+    """
+    try:
+        described = json.dumps(description["environment"])
+        if len(described) > _LONGEST_ENVIRONMENT:
+            raise ValueError("it is too long")
+        return TypeAdapter(Environment).validate_json(described)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{description.file} names no environment", "restore it or train again") from error
+
+
+def admitted_environment(policy: Any, description: Description, *, trust: bool) -> Environment:
+    """The environment, whose module may be imported, and which has the policy's spaces.
+
+    Raises:
+        UserError: if not.
+    """
+    environment = environment_of(description)
+    admit_policy(environment, description.folder, trust=trust)
+    env = factory_of(environment)()
+    try:
+        for name in ("observation_space", "action_space"):
+            trained, found = getattr(policy, name), getattr(env, name)
+            if trained != found:
+                raise UserError(
+                    f"environment {environment.id!r} has the {name.replace('_', ' ')} {found},"
+                    f" the policy's is {trained}",
+                    "evaluate it on the environment that it was trained on",
+                )
+    finally:
+        env.close()
+    return environment
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Which episodes are to be played."""
+
+    environment: Environment
+    episodes: int
+    first_seed: int
+
+    @staticmethod
+    def asked(policy: Any, description: Description, options: EvaluationOptions, *, kind: str) -> Judging:
+        """Those of the options; of the run's protocol, or the usual one, where they say nothing.
+
+        Raises:
+            UserError: as :func:`admitted_environment`; for another run's ``config.json``.
+        """
+        environment = admitted_environment(policy, description, trust=options.trust)
+        protocol = evaluation_of_run(description, kind) or Evaluation()
+        seed = protocol.first_seed if options.seed is None else options.seed
+        return Judging(environment, options.episodes or protocol.episodes, seed)
+
+    def film(self, policy: BatchPolicy, path: Path | None) -> dict[str, Any]:
+        """Write a video of one episode, if one is wanted; what the result says of it."""
+        if path is None:
+            return {}
+        from synrl_ray.evaluation.video import record_episode
+
+        make = factory_of(self.environment, render_mode="rgb_array")
+        film = record_episode(policy, make, path, seed=self.first_seed)
+        return {"video": str(path), **({"video_cut_after": film.env_steps} if film.is_cut else {})}
+
+
+def evaluation_of_run(description: Description, kind: str) -> Any:
+    """The protocol in the ``config.json`` beside a policy; ``None`` where there is none.
+
+    Raises:
+        UserError: for one of another kind of run.
+    """
+    file = description.folder / CONFIG
+    if not file.exists():
+        return None
+    experiment: Any = RunFolder.open(description.folder).spec().experiment
+    if experiment.kind != kind:
+        problem = f"{file} is of another kind of run ({experiment.kind}) than {description.file.name} ({kind})"
+        raise UserError(problem, "restore it or train again")
+    return experiment.evaluation

@@ -1,0 +1,60 @@
+"""Reinforcement learning with gradients, by RLlib."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from synrl_ray.experiment import Environment, Experiment
+from synrl_ray.kinds.acting import EVALUATION_OPTIONS
+from synrl_ray.kinds.control.checking import check
+from synrl_ray.kinds.control.evaluating import evaluate
+from synrl_ray.kinds.control.exporting import export_nir
+from synrl_ray.kinds.control.printing import print_evaluation, print_outcome
+from synrl_ray.kinds.control.result import combine, draw
+from synrl_ray.kinds.control.trainer import ControlTrainer
+from synrl_ray.running.kind import Kind, Score, Shown
+
+
+def evaluation_share(experiment: Experiment) -> float:
+    """Environment steps between two evaluations, of all."""
+    return experiment.evaluation.interval_steps / experiment.stopping.env_steps
+
+
+def environment(experiment: Experiment) -> Environment:
+    """Every such experiment has one."""
+    return experiment.environment
+
+
+def with_end(experiment: Experiment, steps: int) -> Experiment:
+    """Schedules keep the end that they were made for."""
+    stopping = experiment.stopping
+    if steps == stopping.env_steps:
+        return experiment
+    planned = stopping.schedule_steps or stopping.env_steps
+    return replace(experiment, stopping=replace(stopping, env_steps=steps, schedule_steps=planned))
+
+
+def takes_learners(experiment: Experiment) -> bool:
+    """Whether the algorithm's batches can be shared by several."""
+    return experiment.algorithm.several_learners
+
+
+KIND = Kind(
+    name="control",
+    shown=(Shown("return_mean", "return"), Shown("evaluation_return_mean", "greedy", "return_mean")),
+    scores=(Score("evaluation_return_mean", 1, "greedy return"),),
+    pickles=True,
+    evaluation_options=EVALUATION_OPTIONS,
+    check=check,
+    start=ControlTrainer,
+    evaluation_share=evaluation_share,
+    combine=combine,
+    draw=draw,
+    print_outcome=print_outcome,
+    evaluate=evaluate,
+    print_evaluation=print_evaluation,
+    export=export_nir,
+    environment=environment,
+    with_end=with_end,
+    takes_learners=takes_learners,
+)

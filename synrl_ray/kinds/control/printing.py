@@ -1,0 +1,52 @@
+"""What the commands print of a policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synrl_ray.experiment import Experiment
+from synrl_ray.kinds.printing import (
+    console,
+    print_episode_files,
+    print_film,
+    print_judged,
+    print_returns,
+    print_seeds,
+    print_training,
+)
+from synrl_ray.running.again import twin_command
+from synrl_ray.running.kind import Outcome
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Score, where the files are, and the command for the twin."""
+    result, several = outcome.result, len(outcome.runs) > 1
+    if several:
+        target = f"{result['target']:g}" if "target" in result else None
+        print_seeds(result, "return_mean_per_seed", "greedy return", ".1f", target)
+    else:
+        print_training(result)
+    print_score(result)
+    print_episode_files(outcome, outcome.spec.experiment_as(Experiment).environment)
+    if not several and (twin := twin_command(outcome.spec, outcome.runs[0])) is not None:
+        console.print(f"Compare       {twin}")
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """Score, and where the video is."""
+    print_judged(result)
+    print_score(result)
+    print_film(result)
+
+
+def print_score(result: dict[str, Any]) -> None:
+    """Return, and the energy of a decision."""
+    print_returns(result)
+    energy = result.get("energy")
+    if energy:
+        own, twin = energy["policy"], energy["matched_ann"]
+        console.print(
+            f"Energy        {own['energy_pj'] / 1000:.2f} nJ a decision ({own['effective_macs']:,.0f} MACs, "
+            f"{own['effective_acs']:,.0f} ACs, {own['activation_sparsity']:.0%} of activations zero); "
+            f"a non-spiking network of the same layers {twin['energy_pj'] / 1000:.2f} nJ"
+        )

@@ -1,0 +1,61 @@
+"""Agents that learn where they act, by local rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from synrl_ray.experiment import Environment, LocalExperiment
+from synrl_ray.files import at_hand
+from synrl_ray.kinds.acting import EVALUATION_OPTIONS
+from synrl_ray.kinds.local.checking import check
+from synrl_ray.kinds.local.evaluating import evaluate
+from synrl_ray.kinds.local.printing import print_evaluation, print_outcome
+from synrl_ray.kinds.local.result import combine, draw
+from synrl_ray.kinds.local.trainer import LocalTrainer
+from synrl_ray.running.kind import Kind, Score, Shown
+
+
+def evaluation_share(experiment: LocalExperiment) -> float:
+    """Environment steps between two evaluations, of all."""
+    return experiment.evaluation.interval_steps / experiment.stopping.env_steps
+
+
+def environment(experiment: LocalExperiment) -> Environment:
+    """Every such experiment has one."""
+    return experiment.environment
+
+
+def with_data(experiment: LocalExperiment) -> LocalExperiment:
+    """With the place of the policy that it starts from."""
+    if experiment.initial_policy is None:
+        return experiment
+    return replace(experiment, initial_policy=str(at_hand(Path(experiment.initial_policy))))
+
+
+KIND = Kind(
+    name="local",
+    shown=(
+        Shown("return_mean", "return"),
+        Shown("evaluation_return_mean", "greedy", "return_mean"),
+        Shown("evaluation_regret", "regret", "regret"),
+        Shown("evaluation_success_rate", "success"),
+    ),
+    scores=(
+        Score("evaluation_success_rate", 1, "success rate"),
+        Score("evaluation_regret", -1, "minus exact regret"),
+        Score("evaluation_return_mean", 1, "greedy return"),
+    ),
+    pickles=True,
+    evaluation_options=EVALUATION_OPTIONS,
+    check=check,
+    start=LocalTrainer,
+    evaluation_share=evaluation_share,
+    combine=combine,
+    draw=draw,
+    print_outcome=print_outcome,
+    evaluate=evaluate,
+    print_evaluation=print_evaluation,
+    environment=environment,
+    with_data=with_data,
+)

@@ -1,0 +1,17 @@
+"""Whether a run can work, said before Ray is started."""
+
+from __future__ import annotations
+
+from synrl_ray.experiment import MetaExperiment
+from synrl_ray.meta.building import make_maml, make_tasks
+from synrl_ray.running.spec import RunSpec
+
+
+def check(spec: RunSpec) -> None:
+    """Raise :class:`UserError` for missing data, or a learner that does not fit the tasks."""
+    from synrl_ray.meta.trainable import require_seed  # imports Ray, which judging does without
+
+    experiment = spec.experiment_as(MetaExperiment)
+    require_seed(spec.seed)
+    make_tasks(experiment.tasks)
+    make_maml(experiment.learner(spec.policy), experiment.tasks, experiment.algorithm.maml)

@@ -1,0 +1,56 @@
+"""Meta-learning: an initialisation from which new tasks are learned fast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+from synrl_ray.data.omniglot import set_at_hand
+from synrl_ray.experiment import MetaExperiment, OmniglotTasks
+from synrl_ray.kinds.meta.checking import check
+from synrl_ray.kinds.meta.evaluating import evaluate
+from synrl_ray.kinds.meta.printing import print_outcome, print_scores
+from synrl_ray.kinds.meta.result import combine, draw
+from synrl_ray.kinds.meta.trainer import MetaTrainer
+from synrl_ray.running.kind import Kind, Score, Shown, Unit
+
+
+def evaluation_share(experiment: MetaExperiment) -> float:
+    """Meta-iterations between two evaluations, of all."""
+    return experiment.evaluation.interval / experiment.stopping.meta_iterations
+
+
+def with_data(experiment: MetaExperiment) -> MetaExperiment:
+    """With the set of Omniglot that is at hand."""
+    if not isinstance(experiment.tasks, OmniglotTasks):
+        return experiment
+    named = cast(Any, experiment.tasks.data or set_at_hand())
+    return replace(experiment, tasks=replace(experiment.tasks, data=named))
+
+
+KIND = Kind(
+    name="meta",
+    unit=Unit("meta_iterations", "meta-iterations", "meta-iterations"),
+    shown=(
+        Shown("evaluation_regret", "regret", "regret"),
+        Shown("loss", "loss"),
+        Shown("evaluation_accuracy", "validation accuracy"),
+        Shown("evaluation_loss", "validation loss"),
+        Shown("accuracy", "test accuracy", "accuracy"),
+    ),
+    scores=(
+        Score("evaluation_regret", -1, "minus exact regret"),
+        Score("evaluation_accuracy", 1, "validation accuracy"),
+        Score("evaluation_loss", -1, "minus validation loss"),
+    ),
+    evaluation_options=frozenset({"episodes", "shots", "official_runs"}),
+    check=check,
+    start=MetaTrainer,
+    evaluation_share=evaluation_share,
+    combine=combine,
+    draw=draw,
+    print_outcome=print_outcome,
+    evaluate=evaluate,
+    print_evaluation=print_scores,
+    with_data=with_data,
+)

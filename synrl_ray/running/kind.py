@@ -1,0 +1,223 @@
+"""What the engine trains, and what the command knows of a kind of run: the two interfaces that a kind implements.
+
+The engine is handed a :class:`Kind` and knows none of them; ``synrl_ray.kinds`` has the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from synrl_ray.envs.registration import foreign_module
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import AnyExperiment, Environment
+from synrl_ray.policies.description import Description
+from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+
+E = TypeVar("E", bound=AnyExperiment)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One iteration's outcome."""
+
+    steps: int
+    """Units trained so far, over the whole run."""
+    episodes: int
+    """Episodes that ended in this iteration; 0 where there are none."""
+    row: dict[str, float | None]
+    """Columns for ``metrics.jsonl``."""
+    notices: tuple[str, ...] = ()
+    """What went wrong and was mended, to be said once."""
+
+
+class Trainer(Protocol):
+    """A training in progress, without knowledge of folders and progress.
+
+    ``row`` columns of an evaluation start with ``evaluation_``.
+    """
+
+    total: int
+    """Units at which training ends."""
+    interval: int
+    """Units between evaluations; checkpoints are written there too."""
+
+    def train_once(self) -> Measured:
+        """Train one iteration."""
+
+    def evaluate(self) -> Mapping[str, float | None]:
+        """Judge the policy during training; columns for the row."""
+
+    def distributions(self) -> Mapping[str, np.ndarray]:
+        """Values whose histograms are worth a look in TensorBoard; none, as a rule."""
+
+    def is_solved(self, row: dict[str, Any]) -> bool:
+        """Whether a row's evaluation allows training to end early."""
+
+    def optimizers(self) -> Sequence[Any]:
+        """Torch's optimizers of this process; none where nothing is learned by gradients."""
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint into a new folder."""
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+
+    def export(self, folder: Path) -> None:
+        """Write the policy's files."""
+
+    def close(self) -> None:
+        """Release what training holds; the policy stays."""
+
+    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+        """Judge by the experiment's protocol, write result and pictures."""
+
+
+class Unit(NamedTuple):
+    """What a kind of run counts."""
+
+    column: str
+    """Of ``metrics.jsonl``."""
+    words: str
+    short: str
+    """For a progress bar."""
+
+
+ENV_STEPS = Unit("env_steps", "environment steps", "steps")
+
+
+class Shown(NamedTuple):
+    """A figure that the progress display shows."""
+
+    column: str
+    """Of ``metrics.jsonl``."""
+    label: str
+    result: str | None = None
+    """The key of ``result.json`` whose value is shown at the end."""
+
+
+class Score(NamedTuple):
+    """A figure of an evaluation during training by which a search ranks runs."""
+
+    column: str
+    """Of ``metrics.jsonl``."""
+    sign: int
+    """-1 where less is better."""
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What ``synrl evaluate`` was asked for; ``None`` where nothing was said."""
+
+    episodes: int | None = None
+    seed: int | None = None
+    video: Path | None = None
+    shots: int | None = None
+    official_runs: bool = False
+    trust: bool = False
+    """Whether the module that the environment is in may be imported, though the folder is not this user's."""
+
+    def given(self) -> list[str]:
+        """The names of what was said something of, but for trust, which goes with everything."""
+        names = [field.name for field in fields(self) if field.name != "trust"]
+        return [name for name in names if getattr(self, name) not in (None, False)]
+
+
+def option(name: str) -> str:
+    """An option as it is written in a command."""
+    return f"--{name.replace('_', '-')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a training command has produced."""
+
+    result: dict[str, Any]
+    folder: Path
+    """Where result and learning curve are."""
+    runs: tuple[Path, ...]
+    """The folders of the runs."""
+    spec: RunSpec
+    """What the first of them is."""
+
+
+def _no_export(description: Description, out: Path, trust: bool, num_observations: int) -> dict[str, Any]:
+    raise UserError(f"{description.folder} holds {description.format.holds}", "only networks' policies are exported")
+
+
+def _no_environment(experiment: Any) -> None:
+    return None
+
+
+def _unchanged(experiment: Any) -> Any:
+    return experiment
+
+
+def _no_learners(experiment: Any) -> bool:
+    return False
+
+
+def _fixed_end(experiment: Any, steps: int) -> Any:
+    raise UserError(f"{experiment.id} cannot end elsewhere once it has begun", "leave --stop-steps out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[E]):
+    """A kind of run: all that the command needs of it. It has no state, and travels by the names of its functions.
+
+    Each folder of ``synrl_ray.kinds`` has one. E is the type of its experiments.
+    """
+
+    name: str
+    """Its folder's, and the ``kind`` of its experiments."""
+    unit: Unit = ENV_STEPS
+    """What its runs count."""
+    shown: tuple[Shown, ...]
+    """What the progress display shows."""
+    scores: tuple[Score, ...]
+    """What a search ranks by: the first of them that an evaluation has."""
+    pickles: bool = False
+    """Whether its checkpoints are pickles, which can execute anything when they are loaded."""
+    evaluation_options: frozenset[str] = frozenset()
+    """Those of :class:`EvaluationOptions` that mean something for it."""
+
+    check: Callable[[RunSpec], None]
+    """Raises :class:`UserError` if the run cannot work. Ray need not run."""
+    start: Callable[[RunSpec], Trainer]
+    """Starts a training; Ray is running."""
+    evaluation_share: Callable[[E], float]
+    """What lies between two evaluations, as a share of a run."""
+    combine: Callable[[Sequence[dict[str, Any]], RunSpec], dict[str, Any]]
+    """The result of several seeds together."""
+    draw: Callable[[Sequence[RunFolder], Path], None]
+    """Draws the learning curves of one or several seeds."""
+    print_outcome: Callable[[Outcome], None]
+    """Says what one or several trainings have given, and what to try next."""
+    evaluate: Callable[[Description, EvaluationOptions], dict[str, Any]]
+    """Judges again what a folder holds, without Ray and without changing it; raises :class:`UserError` for a damaged
+    folder, or one that asks for what is not trusted or not there. Other options than its own are refused before."""
+    print_evaluation: Callable[[dict[str, Any]], None]
+    """Says what :attr:`evaluate` has found."""
+    export: Callable[[Description, Path, bool, int], dict[str, Any]] = _no_export
+    """Writes the policy as a NIR graph. The last arguments are whether the module of its environment is trusted, and on
+    how many observations the graph is compared with the policy."""
+    environment: Callable[[E], Environment | None] = _no_environment
+    """The environment that is trained in, if there is one."""
+    with_data: Callable[[E], E] = _unchanged
+    """The experiment with what it reads by name found and written down, for a run to keep to."""
+    with_end: Callable[[E, int], E] = _fixed_end
+    """The experiment of a run that has begun, with another end and the same schedules, where that can be had."""
+    takes_learners: Callable[[E], bool] = _no_learners
+    """Whether several learners can share its batches."""
+
+    def modules(self, experiments: Iterable[E]) -> list[str]:
+        """What their environments import, each once, but for modules of this project, Gymnasium and ale-py."""
+        environments = [found for e in experiments if (found := self.environment(e)) is not None]
+        return sorted({module for e in environments if (module := foreign_module(e.id, e.kwargs)) is not None})
