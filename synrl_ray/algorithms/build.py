@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TypeVar
 
 import gymnasium as gym
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from synrl_ray.algorithms.config import GradientConfig
 from synrl_ray.algorithms.table import CONFIGS
@@ -45,8 +43,7 @@ def algorithm_config(
         grad_clip=settings.grad_clip,
         train_batch_size_per_learner=_share(config.batch_steps(environment.num_envs, network), num_learners),
     )
-    config.rl_module(rl_module_spec=RLModuleSpec(module_class=config.module, model_config=asdict(network)))
-    return at_scale(config, environment, seed=seed, num_workers=num_workers)
+    return at_scale(config.serve(network), environment, seed=seed, num_workers=num_workers)
 
 
 def check_algorithm(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from synrl_ray.callbacks import PlasticityCallback
 from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.rl_modules.plastic_actor_critic import PlasticActorCritic
 from synrl_ray.settings.algorithms import Gradient
 from synrl_ray.settings.environment import Environment
-from synrl_ray.settings.policies import PolicyConfig
+from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy
 
 
 class GradientConfig(AlgorithmConfig):
@@ -31,6 +34,14 @@ class GradientConfig(AlgorithmConfig):
     learner: ClassVar[type]
     module: ClassVar[type] = ActorCriticModule
     restarts_runners: ClassVar[bool] = True
+
+    def serve(self, network: PolicyConfig) -> Self:
+        """Build that policy; what learns beside the gradients does so by its callback."""
+        is_plastic = isinstance(network, SpikingPolicy) and network.plastic is not None
+        if is_plastic:
+            self.callbacks(PlasticityCallback)
+        module = PlasticActorCritic if is_plastic else self.module
+        return self.rl_module(rl_module_spec=RLModuleSpec(module_class=module, model_config=asdict(network)))
 
     @abstractmethod
     def use(self, settings: Any) -> Self:

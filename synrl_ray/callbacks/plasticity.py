@@ -26,7 +26,7 @@ class PlasticityCallback(RLlibCallback):
     For stock RLlib algorithms and this project's::
 
         PPOConfig().callbacks(PlasticityCallback).rl_module(rl_module_spec=RLModuleSpec(
-            module_class=PlasticActorCritic, model_config={**asdict(SpikingPolicy()), "plasticity": ActorPlasticity()}))
+            module_class=PlasticActorCritic, model_config=asdict(SpikingPolicy(plastic=PlasticLayers()))))
 
     Raises:
         UserError: when the algorithm is built, for one without env runners, a module without plastic weights, names

@@ -46,6 +46,7 @@ class RLlibTrainer:
                 "return_mean": finite(runners.get("episode_return_mean")),
                 "episode_length_mean": finite(runners.get("episode_len_mean")),
                 **self._own_columns(result),
+                **{f"plasticity_{name}": finite(value) for name, value in runners.get("plasticity", {}).items()},
                 **{name: int(finite(result.get(f"num_{name}")) or 0) for name in ("env_failures", "runner_restarts")},
                 **{
                     f"seconds_{name}": finite(where.get("seconds", {}).get(name))

@@ -17,7 +17,7 @@ from synrl_ray.policies.layers import layer_options, numbers_per_observation
 from synrl_ray.policies.normaliser import ObservationNormaliser
 from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
-from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
+from synrl_ray.snn import CNN, LIF, MLP, SpikingCNN, SpikingMLP
 from synrl_ray.snn.encoders import DeltaCode, PopulationCode
 
 Body = SpikingMLP | SpikingCNN | MLP | CNN
@@ -70,6 +70,9 @@ class ActorCritic(nn.Module):
         sizes = [num_inputs + 1] if config.share_layers else [num_inputs, 1]
         bodies = [make_body(config, shape, size) for size in sizes]
         self.bodies = nn.ModuleList(bodies)
+        if isinstance(config, SpikingPolicy):
+            for layer in config.homeostatic_layers:
+                _give_each_its_threshold(bodies[0].neurons[layer], config.hidden_sizes[layer])
         self.num_inputs = num_inputs
         self.num_distribution_inputs = num_inputs * (2 if isinstance(action_space, spaces.Box) else 1)
         self.log_std = nn.Parameter(torch.zeros(num_inputs)) if isinstance(action_space, spaces.Box) else None
@@ -159,6 +162,11 @@ class ActorCritic(nn.Module):
 
     def _with_deviation(self, inputs: Tensor) -> Tensor:
         return inputs if self.log_std is None else torch.cat((inputs, self.log_std.expand_as(inputs)), dim=-1)
+
+
+def _give_each_its_threshold(neurons: LIF, number: int) -> None:
+    """Thresholds that may become different, from one that all neurons of a layer share."""
+    neurons.threshold = neurons.threshold.expand(number).clone()
 
 
 def _from_rest(body: nn.Module, features: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.spaces import check_spaces
-from synrl_ray.settings.policies import PolicyConfig
+from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy
 
 
 def check_q_network(
@@ -29,6 +29,8 @@ def check_q_network(
             "DQN cannot train a policy that carries a state, which RLlib's replay does not keep",
             "set " + " ".join(f"{config.kind}.{setting}" for setting in config.without_state),
         )
+    if isinstance(config, SpikingPolicy) and config.plastic is not None:
+        raise UserError("DQN learns from a replay, not while it acts, as plastic layers do", "set spiking.plastic=null")
     if config.normalise_observations:
         raise UserError("DQN does not measure observations", f"set {config.kind}.normalise_observations=false")
 

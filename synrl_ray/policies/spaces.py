@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.images import check_convolutions, has_channels_last, image_shape, one_line
-from synrl_ray.settings.policies import PolicyConfig
+from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy
 
 _MOST_NUMBERS = 2**22
 """Of an observation or action that a file describes: its bounds are arrays of that size."""
@@ -37,6 +37,11 @@ def check_spaces(
         raise UserError(
             f"{name} has the observation space {one_line(observation_space)}, which is not normalised",
             f"set {config.kind}.normalise_observations=false",
+        )
+    if isinstance(config, SpikingPolicy) and config.plastic and not isinstance(action_space, spaces.Discrete):
+        raise UserError(
+            f"{name} has the action space {one_line(action_space)}, and plastic layers choose discrete actions",
+            "set spiking.plastic=null",
         )
     if isinstance(action_space, spaces.Box):
         if not np.issubdtype(action_space.dtype, np.floating) or len(action_space.shape) != 1:

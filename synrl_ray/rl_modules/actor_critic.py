@@ -5,7 +5,7 @@ Legend: B batch of sequences, E environment steps of a sequence, D distribution 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -46,16 +46,19 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI):
         NonFiniteError: if an observation holds NaN or infinity.
     """
 
-    own_settings: frozenset[str] = frozenset()
-    """Keys of ``model_config`` that are a subclass's."""
+    serves_plastic: ClassVar[bool] = False
+    """Whether layers may be plastic."""
 
     def setup(self) -> None:
         """Build the network; RLlib calls this."""
         check_actor_critic(self, self.model_config)
         # RLlib merges settings of its own default networks into model_config; they mean nothing here.
         foreign = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
-        settings = {key: value for key, value in self.model_config.items() if key not in foreign | self.own_settings}
-        config = policy_config(settings)
+        config = policy_config({key: value for key, value in self.model_config.items() if key not in foreign})
+        if isinstance(config, SpikingPolicy) and config.plastic is not None and not self.serves_plastic:
+            raise UserError(
+                f"{type(self).__name__} has no plastic layers", "take PlasticActorCritic, or set plastic to None"
+            )
         check_spaces(self.observation_space, self.action_space, config=config)
         if self.inference_only and has_half_bounds(self.action_space):  # only RLlib's own env runners ask for that
             raise UserError(

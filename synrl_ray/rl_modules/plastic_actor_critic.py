@@ -6,77 +6,49 @@ Legend: N environments, K simulation steps per observation, I and O neurons befo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor, nn
 
 from synrl_ray.errors import UserError
 from synrl_ray.plasticity.bounds import apply_delta, clamp_weights
+from synrl_ray.plasticity.homeostasis import threshold_change
 from synrl_ray.plasticity.modulation import at_last_step, reward_prediction_error
 from synrl_ray.plasticity.reward_modulated import EligibilityState, initial_eligibility, reward_modulated_stdp
 from synrl_ray.rl_modules.actor_critic import ActorCriticModule
 from synrl_ray.rl_modules.plastic import Transition, TransitionLearner
-from synrl_ray.settings.plasticity import RewardModulatedSTDP, RewardPrediction, WeightBounds
 from synrl_ray.settings.policies import SpikingPolicy
 from synrl_ray.snn import SpikingMLP
-
-HEAD = "network.bodies.0.readout.linear.weight"
-"""The weights from the actor's last spiking layer to its outputs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActorPlasticity:
-    """Which of the actor's weights are plastic, and how they learn."""
-
-    weights: tuple[str, ...] = (HEAD,)
-    """Names in the module's state: the head, or ``network.bodies.0.linears.<layer>.weight``."""
-    rule: RewardModulatedSTDP = field(default_factory=RewardModulatedSTDP)
-    prediction: RewardPrediction = field(default_factory=RewardPrediction)
-    bounds: WeightBounds = field(default_factory=lambda: WeightBounds(w_min=-1.0, w_max=1.0))
 
 
 class PlasticActorCritic(ActorCriticModule, TransitionLearner):
     """A spiking actor-critic some of whose layers are plastic; the others are trained by the algorithm's gradients.
 
-    ``model_config`` is that of :class:`ActorCriticModule` with ``"plasticity"``, an :class:`ActorPlasticity`, added;
-    the algorithm needs ``.callbacks(PlasticityCallback)``. A plastic layer reads the spikes that it receives and those
-    that its neurons give; the head's are the neuron of the chosen action, at the last simulation step. The modulator is
-    the reward less its running mean, one for each environment.
+    ``model_config`` is that of :class:`ActorCriticModule`, with :attr:`SpikingPolicy.plastic`; the algorithm needs
+    ``.callbacks(PlasticityCallback)``. A plastic layer reads the spikes that it receives (the first one a constant
+    current, where no encoder makes spikes of it) and those that its neurons give; the last layer's are the neuron of
+    the chosen action, at the last simulation step. Thresholds under homeostasis change as weights do.
 
     Raises:
-        UserError: for a policy whose actor is no fully connected spiking network that starts every observation from
-            rest, actions that are not discrete, or a weight that there is not.
+        UserError: for a policy without plastic layers, or actions that are not discrete.
     """
 
-    own_settings = frozenset({"plasticity"})
+    serves_plastic = True
 
     def setup(self) -> None:
         """Build the network; RLlib calls this."""
         super().setup()
-        body, config = self.network.bodies[0], self.network.config
-        if not (isinstance(body, SpikingMLP) and isinstance(config, SpikingPolicy)) or config.has_state:
-            problem = "a plastic actor is a fully connected spiking network without carried state"
-            raise UserError(problem, "set conv_layers=null, carry_state=false, frame_stack=1 and policy=spiking")
-        if not isinstance(self.action_space, spaces.Discrete) or config.share_layers:
-            raise UserError("a plastic actor has discrete actions and layers of its own", "set share_layers=false")
-        self.plasticity: ActorPlasticity = self.model_config.get("plasticity") or ActorPlasticity()
-        self.plastic_names = tuple(self.plasticity.weights)
-        layers = [*body.linears, body.readout.linear]
-        own = dict(self.named_parameters())
-        self._layer_of = {
-            name: index
-            for name in self.plastic_names
-            for index, layer in enumerate(layers)
-            if own.get(name) is layer.weight
-        }
+        config = self.network.config
+        if not isinstance(config, SpikingPolicy) or config.plastic is None:
+            raise UserError("the policy has no plastic layers", "set plastic=PlasticLayers() of a SpikingPolicy")
+        self.plasticity = config.plastic
+        self._layer_of = {_weights_of(layer, len(config.hidden_sizes)): layer for layer in config.plastic_layers}
+        self._neurons_of = {f"{_ACTOR}.neurons.{layer}.threshold": layer for layer in config.homeostatic_layers}
+        self.plastic_names = (*self._layer_of, *self._neurons_of)
+        own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         for name in self.plastic_names:
-            if name not in self._layer_of:
-                there = ", ".join(key for key, value in own.items() if any(value is layer.weight for layer in layers))
-                raise UserError(f"there is no plastic weight {name!r}", f"the actor has {there}")
             own[name].requires_grad_(False)
             with torch.no_grad():
                 own[name].copy_(self.bounded(name, own[name]))
@@ -85,7 +57,10 @@ class PlasticActorCritic(ActorCriticModule, TransitionLearner):
         self._seen: dict[str, float] = {"num_skipped": 0.0}
 
     def bounded(self, name: str, weight: Tensor) -> Tensor:
-        """A plastic weight within its bounds."""
+        """A plastic weight, or threshold, within its bounds."""
+        limits = self.plasticity.homeostasis
+        if name in self._neurons_of and limits is not None:
+            return weight.clamp(limits.threshold_min, limits.threshold_max)
         return clamp_weights(weight, self.plasticity.bounds)
 
     @torch.no_grad()
@@ -98,7 +73,7 @@ class PlasticActorCritic(ActorCriticModule, TransitionLearner):
         features, _ = self.network.actor_inputs(observations, observations.new_zeros(len(rows), 0))
         period = body.steps_per_observation
         received = [signal for _, signal in body.layer_inputs(features)]
-        received[0] = received[0].expand(period, -1, -1)
+        received[0] = received[0].expand(period, -1, -1)  # a current is held, spikes are there for every step
         chosen = nn.functional.one_hot(torch.as_tensor(transition.actions).long(), self.network.num_inputs).to(
             received[0]
         )
@@ -122,20 +97,32 @@ class PlasticActorCritic(ActorCriticModule, TransitionLearner):
             )  # fmt: skip
             weights[name].copy_(apply_delta(weights[name].t(), proposal.delta, self.plasticity.bounds).t())
             _put_rows(self._traces[name], rows, proposal.state)
+        self._adapt_thresholds(received, weights, torch.as_tensor(transition.valid))
         self._seen["num_skipped"] += prediction.num_skipped
         self._seen["modulator"] = float(prediction.error.abs().mean())
 
+    def _adapt_thresholds(self, received: list[Tensor], weights: dict[str, Tensor], valid: Tensor) -> None:
+        """Homeostasis after a step, of the environments in which it was one."""
+        if self.plasticity.homeostasis is None:
+            return
+        for name, layer in self._neurons_of.items():
+            change = threshold_change(received[layer + 1][:, valid], self.plasticity.homeostasis)
+            weights[name].copy_(self.bounded(name, weights[name] + change))
+
     def plastic_metrics(self) -> dict[str, float]:
-        """Rewards that were skipped, size of the modulator, and weights and traces of every plastic layer."""
+        """Rewards that were skipped, size of the modulator; weights, traces and thresholds of every plastic layer."""
         seen = dict(self._seen)
         self._seen["num_skipped"] = 0.0
-        bounds = self.plasticity.bounds
-        for name, weight in self.plastic_weights().items():
-            seen[f"{name}/mean"], seen[f"{name}/std"] = float(weight.mean()), float(weight.std())
+        bounds, own = self.plasticity.bounds, self.plastic_weights()
+        for name, layer in self._layer_of.items():
+            weight, key = own[name], f"layer{layer}"
+            seen[f"{key}_weight_mean"], seen[f"{key}_weight_std"] = float(weight.mean()), float(weight.std())
             at_bounds = (weight <= bounds.w_min) | (weight >= bounds.w_max)
-            seen[f"{name}/share_at_bounds"] = float(at_bounds.float().mean())
+            seen[f"{key}_share_at_bounds"] = float(at_bounds.float().mean())
             if name in self._traces:
-                seen[f"{name}/trace_norm"] = float(self._traces[name].eligibility.norm())
+                seen[f"{key}_trace_norm"] = float(self._traces[name].eligibility.norm())
+        for name, layer in self._neurons_of.items():
+            seen[f"layer{layer}_threshold_mean"] = float(own[name].mean())
         return {key: value for key, value in seen.items() if math.isfinite(value)}
 
     def _grow(self, num_envs: int) -> None:
@@ -143,8 +130,18 @@ class PlasticActorCritic(ActorCriticModule, TransitionLearner):
         if len(self._mean) >= num_envs:
             return
         self._mean = torch.zeros(num_envs)
-        for name, weight in self.plastic_weights().items():
+        weights = self.plastic_weights()
+        for name in self._layer_of:
+            weight = weights[name]
             self._traces[name] = initial_eligibility(self.plasticity.rule, num_envs, *weight.t().shape)
+
+
+_ACTOR = "network.bodies.0"
+
+
+def _weights_of(layer: int, num_hidden: int) -> str:
+    """The name of a layer's weights in the module's state."""
+    return f"{_ACTOR}.readout.linear.weight" if layer == num_hidden else f"{_ACTOR}.linears.{layer}.weight"
 
 
 def _rows_of(state: EligibilityState, rows: Tensor) -> EligibilityState:

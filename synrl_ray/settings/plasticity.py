@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal
 
+from annotated_types import MinLen
 from pydantic import Discriminator
 
 from synrl_ray.settings.checked import settings_class
-from synrl_ray.settings.types import Fraction, Natural, NonNegative, Positive
+from synrl_ray.settings.types import AsTuple, Fraction, Natural, NonNegative, Positive
 
 TracePairing = Literal["all_to_all", "nearest"]
 Dependence = Literal["additive", "multiplicative"]
@@ -28,7 +29,17 @@ class WeightBounds:
 
 
 @settings_class
-class PairSTDP:
+class SpikePairs:
+    """What all rules of spike-timing-dependent plasticity share."""
+
+    pairing: TracePairing = "all_to_all"
+    """Whether a spike adds 1 to its traces, or sets them to 1 so that only the nearest spikes pair."""
+    dependence: Dependence = "additive"
+    """Additive (hard bounds), or scaled by the distance to the bound (soft bounds)."""
+
+
+@settings_class
+class PairSTDP(SpikePairs):
     """Pair-based STDP. Defaults: Song, Miller & Abbott (2000), doi:10.1038/78829."""
 
     name: Literal["pair"] = "pair"
@@ -40,14 +51,10 @@ class PairSTDP:
     """Time constant of the presynaptic trace, ms."""
     tau_minus: Positive = 20.0
     """Time constant of the postsynaptic trace, ms."""
-    pairing: TracePairing = "all_to_all"
-    """Whether a spike adds 1 to its trace, or sets it to 1 so that only the nearest spikes pair."""
-    dependence: Dependence = "additive"
-    """Additive (hard bounds), or scaled by the distance to the bound (soft bounds)."""
 
 
 @settings_class
-class TripletSTDP:
+class TripletSTDP(SpikePairs):
     """Triplet STDP of Pfister & Gerstner (2006), doi:10.1523/JNEUROSCI.1425-06.2006.
 
     Defaults: their all-to-all minimal model of visual cortex.
@@ -70,10 +77,6 @@ class TripletSTDP:
     """Time constant of the slow presynaptic trace r2, ms."""
     tau_y: Positive = 114.0
     """Time constant of the slow postsynaptic trace o2, ms."""
-    pairing: TracePairing = "all_to_all"
-    """Whether a spike adds 1 to its traces or sets them to 1."""
-    dependence: Dependence = "additive"
-    """Additive (hard bounds), or scaled by the distance to the bound (soft bounds)."""
 
 
 STDPConfig = Annotated[PairSTDP | TripletSTDP, Discriminator("name")]
@@ -120,7 +123,7 @@ class ThresholdAdaptation:
     target_rate: Fraction = 0.05
     """Spikes per simulation step."""
     lr: NonNegative = 1e-3
-    """Change of the threshold in each simulation step, per unit of excess rate."""
+    """Change of the threshold in each simulation step of each environment, per unit of excess rate."""
     threshold_min: float = 0.1
     threshold_max: float = 10.0
 
@@ -131,3 +134,28 @@ class ThresholdAdaptation:
                 f"threshold bounds cross: threshold_min = {self.threshold_min} must be < threshold_max = "
                 f"{self.threshold_max}"
             )
+
+
+@settings_class
+class PlasticLayers:
+    """Layers of a spiking actor that learn by reward-modulated STDP in the env runners, beside the gradients that train
+    all other weights.
+
+    What their weights go through in the env runners is added, once an iteration, to the learner's. The modulator is the
+    reward less its running mean, one for each environment.
+
+    Example:
+        >>> PlasticLayers(layers=(0, -1)).bounds.w_max
+        1.0
+    """
+
+    layers: Annotated[tuple[int, ...], AsTuple, MinLen(1)] = (-1,)
+    """Which of the actor's layers: 0 is the first, -1 the last, which drives the readout."""
+    rule: RewardModulatedSTDP = field(default_factory=RewardModulatedSTDP)
+    """How they learn."""
+    prediction: RewardPrediction = field(default_factory=RewardPrediction)
+    """The running mean that rewards are compared with."""
+    bounds: WeightBounds = field(default_factory=lambda: WeightBounds(w_min=-1.0, w_max=1.0))
+    """Where their weights may lie."""
+    homeostasis: ThresholdAdaptation | None = None
+    """Thresholds of the plastic layers' neurons that follow a firing rate, each neuron's own; the readout has none."""

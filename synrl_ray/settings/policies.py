@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
 from annotated_types import Interval, MaxLen, MinLen
 from pydantic import Discriminator
 
-from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.checked import from_json, settings_class
+from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.types import AsTuple, Fraction, NonNegative, Positive, Size, Sizes, Steps
 
+Surrogate = Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"]
 ConvLayer = Annotated[tuple[Size, Size, Size], AsTuple]
+"""Channels, kernel size and stride."""
+ConvLayers = Annotated[tuple[ConvLayer, ...], AsTuple, MinLen(1), MaxLen(32)]
 
 
 @settings_class
-class SpikingLayers:
+class LeakyNeurons:
+    """What all networks of leaky integrate-and-fire neurons share."""
+
+    beta: Fraction = 0.9
+    """Membrane decay per simulation step, in [0, 1]."""
+    surrogate: Surrogate = "fast_sigmoid"
+    """Name of the surrogate gradient."""
+    surrogate_slope: Positive | None = None
+    """Its sharpness; the surrogate's default where not given."""
+
+
+@settings_class
+class SpikingLayers(LeakyNeurons):
     """Settings that all networks of leaky integrate-and-fire layers share.
 
     Raises:
@@ -25,8 +41,6 @@ class SpikingLayers:
 
     steps_per_observation: Steps = 4
     """Simulation steps for each observation."""
-    beta: Fraction = 0.9
-    """Membrane decay per simulation step, in [0, 1]."""
     threshold: Positive = 1.0
     """Firing threshold."""
     learn_beta: bool = False
@@ -45,9 +59,6 @@ class SpikingLayers:
     """By how much one spike raises the threshold; of ``adaptive``."""
     learn_adaptation: bool = False
     """Learn ``rho`` and ``kappa``."""
-    surrogate: Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"] = "fast_sigmoid"
-    surrogate_slope: Positive | None = None
-    """Sharpness of the surrogate gradient; the surrogate's default where not given."""
     readout_beta: Fraction = 0.9
     """Decay of the leaky-integrator readout."""
     readout: Literal["last", "max", "mean"] = "last"
@@ -78,9 +89,7 @@ class PolicyLayout:
 
     hidden_sizes: Sizes = (64, 64)
     """Neurons or units of each fully connected layer; a convolutional network has one such layer."""
-    conv_layers: (
-        Literal["nature", "small"] | Annotated[tuple[ConvLayer, ...], AsTuple, MinLen(1), MaxLen(32)] | None
-    ) = None
+    conv_layers: Literal["nature", "small"] | ConvLayers | None = None
     """Convolutions before it, for images ``[C, H, W]``: a known set (see :data:`synrl_ray.snn.convolution.SHAPES`), or
     channels, kernel size and stride of each."""
     share_layers: bool = False
@@ -146,6 +155,9 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     """Scale of the first layer's initial weights."""
     hidden_gain: Positive = 1.0
     """Scale of the initial weights of the spiking layers behind it; spikes are rarer than an ann's activations."""
+    plastic: PlasticLayers | None = None
+    """Layers of the actor that learn by a local rule beside the gradients; in fully connected networks that start every
+    observation from rest, with layers of the actor's own and discrete actions."""
 
     def __post_init__(self) -> None:
         """Refuse settings that are not for one another."""
@@ -158,6 +170,39 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
             raise ValueError("skip is for fully connected layers, and conv_layers are given")
         if self.skip and not any(i == j for i, j in pairwise(self.hidden_sizes[:-1])):
             raise ValueError(f"skip needs two layers of equal width before another one, got {self.hidden_sizes}")
+        if self.plastic is not None:
+            self._check_plastic(self.plastic)
+
+    def _check_plastic(self, plastic: PlasticLayers) -> None:
+        number = len(self.hidden_sizes) + 1
+        if self.conv_layers is not None or self.skip:
+            raise ValueError("plastic layers are those of a fully connected chain: set conv_layers=null and skip=false")
+        if self.has_state or self.share_layers:
+            remedies = (*self.without_state, *(("share_layers=false",) if self.share_layers else ()))
+            raise ValueError(f"plastic layers are the actor's own, and keep no state: set {' '.join(remedies)}")
+        if not all(-number <= layer < number for layer in plastic.layers):
+            raise ValueError(
+                f"plastic.layers are {plastic.layers}, and layers are 0 to {number - 1}, or -1 to {-number}"
+            )
+        if len({layer % number for layer in plastic.layers}) < len(plastic.layers):
+            raise ValueError(f"plastic.layers are {plastic.layers}, which name one of {number} layers twice")
+        if plastic.homeostasis is not None and (self.neuron != "lif" or self.learn_threshold):
+            raise ValueError("plastic.homeostasis is for neuron=lif with learn_threshold=false")
+        if plastic.homeostasis is not None and not self.homeostatic_layers:
+            raise ValueError("plastic.homeostasis is of hidden layers, and plastic.layers names the last one only")
+
+    @property
+    def plastic_layers(self) -> tuple[int, ...]:
+        """Numbers of the actor's plastic layers, from 0; the last is the readout's."""
+        number = len(self.hidden_sizes) + 1
+        return tuple(layer % number for layer in self.plastic.layers) if self.plastic else ()
+
+    @property
+    def homeostatic_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers whose neurons' thresholds follow a firing rate."""
+        if self.plastic is None or self.plastic.homeostasis is None:
+            return ()
+        return tuple(layer for layer in self.plastic_layers if layer < len(self.hidden_sizes))
 
     @property
     def without_state(self) -> tuple[str, ...]:
@@ -177,25 +222,13 @@ class AnnPolicy(PolicyLayout):
 PolicyConfig = Annotated[SpikingPolicy | AnnPolicy, Discriminator("kind")]
 
 
-def policy_config(settings: dict[str, object]) -> PolicyConfig:
-    """Build the configuration from a dictionary, as it comes back from JSON or RLlib's ``model_config``.
+def policy_config(settings: Mapping[str, object]) -> PolicyConfig:
+    """The configuration from a dictionary, as it comes back from JSON or RLlib's ``model_config``.
 
-    Keys that are no field are refused, ``kind`` chooses the class and is ``"spiking"`` where missing.
+    ``kind`` chooses the class, and is ``"spiking"`` where missing.
 
     Raises:
-        ValueError: for an unknown kind or key.
+        SettingError: for an unknown kind or key, or a value that is not allowed.
     """
-    kind = settings.get("kind", "spiking")
-    classes: dict[object, type[SpikingPolicy | AnnPolicy]] = {"spiking": SpikingPolicy, "ann": AnnPolicy}
-    if kind not in classes:
-        raise ValueError(f"unknown policy kind {kind!r}: choose spiking or ann")
-    cls = classes[kind]
-    known = [field.name for field in fields(cls)]
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise ValueError(f"unknown {kind} policy setting {unknown[0]!r}: choose from {', '.join(known)}")
-    return cls(**{key: _as_tuples(value) for key, value in settings.items()})  # type: ignore[arg-type]
-
-
-def _as_tuples(value: object) -> object:
-    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
+    config: PolicyConfig = from_json(PolicyConfig, {"kind": "spiking", **settings})
+    return config

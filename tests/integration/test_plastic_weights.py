@@ -22,25 +22,34 @@ from synrl_ray.errors import UserError
 from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.rl_modules import plastic
 from synrl_ray.rl_modules.local import LocalModule
-from synrl_ray.rl_modules.plastic_actor_critic import HEAD, ActorPlasticity, PlasticActorCritic
-from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction, WeightBounds
+from synrl_ray.rl_modules.plastic_actor_critic import PlasticActorCritic
+from synrl_ray.settings.plasticity import (
+    PairSTDP,
+    PlasticLayers,
+    RewardModulatedSTDP,
+    RewardPrediction,
+    ThresholdAdaptation,
+    WeightBounds,
+)
 from synrl_ray.settings.policies import SpikingPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(300)]
 
-BODY = "network.bodies.0.linears.0.weight"
+HEAD, BODY = "network.bodies.0.readout.linear.weight", "network.bodies.0.linears.0.weight"
+NAMES = {-1: HEAD, 0: BODY}
 RULE = RewardModulatedSTDP(stdp=PairSTDP(a_plus=0.01, a_minus=0.002), tau_e=20.0, lr=0.01)
 TRAINED = "network.bodies.1.linears.0.weight"
 
 
-def ppo(config: Any, *weights: str, workers: int, bounds: WeightBounds | None = None) -> Any:
-    plasticity = ActorPlasticity(
-        weights=weights,
+def ppo(config: Any, layer: int, *, workers: int, bounds: WeightBounds | None = None, **options: Any) -> Any:
+    plastic = PlasticLayers(
+        layers=(layer,),
         rule=RULE,
         prediction=RewardPrediction(rate=0.0),  # CartPole's reward is always 1: against its mean nothing would be left
         bounds=bounds or WeightBounds(w_min=-2.0, w_max=2.0),
+        **options,
     )
-    settings = {**asdict(SpikingPolicy(hidden_sizes=(8,), steps_per_observation=4)), "plasticity": plasticity}
+    settings = asdict(SpikingPolicy(hidden_sizes=(8,), steps_per_observation=4, plastic=plastic))
     return (
         config.environment("CartPole-v1")
         .env_runners(num_env_runners=workers, num_envs_per_env_runner=2)
@@ -90,9 +99,9 @@ def of_runners(algorithm: Any) -> list[dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("make", [PPOConfig, stock])
-@pytest.mark.parametrize("weight", [HEAD, BODY])
-def test_after_an_iteration_all_hold_the_old_weights_plus_the_merged_change(make, weight, merged, build):
-    algorithm = build(ppo(make(), weight, workers=2))
+@pytest.mark.parametrize("layer", [-1, 0])
+def test_after_an_iteration_all_hold_the_old_weights_plus_the_merged_change(make, layer, merged, build):
+    algorithm, weight = build(ppo(make(), layer, workers=2)), NAMES[layer]
     for iteration in range(2):
         before = of_learner(algorithm)
         algorithm.train()
@@ -108,7 +117,7 @@ def test_after_an_iteration_all_hold_the_old_weights_plus_the_merged_change(make
 
 def test_merged_changes_do_not_leave_the_bounds(merged, build):
     bounds = WeightBounds(w_min=-0.05, w_max=0.05)
-    algorithm = build(ppo(PPOConfig(), HEAD, workers=0, bounds=bounds))
+    algorithm = build(ppo(PPOConfig(), -1, workers=0, bounds=bounds))
     for _ in range(3):
         algorithm.train()
     weight = of_learner(algorithm)[HEAD]
@@ -122,15 +131,36 @@ def test_a_plastic_weight_that_adam_would_train_is_refused(build):
             super().setup()
             dict(self.named_parameters())[HEAD].requires_grad_(True)
 
-    config = ppo(PPOConfig(), HEAD, workers=0)
+    config = ppo(PPOConfig(), -1, workers=0)
     config.rl_module(rl_module_spec=RLModuleSpec(module_class=Trained, model_config=config.rl_module_spec.model_config))
     with pytest.raises(UserError, match=r"'network\.bodies.*weight' is trained by a gradient optimiser too"):
         build(config)
 
 
-def test_a_name_that_matches_nothing_is_refused_with_those_there_are(build):
-    with pytest.raises(UserError, match=r"no plastic weight 'head' — the actor has network\.bodies\.0\.linears\.0"):
-        build(ppo(PPOConfig(), "head", workers=0))
+@pytest.mark.parametrize("workers", [0, 2])
+def test_thresholds_follow_the_firing_rate_and_are_committed_once(workers, merged, build):
+    """Of any number of workers: the change is a sum over environments."""
+    adapts = ThresholdAdaptation(target_rate=0.9, lr=1e-3, threshold_min=0.5)
+    algorithm = build(ppo(PPOConfig(), 0, workers=workers, homeostasis=adapts))
+    name = "network.bodies.0.neurons.0.threshold"
+    before = of_learner(algorithm)[name]
+    assert before.tolist() == [1.0] * 8
+    algorithm.train()
+    after = of_learner(algorithm)[name]
+    assert torch.equal(after, before + merged[-1][name])
+    assert (after < before).all(), "neurons that fire less than they should are eased"
+    for runner in of_runners(algorithm):
+        assert torch.equal(runner[name], after)
+    assert "network.bodies.1.neurons.0.threshold" in of_learner(algorithm)
+    assert of_learner(algorithm)["network.bodies.1.neurons.0.threshold"].tolist() == 1.0, "the critic's stay"
+
+
+def test_without_plastic_layers_the_module_is_refused(build):
+    config = ppo(PPOConfig(), 0, workers=0)
+    settings = {**config.rl_module_spec.model_config, "plastic": None}
+    config.rl_module(rl_module_spec=RLModuleSpec(module_class=PlasticActorCritic, model_config=settings))
+    with pytest.raises(UserError, match="the policy has no plastic layers"):
+        build(config)
 
 
 class Counting(LocalAgent):

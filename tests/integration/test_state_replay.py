@@ -35,8 +35,21 @@ class RecordingModule(ActorCriticModule):
         SpikingPolicy(hidden_sizes=(16,), carry_state=True, steps_per_observation=3, max_seq_len=8, reset="zero"),
         SpikingPolicy(hidden_sizes=(16,), carry_state=True, share_layers=True, max_seq_len=5),
         SpikingPolicy(hidden_sizes=(16, 16), carry_state=False, steps_per_observation=4),
+        SpikingPolicy(
+            hidden_sizes=(16, 16, 8), neuron="adaptive", kappa=0.3, carry_state=True, max_seq_len=8, skip=True
+        ),
+        SpikingPolicy(hidden_sizes=(16,), neuron="synaptic", readout="max", encoder="latency", carry_state=True),
+        SpikingPolicy(hidden_sizes=(16,), encoder="delta", encoder_threshold=0.05, readout="mean", max_seq_len=8),
     ],
-    ids=["carried", "carried-3-steps-zero-reset", "carried-shared", "from-rest"],
+    ids=[
+        "carried",
+        "carried-3-steps-zero-reset",
+        "carried-shared",
+        "from-rest",
+        "carried-adaptive-skip",
+        "carried-synaptic-latency-max",
+        "from-rest-delta-mean",
+    ],
 )
 def test_learner_recomputes_the_rollout(policy: SpikingPolicy) -> None:
     algorithm = (
@@ -55,7 +68,7 @@ def test_learner_recomputes_the_rollout(policy: SpikingPolicy) -> None:
             episodes = algorithm.env_runner.sample(num_timesteps=120)
             if fragment == 0:
                 assert sum(episode.is_done for episode in episodes) >= 3, "no episode ends in mid-fragment"
-            if fragment == 1 and policy.carry_state:
+            if fragment == 1 and policy.has_state:
                 assert any(not np.allclose(_first_state(e), 0) for e in episodes), "no fragment begins in mid-episode"
             rollout_logp = np.concatenate([e.get_extra_model_outputs(Columns.ACTION_LOGP) for e in episodes])
             rollout_values = np.concatenate([e.get_extra_model_outputs(Columns.VF_PREDS) for e in episodes])

@@ -24,16 +24,18 @@ from synrl_ray.errors import UserError
 from synrl_ray.rl_modules import ActorCriticModule, QModule
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.rl_modules.plastic_actor_critic import PlasticActorCritic
+from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(120)]
 
 SMALL: dict[str, Any] = {"hidden_sizes": (16,), "steps_per_observation": 2}
 REST = SpikingPolicy(**SMALL)
+PLASTIC = SpikingPolicy(plastic=PlasticLayers(), **SMALL)
 CARRIED = SpikingPolicy(carry_state=True, max_seq_len=16, **SMALL)
 STACKED = AnnPolicy(hidden_sizes=(16,), frame_stack=2)
 ACTOR_CRITICS = [(ActorCriticModule, REST), (ActorCriticModule, CARRIED), (ActorCriticModule, STACKED)]
-NAMES = {REST: "from-rest", CARRIED: "carried", STACKED: "stacked"}
+NAMES = {REST: "from-rest", PLASTIC: "plastic", CARRIED: "carried", STACKED: "stacked"}
 INSTEAD = "take PPO or IMPALA, or for recorded episodes BC or MARWIL"
 
 
@@ -57,7 +59,7 @@ def build(config: AlgorithmConfig) -> Any:
     return config.build_algo()
 
 
-@pytest.mark.parametrize(("module", "policy"), [*ACTOR_CRITICS, (PlasticActorCritic, REST)])
+@pytest.mark.parametrize(("module", "policy"), [*ACTOR_CRITICS, (PlasticActorCritic, PLASTIC)])
 @pytest.mark.parametrize(
     ("algorithm", "said"),
     [
@@ -106,7 +108,7 @@ def weights_of(algorithm: Any) -> dict[str, np.ndarray]:
     return {name: np.array(value) for name, value in state["learner"]["rl_module"][DEFAULT_MODULE_ID].items()}
 
 
-@pytest.mark.parametrize(("module", "policy"), [*ACTOR_CRITICS, (PlasticActorCritic, REST)])
+@pytest.mark.parametrize(("module", "policy"), [*ACTOR_CRITICS, (PlasticActorCritic, PLASTIC)])
 def test_impala_trains_every_actor_critic(module: type, policy: Any) -> None:
     config = config_of("IMPALA", module, policy)
     config.env_runners(rollout_fragment_length=32).training(train_batch_size_per_learner=128)
@@ -119,7 +121,7 @@ def test_dqn_trains_action_values() -> None:
     check_training(config.reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=100))
 
 
-@pytest.mark.parametrize(("module", "policy"), [(ActorCriticModule, REST), (PlasticActorCritic, REST)])
+@pytest.mark.parametrize(("module", "policy"), [(ActorCriticModule, REST), (PlasticActorCritic, PLASTIC)])
 @pytest.mark.parametrize("algorithm", ["BC", "MARWIL"])
 def test_recorded_steps_train_an_actor_critic(algorithm: str, module: type, policy: SpikingPolicy) -> None:
     """The learner alone: reading episodes is RLlib's, and takes longer than all the rest."""

@@ -79,8 +79,3 @@ class LocalTrainer(RLlibTrainer):
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Judge by the experiment's protocol, and exactly."""
         return finish(folder, self.spec, self.trained, position, self.judge)
-
-    def _own_columns(self, result: dict[str, Any]) -> dict[str, float | None]:
-        """The agent's diagnostics."""
-        diagnostics = result["env_runners"].get("plasticity", {})
-        return {f"plasticity_{name}": finite(value) for name, value in diagnostics.items()}

@@ -1,9 +1,9 @@
-"""The teacher's fade, threshold adaptation, normalisation."""
+"""The teacher's fade, threshold adaptation."""
 
 import pytest
 import torch
 
-from synrl_ray.plasticity.homeostasis import adapt_thresholds, normalise_weights
+from synrl_ray.plasticity.homeostasis import threshold_change
 from synrl_ray.plasticity.teacher import teacher_current, teacher_strength
 from synrl_ray.settings.plasticity import TeacherSignal, ThresholdAdaptation
 from synrl_ray.snn import LIF
@@ -32,34 +32,23 @@ def test_a_taught_neuron_fires():
 
 def test_thresholds_bring_neurons_to_their_rate():
     """Uniform input: a neuron of threshold h fires with probability 1 - h, so 0.1 asks for a threshold of 0.9."""
-    config = ThresholdAdaptation(target_rate=0.1, lr=0.01, threshold_min=0.0, threshold_max=2.0)
+    config = ThresholdAdaptation(target_rate=0.1, lr=0.00125)
     threshold, g = torch.tensor([0.2, 0.5, 1.5]), torch.Generator().manual_seed(0)
     for _ in range(100):
-        threshold = adapt_thresholds(threshold, torch.rand(20, 8, 3, generator=g) > threshold, config)
+        spikes = (torch.rand(20, 8, 3, generator=g) > threshold).float()
+        threshold = threshold + threshold_change(spikes, config)
     assert threshold.tolist() == pytest.approx([0.9] * 3, abs=0.05)
 
 
-def test_threshold_adaptation_does_the_same_in_pieces_and_stops_at_its_bounds():
+def test_threshold_adaptation_is_the_same_in_pieces_of_time_and_of_environments():
     config = ThresholdAdaptation(target_rate=0.2, lr=0.01)
     spikes = (torch.rand(10, 3, 4, generator=torch.Generator().manual_seed(1)) < 0.4).double()
-    whole = adapt_thresholds(torch.ones(4, dtype=torch.float64), spikes, config)
-    pieces = adapt_thresholds(
-        adapt_thresholds(torch.ones(4, dtype=torch.float64), spikes[:3], config), spikes[3:], config
-    )
-    torch.testing.assert_close(whole, pieces, rtol=0, atol=1e-12)
-    assert (whole != 1).any()
-    limits = ThresholdAdaptation(lr=100.0, threshold_min=0.5, threshold_max=2.0)
-    extremes = adapt_thresholds(torch.ones(2), torch.tensor([[[0.0, 1.0]]]), limits)
-    assert extremes.tolist() == [0.5, 2.0]
-
-
-def test_normalisation():
-    weights = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
-    weights[:, 2] = 0
-    scaled = normalise_weights(weights, 3.0)
-    torch.testing.assert_close(scaled.abs().sum(dim=0), torch.tensor([3.0, 3.0, 0.0, 3.0]))
-    assert torch.equal(scaled.sign(), weights.sign())
-    torch.testing.assert_close(scaled[0, 0] / scaled[1, 0], weights[0, 0] / weights[1, 0])
+    whole = threshold_change(spikes, config)
+    assert (whole != 0).any()
+    for axis in (0, 1):
+        pieces = sum(threshold_change(piece, config) for piece in spikes.split(2, dim=axis))
+        torch.testing.assert_close(whole, pieces, rtol=0, atol=1e-12)
+    assert threshold_change(spikes[:, :0], config).tolist() == [0.0] * 4, "no environment, no change"
 
 
 def test_bad_input():
@@ -71,7 +60,5 @@ def test_bad_input():
         teacher_current(torch.tensor([[-2]]), 3, TeacherSignal(), 0)
     with pytest.raises(ValueError, match="targets must be neuron indices"):
         teacher_current(torch.tensor([[0.5]]), 3, TeacherSignal(), 0)
-    with pytest.raises(ValueError, match=r"threshold must be \[N\]"):
-        adapt_thresholds(torch.ones(2), torch.zeros(4, 1, 3), ThresholdAdaptation())
-    with pytest.raises(ValueError, match="total must be > 0, got 0"):
-        normalise_weights(torch.ones(1, 1), 0.0)
+    with pytest.raises(ValueError, match=r"spikes must be \[T, B, N\], got \(4, 3\)"):
+        threshold_change(torch.zeros(4, 3), ThresholdAdaptation())
