@@ -1,4 +1,4 @@
-"""Episodes of batched gridworlds, in arrays with time first.
+"""Episodes of many gridworlds at once, in arrays with time first.
 
 Legend: T environment steps, M tasks, E episodes, D features.
 """
@@ -55,7 +55,7 @@ class GridworldRollout:
 
 
 @torch.no_grad()
-def rollout(
+def play(
     grids: Gridworlds,
     policy: GridworldPolicy,
     num_episodes: int,
@@ -78,7 +78,7 @@ def rollout(
     Example:
         >>> import numpy as np
         >>> grids = Gridworlds.from_cells(np.ones((3, 3), bool), goals=[(2, 2)], horizon=50)
-        >>> played = rollout(grids, lambda seen: torch.zeros(*seen.shape[:2], 4), num_episodes=100)
+        >>> played = play(grids, lambda seen: torch.zeros(*seen.shape[:2], 4), num_episodes=100)
         >>> played.rewards.shape
         torch.Size([50, 1, 100])
     """
@@ -123,7 +123,7 @@ def _sample(logits: Tensor, generator: torch.Generator | None) -> Tensor:
 def _log_probs(logits: Tensor, actions: Tensor) -> Tensor:
     chosen = logits.log_softmax(dim=-1).gather(-1, actions[..., None]).squeeze(-1)
     if not chosen.isfinite().all():
-        raise NonFiniteError("the log-probability of an action", "rollout in gridworlds")
+        raise NonFiniteError("the log-probability of an action", "episodes in gridworlds")
     return chosen
 
 

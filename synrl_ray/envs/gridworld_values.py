@@ -1,4 +1,4 @@
-r"""Exact values of batched gridworlds by dynamic programming in float64: no sampling noise.
+r"""Exact values of many gridworlds at once by dynamic programming in float64: no sampling noise.
 
 With h steps to go, of a policy and of the best one,
 

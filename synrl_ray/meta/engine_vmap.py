@@ -22,7 +22,7 @@ from synrl_ray.errors import UserError, reason_of
 from synrl_ray.meta.engine import InnerLoop, Parameters, Rates, TaskLosses
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork, failed_operation
-from synrl_ray.meta.written_out.network import BatchedNetwork
+from synrl_ray.meta.written_out.network import WrittenOutNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +39,10 @@ class VmapEngine:
 
     def __init__(self, model: nn.Module, adapting: Sequence[str], compile: bool = False) -> None:
         self.model = model
-        self.body: BatchedNetwork | None = None
-        self.network: BatchedNetwork | VmappedNetwork = VmappedNetwork(model)
-        if (batched := BatchedNetwork.of(model)) is not None:
-            self.body, self.network = batched.split(adapting)
+        self.body: WrittenOutNetwork | None = None
+        self.network: WrittenOutNetwork | VmappedNetwork = VmappedNetwork(model)
+        if (written_out := WrittenOutNetwork.of(model)) is not None:
+            self.body, self.network = written_out.split(adapting)
         self._run: Callable[..., TaskLosses] = self._losses
         if compile:
             self._run = torch.compile(self._losses)

@@ -40,7 +40,7 @@ from synrl_ray.meta.losses import refuse_non_finite
 from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.policy_losses import PolicyGradientLoss, clipped_surrogate, entropy
 from synrl_ray.meta.vmapped import VmappedNetwork
-from synrl_ray.meta.written_out.network import BatchedNetwork
+from synrl_ray.meta.written_out.network import WrittenOutNetwork
 from synrl_ray.settings.maml import MamlRl
 
 
@@ -114,7 +114,7 @@ class MamlPolicy(MetaLearner):
             nn.Parameter(p.new_full((config.inner_steps,), config.inner_lr), requires_grad=config.learn_inner_lr)
             for p in named.values()
         )
-        self._network = BatchedNetwork.of(model) or VmappedNetwork(model)
+        self._network = WrittenOutNetwork.of(model) or VmappedNetwork(model)
         self._loss = PolicyGradientLoss()
 
     @property

@@ -28,7 +28,7 @@ class _Kept(NamedTuple):
     pooled: Pooled
 
 
-class BatchedConvBlock:
+class WrittenOutConvBlock:
     """:class:`synrl_ray.meta.networks.ConvBlock` of M tasks.
 
     Args:

@@ -20,14 +20,14 @@ from synrl_ray.meta.engine import Parameters
 from synrl_ray.meta.losses import TaskLoss
 from synrl_ray.meta.networks import ConvBlock, ConvCurrent
 from synrl_ray.meta.spiking_layers import SampleLIF, StepMean
-from synrl_ray.meta.written_out.convolution import BatchedConvBlock
-from synrl_ray.meta.written_out.spiking import BatchedSampleLIF, BatchedStepMean
+from synrl_ray.meta.written_out.convolution import WrittenOutConvBlock
+from synrl_ray.meta.written_out.spiking import WrittenOutSampleLIF, WrittenOutStepMean
 from synrl_ray.snn import LIF
 from synrl_ray.snn.encoders import PopulationCode
 from synrl_ray.snn.plain import is_plain
 
 
-class BatchedLayer(Protocol):
+class WrittenOutLayer(Protocol):
     """One layer of M networks; parameters ``[M, ...]`` by the layer's own names."""
 
     def forward(self, p: Parameters, x: Tensor) -> tuple[Tensor, Any]:
@@ -37,35 +37,35 @@ class BatchedLayer(Protocol):
         """Gradients of the input, as far as needed, and of the parameters."""
 
 
-class BatchedNetwork:
+class WrittenOutNetwork:
     """Forward pass and inner gradient of M copies of a sequence of layers.
 
     Args:
         layers: the prefix of each layer's parameters, the names behind it, and the layer.
     """
 
-    def __init__(self, layers: Sequence[tuple[str, tuple[str, ...], BatchedLayer]]) -> None:
+    def __init__(self, layers: Sequence[tuple[str, tuple[str, ...], WrittenOutLayer]]) -> None:
         self._parts = layers
         self._names = [{name: prefix + name for name in names} for prefix, names, _ in layers]
         self._layers = [layer for _, _, layer in layers]
 
     @classmethod
-    def of(cls, model: nn.Module) -> BatchedNetwork | None:
-        """The model's batched form, or ``None`` if it has layers that are not known here."""
+    def of(cls, model: nn.Module) -> WrittenOutNetwork | None:
+        """The model's written-out form, or ``None`` if it has layers that are not known here."""
         found = []
         modules = list(_flat(model, ""))
         for index, (prefix, module) in enumerate(modules):
-            layer = _batched(module, index == 0) if all(map(_is_known, module.modules())) else None
+            layer = _written_out(module, index == 0) if all(map(_is_known, module.modules())) else None
             if layer is None:
                 return None
             found.append((prefix, tuple(name for name, _ in module.named_parameters()), layer))
         is_tied = len({id(module) for _, module in modules}) < len(modules)
         return None if is_tied else cls(found)
 
-    def split(self, adapting: Collection[str]) -> tuple[BatchedNetwork | None, BatchedNetwork]:
+    def split(self, adapting: Collection[str]) -> tuple[WrittenOutNetwork | None, WrittenOutNetwork]:
         """The layers before the first that has any of these parameters, if there are any, and the others."""
         first = self._first_of(adapting)
-        return BatchedNetwork(self._parts[:first]) if first else None, BatchedNetwork(self._parts[first:])
+        return WrittenOutNetwork(self._parts[:first]) if first else None, WrittenOutNetwork(self._parts[first:])
 
     def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
         """Outputs ``[M, K, O]`` of parameters ``[M, ...]`` and inputs ``[M, K, ...]``."""
@@ -162,7 +162,7 @@ class Flatten:
         return grad.view(kept), {}
 
 
-def _batched(module: nn.Module, is_first: bool) -> BatchedLayer | None:
+def _written_out(module: nn.Module, is_first: bool) -> WrittenOutLayer | None:
     """By exact type: a subclass may compute something else."""
     kind = type(module)
     if kind is nn.Linear:
@@ -172,15 +172,15 @@ def _batched(module: nn.Module, is_first: bool) -> BatchedLayer | None:
     if isinstance(module, nn.Flatten) and kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
         return Flatten()
     if isinstance(module, ConvBlock) and kind is ConvBlock:
-        return BatchedConvBlock(module, is_first)
+        return WrittenOutConvBlock(module, is_first)
     if isinstance(module, ConvCurrent) and kind is ConvCurrent:
-        return BatchedConvBlock(module, is_first, rectifies=False)
-    if isinstance(module, SampleLIF) and kind is SampleLIF and BatchedSampleLIF.takes(module.neuron):
-        return BatchedSampleLIF(module)
+        return WrittenOutConvBlock(module, is_first, rectifies=False)
+    if isinstance(module, SampleLIF) and kind is SampleLIF and WrittenOutSampleLIF.takes(module.neuron):
+        return WrittenOutSampleLIF(module)
     if kind is PopulationCode and is_first:
         return Code(module)
     if isinstance(module, StepMean) and kind is StepMean:
-        return BatchedStepMean(module)
+        return WrittenOutStepMean(module)
     return None
 
 

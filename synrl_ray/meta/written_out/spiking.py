@@ -38,7 +38,7 @@ class _Kept(NamedTuple):
     """Of one step's spikes: ``[M, K, ...]``."""
 
 
-class BatchedSampleLIF:
+class WrittenOutSampleLIF:
     """:class:`synrl_ray.meta.spiking_layers.SampleLIF` of M tasks; the forward pass is the fused scan."""
 
     def __init__(self, layer: SampleLIF) -> None:
@@ -114,7 +114,7 @@ class _InnerGradient(torch.autograd.Function):
         return by_grad, by_membranes, None, None, None, None
 
 
-class BatchedStepMean:
+class WrittenOutStepMean:
     """:class:`synrl_ray.meta.spiking_layers.StepMean` of M tasks."""
 
     def __init__(self, layer: StepMean) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from synrl_ray.envs.gridworld import Gridworlds
-from synrl_ray.envs.gridworld_episodes import rollout
+from synrl_ray.envs.gridworld_episodes import play
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.errors import NonFiniteError, UserError
 
@@ -27,7 +27,7 @@ def seeded(seed):
 
 def test_an_episode_by_hand():
     tasks = Gridworlds.from_cells(np.ones((2, 3)), [(0, 2), (1, 0)], [(0, 0), (0, 0)], horizon=4)
-    played = rollout(tasks, lambda seen: torch.full(seen.shape[:2], EAST), num_episodes=1)
+    played = play(tasks, lambda seen: torch.full(seen.shape[:2], EAST), num_episodes=1)
     assert played.observations.argmax(-1).squeeze(-1).T.tolist() == [[0, 1, 2, 2], [0, 1, 2, 2]]
     assert played.valid.squeeze(-1).T.tolist() == [[True, True, False, False], [True] * 4]
     assert played.terminated.squeeze(-1).T.tolist() == [[False, True, False, False], [False] * 4]
@@ -40,7 +40,7 @@ def test_an_episode_by_hand():
 
 
 def test_shapes_and_types():
-    played = rollout(grids(), uniform, 6)
+    played = play(grids(), uniform, 6)
     assert played.observations.shape == (15, 2, 6, 12)
     assert played.last_observations.shape == (2, 6, 12)
     assert played.truncated.shape == (2, 6)
@@ -49,11 +49,11 @@ def test_shapes_and_types():
         assert getattr(played, name).shape == (15, 2, 6)
     for name in ("observations", "rewards", "task_rewards", "last_observations", "log_probs"):
         assert getattr(played, name).dtype == torch.float32
-    assert rollout(grids(), uniform, 6, horizon=3).rewards.shape == (3, 2, 6)
+    assert play(grids(), uniform, 6, horizon=3).rewards.shape == (3, 2, 6)
 
 
 def test_masks_agree_with_one_another_and_with_the_rewards():
-    played = rollout(grids(), uniform, 200, seeded(0))
+    played = play(grids(), uniform, 200, seeded(0))
     valid, terminated = played.valid, played.terminated
     assert valid[0].all()
     assert torch.equal(valid[1:], valid[:-1] & ~terminated[:-1])
@@ -67,7 +67,7 @@ def test_masks_agree_with_one_another_and_with_the_rewards():
 
 def test_steps_follow_from_one_another():
     tasks = grids()
-    played = rollout(tasks, uniform, 50, seeded(1))
+    played = play(tasks, uniform, 50, seeded(1))
     states = played.observations.argmax(-1)
     following = torch.cat((states[1:], played.last_observations.argmax(-1)[None]))
     after, rewards, terminated = tasks.step(states, played.actions)
@@ -82,7 +82,7 @@ def test_actions_are_drawn_from_the_policy_and_have_its_log_probabilities():
     def policy(seen):
         return probabilities.log()[:, None].expand(2, seen.shape[1], 4)
 
-    played = rollout(grids(), policy, 2000, seeded(2))
+    played = play(grids(), policy, 2000, seeded(2))
     for task in range(2):
         actions = played.actions[:, task].flatten()
         shares = torch.bincount(actions, minlength=4) / len(actions)
@@ -92,7 +92,7 @@ def test_actions_are_drawn_from_the_policy_and_have_its_log_probabilities():
 
 
 def test_the_seed_decides_everything():
-    first, again, other = (rollout(grids(), uniform, 20, seeded(seed)) for seed in (3, 3, 4))
+    first, again, other = (play(grids(), uniform, 20, seeded(seed)) for seed in (3, 3, 4))
     for name, value in vars(first).items():
         assert torch.equal(value, getattr(again, name))
     assert not torch.equal(first.actions, other.actions)
@@ -100,7 +100,7 @@ def test_the_seed_decides_everything():
 
 def test_nothing_is_attached_to_a_graph():
     weights = torch.zeros(12, 4, requires_grad=True)
-    played = rollout(grids(), lambda seen: seen @ weights, 3)
+    played = play(grids(), lambda seen: seen @ weights, 3)
     assert not any(value.requires_grad for value in vars(played).values())
 
 
@@ -111,7 +111,7 @@ def test_policies_of_all_tasks_are_called_once_a_step():
         calls.append(seen.shape)
         return uniform(seen)
 
-    rollout(grids(observation="coordinates"), policy, 8)
+    play(grids(observation="coordinates"), policy, 8)
     assert calls == [(2, 8, 2)] * 15
 
 
@@ -129,18 +129,18 @@ def test_policies_of_all_tasks_are_called_once_a_step():
 )
 def test_what_no_policy_may_give_is_named_in_one_line(policy, message):
     with pytest.raises(UserError, match=message) as caught:
-        rollout(grids(), policy, 3)
+        play(grids(), policy, 3)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_logits_that_are_not_finite_stop_the_rollout(wrong):
     with pytest.raises(NonFiniteError, match="the log-probability of an action is not finite"):
-        rollout(grids(), lambda seen: torch.full((2, 3, 4), wrong), 3)
+        play(grids(), lambda seen: torch.full((2, 3, 4), wrong), 3)
 
 
 def test_rollouts_without_steps_or_episodes_are_refused():
     with pytest.raises(UserError, match="horizon=0 leaves no step"):
-        rollout(grids(), uniform, 3, horizon=0)
+        play(grids(), uniform, 3, horizon=0)
     with pytest.raises(UserError, match="num_episodes=0 leaves nothing to play"):
-        rollout(grids(), uniform, 0)
+        play(grids(), uniform, 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synrl_ray.envs.gridworld import Gridworlds
-from synrl_ray.envs.gridworld_episodes import rollout
+from synrl_ray.envs.gridworld_episodes import play
 from synrl_ray.envs.gridworld_layout import random_layout
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.envs.gridworld_values import (
@@ -90,7 +90,7 @@ def test_the_mean_return_of_many_episodes_is_the_exact_value(discount):
         return torch.einsum("mes,msa->mea", seen.double(), policy.log())
 
     assert torch.allclose(action_probabilities(grids, logits), policy)
-    returns = rollout(grids, logits, 1500, torch.Generator().manual_seed(0)).task_returns(discount).double()
+    returns = play(grids, logits, 1500, torch.Generator().manual_seed(0)).task_returns(discount).double()
     error = returns.mean(1) - policy_values(grids, policy, discount)
     assert (error.abs() < 4 * returns.std(1) / 1500**0.5).all()
     assert float(returns.std(1).min()) > 0.05

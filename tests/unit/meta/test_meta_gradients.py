@@ -9,7 +9,7 @@ from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, mlp, spiking_mlp
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork
-from synrl_ray.meta.written_out.network import BatchedNetwork
+from synrl_ray.meta.written_out.network import WrittenOutNetwork
 from synrl_ray.settings.maml import Maml
 from synrl_ray.snn import LIF
 
@@ -35,7 +35,7 @@ def test_engines_agree(model_and_batch, settings, meta_gradients, assert_same):
 
 def test_written_out_gradients_equal_those_of_vmap(model_and_batch, meta_gradients, assert_same):
     model, batch = model_and_batch
-    assert BatchedNetwork.of(model) is not None
+    assert WrittenOutNetwork.of(model) is not None
 
     def without_fast_path(maml):
         maml._engine.body, maml._engine.network = None, VmappedNetwork(model)
@@ -48,7 +48,7 @@ def test_neurons_with_other_equations_go_through_vmap():
     for settings in ({"reset": "zero"}, {"learn_beta": True}, {"graded": True}):
         model = spiking_mlp()
         model[1].neuron = LIF(kernel="functional", hold=8, **settings)
-        assert BatchedNetwork.of(model) is None
+        assert WrittenOutNetwork.of(model) is None
 
 
 class Other(LIF):
@@ -67,22 +67,22 @@ WATCHED = {
 @pytest.mark.parametrize("place", ["", "1", "1.neuron", "2"])
 def test_layers_that_are_more_than_their_class_go_through_vmap(place, name):
     model = spiking_mlp()
-    assert BatchedNetwork.of(model) is not None
+    assert WrittenOutNetwork.of(model) is not None
     WATCHED[name](model.get_submodule(place))
-    assert BatchedNetwork.of(model) is None
+    assert WrittenOutNetwork.of(model) is None
 
 
 def test_parts_of_layers_that_were_replaced_go_through_vmap():
     model = conv4()
-    assert BatchedNetwork.of(model) is not None
+    assert WrittenOutNetwork.of(model) is not None
     model[1][1] = torch.nn.Identity()
-    assert BatchedNetwork.of(model) is None
+    assert WrittenOutNetwork.of(model) is None
     model = conv4()
     torch.nn.utils.parametrizations.weight_norm(model[0][0])
-    assert BatchedNetwork.of(model) is None
+    assert WrittenOutNetwork.of(model) is None
     model = spiking_mlp()
     model[1].neuron = Other(hold=8, kernel="functional")
-    assert BatchedNetwork.of(model) is None
+    assert WrittenOutNetwork.of(model) is None
 
 
 def test_linear_layers_take_samples_of_any_rank(meta_gradients, assert_same):
