@@ -6,6 +6,7 @@ Legend: E environment step, B batch, D distribution inputs, S state.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import gymnasium as gym
 import torch
@@ -72,7 +73,7 @@ class ActorCritic(nn.Module):
         self.bodies = nn.ModuleList(bodies)
         if isinstance(config, SpikingPolicy):
             for layer in config.homeostatic_layers:
-                _give_each_its_threshold(bodies[0].neurons[layer], config.hidden_sizes[layer])
+                _give_each_its_threshold(cast("SpikingMLP", bodies[0]).neurons[layer], config.hidden_sizes[layer])
         self.num_inputs = num_inputs
         self.num_distribution_inputs = num_inputs * (2 if isinstance(action_space, spaces.Box) else 1)
         self.log_std = nn.Parameter(torch.zeros(num_inputs)) if isinstance(action_space, spaces.Box) else None
@@ -164,8 +165,9 @@ class ActorCritic(nn.Module):
         return inputs if self.log_std is None else torch.cat((inputs, self.log_std.expand_as(inputs)), dim=-1)
 
 
-def _give_each_its_threshold(neurons: LIF, number: int) -> None:
-    """Thresholds that may become different, from one that all neurons of a layer share."""
+def _give_each_its_threshold(neurons: nn.Module, number: int) -> None:
+    """Make thresholds that may become different of the one that the neurons of a layer share."""
+    assert isinstance(neurons, LIF)
     neurons.threshold = neurons.threshold.expand(number).clone()
 
 
