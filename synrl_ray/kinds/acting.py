@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from pydantic import TypeAdapter
 
 from synrl_ray.envs.make import environment_factory
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, evaluate_policy
 from synrl_ray.experiment import Environment, Evaluation
-from synrl_ray.policies.description import Description
+from synrl_ray.policies.description import Description, described
 from synrl_ray.running.imports import admit_policy
 from synrl_ray.running.kind import EvaluationOptions
 from synrl_ray.running.run_folder import CONFIG, RunFolder
@@ -42,10 +41,10 @@ def environment_of(description: Description) -> Environment:
         UserError: if ``policy.json`` names none.
     """
     try:
-        described = json.dumps(description["environment"])
-        if len(described) > _LONGEST_ENVIRONMENT:
+        if len(json.dumps(description["environment"])) > _LONGEST_ENVIRONMENT:
             raise ValueError("it is too long")
-        return TypeAdapter(Environment).validate_json(described)
+        environment: Environment = described(description, "environment", Environment)
+        return environment
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{description.file} names no environment", "restore it or train again") from error
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import one_hot
 
 from synrl_ray.envs.gridworld import NUM_ACTIONS
-from synrl_ray.meta.building import make_maml
+from synrl_ray.meta.families import Family
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.meta.policy_judging import relative_regret
@@ -69,8 +69,7 @@ def compare(
     maml: MamlPolicy,
     steps_before: int,
     learner: Learner,
-    tasks: GridworldTasks,
-    played: PlayedGridworlds,
+    family: Family[GridworldTasks],
     settings: QComparison,
     num_tasks: int,
 ) -> Comparison:
@@ -80,10 +79,11 @@ def compare(
         maml: the meta-learned policy.
         steps_before: environment steps of its meta-training.
         learner: its network, for the policy that starts untrained.
-        tasks, played: what is learned.
+        family: of what is learned.
         settings: budget and choices.
         num_tasks: M.
     """
+    tasks, played = family.settings, cast(PlayedGridworlds, family.distribution())
     marks = np.arange(0, settings.env_steps + 1, settings.interval_steps)
 
     def table(initial: np.ndarray | None) -> _Actions:
@@ -95,7 +95,7 @@ def compare(
         config = replace(maml.config, learn_inner_lr=False, **chosen)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            made = cast(MamlPolicy, make_maml(learner, tasks, config))
+            made = cast(MamlPolicy, family.meta_learner(learner, config))
         return _policy_actions(made, played, marks, split, count)
 
     pool = played.sample("train", range(_POOL_SEED, _POOL_SEED + settings.pool_tasks)).grids

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, TypeAdapter
 from safetensors.torch import save
 
 from synrl_ray.files import write_atomically
-from synrl_ray.meta.building import make_maml, require_room
+from synrl_ray.meta.families import family_of
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.policies.description import (
@@ -24,13 +23,9 @@ from synrl_ray.policies.description import (
 )
 from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.maml import Maml, MamlRl
-from synrl_ray.settings.meta import AnnLearner, AnyTasks, GridworldTasks, Learner, SpikingLearner
+from synrl_ray.settings.meta import AnyTasks, Learner
 
 FORMAT = "meta-1"
-_TASKS: TypeAdapter[AnyTasks] = TypeAdapter(Annotated[AnyTasks, Field(discriminator="name")])
-_LEARNER: TypeAdapter[Learner] = TypeAdapter(Annotated[AnnLearner | SpikingLearner, Field(discriminator="kind")])
-_MAML: TypeAdapter[Maml | MamlRl] = TypeAdapter(Maml)
-_MAML_RL: TypeAdapter[Maml | MamlRl] = TypeAdapter(MamlRl)
 
 
 def save_maml(maml: MamlModel | MamlPolicy, learner: Learner, tasks: AnyTasks, folder: Path, **metadata: Any) -> None:
@@ -50,13 +45,14 @@ def load_maml(folder: str | Path | Description) -> tuple[MamlModel | MamlPolicy,
     description = read_description(folder)
     with damage_of(description.file):
         description.require_format(FORMAT)
-        tasks = described(description, "tasks", _TASKS)
-        learner = described(description, "learner", _LEARNER)
-        config = described(description, "maml", _MAML_RL if isinstance(tasks, GridworldTasks) else _MAML)
+        tasks: AnyTasks = described(description, "tasks", AnyTasks)
+        learner: Learner = described(description, "learner", Learner)
+        family = family_of(tasks)
+        config: Maml | MamlRl = described(description, "maml", family.inner_loop)
 
     def make() -> MamlModel | MamlPolicy:
-        maml = make_maml(learner, tasks, config)
-        require_room(maml, tasks)
+        maml = family.meta_learner(learner, config)
+        family.require_room(maml)
         return maml
 
     return load_module(make, description.folder, anew=True), learner, tasks

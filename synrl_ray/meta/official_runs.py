@@ -38,8 +38,14 @@ def require_fit(tasks: AnyTasks, trained_on: str) -> None:
         UserError: if it is for other tasks, or has been trained on characters of the evaluation set, which the runs
             are made of.
     """
-    if not isinstance(tasks, OmniglotTasks) or (tasks.ways, tasks.shots) != (WAYS, 1):
-        found = f"{tasks.ways} ways and shots={tasks.shots}" if isinstance(tasks, OmniglotTasks) else tasks.name
+    found = None
+    match tasks:
+        case OmniglotTasks(ways=ways, shots=shots):
+            if (ways, shots) != (WAYS, 1):
+                found = f"{ways} ways and shots={shots}"
+        case _:
+            found = tasks.name
+    if found is not None:
         raise UserError(
             f"the official runs have {WAYS} ways and 1 shot, the learner is for {found}",
             f"train omniglot-maml with --set ways={WAYS} shots=1",

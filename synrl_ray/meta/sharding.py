@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError
 from torch import Tensor
 
 from synrl_ray.errors import worker_died
-from synrl_ray.meta.building import make_maml, make_tasks
+from synrl_ray.meta.families import family_of
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.tasks import TaskDistribution
@@ -53,13 +53,13 @@ class Shard:
     @cached_property
     def tasks(self) -> TaskDistribution | PlayedGridworlds:
         """Where the seeds' tasks come from."""
-        return make_tasks(self._settings[0])
+        return family_of(self._settings[0]).distribution()
 
     @cached_property
     def maml(self) -> MetaLearner:
         """Whose gradients are computed."""
         tasks, learner, maml = self._settings
-        return make_maml(learner, tasks, maml)
+        return family_of(tasks).meta_learner(learner, maml)
 
     def gradients(
         self,

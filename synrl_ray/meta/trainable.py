@@ -12,7 +12,7 @@ from ray.tune import Trainable
 from torch import Tensor
 
 from synrl_ray.errors import NonFiniteError, UserError
-from synrl_ray.meta.building import make_maml, make_tasks
+from synrl_ray.meta.families import family_of
 from synrl_ray.meta.sharding import Shards
 
 _CHECKPOINT = "maml.pt"
@@ -50,8 +50,7 @@ class MetaTrainable(Trainable):
         self.first_task = config["seed"] * _SEEDS_OF_A_RUN
         learner = self.experiment.learner(config["policy"])
         torch.manual_seed(config["seed"])
-        self.tasks = make_tasks(self.experiment.tasks)
-        self.maml = make_maml(learner, self.experiment.tasks, settings.maml)
+        self.maml = family_of(self.experiment.tasks).meta_learner(learner, settings.maml)
         self.optimizer = self._optimizer(config.get("meta_lr", settings.meta_lr))
         self.total = self.experiment.stopping.meta_iterations
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=self.total)

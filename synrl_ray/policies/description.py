@@ -6,23 +6,21 @@ import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded
+from synrl_ray.settings.checked import from_json
 
 DESCRIPTION_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
 _MOST_BYTES = 1024**2
 _OF_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -123,33 +121,19 @@ def _require_file(folder: Path, name: str) -> None:
         raise UserError(f"{folder} holds no {name}", "name the folder of a run that has trained, or train it first")
 
 
-def described(description: Description, key: str, settings: TypeAdapter[T]) -> T:
+def described(description: Description, key: str, kind: Any) -> Any:
     """The settings under a key of a description, held to their types and bounds.
+
+    Args:
+        description: what ``policy.json`` says.
+        key: where the settings are.
+        kind: their class, or a type that is made of such.
 
     Raises:
         KeyError: if there are none.
-        ValueError: naming the first one that is wrong, NaN or unknown.
+        SettingError: naming a setting that is wrong, NaN or unknown.
     """
-    given = description[key]
-    try:
-        value = settings.validate_json(json.dumps(given, allow_nan=False))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, (key, *first["loc"])))
-        raise ValueError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from error
-    _refuse_unknown(given, value)
-    return value
-
-
-def _refuse_unknown(given: Any, value: Any) -> None:
-    """Refuse keys that no field has taken."""
-    if not is_dataclass(value):
-        return
-    names = {field.name for field in fields(value)}
-    for name, part in given.items():
-        if name not in names:
-            raise ValueError(f"unknown setting {name!r}")
-        _refuse_unknown(part, getattr(value, name))
+    return from_json(kind, description[key], key)
 
 
 @contextmanager

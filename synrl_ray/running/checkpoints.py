@@ -44,7 +44,7 @@ class Checkpoint:
     folder: Path
     """Where it lies in the run's folder."""
     state: Path
-    """The folder that the task has written: in the run's folder, or in a private copy."""
+    """The folder that the trainer has written: in the run's folder, or in a private copy."""
     position: Position
     is_own: bool
     """This user has made it."""

@@ -49,7 +49,7 @@ def watch_runs(*, quiet: bool = False) -> Iterator[Watcher]:
 class _BarWatcher:
     def __init__(self, bars: Bars) -> None:
         self.bars = bars
-        self.tasks: dict[str, TaskID] = {}
+        self.rows: dict[str, TaskID] = {}
 
     def __call__(self, progress: Progress) -> None:
         for notice in progress.notices:
@@ -57,11 +57,11 @@ class _BarWatcher:
         status = _status(progress)
         if progress.phase != "starting":
             status = f"{_compact(progress.steps)}/{_compact(progress.total)}  {status}"
-        task = self.tasks.get(progress.label)
-        if task is None:
-            task = self.tasks[progress.label] = self.bars.add_task(progress.label, total=None, status="")
+        row = self.rows.get(progress.label)
+        if row is None:
+            row = self.rows[progress.label] = self.bars.add_task(progress.label, total=None, status="")
         self.bars.update(
-            task, total=progress.total or None, completed=min(progress.steps, progress.total), status=status
+            row, total=progress.total or None, completed=min(progress.steps, progress.total), status=status
         )
 
 

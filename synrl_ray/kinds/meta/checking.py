@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synrl_ray.experiment import MetaExperiment
-from synrl_ray.meta.building import make_maml, make_tasks
+from synrl_ray.meta.families import family_of
 from synrl_ray.running.spec import RunSpec
 
 
@@ -13,5 +13,6 @@ def check(spec: RunSpec) -> None:
 
     experiment = spec.experiment_as(MetaExperiment)
     require_seed(spec.seed)
-    make_tasks(experiment.tasks)
-    make_maml(experiment.learner(spec.policy), experiment.tasks, experiment.algorithm.maml)
+    family = family_of(experiment.tasks)
+    family.distribution()
+    family.meta_learner(experiment.learner(spec.policy), experiment.algorithm.maml)

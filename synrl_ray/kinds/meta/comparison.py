@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from synrl_ray.evaluation.comparison_figure import LearnerCurve, draw_comparison
-from synrl_ray.experiment import GridworldTasks, QComparison
+from synrl_ray.experiment import QComparison
 from synrl_ray.files import write_atomically
 
 if TYPE_CHECKING:
     from synrl_ray.meta.comparing import Comparison, Contender
+    from synrl_ray.meta.families import Family
+    from synrl_ray.meta.gridworld_batch import PlayedGridworlds
     from synrl_ray.meta.maml_rl import MamlPolicy
-    from synrl_ray.settings.meta import Learner
+    from synrl_ray.settings.meta import GridworldTasks, Learner
 
 GOOD = 0.95
 """Share of the optimal return that counts as having learned a task."""
@@ -25,7 +27,7 @@ _LOOKS = (0, 1, 3)
 def finish_comparison(
     maml: MamlPolicy,
     learner: Learner,
-    tasks: GridworldTasks,
+    family: Family[GridworldTasks],
     settings: QComparison,
     folder: Path,
     *,
@@ -38,19 +40,17 @@ def finish_comparison(
     Args:
         maml: the meta-learned policy.
         learner: its network.
-        tasks, settings: what is compared, and how.
+        family, settings: what is compared, and how.
         folder: of the run.
         meta_tasks: training tasks that the policy has met.
         num_tasks: of the test.
         title: of the picture.
     """
-    from synrl_ray.meta.building import gridworld_distribution
     from synrl_ray.meta.comparing import compare
-    from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 
-    played = PlayedGridworlds(gridworld_distribution(tasks))
+    tasks, played = family.settings, cast("PlayedGridworlds", family.distribution())
     most_steps = meta_tasks * 2 * maml.config.inner_steps * maml.config.episodes * tasks.horizon
-    found = compare(maml, most_steps, learner, tasks, played, settings, num_tasks)
+    found = compare(maml, most_steps, learner, family, settings, num_tasks)
     figures = {contender.name: _figures(contender, found.env_steps) for contender in found.contenders}
     marks = [steps * maml.config.episodes * tasks.horizon for steps in _LOOKS]
     looks = sorted({min(mark, settings.env_steps) for mark in [*marks, settings.env_steps]})

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
-
-from pydantic import TypeAdapter
+from typing import Any
 
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import GridworldTasks, MetaEvaluation, OmniglotTasks
+from synrl_ray.experiment import MetaEvaluation
 from synrl_ray.kinds.acting import evaluation_of_run
-from synrl_ray.kinds.meta.result import judge_by_official_runs, judge_learner, size_of
-from synrl_ray.meta.building import require_room
+from synrl_ray.kinds.meta.judging import judge_of
+from synrl_ray.kinds.meta.result import judge_by_official_runs
+from synrl_ray.meta.families import family_of
 from synrl_ray.meta.files import load_maml
 from synrl_ray.policies.description import Description, damage_of, described
 from synrl_ray.running.kind import EvaluationOptions, option
@@ -30,14 +29,15 @@ def evaluate(description: Description, options: EvaluationOptions) -> dict[str, 
         named = str(description.get("data"))
         judged = judge_by_official_runs(maml, tasks, trained_on=named, inner_steps=protocol.inner_steps)
     else:
-        trained_on = tasks = _with_its_data(tasks, description)
+        named = description.get("data")
+        trained_on = tasks = family_of(tasks).with_data(named if isinstance(named, str) else None)
         if options.shots is not None:
             tasks = _with_shots(tasks, options.shots)
-            require_room(maml, tasks)
-        num_tasks = options.episodes or protocol.tasks
-        judged = judge_learner(maml, learner, tasks, num_tasks=num_tasks, inner_steps=protocol.inner_steps)
+            family_of(tasks).require_room(maml)
+        judge = judge_of(maml, learner, tasks)
+        judged = judge.on_test_tasks(options.episodes or protocol.tasks, protocol.inner_steps)
         if tasks != trained_on:
-            judged["protocol"]["trained_on"] = size_of(trained_on)
+            judged["protocol"]["trained_on"] = family_of(trained_on).size
     return {
         "experiment": description.get("experiment"),
         "policy": learner.kind,
@@ -46,16 +46,8 @@ def evaluate(description: Description, options: EvaluationOptions) -> dict[str, 
     }
 
 
-def _with_its_data(tasks: Any, description: Description) -> Any:
-    """Whichever set of Omniglot was at hand then."""
-    named = description.get("data")
-    if isinstance(tasks, OmniglotTasks) and tasks.data is None and isinstance(named, str):
-        return replace(tasks, data=cast(Any, named))
-    return tasks
-
-
 def _with_shots(tasks: Any, shots: int) -> Any:
-    if isinstance(tasks, GridworldTasks):
+    if not family_of(tasks).has_shots:
         raise UserError("--shots means nothing for a learner that plays", "leave it out")
     try:
         return replace(tasks, shots=shots)
@@ -71,4 +63,4 @@ def _protocol(description: Description) -> MetaEvaluation:
     if "evaluation" not in description.content:
         return MetaEvaluation()
     with damage_of(description.file):
-        return described(description, "evaluation", TypeAdapter(MetaEvaluation))
+        return described(description, "evaluation", MetaEvaluation)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
 
-from synrl_ray.data.omniglot import set_at_hand
-from synrl_ray.experiment import MetaExperiment, OmniglotTasks
+from synrl_ray.experiment import MetaExperiment
 from synrl_ray.kinds.meta.checking import check
 from synrl_ray.kinds.meta.evaluating import evaluate
 from synrl_ray.kinds.meta.printing import print_outcome, print_scores
 from synrl_ray.kinds.meta.result import combine, draw
 from synrl_ray.kinds.meta.trainer import MetaTrainer
+from synrl_ray.meta.families import family_of
 from synrl_ray.running.kind import Kind, Score, Shown, Unit
 
 
@@ -21,11 +20,8 @@ def evaluation_share(experiment: MetaExperiment) -> float:
 
 
 def with_data(experiment: MetaExperiment) -> MetaExperiment:
-    """With the set of Omniglot that is at hand."""
-    if not isinstance(experiment.tasks, OmniglotTasks):
-        return experiment
-    named = cast(Any, experiment.tasks.data or set_at_hand())
-    return replace(experiment, tasks=replace(experiment.tasks, data=named))
+    """With the data set that is at hand."""
+    return replace(experiment, tasks=family_of(experiment.tasks).with_data())
 
 
 KIND = Kind(

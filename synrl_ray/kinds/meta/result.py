@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.statistics import summarise
-from synrl_ray.experiment import GridworldTasks, MetaExperiment, MetaTarget, OmniglotTasks, SinusoidTasks
-from synrl_ray.kinds.meta.adaptation import draw_policy, judge_policy
-from synrl_ray.kinds.meta.comparison import finish_comparison
+from synrl_ray.experiment import MetaExperiment, MetaTarget
+from synrl_ray.kinds.meta.judging import Judge
 from synrl_ray.kinds.result import title_of, versions
+from synrl_ray.meta.families import family_of
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -21,31 +19,17 @@ from synrl_ray.running.spec import RunSpec
 if TYPE_CHECKING:
     from synrl_ray.meta.maml import MamlModel
     from synrl_ray.meta.maml_rl import MamlPolicy
-    from synrl_ray.meta.tasks import TaskDistribution
-    from synrl_ray.meta.trainable import MetaTrainable
-    from synrl_ray.settings.meta import AnyTasks, Learner
+    from synrl_ray.settings.meta import AnyTasks
 
 SCORES = ("regret", "accuracy", "loss")
 """What learners are judged by; the first of them that is known is the one that counts."""
 
 
-def finish(folder: RunFolder, spec: RunSpec, trainable: MetaTrainable, position: Position) -> dict[str, Any]:
+def finish(folder: RunFolder, spec: RunSpec, judge: Judge, position: Position) -> dict[str, Any]:
     """Judge on test tasks; write ``result.json`` and the pictures."""
-    experiment = spec.experiment_as(MetaExperiment)
-    judging = {"num_tasks": experiment.evaluation.tasks, "inner_steps": experiment.evaluation.inner_steps}
-    maml, tasks, learner = trainable.maml, experiment.tasks, experiment.learner(spec.policy)
-    judged = judge_learner(maml, learner, tasks, **judging)
-    if isinstance(tasks, GridworldTasks) and experiment.comparison is not None:
-        judged["comparison"] = finish_comparison(
-            cast("MamlPolicy", maml),
-            learner,
-            tasks,
-            experiment.comparison,
-            folder.path,
-            meta_tasks=position.steps * experiment.algorithm.meta_batch,
-            num_tasks=experiment.evaluation.tasks,
-            title=title_of([folder]),
-        )
+    experiment, title = spec.experiment_as(MetaExperiment), title_of([folder])
+    judged = judge.on_test_tasks(experiment.evaluation.tasks, experiment.evaluation.inner_steps)
+    judged |= judge.compare(experiment, position.steps, folder.path, title)
     result = {
         "experiment": experiment.id,
         "policy": spec.policy,
@@ -60,46 +44,8 @@ def finish(folder: RunFolder, spec: RunSpec, trainable: MetaTrainable, position:
     }
     folder.write_result(result)
     draw([folder], folder.path / "learning_curve.png")
-    if isinstance(tasks, GridworldTasks):
-        draw_policy(cast("MamlPolicy", maml), tasks, folder.path / "adaptation.png", title=title_of([folder]))
+    judge.draw(folder.path, title)
     return result
-
-
-def judge_learner(
-    maml: MamlModel | MamlPolicy, learner: Learner, tasks: AnyTasks, *, num_tasks: int, inner_steps: int
-) -> dict[str, Any]:
-    """Scores on test tasks with their intervals, those of the learner as it was made, and the protocol."""
-    from synrl_ray.meta.building import data_of, make_tasks, untrained
-    from synrl_ray.meta.judging import figures, judge
-
-    judging = {"num_tasks": num_tasks, "inner_steps": inner_steps}
-    control = untrained(maml, learner, tasks)
-    if isinstance(tasks, GridworldTasks):
-        judged, alone = (judge_policy(cast("MamlPolicy", m), tasks, **judging) for m in (maml, control))
-        return judged | {"untrained": {k: v for k, v in alone.items() if k != "protocol"}}
-    distribution = cast("TaskDistribution", make_tasks(tasks))
-    found = figures(judge(cast("MamlModel", maml), distribution, "test", num_tasks, inner_steps))
-    control_found: dict[str, Any] = {}
-    with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
-        control_found["untrained"] = figures(
-            judge(cast("MamlModel", control), distribution, "test", num_tasks, inner_steps)
-        )
-    return {
-        **found,
-        **control_found,
-        "protocol": {
-            "data": data_of(tasks),
-            "tasks": size_of(tasks),
-            "test_tasks": num_tasks,
-            "inner_steps": inner_steps,
-            "interval": "1.96 standard errors over test tasks",
-        },
-    }
-
-
-def size_of(tasks: SinusoidTasks | OmniglotTasks) -> str:
-    """A task's size in the field's words."""
-    return f"{tasks.ways}-way {tasks.shots}-shot" if isinstance(tasks, OmniglotTasks) else f"{tasks.shots} samples"
 
 
 def judge_by_official_runs(
@@ -183,7 +129,7 @@ def draw(folders: Sequence[RunFolder], path: Path) -> None:
     plot_learning_curve(
         [Curve(policy, [r["meta_iterations"] for r in seed], [r[column] for r in seed]) for seed in rows],
         path,
-        title=title_of(folders, "policy" if isinstance(experiment.tasks, GridworldTasks) else "learner"),
+        title=title_of(folders, family_of(experiment.tasks).learner_name),
         target=getattr(experiment.target, name, None),
         xlabel="meta-iterations",
         ylabel=f"{name} on validation tasks after adaptation",

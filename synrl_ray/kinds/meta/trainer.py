@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import MetaExperiment
+from synrl_ray.kinds.meta.judging import judge_of
 from synrl_ray.kinds.meta.result import finish
 from synrl_ray.kinds.tune_trainer import TuneTrainer
 from synrl_ray.running.checkpoints import Position
@@ -31,6 +30,8 @@ class MetaTrainer(TuneTrainer):
                 "num_workers": spec.num_workers,
             }
         )
+        learner = self.experiment.learner(spec.policy)
+        self.judge = judge_of(self.trainable.maml, learner, self.experiment.tasks)
         self.total = self.experiment.stopping.meta_iterations
         self.interval = self.experiment.evaluation.interval
 
@@ -44,38 +45,26 @@ class MetaTrainer(TuneTrainer):
 
     def evaluate(self) -> dict[str, float | None]:
         """On validation tasks; no loss where one is not finite."""
-        from synrl_ray.meta.judging import figures, judge
-        from synrl_ray.meta.maml_rl import MamlPolicy
-        from synrl_ray.meta.policy_judging import judge_policies
-
-        protocol, maml, tasks = self.experiment.evaluation, self.trainable.maml, self.trainable.tasks
-        num_tasks, steps = protocol.interim_tasks, protocol.inner_steps
-        found: dict[str, Any] = {"loss": None}
-        if isinstance(maml, MamlPolicy):
-            found = judge_policies(maml, tasks, "validation", num_tasks, steps).figures(steps)
-        else:
-            with suppress(NonFiniteError):  # adapting by more steps than in training may diverge at first
-                found = figures(judge(maml, tasks, "validation", num_tasks, steps))
+        protocol = self.experiment.evaluation
+        found = self.judge.on_validation_tasks(protocol.interim_tasks, protocol.inner_steps)
         names = ("loss", "accuracy", "regret", "regret_stochastic")
         return {f"evaluation_{name}": found[name] for name in names if name in found}
 
     def export(self, folder: Path) -> None:
         """The initialisation's files."""
-        from synrl_ray.meta.building import data_of
         from synrl_ray.meta.files import save_maml
 
-        learner, tasks = self.experiment.learner(self.spec.policy), self.experiment.tasks
         protocol = self.experiment.evaluation
         save_maml(
             self.trainable.maml,
-            learner,
-            tasks,
+            self.judge.learner,
+            self.experiment.tasks,
             folder,
             experiment=self.experiment.id,
-            data=data_of(tasks),
+            data=self.judge.family.data,
             evaluation={"tasks": protocol.tasks, "inner_steps": protocol.inner_steps},
         )
 
     def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
         """Judge on test tasks, write result and picture."""
-        return finish(folder, self.spec, self.trainable, position)
+        return finish(folder, self.spec, self.judge, position)

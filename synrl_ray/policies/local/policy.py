@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from pydantic import Field, TypeAdapter
 from safetensors.torch import save
 
 from synrl_ray.files import write_atomically
@@ -33,7 +32,6 @@ from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.local import LocalSettings
 
 _FORMAT = "local-1"
-_SETTINGS: TypeAdapter[LocalSettings] = TypeAdapter(Annotated[LocalSettings, Field(discriminator="name")])
 
 
 class LocalPolicy:
@@ -108,7 +106,7 @@ def load_local_policy(folder: str | Path | Description) -> LocalPolicy:
     description = read_description(folder)
     with damage_of(description.file):
         description.require_format(_FORMAT)
-        settings = described(description, "settings", _SETTINGS)
+        settings: LocalSettings = described(description, "settings", LocalSettings)
         spaces = (space_from_json(description["observation_space"]), space_from_json(description["action_space"]))
 
     def make() -> LocalAgent:

@@ -10,7 +10,7 @@ from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.maze_layout import MOST_SEEN_CELLS
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import GridworldTasks
-from synrl_ray.meta.building import gridworld_distribution
+from synrl_ray.meta.families import family_of
 
 MAZE, GRIDWORLD = "synrl_ray/Maze-v0", "synrl_ray/Gridworld-v0"
 
@@ -43,7 +43,7 @@ def test_a_large_grid_is_refused(env_id, kwargs):
 
 def test_so_are_those_of_meta_learning():
     with pytest.raises(UserError, match="a grid of 128 x 128 cells is too large"):
-        gridworld_distribution(GridworldTasks(rows=128, columns=128))
+        family_of(GridworldTasks(rows=128, columns=128)).distribution()
     with pytest.raises(ValueError, match="rows must be <= 128"):
         GridworldTasks(rows=129)
 

@@ -6,7 +6,7 @@ import torch
 
 from synrl_ray.experiment import AnnLearner, GridworldTasks, MamlRl, QComparison
 from synrl_ray.kinds.meta.comparison import finish_comparison
-from synrl_ray.meta.building import make_maml
+from synrl_ray.meta.families import family_of
 
 TASKS = GridworldTasks(rows=4, columns=5, horizon=12, num_obstacles=2)
 LEARNER = AnnLearner(hidden_sizes=(8,))
@@ -25,8 +25,9 @@ SETTINGS = QComparison(
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
-    maml = make_maml(LEARNER, TASKS, MamlRl(episodes=5))
-    kept = finish_comparison(maml, LEARNER, TASKS, SETTINGS, folder, meta_tasks=100, num_tasks=8, title="four learners")
+    family = family_of(TASKS)
+    maml, counts = family.meta_learner(LEARNER, MamlRl(episodes=5)), {"meta_tasks": 100, "num_tasks": 8}
+    kept = finish_comparison(maml, LEARNER, family, SETTINGS, folder, **counts, title="four learners")
     return folder, kept
 
 

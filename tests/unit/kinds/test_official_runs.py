@@ -12,8 +12,8 @@ from synrl_ray.data import omniglot_runs
 from synrl_ray.data.omniglot_runs import OneShotRuns
 from synrl_ray.errors import UserError
 from synrl_ray.kinds.evaluating import evaluate_folder
-from synrl_ray.meta import building
-from synrl_ray.meta.building import make_learner
+from synrl_ray.meta import families
+from synrl_ray.meta.families import family_of
 from synrl_ray.meta.files import save_maml
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.official_runs import official_tasks
@@ -45,7 +45,7 @@ def runs(monkeypatch):
 def write_learner(folder, tasks=TWENTY, data="omniglot-background"):
     torch.manual_seed(0)
     folder.mkdir()
-    maml = MamlModel(make_learner(LEARNER, tasks), Maml(inner_lr=0.4))
+    maml = MamlModel(family_of(tasks).network(LEARNER), Maml(inner_lr=0.4))
     save_maml(maml, LEARNER, tasks, folder, experiment="omniglot-maml", data=data)
     return folder
 
@@ -100,7 +100,7 @@ def test_a_learner_is_judged_on_the_set_that_it_was_trained_on(tmp_path, monkeyp
     def missing(name=None, *_):
         raise UserError(f"{name} is asked for", "")
 
-    monkeypatch.setattr(building, "load_omniglot", missing)
+    monkeypatch.setattr(families, "load_omniglot", missing)
     folder = write_learner(tmp_path / "run", TWENTY, "omniglot-small")  # settings that name no set
     with pytest.raises(UserError, match=r"^omniglot-small is asked for"):
         evaluate_folder(folder)

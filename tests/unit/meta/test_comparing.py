@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from synrl_ray.meta.building import make_maml, make_tasks
 from synrl_ray.meta.comparing import compare, on_marks
+from synrl_ray.meta.families import family_of
 from synrl_ray.settings.maml import MamlRl
 from synrl_ray.settings.meta import AnnLearner, GridworldTasks, QComparison
 
@@ -26,8 +26,8 @@ SETTINGS = QComparison(
 @pytest.fixture(scope="module")
 def found():
     torch.manual_seed(3)
-    maml = make_maml(LEARNER, TASKS, MamlRl(episodes=5))
-    return compare(maml, 123, LEARNER, TASKS, make_tasks(TASKS), SETTINGS, num_tasks=6)
+    maml = family_of(TASKS).meta_learner(LEARNER, MamlRl(episodes=5))
+    return compare(maml, 123, LEARNER, family_of(TASKS), SETTINGS, num_tasks=6)
 
 
 def test_what_was_known_last_counts():
@@ -67,8 +67,8 @@ def test_the_specialist_learns_every_task(found):
 
 def test_it_is_the_same_again(found):
     torch.manual_seed(3)
-    maml = make_maml(LEARNER, TASKS, MamlRl(episodes=5))
-    again = compare(maml, 123, LEARNER, TASKS, make_tasks(TASKS), SETTINGS, num_tasks=6)
+    maml = family_of(TASKS).meta_learner(LEARNER, MamlRl(episodes=5))
+    again = compare(maml, 123, LEARNER, family_of(TASKS), SETTINGS, num_tasks=6)
     for one, other in zip(found.contenders, again.contenders, strict=True):
         assert (one.share == other.share).all()
         assert one.chosen == other.chosen

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from synrl_ray.errors import NonFiniteError, UserError
-from synrl_ray.meta import building, engine_vmap
+from synrl_ray.meta import engine_vmap, families
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, spiking_conv4
 from synrl_ray.meta.sharding import Shard
@@ -151,7 +151,7 @@ def test_worker_without_data_says_so(tmp_path, monkeypatch):
     def missing(*_):
         raise UserError("Omniglot is not here", "")
 
-    monkeypatch.setattr(building, "load_omniglot", missing)
+    monkeypatch.setattr(families, "load_omniglot", missing)
     shard = Shard(OmniglotTasks(), AnnLearner(channels=4), Maml())  # in a constructor, Ray would call it a death
     with pytest.raises(UserError, match="Omniglot is not here"):
         shard.gradients(shard.maml.state_dict(), [0], 0)

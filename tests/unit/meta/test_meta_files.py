@@ -13,7 +13,7 @@ from synrl_ray.experiment import (
     SinusoidTasks,
     SpikingLearner,
 )
-from synrl_ray.meta.building import make_maml
+from synrl_ray.meta.families import family_of
 from synrl_ray.meta.files import load_maml, save_maml
 
 CASES = [
@@ -28,7 +28,7 @@ CASES = [
 
 @pytest.mark.parametrize(("tasks", "learner", "maml"), CASES)
 def test_a_learner_survives_its_files(tmp_path, tasks, learner, maml):
-    made = make_maml(learner, tasks, maml)
+    made = family_of(tasks).meta_learner(learner, maml)
     save_maml(made, learner, tasks, tmp_path, experiment="x")
     loaded, loaded_learner, loaded_tasks = load_maml(tmp_path)
     assert (loaded_learner, loaded_tasks, loaded.config) == (learner, tasks, maml)
@@ -41,7 +41,7 @@ def test_a_learner_survives_its_files(tmp_path, tasks, learner, maml):
 )
 def test_a_damaged_description_is_one_line(tmp_path, damage):
     tasks, learner, maml = CASES[0]
-    save_maml(make_maml(learner, tasks, maml), learner, tasks, tmp_path)
+    save_maml(family_of(tasks).meta_learner(learner, maml), learner, tasks, tmp_path)
     (tmp_path / "policy.json").write_text(damage)
     with pytest.raises(UserError, match="is damaged") as refusal:
         load_maml(tmp_path)
@@ -50,7 +50,7 @@ def test_a_damaged_description_is_one_line(tmp_path, damage):
 
 def test_weights_of_another_network_are_damage(tmp_path):
     tasks, learner, maml = CASES[0]
-    save_maml(make_maml(learner, tasks, maml), learner, tasks, tmp_path)
+    save_maml(family_of(tasks).meta_learner(learner, maml), learner, tasks, tmp_path)
     description = json.loads((tmp_path / "policy.json").read_text())
     description["learner"]["hidden_sizes"] = [9]
     (tmp_path / "policy.json").write_text(json.dumps(description))

@@ -12,9 +12,8 @@ from synrl_ray.experiment import (
     SpikingLearner,
 )
 from synrl_ray.meta import sizes
-from synrl_ray.meta.building import gridworld_distribution, make_maml
+from synrl_ray.meta.families import family_of
 from synrl_ray.meta.files import load_maml, save_maml
-from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.judging import judge, judge_all
 from synrl_ray.meta.networks import conv4, mlp, spiking_mlp
 from synrl_ray.meta.policy_judging import judge_policies
@@ -48,20 +47,20 @@ def test_tasks_are_as_many_as_fit_but_one_at_least():
 @pytest.mark.parametrize("name", ["steps", "maps"])
 def test_a_small_file_cannot_describe_a_large_task(tmp_path, name):
     tasks, learner = GREEDY[name]
-    save_maml(make_maml(learner, tasks, Maml()), learner, tasks, tmp_path)
+    save_maml(family_of(tasks).meta_learner(learner, Maml()), learner, tasks, tmp_path)
     with pytest.raises(UserError, match=r"policy\.json is damaged \(each task takes [\d,]+ numbers at once, "):
         load_maml(tmp_path)
 
 
 def test_neither_can_many_episodes(tmp_path):
     tasks, learner = GridworldTasks(horizon=100_000), AnnLearner(hidden_sizes=(2,))
-    save_maml(make_maml(learner, tasks, MamlRl(episodes=10_000)), learner, tasks, tmp_path)
+    save_maml(family_of(tasks).meta_learner(learner, MamlRl(episodes=10_000)), learner, tasks, tmp_path)
     with pytest.raises(UserError, match="each task takes"):
         load_maml(tmp_path)
 
 
 def test_judgement_does_not_depend_on_how_many_tasks_are_judged_together(monkeypatch):
-    maml, tasks = make_maml(AnnLearner(hidden_sizes=(4,)), SinusoidTasks(), Maml()), SinusoidDistribution()
+    maml, tasks = family_of(SinusoidTasks()).meta_learner(AnnLearner(hidden_sizes=(4,)), Maml()), SinusoidDistribution()
     batch = tasks.sample("test", range(7))
     together = judge(maml, tasks, "test", 7, inner_steps=2)
     monkeypatch.setattr(sizes, "_MOST_TASKS", 3)
@@ -71,8 +70,8 @@ def test_judgement_does_not_depend_on_how_many_tasks_are_judged_together(monkeyp
 
 def test_judgement_of_policies_does_not_depend_on_it_either(monkeypatch):
     settings = GridworldTasks(rows=4, columns=4)
-    maml = make_maml(AnnLearner(hidden_sizes=(4,)), settings, MamlRl(episodes=4))
-    tasks = PlayedGridworlds(gridworld_distribution(settings))
+    maml = family_of(settings).meta_learner(AnnLearner(hidden_sizes=(4,)), MamlRl(episodes=4))
+    tasks = family_of(settings).distribution()
     together = judge_policies(maml, tasks, "test", 5, 2)
     monkeypatch.setattr(sizes, "_MOST_TASKS", 2)
     parts = judge_policies(maml, tasks, "test", 5, 2)

@@ -6,8 +6,7 @@ import torch
 
 from synrl_ray.envs.gridworld import Gridworlds
 from synrl_ray.experiment import AnnLearner, GridworldTasks, MamlRl
-from synrl_ray.meta.building import gridworld_distribution, make_maml, untrained
-from synrl_ray.meta.gridworld_batch import PlayedGridworlds
+from synrl_ray.meta.families import family_of
 from synrl_ray.meta.policy_judging import greedy, judge_policies, relative_regret
 
 SETTINGS = GridworldTasks(rows=4, columns=4, horizon=10)
@@ -16,7 +15,7 @@ LEARNER = AnnLearner(hidden_sizes=(8,))
 
 def made(seed=1):
     torch.manual_seed(seed)
-    return make_maml(LEARNER, SETTINGS, MamlRl(episodes=5))
+    return family_of(SETTINGS).meta_learner(LEARNER, MamlRl(episodes=5))
 
 
 def test_regret_of_hand_made_policies():
@@ -40,7 +39,7 @@ def test_greedy_takes_the_likeliest_action():
 
 
 def test_a_learner_is_judged_alike_each_time_by_the_number_of_inner_steps():
-    tasks = PlayedGridworlds(gridworld_distribution(SETTINGS))
+    tasks = family_of(SETTINGS).distribution()
     judged = judge_policies(made(), tasks, "test", num_tasks=60, num_steps=4)
     assert judged.greedy.shape == judged.stochastic.shape == judged.env_steps.shape == (60, 5)
     assert (judged.greedy >= -1e-9).all()
@@ -60,9 +59,9 @@ def test_a_learner_is_judged_alike_each_time_by_the_number_of_inner_steps():
 def test_the_untrained_learner_is_always_the_same_and_disturbs_nothing():
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first, second = (untrained(made_, LEARNER, SETTINGS) for made_ in (made(1), made(2)))
+    first, second = (family_of(SETTINGS).untrained(LEARNER, made_) for made_ in (made(1), made(2)))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
     torch.set_rng_state(state)
-    untrained(first, LEARNER, SETTINGS)
+    family_of(SETTINGS).untrained(LEARNER, first)
     assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,164 @@
+"""Learners and policies judged on tasks that no training has seen, an object for each of the two."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from synrl_ray.errors import NonFiniteError
+from synrl_ray.evaluation.adaptation_figure import AdaptedTask, draw_adaptation
+from synrl_ray.experiment import MetaExperiment
+from synrl_ray.kinds.meta.comparison import finish_comparison
+from synrl_ray.meta.families import Family, family_of
+from synrl_ray.meta.judging import figures, judge
+from synrl_ray.meta.policy_judging import judge_policies, relative_regret
+from synrl_ray.meta.tasks import Split
+from synrl_ray.settings.maml import Maml, MamlRl
+from synrl_ray.settings.meta import AnyTasks, Learner
+
+_DRAWN_TASKS, _DRAWN_STEPS = 4, (0, 1, 3)
+
+
+class Judge(ABC):
+    """Judges one learner on one family of tasks.
+
+    Args:
+        maml: the meta-learner.
+        learner: its network's settings.
+        family: of the tasks.
+    """
+
+    more_steps: ClassVar[int] = 0
+    """Inner steps beyond those of the score, to see whether adaptation goes on."""
+
+    def __init__(self, maml: Any, learner: Learner, family: Family[Any]) -> None:
+        self.maml, self.learner, self.family = maml, learner, family
+        self.tasks: Any = family.distribution()
+
+    def on_test_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, Any]:
+        """Scores with their intervals, those of the learner as it was made, and the protocol."""
+        found = self.figures(self.maml, "test", num_tasks, inner_steps, self.more_steps)
+        with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
+            control = self.family.untrained(self.learner, self.maml)
+            found["untrained"] = self.figures(control, "test", num_tasks, inner_steps, self.more_steps)
+        protocol = {
+            "data": self.family.data,
+            "tasks": self.family.size,
+            "test_tasks": num_tasks,
+            "inner_steps": inner_steps,
+            "interval": "1.96 standard errors over test tasks",
+        }
+        return {**found, "protocol": {**protocol, **self.more_of_protocol()}}
+
+    def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, Any]:
+        """Scores during training."""
+        return self.figures(self.maml, "validation", num_tasks, inner_steps)
+
+    @abstractmethod
+    def figures(self, maml: Any, split: Split, num_tasks: int, inner_steps: int, more_steps: int = 0) -> dict[str, Any]:
+        """Means over the first tasks of a split by the number of inner steps; the score is that after ``inner_steps``.
+
+        Raises:
+            NonFiniteError: if adaptation leads to what is not finite.
+        """
+
+    def more_of_protocol(self) -> dict[str, Any]:
+        """What else belongs to the protocol."""
+        return {}
+
+    def compare(self, experiment: MetaExperiment, meta_iterations: int, folder: Path, title: str) -> dict[str, Any]:
+        """What a comparison that the experiment asks for has given, for ``result.json``."""
+        return {}
+
+    @abstractmethod
+    def draw(self, folder: Path, title: str) -> None:
+        """Draw pictures of its own, if it has some."""
+
+
+class _LearnerJudge(Judge):
+    """Of learners of examples: by loss, and by accuracy where there are classes."""
+
+    def draw(self, folder: Path, title: str) -> None:
+        """None."""
+
+    def figures(self, maml: Any, split: Split, num_tasks: int, inner_steps: int, more_steps: int = 0) -> dict[str, Any]:
+        return figures(judge(maml, self.tasks, split, num_tasks, inner_steps))
+
+    def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, Any]:
+        with suppress(NonFiniteError):  # adapting by more steps than in training may diverge at first
+            return super().on_validation_tasks(num_tasks, inner_steps)
+        return {"loss": None}
+
+
+class _PolicyJudge(Judge):
+    """Of policies on gridworlds: by exact regret."""
+
+    more_steps = 2
+
+    def figures(self, maml: Any, split: Split, num_tasks: int, inner_steps: int, more_steps: int = 0) -> dict[str, Any]:
+        return judge_policies(maml, self.tasks, split, num_tasks, inner_steps + more_steps).figures(inner_steps)
+
+    def more_of_protocol(self) -> dict[str, Any]:
+        return {
+            "held_out_goals": len(self.tasks.tasks.goals("test")),
+            "episodes_per_step": self.maml.config.episodes,
+            "regret": "exact, without shaping or discount, as a share of the optimal return; of the greedy policy",
+        }
+
+    def compare(self, experiment: MetaExperiment, meta_iterations: int, folder: Path, title: str) -> dict[str, Any]:
+        if experiment.comparison is None:
+            return {}
+        found = finish_comparison(
+            self.maml,
+            self.learner,
+            self.family,
+            experiment.comparison,
+            folder,
+            meta_tasks=meta_iterations * experiment.algorithm.meta_batch,
+            num_tasks=experiment.evaluation.tasks,
+            title=title,
+        )
+        return {"comparison": found}
+
+    def draw(self, folder: Path, title: str) -> None:
+        """Where the policy goes on a few test tasks with goals of their own."""
+        from synrl_ray.envs.gridworld_visits import expected_visits
+
+        seeds = _seeds_of_goals(self.tasks.sample("test", range(50)).grids.goals.tolist())
+        batch, settings = self.tasks.sample("test", seeds), self.family.settings
+        experience = self.maml.play(batch, num_steps=max(_DRAWN_STEPS), judged=False)
+        policies = [experience.log_probs[steps].double().softmax(-1) for steps in _DRAWN_STEPS]
+        visits = [expected_visits(batch.grids, policy).numpy() for policy in policies]
+        regrets = relative_regret(batch.grids, policies).tolist()
+        drawn = [
+            AdaptedTask(
+                free=batch.grids.free[i].numpy(),
+                goal=divmod(int(batch.grids.goals[i]), settings.columns),
+                start=self.tasks.tasks.start,
+                visits=[v[i].reshape(settings.rows, settings.columns) for v in visits],
+                regrets=regrets[i],
+            )
+            for i in range(len(seeds))
+        ]
+        draw_adaptation(drawn, _DRAWN_STEPS, folder / "adaptation.png", title=title)
+
+
+_JUDGES: dict[type[Maml | MamlRl], type[Judge]] = {Maml: _LearnerJudge, MamlRl: _PolicyJudge}
+
+
+def judge_of(maml: Any, learner: Learner, tasks: AnyTasks) -> Judge:
+    """The judge of a learner on such tasks.
+
+    Raises:
+        UserError: for missing data.
+    """
+    family = family_of(tasks)
+    return _JUDGES[family.inner_loop](maml, learner, family)
+
+
+def _seeds_of_goals(goals: list[int]) -> list[int]:
+    """Seeds of the first tasks whose goals differ."""
+    first = {goal: seed for seed, goal in reversed(list(enumerate(goals)))}
+    return sorted(first.values())[:_DRAWN_TASKS]
