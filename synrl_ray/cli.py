@@ -46,16 +46,19 @@ app.command(tune)
 
 @app.command(name="list")
 def list_experiments(*, as_json: Json = False) -> None:
-    """List the experiments.
+    """List the experiments. Files that do not load are named on standard error.
 
     Args:
         as_json: print JSON instead of a table.
     """
     from dataclasses import asdict
 
-    from synrl_ray.registry import all_experiments
+    from synrl_ray.registry import found_experiments
 
-    experiments = all_experiments().values()
+    found, broken = found_experiments()
+    for error in broken:
+        print(f"synrl: {error}", file=sys.stderr)
+    experiments = found.values()
     if as_json:
         rows = [{"id": e.id, "summary": e.summary, "kind": e.kind, **asdict(e.stopping)} for e in experiments]
         print(json.dumps(rows, indent=2))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Discriminator
+
 from synrl_ray.settings.algorithms import A2C, DQN, PPO, Reinforce
 from synrl_ray.settings.classification import AccuracyTarget, ClassificationExperiment, Epochs, Mnist, Supervised
 from synrl_ray.settings.classifiers import AnnClassifier, SpikingClassifier
@@ -80,4 +84,6 @@ __all__ = [
     "Uniform",
 ]
 
-AnyExperiment = Experiment | LocalExperiment | ClassificationExperiment | MetaExperiment
+AnyExperiment = Annotated[
+    Experiment | LocalExperiment | ClassificationExperiment | MetaExperiment, Discriminator("kind")
+]

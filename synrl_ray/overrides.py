@@ -7,20 +7,18 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import Any, cast, get_type_hints
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import Any, cast
 
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.experiment import AnyExperiment, ClassificationExperiment, Experiment, LocalExperiment, MetaExperiment
+from synrl_ray.experiment import AnyExperiment
 from synrl_ray.files import read_bounded
+from synrl_ray.settings.checked import SettingError, from_json, to_json
+from synrl_ray.settings.paths import setting_at, setting_paths, setting_type, with_settings
 
-_TASKS = {"classification": ClassificationExperiment, "local": LocalExperiment, "meta": MetaExperiment}
 _MOST_BYTES = 1024**2
-_NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "task"}
+_PYTHON = {"True": True, "False": False, "None": None}
 _PROBLEM = ("environment.id", "environment.kwargs", "tasks.", "data.digits")
 
 
@@ -46,7 +44,7 @@ def apply_overrides(
     given: dict[str, str] = {}
     for key, value in (settings or {}).items():
         path = resolve_setting(experiment, key)
-        values[path] = _coerce(setting_type(experiment, path), [value], key, json.dumps(value))
+        values[path] = _coerce(setting_type(experiment, path), _exactly(value), key, json.dumps(value))
         given[key] = json.dumps(value)
     for assignment in assignments:
         key, separator, text = (part.strip() for part in assignment.partition("="))
@@ -55,12 +53,12 @@ def apply_overrides(
         path = resolve_setting(experiment, key)
         values[path] = read_value(experiment, path, text, key)
         given[key] = text
-    if any(path.startswith(_PROBLEM) and value != _value_at(experiment, path) for path, value in values.items()):
+    if any(path.startswith(_PROBLEM) and value != setting_at(experiment, path) for path, value in values.items()):
         values["target"] = None
         if hasattr(experiment.stopping, "mean_return"):
             values.setdefault("stopping.mean_return", None)
     try:
-        return cast(AnyExperiment, _replace(experiment, values))
+        return cast(AnyExperiment, with_settings(experiment, values))
     except ValueError as error:
         listed = " and ".join(f"{key} = {text}" for key, text in given.items())
         raise UserError(f"{listed} {'does' if len(given) == 1 else 'do'} not fit", str(error)) from error
@@ -121,40 +119,20 @@ def changed_settings(experiment: AnyExperiment, base: AnyExperiment) -> list[str
     return changed
 
 
-def setting_paths(experiment: AnyExperiment) -> list[str]:
-    """Every path that ``--set`` takes."""
-    return list(_leaves(experiment))
-
-
 def experiment_to_json(experiment: AnyExperiment) -> dict[str, Any]:
     """The experiment in JSON values."""
-    return cast(dict[str, Any], TypeAdapter(type(experiment)).dump_python(experiment, mode="json"))
+    return cast(dict[str, Any], to_json(experiment))
 
 
-def experiment_from_json(data: dict[str, Any]) -> AnyExperiment:
+def experiment_from_json(data: Any) -> AnyExperiment:
     """Inverse of :func:`experiment_to_json`.
 
     Raises:
-        ValueError: naming the first field that is wrong.
+        SettingError: naming a field that is wrong, missing or unknown.
     """
-    task = data.get("task") if isinstance(data, dict) else "control"
-    kind: Any = _TASKS.get(str(task), Experiment)
-    try:
-        return cast(AnyExperiment, TypeAdapter(kind).validate_json(json.dumps(data), strict=False))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
-    for item in fields(node):
-        if item.name in _NOT_SETTABLE and not (prefix == "environment." and item.name == "id"):
-            continue
-        value = getattr(node, item.name)
-        if is_dataclass(value):
-            yield from _leaves(value, f"{prefix}{item.name}.")
-        else:
-            yield prefix + item.name
+    if isinstance(data, Mapping) and "kind" not in data:
+        data = {"kind": data.get("task", "control"), **{key: data[key] for key in data if key != "task"}}  # of before
+    return cast(AnyExperiment, from_json(AnyExperiment, data))
 
 
 def resolve_setting(experiment: AnyExperiment, key: str) -> str:
@@ -179,38 +157,16 @@ def resolve_setting(experiment: AnyExperiment, key: str) -> str:
     raise UserError(f"unknown setting {key!r}", f"{hint}valid are {', '.join(paths)}")
 
 
-def setting_type(node: Any, path: str) -> Any:
-    """Declared type of a setting."""
-    parent, _, name = path.rpartition(".")
-    return get_type_hints(type(_value_at(node, parent)), include_extras=True)[name]
-
-
-def _value_at(node: Any, path: str) -> Any:
-    return reduce(getattr, filter(None, path.split(".")), node)
-
-
-def _replace(node: Any, values: Mapping[str, Any]) -> Any:
-    """The dataclass with the values at these paths, each part of it made once."""
-    below: dict[str, dict[str, Any]] = {}
-    for path, value in values.items():
-        name, _, rest = path.partition(".")
-        below.setdefault(name, {})[rest] = value
-    return replace(
-        node,
-        **{name: new[""] if "" in new else _replace(getattr(node, name), new) for name, new in below.items()},
-    )
-
-
 def _coerce(annotation: Any, candidates: Iterable[Any], key: str, shown: str) -> Any:
-    adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))
-    problem = ""
+    refusals: list[SettingError] = []
     for candidate in candidates:
         try:
-            return adapter.validate_python(candidate)
-        except ValidationError as error:
-            nearest = max(error.errors(), key=lambda found: len(found["loc"]))  # of what a union may be
-            problem = problem or nearest["msg"]
-    raise UserError(f"setting {key!r} cannot be {shown}", problem[:1].lower() + problem[1:])
+            return from_json(annotation, candidate)
+        except SettingError as error:
+            refusals.append(error)
+    refusals = refusals[:-1] or refusals  # the last of several readings, a list of one item, is not what was written
+    nearest = max(refusals, key=lambda error: len(error.place))
+    raise UserError(f"setting {key!r} cannot be {shown}", nearest.without_value)
 
 
 def _short(experiment: AnyExperiment, path: str) -> str:
@@ -227,7 +183,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list) and len(value) > 1 and all(type(item) in (int, float) for item in value):
         return ",".join(map(str, value))
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./:+-]*", value, re.ASCII):
-        return json.dumps(value) if value in ("null", "true", "false", "NaN", "Infinity") else value
+        return value if _read(value) == value else json.dumps(value)
     return json.dumps(value)
 
 
@@ -236,10 +192,23 @@ def _refuse_constant(name: str) -> float:
 
 
 def _readings(text: str) -> Iterator[Any]:
-    """What the text may mean: a JSON value, a comma-separated list, or just text."""
-    with suppress(ValueError):
-        yield json.loads(text)
+    """What the text may mean: a JSON value or one of Python's words, a comma-separated list, or just text."""
+    value = _read(text)
+    yield from _exactly(value)
     if "," in text:
-        yield [part.strip() for part in text.split(",") if part.strip()]
+        yield [_read(part.strip()) for part in text.split(",") if part.strip()]
     yield text
-    yield [text]
+    yield [value]
+
+
+def _read(text: str) -> Any:
+    with suppress(ValueError):
+        return json.loads(text)
+    return _PYTHON.get(text, text)
+
+
+def _exactly(value: Any) -> Iterator[Any]:
+    """The value, and the same as a whole number: ``1e5`` is one."""
+    yield value
+    if isinstance(value, float) and value.is_integer():
+        yield int(value)

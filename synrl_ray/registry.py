@@ -17,6 +17,8 @@ from pathlib import Path
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.experiment import AnyExperiment
+from synrl_ray.settings.base import BaseExperiment
+from synrl_ray.settings.checked import SettingError
 
 _PACKAGE = Path(__file__).parent
 
@@ -33,39 +35,59 @@ def experiment_folders() -> list[Path]:
 
 
 def all_experiments() -> dict[str, AnyExperiment]:
-    """Every experiment by id, sorted.
+    """Every experiment by id, sorted, without the files that do not load."""
+    return found_experiments()[0]
 
-    Raises:
-        UserError: if a file that names ``synrl_ray`` cannot be loaded.
-    """
-    found: dict[str, AnyExperiment] = {}
-    for folder in experiment_folders():
-        for path in sorted(folder.glob("*.py")):
-            experiment = _load(path)
-            if experiment is not None:
-                found.setdefault(experiment.id, experiment)
-    return dict(sorted(found.items()))
+
+def found_experiments() -> tuple[dict[str, AnyExperiment], list[UserError]]:
+    """Every experiment by id, sorted; and what is wrong with each file that names ``synrl_ray`` and does not load."""
+    found = _found()
+    broken = dict.fromkeys(error for error in found.values() if isinstance(error, UserError))
+    return {name: e for name, e in found.items() if not isinstance(e, UserError)}, list(broken)
 
 
 def get_experiment(name: str) -> AnyExperiment:
     """The experiment with that id.
 
     Raises:
-        UserError: if there is none, with the nearest ids.
+        UserError: if its file does not load; if there is none, with the nearest ids.
     """
-    experiments = all_experiments()
-    if name in experiments:
-        return experiments[name]
-    nearest = difflib.get_close_matches(name, experiments, n=3, cutoff=0.4) or list(experiments)
+    found = _found()
+    if name in found:
+        experiment = found[name]
+        if isinstance(experiment, UserError):
+            raise experiment
+        return experiment
+    nearest = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
     remedy = f"did you mean {', '.join(nearest)}? `{command('list')}` shows all"
     raise UserError(f"unknown experiment {name!r}", remedy)
 
 
+def _found() -> dict[str, AnyExperiment | UserError]:
+    """By id, what the first file with that id holds, or why it does not load.
+
+    A file that does not load keeps the id that it is named after, and those that it writes: an experiment of the same
+    id from a later folder is not what the user is looking at.
+    """
+    found: dict[str, AnyExperiment | UserError] = {}
+    for folder in experiment_folders():
+        for path in sorted(folder.glob("*.py")):
+            text = path.read_text(errors="replace") if path.is_file() else ""
+            if "synrl_ray" not in text or not re.search(r"^experiment\b", text, flags=re.MULTILINE):
+                continue  # is never run
+            try:
+                experiment = _load(path)
+            except UserError as error:
+                for name in (path.stem.replace("_", "-"), *re.findall(r"""\bid=["']([^"']+)["']""", text)):
+                    found.setdefault(name, error)
+            else:
+                if experiment is not None:
+                    found.setdefault(experiment.id, experiment)
+    return dict(sorted(found.items()))
+
+
 def _load(path: Path) -> AnyExperiment | None:
-    """Run the file and return its ``experiment``; files that do not import this package are never run."""
-    text = path.read_text(errors="replace") if path.is_file() else ""
-    if "synrl_ray" not in text or not re.search(r"^experiment\b", text, flags=re.MULTILINE):
-        return None
+    """Run the file and return its ``experiment``."""
     spec = importlib.util.spec_from_file_location(f"synrl_experiments.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -73,8 +95,10 @@ def _load(path: Path) -> AnyExperiment | None:
     sys.modules[spec.name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
+    except SettingError as error:
+        raise UserError(f"{path}: {error}", "mend or move the file") from error
     except (Exception, SystemExit) as error:
         problem = f"{path} does not load ({reason_of(error, named=True)})"
         raise UserError(problem, "mend or move the file") from error
     experiment = getattr(module, "experiment", None)
-    return experiment if isinstance(experiment, AnyExperiment) else None
+    return experiment if isinstance(experiment, BaseExperiment) else None

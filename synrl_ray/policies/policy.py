@@ -11,7 +11,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from pydantic import TypeAdapter
 from safetensors.torch import save
 
 from synrl_ray.errors import NonFiniteError
@@ -22,18 +21,16 @@ from synrl_ray.policies.description import (
     WEIGHTS_FILE,
     Description,
     damage_of,
-    described,
     read_description,
 )
 from synrl_ray.policies.given import observations_from, states_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
 from synrl_ray.policies.weights import load_module
-from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy, policy_config
+from synrl_ray.settings.policies import PolicyConfig, policy_config
 
 _FORMAT = 1
 _CHANNELS_LAST = "channels_last"  # absent in files of before there was a choice, whose images were read as they came
-_SETTINGS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (SpikingPolicy, AnnPolicy)}
 
 
 class Policy:
@@ -143,8 +140,7 @@ def load_network_policy(folder: str | Path | Description) -> Policy:
         description.require_format(_FORMAT)
         observation_space = space_from_json(description["observation_space"])
         action_space = space_from_json(description["action_space"])
-        kind = type(policy_config(description["policy"]))
-        config = described(description, "policy", _SETTINGS[kind])
+        config = policy_config(description["policy"], "policy")
         check_spaces(observation_space, action_space)
         channels_last = description.get(_CHANNELS_LAST) is True
 

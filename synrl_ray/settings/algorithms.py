@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.q_learning import EpsilonGreedy
 from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Rate
 
 
@@ -78,7 +79,7 @@ class Reinforce(PolicyGradient):
 
 
 @settings_class
-class DQN(Gradient):
+class DQN(Gradient, EpsilonGreedy):
     """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236) with RLlib's DQN, on a replay of transitions.
 
     For policies without state: the replay keeps none.
@@ -95,8 +96,6 @@ class DQN(Gradient):
     """Transitions in the replay."""
     learning_starts: Count = 1_000
     """Transitions in the replay before updates begin; after a resumption too, since checkpoints do not hold it."""
-    epsilon_start: Fraction = 1.0
-    """Probability of a random action at the start."""
     epsilon_end: Fraction = 0.05
     """Probability of a random action at the end of the schedule, which is linear, and after it."""
     epsilon_steps: Count = 10_000

@@ -39,7 +39,6 @@ _ALLOWED = {
     "too_long": "a list of at most {max_length} items",
     "too_short": "a list of at least {min_length} items",
     "tuple_type": "a list",
-    "unexpected_positional_argument": "given by name",
 }
 """Pydantic's types of errors → what is allowed instead."""
 _MOST_SHOWN = 60
@@ -56,10 +55,15 @@ class SettingError(UserError, ValueError):
 
     def __init__(self, place: Place, problem: str, got: str = "") -> None:
         self.place, self.problem, self.got = place, problem, got
-        super().__init__((_shown(place) + problem).lstrip(" :") + (f", got {got}" if got else ""))
+        super().__init__(self.without_value + (f", got {got}" if got else ""))
 
     def __reduce__(self) -> tuple[type, tuple[Place, str, str]]:
         return type(self), (self.place, self.problem, self.got)
+
+    @property
+    def without_value(self) -> str:
+        """The line without the value, for where that is named already."""
+        return (_shown(self.place) + self.problem).lstrip(" :")
 
     def of(self, *outer: str | int) -> SettingError:
         """The same of a setting that these names lead to."""
@@ -90,11 +94,15 @@ def settings_class(cls: type[T]) -> type[T]:
     """
     made: Any = dataclass(frozen=True, kw_only=True)(cls)
     made.__pydantic_config__ = _CONFIG
+    positional = [item.name for item in fields(made) if not item.kw_only]
 
     @functools.wraps(made.__init__)
     def __init__(self: Any, *args: Any, **given: Any) -> None:
+        given = dict(zip(positional, args, strict=False)) | given
         try:
-            _adapter(type(self)).validator.validate_python(ArgsKwargs(args, given), self_instance=self)
+            if len(args) > len(positional):
+                raise SettingError((type(self).__name__,), " takes settings by name")
+            _adapter(type(self)).validator.validate_python(ArgsKwargs((), given), self_instance=self)
         except ValidationError as error:
             raise _setting_error(error, type(self), given).of(type(self).__name__) from None
 

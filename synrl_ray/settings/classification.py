@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Annotated, Literal
 
 from annotated_types import Interval
 
+from synrl_ray.settings.base import BaseExperiment, BaseTarget
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.classifiers import AnnClassifier, ClassifierConfig, SpikingClassifier
-from synrl_ray.settings.policy_kinds import TWINS, PolicyKind
-from synrl_ray.settings.search import SearchSpace
+from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.types import AsTuple, Count, Fraction, NonNegative, Positive
 
 
@@ -53,32 +52,23 @@ class Epochs:
 
 
 @settings_class
-class AccuracyTarget:
+class AccuracyTarget(BaseTarget):
     """The accuracy on the test set to reach, and where the figure comes from."""
 
     accuracy: Fraction
-    source: str
 
 
 @settings_class
-class ClassificationExperiment:
+class ClassificationExperiment(BaseExperiment):
     """Images to classes."""
 
     kind: Literal["classification"] = "classification"
-    id: str
-    summary: str
     data: Mnist
     spiking: SpikingClassifier
     ann: AnnClassifier
     algorithm: Supervised
     stopping: Epochs
     target: AccuracyTarget | None = None
-    search_space: SearchSpace = field(default_factory=dict)
-
-    @property
-    def policies(self) -> tuple[PolicyKind, ...]:
-        """The kinds of policies that there are; the first is the default."""
-        return TWINS
 
     def policy(self, kind: PolicyKind) -> ClassifierConfig:
         """The classifier of that kind."""

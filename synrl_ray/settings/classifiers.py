@@ -14,28 +14,31 @@ Architecture = Literal["mlp", "conv"]
 
 
 @settings_class
-class SpikingClassifier(SpikingLayers):
-    """LIF layers on a constant input current; the class is the largest membrane of the readout at the end."""
+class ClassifierLayout:
+    """What spiking and non-spiking classifiers share."""
 
-    kind: Literal["spiking"] = "spiking"
     architecture: Architecture = "mlp"
     """Fully connected, or strided convolutions before a fully connected layer."""
     hidden_sizes: Sizes = (256,)
-    """Neurons of the fully connected layers."""
+    """Neurons or units of the fully connected layers."""
     channels: Sizes = (16, 32)
     """Filters of the convolutions; used by ``conv``, with the last of ``hidden_sizes``."""
+
+
+@settings_class
+class SpikingClassifier(ClassifierLayout, SpikingLayers):
+    """LIF layers on a constant input current; the class is the largest membrane of the readout at the end."""
+
+    kind: Literal["spiking"] = "spiking"
     steps_per_observation: Steps = 8
     """Simulation steps for each image."""
 
 
 @settings_class
-class AnnClassifier:
+class AnnClassifier(ClassifierLayout):
     """The non-spiking twin: the same layers with a pointwise activation."""
 
     kind: Literal["ann"] = "ann"
-    architecture: Architecture = "mlp"
-    hidden_sizes: Sizes = (256,)
-    channels: Sizes = (16, 32)
 
 
 ClassifierConfig = Annotated[SpikingClassifier | AnnClassifier, Discriminator("kind")]

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from pydantic import Discriminator
 
+from synrl_ray.settings.base import BaseExperiment, BaseTarget, EnvSteps
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.environment import Environment, Evaluation
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.q_learning import QLearning
 from synrl_ray.settings.r_stdp import RStdp
-from synrl_ray.settings.search import SearchSpace
 from synrl_ray.settings.stdp_q import StdpQ
 from synrl_ray.settings.types import Count, Fraction, NonNegative
 
@@ -23,24 +23,17 @@ LocalSettings = Annotated[QLearning | StdpQ | RStdp, Discriminator("name")]
 
 
 @settings_class
-class LocalStopping:
+class LocalStopping(EnvSteps):
     """When training ends: at ``env_steps``, or earlier once an exact evaluation has at most this ``regret``."""
 
-    env_steps: Count
     regret: NonNegative | None = None
-
-    @property
-    def amount(self) -> str:
-        """How much that is, in words."""
-        return f"{self.env_steps:,} environment steps"
 
 
 @settings_class
-class RegretTarget:
+class RegretTarget(BaseTarget):
     """The regret to reach, in units of return, and where the figure comes from."""
 
     regret: NonNegative
-    source: str
 
     def reached(self, figures: Mapping[str, float | None]) -> bool:
         """Whether an exact evaluation (``regret``) is as good."""
@@ -49,14 +42,13 @@ class RegretTarget:
 
 
 @settings_class
-class PathTarget:
+class PathTarget(BaseTarget):
     """How a maze is to be crossed, and where the figures come from."""
 
     success_rate: Fraction
     """share of start cells from which the goal is reached."""
     path_ratio: Annotated[float, Ge(1)]
     """Moves over those of the shortest path, at most; the mean over these cells."""
-    source: str
 
     def reached(self, figures: Mapping[str, float | None]) -> bool:
         """Whether an exact evaluation (``success_rate`` and ``path_ratio``) is as good."""
@@ -65,7 +57,7 @@ class PathTarget:
 
 
 @settings_class
-class LocalExperiment:
+class LocalExperiment(BaseExperiment):
     """An agent that learns where it acts, by local rules and without gradients.
 
     Where the environment has a transition table, the policy is judged exactly: its regret is the expected return of
@@ -73,8 +65,6 @@ class LocalExperiment:
     """
 
     kind: Literal["local"] = "local"
-    id: str
-    summary: str
     environment: Environment
     algorithm: LocalSettings
     steps_per_iteration: Count = 10_000
@@ -86,7 +76,6 @@ class LocalExperiment:
     target: RegretTarget | PathTarget | None = None
     initial_policy: str | None = None
     """Folder of a trained policy of the same kind to start from, such as a run's; ``None`` for a new one."""
-    search_space: SearchSpace = field(default_factory=dict)
 
     @property
     def policies(self) -> tuple[PolicyKind, ...]:

@@ -16,15 +16,21 @@ OuterLoss = Literal["policy_gradient", "ppo"]
 
 
 @settings_class
-class Maml:
-    """Model-agnostic meta-learning (Finn, Abbeel & Levine 2017, arXiv:1703.03400) and its usual extensions."""
+class InnerUpdates:
+    """How learners adapt to a task."""
 
     inner_lr: Positive = 0.01
     """Learning rate of the inner steps; where it is learned, its start."""
     inner_steps: InnerSteps = 1
-    """Gradient steps on a task's support set."""
+    """Gradient steps on a task."""
     order: Order = "second"
     """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants (FOMAML)."""
+
+
+@settings_class
+class Maml(InnerUpdates):
+    """Model-agnostic meta-learning (Finn, Abbeel & Levine 2017, arXiv:1703.03400) and its usual extensions."""
+
     first_order_until: Natural = 0
     """Meta-iterations of first order before those of second order (derivative-order annealing of MAML++)."""
     anil: bool = False
@@ -47,8 +53,6 @@ class Maml:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""
-        if self.chunk_size is not None and self.chunk_size < 1:
-            raise ValueError(f"chunk_size must be >= 1, got {self.chunk_size}")
         if self.first_order_until and self.order == "first":
             raise ValueError("first_order_until is for order='second': order='first' never becomes second order")
         if self.compile and self.engine != "vmap":
@@ -58,7 +62,7 @@ class Maml:
 
 
 @settings_class
-class MamlRl:
+class MamlRl(InnerUpdates):
     """MAML of policies: inner steps of policy gradient on episodes that are played in between (Finn et al. 2017)."""
 
     inner_lr: Positive = 3.0
@@ -68,8 +72,6 @@ class MamlRl:
     step after it. Nothing keeps them positive."""
     inner_steps: InnerSteps = 3
     """Gradient steps on a task, each on new episodes."""
-    order: Order = "second"
-    """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants."""
     episodes: Annotated[int, Interval(ge=2, le=10_000)] = 40
     """Of each task before each inner step, and again to judge what a step has made of the policy."""
     gae_lambda: Fraction = 0.95

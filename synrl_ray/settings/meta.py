@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval, MinLen
 from pydantic import Discriminator
 
+from synrl_ray.settings.base import BaseExperiment, BaseTarget
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.maml import Maml, MamlRl
-from synrl_ray.settings.policy_kinds import TWINS, PolicyKind
+from synrl_ray.settings.policies import LeakyNeurons, Surrogate
+from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.q_learning import QLearning
-from synrl_ray.settings.search import SearchSpace
 from synrl_ray.settings.types import (
     AsTuple,
     Cells,
@@ -92,7 +93,9 @@ AnyTasks = Annotated[SinusoidTasks | OmniglotTasks | GridworldTasks, Discriminat
 
 
 @settings_class
-class _Layers:
+class LearnerLayers:
+    """What spiking and non-spiking learners share."""
+
     hidden_sizes: Sizes = (40, 40)
     """Of vectors' layers."""
     channels: Size | Sizes = 64
@@ -101,50 +104,41 @@ class _Layers:
     """Receptive fields of each feature of a sinusoid task; without them a feature is the input itself."""
 
     def __post_init__(self) -> None:
-        """Refuse filters of another number of blocks, or none."""
+        """Refuse filters of another number of blocks."""
         filters = (self.channels,) * 4 if isinstance(self.channels, int) else self.channels
         if len(filters) != 4:
             raise ValueError(f"channels are those of four blocks, or one number for all, got {len(filters)}")
-        if min(filters) < 1:
-            raise ValueError(f"channels must be >= 1, got {self.channels}")
 
 
 @settings_class
-class AnnLearner(_Layers):
+class AnnLearner(LearnerLayers):
     """Rectified layers: fully connected for vectors, four convolutional blocks for images."""
 
     kind: Literal["ann"] = "ann"
 
 
 @settings_class
-class SpikingLearner(_Layers):
+class SpikingLearner(LearnerLayers, LeakyNeurons):
     """The same layers with LIF neurons, for which a bare feature is the input current."""
 
     kind: Literal["spiking"] = "spiking"
     steps_per_sample: Steps = 4
     """Simulation steps for which a sample is shown, from rest."""
-    beta: Fraction = 0.9
-    """Decay of the membrane in each simulation step."""
-    surrogate: Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"] = "atan"
-    """Name of the surrogate gradient."""
-    surrogate_slope: Positive | None = None
-    """Its sharpness; ``None`` takes the surrogate's own. A flat one lets inner gradients reach all layers."""
+    surrogate: Surrogate = "atan"
+    """A flat one lets inner gradients reach all layers."""
 
 
 Learner = Annotated[AnnLearner | SpikingLearner, Discriminator("kind")]
 
 
 @settings_class
-class MetaTraining:
-    """The outer loop: Adam on the meta-gradient of a meta-batch."""
+class OuterLoop:
+    """Adam on the meta-gradient of a meta-batch."""
 
-    name: Literal["maml"] = "maml"
-    maml: Maml = field(default_factory=Maml)
-    """The inner loop."""
     meta_lr: Positive = 1e-3
-    """Learning rate of the meta-parameters at the start."""
+    """Learning rate of the initial parameters at the start."""
     lr_decay: bool = True
-    """Cosine schedule of the meta learning rate over the meta-iterations."""
+    """Cosine schedule of all learning rates over the meta-iterations."""
     meta_batch: Count = 32
     """Tasks of a meta-iteration."""
     grad_clip: Positive | None = 10.0
@@ -152,8 +146,17 @@ class MetaTraining:
 
 
 @settings_class
-class MetaRlTraining:
-    """The outer loop of policies: Adam on the meta-gradient of a meta-batch."""
+class MetaTraining(OuterLoop):
+    """MAML of networks that are trained by examples."""
+
+    name: Literal["maml"] = "maml"
+    maml: Maml = field(default_factory=Maml)
+    """The inner loop."""
+
+
+@settings_class
+class MetaRlTraining(OuterLoop):
+    """MAML of policies."""
 
     name: Literal["maml-rl"] = "maml-rl"
     maml: MamlRl = field(default_factory=MamlRl)
@@ -162,8 +165,6 @@ class MetaRlTraining:
     """Learning rate of the initial parameters at the start."""
     rate_lr: Positive = 1e-2
     """That of the inner rates, which are larger numbers."""
-    lr_decay: bool = True
-    """Cosine schedule of both over the meta-iterations."""
     meta_batch: Count = 20
     """Tasks of a meta-iteration."""
     grad_clip: Positive | None = 1.0
@@ -224,7 +225,7 @@ class QComparison:
 
 
 @settings_class
-class MetaTarget:
+class MetaTarget(BaseTarget):
     """The score to reach, and where the figure comes from."""
 
     accuracy: Fraction | None = None
@@ -233,16 +234,13 @@ class MetaTarget:
     """Query loss after adaptation, at most."""
     regret: NonNegative | None = None
     """Regret of the greedy policy after adaptation, as a share of the optimal return, at most."""
-    source: str
 
 
 @settings_class
-class MetaExperiment:
+class MetaExperiment(BaseExperiment):
     """An initialisation from which a few gradient steps solve a new task."""
 
     kind: Literal["meta"] = "meta"
-    id: str
-    summary: str
     tasks: AnyTasks
     spiking: SpikingLearner = field(default_factory=SpikingLearner)
     ann: AnnLearner = field(default_factory=AnnLearner)
@@ -252,12 +250,6 @@ class MetaExperiment:
     comparison: QComparison | None = None
     """With Q-learning, on the same test tasks, after training; for gridworlds."""
     target: MetaTarget | None = None
-    search_space: SearchSpace = field(default_factory=dict)
-
-    @property
-    def policies(self) -> tuple[PolicyKind, ...]:
-        """The kinds of learners that there are; the first is the default."""
-        return TWINS
 
     def learner(self, kind: PolicyKind) -> Learner:
         """The learner of that kind."""

@@ -222,13 +222,17 @@ class AnnPolicy(PolicyLayout):
 PolicyConfig = Annotated[SpikingPolicy | AnnPolicy, Discriminator("kind")]
 
 
-def policy_config(settings: Mapping[str, object]) -> PolicyConfig:
+def policy_config(settings: Mapping[str, object], *place: str) -> PolicyConfig:
     """The configuration from a dictionary, as it comes back from JSON or RLlib's ``model_config``.
 
     ``kind`` chooses the class, and is ``"spiking"`` where missing.
 
+    Args:
+        settings: by name.
+        place: names that lead to them, for errors.
+
     Raises:
         SettingError: for an unknown kind or key, or a value that is not allowed.
     """
-    config: PolicyConfig = from_json(PolicyConfig, {"kind": "spiking", **settings})
+    config: PolicyConfig = from_json(PolicyConfig, {"kind": "spiking", **settings}, *place)
     return config

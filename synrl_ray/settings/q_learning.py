@@ -11,7 +11,23 @@ from synrl_ray.settings.types import Count, Fraction, Rate
 
 
 @settings_class
-class ActionValues:
+class EpsilonGreedy:
+    """Random actions, whose probability is linear in the environment steps of the run and stays at its end."""
+
+    epsilon_start: Fraction = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: Fraction = 0.1
+    """Probability of a random action at the end of its schedule."""
+    epsilon_steps: Count = 200_000
+    """Environment steps of the probability's schedule."""
+
+    def epsilon_at(self, env_steps: int) -> float:
+        """Probability of a random action after so many environment steps."""
+        return linear(self.epsilon_start, self.epsilon_end, self.epsilon_steps, env_steps)
+
+
+@settings_class
+class ActionValues(EpsilonGreedy):
     """What learners of action values by TD errors share.
 
     Schedules are linear in the environment steps of the run, and stay at their ends.
@@ -25,12 +41,6 @@ class ActionValues:
     """Environment steps of the step size's schedule."""
     gamma: Fraction = 0.99
     """Discount."""
-    epsilon_start: Fraction = 1.0
-    """Probability of a random action at the start."""
-    epsilon_end: Fraction = 0.1
-    """Probability of a random action at the end of its schedule."""
-    epsilon_steps: Count = 200_000
-    """Environment steps of the probability's schedule."""
     initial_value: float = 0.0
     """Every action value at the start, in units of return; above the true values it makes the agent explore."""
 
@@ -42,10 +52,6 @@ class ActionValues:
     def lr_at(self, env_steps: int) -> float:
         """Step size after so many environment steps."""
         return linear(self.lr, self.final_lr, self.lr_steps, env_steps)
-
-    def epsilon_at(self, env_steps: int) -> float:
-        """Probability of a random action after so many environment steps."""
-        return linear(self.epsilon_start, self.epsilon_end, self.epsilon_steps, env_steps)
 
 
 @settings_class

@@ -12,7 +12,7 @@ from annotated_types import MinLen
 from pydantic import Discriminator
 
 from synrl_ray.settings.checked import SettingError, checked, settings_class
-from synrl_ray.settings.paths import setting_paths, setting_type, with_settings
+from synrl_ray.settings.paths import setting_paths, setting_type
 from synrl_ray.settings.types import AsTuple, Positive
 
 
@@ -62,7 +62,7 @@ def check_space(settings: Any) -> None:
     """Hold the ``search_space`` of an experiment to its settings.
 
     Raises:
-        SettingError: for a path that leads to no setting, or a range that holds what its setting cannot be.
+        SettingError: for a path that leads to no setting, or a range with what its setting cannot be.
     """
     paths = setting_paths(settings)
     for path, bounds in settings.search_space.items():
@@ -70,35 +70,26 @@ def check_space(settings: Any) -> None:
             nearest = ", ".join(difflib.get_close_matches(path, paths, n=3, cutoff=0.5) or paths)
             raise SettingError(("search_space", path), f" is no setting: choose from {nearest}")
         try:
-            check_range(settings, path, bounds)
+            for value in ends_of(settings, path, bounds):
+                checked(setting_type(settings, path), value)
         except SettingError as error:
             raise error.of("search_space", path) from None
 
 
-def check_range(settings: Any, path: str, bounds: Range) -> None:
-    """Hold a range to the setting at a path.
+def ends_of(settings: Any, path: str, bounds: Range) -> tuple[Any, ...]:
+    """The least and the largest value that a search draws for the setting at a path, or all options.
 
     Raises:
-        SettingError: if the setting cannot have one of its ends or options, or is whole and the range holds no such
-            number.
+        SettingError: if the setting is a whole number and the range holds none.
     """
     if isinstance(bounds, Choice):
-        values: tuple[Any, ...] = bounds.options
-    elif is_whole(settings, path):
-        values = (math.ceil(bounds.low), math.floor(bounds.high))
-        if values[0] > values[1]:
-            raise SettingError((), f" holds no whole number: {bounds.low:g}..{bounds.high:g}")
-    else:
-        values = (bounds.low, bounds.high)
-    part, _, rest = path.partition(".")
-    for value in values:
-        try:
-            if rest:
-                with_settings(getattr(settings, part), {rest: value})
-            else:
-                checked(setting_type(settings, path), value, part)
-        except ValueError as error:
-            raise SettingError((), f" holds what does not work: {error}") from error
+        return bounds.options
+    if not is_whole(settings, path):
+        return bounds.low, bounds.high
+    low, high = math.ceil(bounds.low), math.floor(bounds.high)
+    if low > high:
+        raise SettingError((), f" holds no whole number: {bounds.low:g}..{bounds.high:g}")
+    return low, high
 
 
 def is_whole(settings: Any, path: str) -> bool:

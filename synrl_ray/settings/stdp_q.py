@@ -72,8 +72,6 @@ class StdpQ(ActionValues):
 
     def __post_init__(self) -> None:
         """Refuse what cannot work together."""
-        if self.lr_end is not None and not 0 < self.lr_end <= 1:
-            raise ValueError(f"lr_end must be within 0 and 1, and above 0, got {self.lr_end}")
         membrane = self.base_current * sum(self.beta**step for step in range(self.steps_per_observation - 1))
         if membrane <= 1.001:
             raise ValueError(

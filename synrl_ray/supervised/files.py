@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Interval
-from pydantic import Field, TypeAdapter
 from safetensors.torch import save
 
 from synrl_ray.files import write_atomically
@@ -26,8 +25,7 @@ from synrl_ray.settings.classifiers import ClassifierConfig
 from synrl_ray.supervised.model import Classifier
 
 _FORMAT = "classifier-1"
-_CONFIG: TypeAdapter[ClassifierConfig] = TypeAdapter(Annotated[ClassifierConfig, Field(discriminator="kind")])
-_CLASSES: TypeAdapter[tuple[int, ...]] = TypeAdapter(tuple[Annotated[int, Interval(ge=0, le=9)], ...])
+_Classes = tuple[Annotated[int, Interval(ge=0, le=9)], ...]
 
 
 def save_classifier(model: Classifier, folder: Path, **metadata: Any) -> None:
@@ -47,8 +45,8 @@ def load_classifier(folder: str | Path | Description) -> Classifier:
     description = read_description(folder)
     with damage_of(description.file):
         description.require_format(_FORMAT)
-        config = described(description, "classifier", _CONFIG)
-        classes = described(description, "classes", _CLASSES)
+        config: ClassifierConfig = described(description, "classifier", ClassifierConfig)
+        classes: tuple[int, ...] = described(description, "classes", _Classes)
 
     def make() -> Classifier:
         model = Classifier(config, classes)

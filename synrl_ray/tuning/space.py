@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import numpy as np
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnyExperiment, Choice, LogUniform, PolicyKind, Uniform
-from synrl_ray.overrides import apply_overrides, read_value, resolve_setting, setting_type
+from synrl_ray.overrides import read_value, resolve_setting
+from synrl_ray.settings.checked import SettingError
+from synrl_ray.settings.paths import with_settings
+from synrl_ray.settings.search import Range, ends_of, is_whole
 
-Range = LogUniform | Uniform | Choice
 Space = dict[str, Range]
 """Full path of each searched setting → its range."""
 
@@ -34,9 +36,7 @@ def search_space(
     Raises:
         UserError: if there is nothing to search, or a range does not suit its setting.
     """
-    space: Space = {}
-    for key, bounds in experiment.search_space.items():
-        space[_resolved(experiment, key)] = bounds
+    space: Space = dict(experiment.search_space)
     for item in extra:
         key, separator, text = (part.strip() for part in item.partition("="))
         if not separator or not text:
@@ -54,7 +54,11 @@ def search_space(
         remedy = "write for instance --space lr=log:1e-4..1e-2, or give the experiment a search_space"
         raise UserError(f"{experiment.id} has nothing to search for its {policy} policy", remedy)
     for path, bounds in chosen.items():
-        _check(experiment, path, bounds)
+        try:
+            for value in ends_of(experiment, path, bounds):
+                with_settings(experiment, {path: value})
+        except ValueError as error:
+            raise UserError(f"the range of {path} holds what does not work: {error}") from error
     return chosen
 
 
@@ -88,56 +92,20 @@ def num_combinations(space: Mapping[str, Range]) -> float:
     return math.prod(len(b.options) if isinstance(b, Choice) else math.inf for b in space.values())
 
 
-def is_whole(experiment: AnyExperiment, path: str) -> bool:
-    """Whether a setting is a whole number."""
-    annotation = setting_type(experiment, path)
-    while get_origin(annotation) is not None and get_args(annotation) and annotation is not int:
-        annotation = next(part for part in get_args(annotation) if part is not type(None))
-    return annotation is int
-
-
 def as_json(value: Any) -> Any:
     """A value as JSON has it: a list for a tuple."""
     return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _resolved(experiment: AnyExperiment, key: str) -> str:
-    try:
-        return resolve_setting(experiment, key)
-    except UserError as error:
-        raise UserError(f"search_space of {experiment.id}: {error.message}", error.remedy) from error
-
-
 def _read_range(experiment: AnyExperiment, path: str, key: str, text: str) -> Range:
     logarithmic = text.startswith("log:")
     low, dots, high = text.removeprefix("log:").partition("..")
-    if not dots and not logarithmic:
-        return Choice(tuple(read_value(experiment, path, option.strip(), key) for option in text.split("/")))
+    remedy = "write low..high, log:low..high, or a/b/c for a choice"
     try:
+        if not dots and not logarithmic:
+            return Choice(tuple(read_value(experiment, path, option.strip(), key) for option in text.split("/")))
         return (LogUniform if logarithmic else Uniform)(float(low), float(high))
+    except SettingError as error:
+        raise UserError(f"--space {key}={text} is no range ({error})", remedy) from error
     except ValueError as error:
-        remedy = "write low..high, log:low..high, or a/b/c for a choice"
         raise UserError(f"--space {key}={text} is no range", remedy) from error
-
-
-def _check(experiment: AnyExperiment, path: str, bounds: Range) -> None:
-    """Raise :class:`UserError` for a range that is empty, or whose values the setting cannot have."""
-    if isinstance(bounds, Choice):
-        if not bounds.options:
-            raise UserError(f"the choice for {path} has no options", "name some")
-        ends: tuple[Any, ...] = bounds.options
-    else:
-        ends = (bounds.low, bounds.high)
-        if not (math.isfinite(bounds.low) and math.isfinite(bounds.high) and bounds.low < bounds.high):
-            raise UserError(f"the range of {path} is empty: {bounds.low:g}..{bounds.high:g}", "write low..high")
-        if isinstance(bounds, LogUniform) and bounds.low <= 0:
-            raise UserError(f"the range of {path} has no logarithm at {bounds.low:g}", "let it begin above 0")
-        if is_whole(experiment, path):
-            ends = (math.ceil(bounds.low), math.floor(bounds.high))
-            if ends[0] > ends[1]:
-                raise UserError(f"the range of {path} holds no whole number", "make it wider")
-    for value in ends:
-        try:
-            apply_overrides(experiment, (), {path: as_json(value)})
-        except UserError as error:
-            raise UserError(f"the range of {path} holds what does not work: {error.message}", error.remedy) from error

@@ -11,8 +11,9 @@ import pytest
 
 from synrl_ray.envs.make import make_environment
 from synrl_ray.experiment import PPO, Choice, Experiment
-from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json, setting_paths
+from synrl_ray.overrides import apply_overrides, experiment_from_json, experiment_to_json
 from synrl_ray.registry import all_experiments
+from synrl_ray.settings.paths import setting_paths
 from synrl_ray.settings.policy_kinds import TWINS
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
@@ -68,7 +69,7 @@ def test_policy_builds_on_the_environment_and_acts(experiment, kind):
 
 @every_experiment
 def test_twins_have_the_same_layers(experiment):
-    if experiment.kinds != TWINS:
+    if experiment.policies != TWINS:
         return
     assert experiment.spiking.hidden_sizes == experiment.ann.hidden_sizes
     for name in ("share_layers", "architecture", "channels", "conv_layers"):

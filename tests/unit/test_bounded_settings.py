@@ -47,7 +47,7 @@ BOUNDED = {
 
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, paths in BOUNDED.items() for path in paths])
 def test_a_huge_value_is_refused_in_a_line(name, path):
-    with pytest.raises(UserError, match=f"setting '{path}' cannot be '{HUGE}' — input should be less than or equal"):
+    with pytest.raises(UserError, match=f"setting '{path}' cannot be '{HUGE}' — must be <= "):
         apply_overrides(get_experiment(name), [f"{path}={HUGE}"])
 
 

@@ -49,7 +49,7 @@ def test_list_as_json_has_the_same_experiments(capsys):
 
 
 def test_list_of_nothing_is_empty(capsys, monkeypatch):
-    monkeypatch.setattr(registry, "all_experiments", dict)
+    monkeypatch.setattr(registry, "found_experiments", lambda: ({}, []))
     assert output_of(capsys, "list") == ""
     assert json.loads(output_of(capsys, "list", "--json")) == []
 
@@ -84,7 +84,7 @@ def test_interrupt_exits_with_130_and_says_how_to_go_on(capsys, monkeypatch):
     def interrupt():
         raise KeyboardInterrupt("continue with `synrl train --resume x`")
 
-    monkeypatch.setattr(registry, "all_experiments", interrupt)
+    monkeypatch.setattr(registry, "found_experiments", interrupt)
     with pytest.raises(SystemExit) as caught:
         main(["list"])
     assert caught.value.code == 130
@@ -95,7 +95,7 @@ def test_error_of_the_program_is_not_hidden(monkeypatch):
     def fail():
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(registry, "all_experiments", fail)
+    monkeypatch.setattr(registry, "found_experiments", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["list"])
 

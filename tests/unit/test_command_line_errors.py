@@ -149,10 +149,20 @@ def test_damaged_run_folder_is_named(capsys, tmp_path, content):
 def test_broken_experiment_file_is_named(capsys, tmp_path):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "mine.py").write_text("import synrl_ray\nexperiment = 1 / 0\n")
-    line = error_line(capsys, ["list"])
-    assert line.startswith(
-        f"{tmp_path / 'experiments' / 'mine.py'} does not load (ZeroDivisionError: division by zero)"
-    )
+    problem = f"{tmp_path / 'experiments' / 'mine.py'} does not load (ZeroDivisionError: division by zero)"
+    for words in ("train mine", "tune mine"):
+        assert error_line(capsys, words.split()).startswith(problem)
+
+
+def test_list_names_a_broken_experiment_file_and_shows_the_others(capsys, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.py").write_text("import synrl_ray\nexperiment = 1 / 0\n")
+    with pytest.raises(SystemExit, match="0"):
+        main(["list"])
+    out, err = capsys.readouterr()
+    assert ID in out
+    assert err.startswith(f"synrl: {tmp_path / 'experiments' / 'mine.py'} does not load (ZeroDivisionError: ")
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["evaluate", "train --resume", f"train {ID} --run-dir", "tune --resume"])

@@ -103,7 +103,6 @@ def test_files_in_subfolders_and_of_other_kinds_are_passed_over(tmp_path):
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("def broken(:", "SyntaxError: invalid syntax"),
-        ("Stopping()", "TypeError: "),
         ("raise ValueError('first\\nsecond')", "ValueError: first"),
         ("raise SystemExit(3)", "SystemExit: 3"),
     ],
@@ -111,10 +110,110 @@ def test_files_in_subfolders_and_of_other_kinds_are_passed_over(tmp_path):
 def test_file_that_fails_to_load_is_reported_in_one_line(tmp_path, extra, reason):
     path = write(tmp_path / "here/experiments/bad.py", "bad", extra=extra)
     with pytest.raises(UserError) as caught:
-        registry.all_experiments()
+        registry.get_experiment("bad")
     line = str(caught.value)
     assert line.startswith(f"{path} does not load ({reason}")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "problem"),
+    [
+        ("PPO()", "PPO(lr=-1)", "PPO.lr must be > 0, got -1"),
+        ("PPO()", "PPO(lr='0.1')", "PPO.lr must be a number, got '0.1'"),
+        ("PPO()", "PPO(lr_decay=1)", "PPO.lr_decay must be true or false, got 1"),
+        ("PPO()", "PPO(gama=0.9)", "PPO.gama is no setting: did you mean gamma?"),
+        ("PPO()", "Stopping(env_steps=3)", "Experiment.algorithm must be PPO, A2C, Reinforce or DQN, got Stopping"),
+        ("PPO()", "'ppo'", "Experiment.algorithm must be PPO, A2C, Reinforce or DQN, got 'ppo'"),
+        ("SpikingPolicy()", "SpikingPolicy(beta=7)", "SpikingPolicy.beta must be <= 1, got 7"),
+        ("SpikingPolicy()", "SpikingPolicy(hidden_sizes=(64, 0))", "SpikingPolicy.hidden_sizes[1] must be >= 1, got 0"),
+        ("SpikingPolicy()", "SpikingPolicy(hidden_sizes=64)", "SpikingPolicy.hidden_sizes must be a list, got 64"),
+        (
+            "SpikingPolicy()",
+            "SpikingPolicy(reset='never')",
+            "SpikingPolicy.reset must be 'subtract', 'zero' or 'none', got 'never'",
+        ),
+        ("env_steps=100", "", "Stopping.env_steps is missing"),
+        ("env_steps=100", "env_steps=float('inf')", "Stopping.env_steps must be a whole number, got inf"),
+        ("env_steps=100", "env_steps=True", "Stopping.env_steps must be a whole number, got True"),
+        ("ann=AnnPolicy(),", "", "Experiment.ann is missing"),
+        ("ann=AnnPolicy()", "ann=SpikingPolicy()", "Experiment.ann must be AnnPolicy, got SpikingPolicy"),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), target=3.5",
+            "Experiment.target must be Target, got 3.5",
+        ),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), target=RegretTarget(regret=0, source='x')",
+            "Experiment.target must be Target, got RegretTarget",
+        ),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), search_space={'algorithm.lr': Uniform(0.2, 0.1)}",
+            "Uniform is empty: 0.2..0.1",
+        ),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), search_space={'algorithm.lr': LogUniform(0.0, 0.1)}",
+            "LogUniform.low must be > 0, got 0.0",
+        ),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), search_space={'algorithm.rl': Uniform(0.1, 0.2)}",
+            "Experiment.search_space['algorithm.rl'] is no setting: choose from algorithm.lr",
+        ),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), search_space={'spiking.beta': Uniform(0.5, 1.5)}",
+            "Experiment.search_space['spiking.beta'] must be <= 1, got 1.5",
+        ),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), search_space={'algorithm.num_epochs': Uniform(2.2, 2.8)}",
+            "Experiment.search_space['algorithm.num_epochs'] holds no whole number: 2.2..2.8",
+        ),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), search_space={'spiking.hidden_sizes': Choice(((64,), (0,)))}",
+            "Experiment.search_space['spiking.hidden_sizes'][0] must be >= 1, got 0",
+        ),
+        (
+            "ann=AnnPolicy()",
+            "ann=AnnPolicy(), search_space={'algorithm.lr': Choice(())}",
+            "Choice.options must be a list",
+        ),
+        ("'CartPole-v1'", "3", "Environment.id must be text, got 3"),
+    ],
+)
+def test_wrong_setting_of_a_file_is_one_line_with_file_field_value_and_what_is_allowed(tmp_path, right, wrong, problem):
+    path = write(tmp_path / "here/experiments/bad.py", "bad")
+    text = path.read_text().replace('"CartPole-v1"', "'CartPole-v1'")
+    assert right in text
+    path.write_text(text.replace(right, wrong, 1))
+    with pytest.raises(UserError) as caught:
+        registry.get_experiment("bad")
+    line = str(caught.value)
+    assert line.startswith(f"{path}: {problem}"), line
+    assert len(line.splitlines()) == 1
+    assert caught.value.exit_code == 2
+
+
+def test_broken_file_hides_no_other_experiment(tmp_path):
+    write(tmp_path / "here/experiments/good.py", "good")
+    write(tmp_path / "here/experiments/bad.py", "bad", extra="1 / 0")
+    found, broken = registry.found_experiments()
+    assert list(found) == list(registry.all_experiments()) == ["good"]
+    assert [str(error).split(" ")[0] for error in broken] == [str(tmp_path / "here/experiments/bad.py")]
+    assert registry.get_experiment("good").id == "good"
+
+
+@pytest.mark.parametrize("name", ["other-name", "my-id"])
+def test_broken_file_is_what_is_asked_for_by_its_name_or_the_id_that_it_writes(tmp_path, name):
+    write(tmp_path / "here/experiments/other_name.py", "my-id", extra="1 / 0")
+    write(tmp_path / "elsewhere/experiments/my_id.py", name)  # of the package: not what the user is looking at
+    with pytest.raises(UserError, match=r"other_name\.py does not load"):
+        registry.get_experiment(name)
 
 
 def test_experiment_file_may_define_dataclasses(tmp_path):

@@ -22,9 +22,9 @@ from synrl_ray.overrides import (
     changed_settings,
     experiment_from_json,
     experiment_to_json,
-    setting_paths,
 )
 from synrl_ray.registry import get_experiment
+from synrl_ray.settings.paths import setting_paths
 
 EXPERIMENT = Experiment(
     id="some-id",
@@ -170,26 +170,27 @@ def test_what_is_no_setting_cannot_be_set(key):
 @pytest.mark.parametrize(
     ("assignment", "reason"),
     [
-        ("lr=fast", "valid number"),
-        ("lr=", "valid number"),
-        ("lr=0", "greater than 0"),
-        ("lr=nan", "finite"),
-        ("lr=inf", "finite"),
+        ("lr=fast", "must be a number"),
+        ("lr=", "must be a number"),
+        ("lr=0", "must be > 0"),
+        ("lr=nan", "must be a number"),
+        ("lr=Infinity", "must be finite"),
+        ("lr=true", "must be a number"),
         ("mean_return=1e999", "finite"),
-        ("gamma=1.1", "less than or equal to 1"),
-        ("beta=-0.1", "greater than or equal to 0"),
-        ("num_envs=0", "greater than or equal to 1"),
-        ("num_envs=1.5", "valid integer"),
-        ("num_envs=2,3", "valid integer"),
-        ("env_steps=null", "valid integer"),
-        ("first_seed=-1", "greater than or equal to 0"),
-        ("lr_decay=maybe", "valid boolean"),
-        ("reset=maybe", "'subtract', 'zero' or 'none'"),
-        ("ann.hidden_sizes=", "tuple"),
-        ("ann.hidden_sizes=[]", "at least 1 item"),
-        ("ann.hidden_sizes=8,0", "greater than or equal to 1"),
-        ("ann.hidden_sizes=8,x", "valid integer"),
-        ("environment.kwargs=3", "dictionary"),
+        ("gamma=1.1", "must be <= 1"),
+        ("beta=-0.1", "must be >= 0"),
+        ("num_envs=0", "must be >= 1"),
+        ("num_envs=1.5", "must be a whole number"),
+        ("num_envs=2,3", "must be a whole number"),
+        ("env_steps=null", "must be a whole number"),
+        ("first_seed=-1", "must be >= 0"),
+        ("lr_decay=maybe", "must be true or false"),
+        ("reset=maybe", "must be 'subtract', 'zero' or 'none'"),
+        ("ann.hidden_sizes=", "must be a list"),
+        ("ann.hidden_sizes=[]", "must be a list of at least 1 items"),
+        ("ann.hidden_sizes=8,0", "[1] must be >= 1"),
+        ("ann.hidden_sizes=8,x", "[1] must be a whole number"),
+        ("environment.kwargs=3", "must be a dictionary"),
     ],
 )
 def test_value_of_a_wrong_type_or_range_is_refused_with_the_reason(assignment, reason):
@@ -226,11 +227,16 @@ def test_search_space_keeps_its_kinds_and_choices_of_tuples():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"algorithm": {"name": "ppo", "lr": -1}}, "algorithm.ppo.lr: Input should be greater than 0"),
-        ({"algorithm": {"name": "sarsa"}}, "algorithm: Input tag 'sarsa'"),
-        ({"stopping": {}}, "stopping.env_steps: Field required"),
-        ({"spiking": {"hidden_sizes": []}}, "spiking.hidden_sizes: "),
-        ({"id": 3}, "id: "),
+        ({"algorithm": {"name": "ppo", "lr": -1}}, "algorithm.lr must be > 0, got -1$"),
+        ({"algorithm": {"name": "sarsa"}}, "algorithm.name must be 'ppo', 'a2c', 'reinforce' or 'dqn', got 'sarsa'$"),
+        ({"stopping": {}}, "stopping.env_steps is missing$"),
+        ({"spiking": {"hidden_sizes": []}}, r"spiking.hidden_sizes must be a list of at least 1 items, got \[\]$"),
+        ({"id": 3}, "id must be text, got 3$"),
+        ({"algorithm": {"name": "ppo", "gama": 0.9}}, r"algorithm.gama is no setting: did you mean gamma\?$"),
+        ({"algorithm": {"lr": 0.1}}, "algorithm.name is missing: choose 'ppo', 'a2c', 'reinforce' or 'dqn'$"),
+        ({"environment": {"id": "A-v0", "num_envs": True}}, "environment.num_envs must be a whole number, got True$"),
+        ({"search_space": {"lr": {"kind": "uniform", "low": 0.1, "high": 0.2}}}, "search_space.lr is no setting: "),
+        ({"kind": "swimming"}, "kind must be 'control', 'local', 'classification' or 'meta', got 'swimming'$"),
     ],
 )
 def test_damaged_experiment_names_its_first_wrong_field(change, reason):
@@ -240,7 +246,7 @@ def test_damaged_experiment_names_its_first_wrong_field(change, reason):
 
 @pytest.mark.parametrize("data", [[], None, 3])
 def test_experiment_that_is_no_object_is_a_value_error(data):
-    with pytest.raises(ValueError, match="object"):
+    with pytest.raises(ValueError, match="must be a dictionary"):
         experiment_from_json(data)
 
 

@@ -32,21 +32,17 @@ def test_missing_settings_take_the_defaults():
 
 
 def test_unknown_kind_is_refused_by_name():
-    with pytest.raises(ValueError, match="unknown policy kind 'lstm': choose spiking or ann"):
+    with pytest.raises(ValueError, match="kind must be 'spiking' or 'ann', got 'lstm'"):
         policy_config({"kind": "lstm"})
 
 
-def test_unknown_setting_is_refused_by_name_with_the_valid_ones():
-    with pytest.raises(
-        ValueError, match=r"unknown spiking policy setting 'bta': choose from .*\bbeta, .*\bhidden_sizes, .*\bkind"
-    ):
+def test_unknown_setting_is_refused_by_name_with_the_nearest():
+    with pytest.raises(ValueError, match=r"bta is no setting: did you mean beta"):
         policy_config({"bta": 0.9})
 
 
 def test_spiking_setting_is_unknown_to_the_ann():
-    with pytest.raises(
-        ValueError, match=r"unknown ann policy setting 'beta': choose from hidden_sizes, .*, share_layers, .*, kind"
-    ):
+    with pytest.raises(ValueError, match=r"beta is no setting: choose from hidden_sizes, .*, share_layers, .*, kind"):
         policy_config({"kind": "ann", "beta": 0.9})
 
 

@@ -17,7 +17,7 @@ from synrl_ray.settings.stdp_q import StdpQ
         ({"tau_e": 1e7}, "tau_e = 1e.07 ms lasts .* decisions of 10 ms"),
         ({"lr": 0.0}, "lr must be > 0"),
         ({"lr": math.nan}, "lr must be finite"),
-        ({"lr_end": 0.0}, "lr_end must be within"),
+        ({"lr_end": 0.0}, "lr_end must be > 0"),
         ({"gamma": 1.1}, "gamma must be <= 1"),
         ({"epsilon_start": 1.5}, "epsilon_start must be <= 1"),
         ({"stdp_weight": -0.1}, "stdp_weight must be >= 0"),

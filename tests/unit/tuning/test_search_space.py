@@ -11,7 +11,8 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import Choice, LogUniform, Uniform
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import all_experiments, get_experiment
-from synrl_ray.tuning.space import draw, is_whole, num_combinations, search_space, within
+from synrl_ray.settings.search import is_whole
+from synrl_ray.tuning.space import draw, num_combinations, search_space, within
 
 PPO = get_experiment("cartpole-ppo")
 
@@ -21,7 +22,7 @@ PPO = get_experiment("cartpole-ppo")
 def test_what_is_drawn_is_valid_for_every_experiment(seed):
     generator = np.random.default_rng(seed)
     for experiment in all_experiments().values():
-        for policy in experiment.kinds:
+        for policy in experiment.policies:
             space = search_space(experiment, policy)
             found = draw(experiment, space, generator)
             assert found == json.loads(json.dumps(found))
@@ -87,10 +88,10 @@ def test_combinations():
         ("lrr=0..1", "unknown setting 'lrr' — did you mean lr?"),
         ("lr=a..b", "--space lr=a..b is no range"),
         ("lr=log:3", "is no range"),
-        ("lr=1e-2..1e-3", "the range of algorithm.lr is empty"),
-        ("lr=0..nan", "is empty"),
-        ("lr=log:0..1", "has no logarithm at 0"),
-        ("lr=-1..1", "the range of algorithm.lr holds what does not work: setting 'algorithm.lr' cannot be -1"),
+        ("lr=1e-2..1e-3", "--space lr=1e-2..1e-3 is no range (Uniform is empty: 0.01..0.001)"),
+        ("lr=0..nan", "Uniform.high must be finite, got nan"),
+        ("lr=log:0..1", "LogUniform.low must be > 0, got 0.0"),
+        ("lr=-1..1", "the range of algorithm.lr holds what does not work: PPO.lr must be > 0, got -1.0"),
         ("num_epochs=2.2..2.8", "holds no whole number"),
         ("surrogate=atan/nonsense", "setting 'surrogate' cannot be 'nonsense'"),
     ],
