@@ -54,6 +54,11 @@ class BatchedConfig(AlgorithmConfig):
 class BatchedAlgorithm(Algorithm):
     """An RLlib algorithm whose env runners are :class:`~synrl_ray.sampling.batched.BatchedEnvRunner`."""
 
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        """What every configuration of such an algorithm is: RLlib would turn another one into it, learner and all."""
+        return BatchedConfig()
+
     def setup(self, config: Any) -> None:
         """RLlib's constructor."""
         super().setup(config)

@@ -75,11 +75,6 @@ class PlasticConfig(BatchedConfig):
 class PlasticAlgorithm(BatchedAlgorithm):
     """One iteration: every runner acts and learns for a fragment, what they changed is merged and sent to all."""
 
-    @classmethod
-    def get_default_config(cls) -> PlasticConfig:
-        """The settings."""
-        return PlasticConfig()
-
     def training_step(self) -> None:
         """Sample and learn, merge, commit, synchronise."""
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):

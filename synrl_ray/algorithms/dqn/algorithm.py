@@ -31,13 +31,6 @@ class ReplayDQN(RLlibDQN):
 
     replay: Replay
 
-    @classmethod
-    def get_default_config(cls) -> AlgorithmConfig:
-        """What RLlib tells apart from configurations of other algorithms."""
-        from synrl_ray.algorithms.dqn.config import DQNConfig
-
-        return DQNConfig()
-
     def setup(self, config: AlgorithmConfig) -> None:
         """Build everything; RLlib calls this."""
         super().setup(config)

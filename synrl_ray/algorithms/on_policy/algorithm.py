@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from ray.exceptions import RayError
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
@@ -75,11 +74,6 @@ class OnPolicyConfig(BatchedConfig, GradientConfig):
 
 class OnPolicyAlgorithm(BatchedAlgorithm):
     """One iteration: every runner fills a fragment, the learner passes over all of it, weights go back."""
-
-    @classmethod
-    def get_default_config(cls) -> AlgorithmConfig:
-        """What RLlib tells apart from configurations of other algorithms."""
-        return OnPolicyConfig()
 
     def setup(self, config: Any) -> None:
         """RLlib's constructor."""
