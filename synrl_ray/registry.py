@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import cast
 
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
@@ -101,4 +102,4 @@ def _load(path: Path) -> AnyExperiment | None:
         problem = f"{path} does not load ({reason_of(error, named=True)})"
         raise UserError(problem, "mend or move the file") from error
     experiment = getattr(module, "experiment", None)
-    return experiment if isinstance(experiment, BaseExperiment) else None
+    return cast(AnyExperiment, experiment) if isinstance(experiment, BaseExperiment) else None

@@ -102,7 +102,7 @@ def settings_class(cls: type[T]) -> type[T]:
         try:
             if len(args) > len(positional):
                 raise SettingError((type(self).__name__,), " takes settings by name")
-            _adapter(type(self)).validator.validate_python(ArgsKwargs((), given), self_instance=self)
+            _adapter(self.__class__).validator.validate_python(ArgsKwargs((), given), self_instance=self)
         except ValidationError as error:
             raise _setting_error(error, type(self), given).of(type(self).__name__) from None
 
@@ -141,7 +141,7 @@ def checked(kind: Any, value: Any, *place: str) -> Any:
 
 def to_json(settings: Any) -> Any:
     """Settings as JSON values: inverse of :func:`from_json`."""
-    return _adapter(type(settings)).dump_python(settings, mode="json")
+    return _adapter(settings.__class__).dump_python(settings, mode="json")
 
 
 @functools.cache

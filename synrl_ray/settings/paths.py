@@ -20,7 +20,7 @@ def setting_paths(settings: Any) -> list[str]:
 def setting_type(settings: Any, path: str) -> Any:
     """The annotation of the setting at a path."""
     parent, _, name = path.rpartition(".")
-    return setting_types(type(setting_at(settings, parent)))[name]
+    return setting_types(setting_at(settings, parent).__class__)[name]
 
 
 def setting_at(settings: Any, path: str) -> Any:

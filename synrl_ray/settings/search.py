@@ -17,12 +17,11 @@ from synrl_ray.settings.types import AsTuple, Positive
 
 
 @settings_class
-class Uniform:
-    """A number between ``low`` and ``high``."""
+class NumberRange:
+    """Numbers between two ends."""
 
     low: float = field(kw_only=False)
     high: float = field(kw_only=False)
-    kind: Literal["uniform"] = "uniform"
 
     def __post_init__(self) -> None:
         """Refuse an empty range."""
@@ -31,14 +30,19 @@ class Uniform:
 
 
 @settings_class
-class LogUniform:
+class Uniform(NumberRange):
+    """A number between ``low`` and ``high``."""
+
+    kind: Literal["uniform"] = "uniform"
+
+
+@settings_class
+class LogUniform(NumberRange):
     """A number between ``low`` and ``high``, uniform in its logarithm."""
 
     low: Positive = field(kw_only=False)
     high: Positive = field(kw_only=False)
     kind: Literal["log_uniform"] = "log_uniform"
-
-    __post_init__ = Uniform.__post_init__
 
 
 @settings_class

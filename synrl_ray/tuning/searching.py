@@ -11,7 +11,8 @@ import numpy as np
 from ray.tune.search import Searcher
 
 from synrl_ray.experiment import Choice, LogUniform
-from synrl_ray.tuning.space import as_json, draw, is_whole, within
+from synrl_ray.settings.search import is_whole
+from synrl_ray.tuning.space import as_json, draw, within
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trainable import INDEX
 from synrl_ray.tuning.trials import Trial, unfinished
