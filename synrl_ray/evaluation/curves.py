@@ -30,7 +30,7 @@ MAX_PLAIN_POINTS = 300  # a single seed with more points gets a bold line of bin
 SIZE_INCHES, DPI = (8.0, 5.0), 150  # 1200 x 750 pixels
 
 
-class Evaluations(NamedTuple):
+class EvaluationCurve(NamedTuple):
     """Greedy evaluations during training: where, their means, and the ends of their intervals."""
 
     env_steps: Sequence[float]
@@ -53,7 +53,7 @@ class Curve:
     label: str
     env_steps: Sequence[float]
     returns: Sequence[float]
-    evaluations: Evaluations | tuple[Sequence[float], ...] | None = None
+    evaluations: EvaluationCurve | tuple[Sequence[float], ...] | None = None
 
 
 def plot_learning_curve(
@@ -162,7 +162,7 @@ def _finite(curve: Curve) -> Curve:
         if len(columns) != 4 or len({column.shape for column in columns}) != 1:
             raise ValueError(f"curve {curve.label!r}: evaluations must be four equally long sequences")
         good = np.isfinite(columns).all(axis=0)
-        evaluations = Evaluations(*(column[good].tolist() for column in columns)) if good.any() else None
+        evaluations = EvaluationCurve(*(column[good].tolist() for column in columns)) if good.any() else None
     if not keep.any() and evaluations is None:
         raise ValueError(f"curve {curve.label!r} has no finite return to draw")
     return Curve(curve.label, steps[keep][order].tolist(), returns[keep][order].tolist(), evaluations)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.evaluation.curves import Curve, Evaluations, plot_learning_curve
+from synrl_ray.evaluation.curves import Curve, EvaluationCurve, plot_learning_curve
 from synrl_ray.evaluation.episodes import EvaluationResult
 from synrl_ray.evaluation.statistics import Summary, summarise
 from synrl_ray.experiment import Environment
@@ -118,5 +118,5 @@ def _curve(folder: RunFolder) -> Curve:
         label=folder.spec().policy,
         env_steps=[row["env_steps"] for row in trained],
         returns=[row["return_mean"] for row in trained],
-        evaluations=Evaluations(*map(list, zip(*judged, strict=True))) if judged else None,
+        evaluations=EvaluationCurve(*map(list, zip(*judged, strict=True))) if judged else None,
     )

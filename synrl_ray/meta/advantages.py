@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synrl_ray.envs.gridworld import NUM_ACTIONS
-from synrl_ray.meta.episodes import Episodes
+from synrl_ray.meta.episodes import TableEpisodes
 
 _RIDGE = 1.0
 """Visits with a return of 0 that each state starts with."""
@@ -45,7 +45,7 @@ class AdvantageTable:
     visits: np.ndarray
 
 
-def advantage_table(episodes: Episodes, num_states: int, discount: float, gae_lambda: float) -> AdvantageTable:
+def advantage_table(episodes: TableEpisodes, num_states: int, discount: float, gae_lambda: float) -> AdvantageTable:
     """Sum the normalised advantages of each task by state and action."""
     valid, num_tasks = episodes.valid, episodes.valid.shape[1]
     values = state_values(episodes, num_states, discount)
@@ -65,7 +65,7 @@ def advantage_table(episodes: Episodes, num_states: int, discount: float, gae_la
     return AdvantageTable(summed(scaled.clip(min=0)), summed(scaled.clip(max=0)), visits / count[:, None])
 
 
-def state_values(episodes: Episodes, num_states: int, discount: float) -> np.ndarray:
+def state_values(episodes: TableEpisodes, num_states: int, discount: float) -> np.ndarray:
     """The baseline: mean discounted return from each state, ``[M, S]``."""
     returns = np.empty_like(episodes.rewards)
     ahead = np.zeros(episodes.rewards.shape[1:])
@@ -77,7 +77,7 @@ def state_values(episodes: Episodes, num_states: int, discount: float) -> np.nda
     return np.asarray(total / (np.bincount(rows, minlength=size) + _RIDGE)).reshape(-1, num_states)
 
 
-def advantages(episodes: Episodes, values: np.ndarray, discount: float, gae_lambda: float) -> np.ndarray:
+def advantages(episodes: TableEpisodes, values: np.ndarray, discount: float, gae_lambda: float) -> np.ndarray:
     """Generalised advantages ``[T, M, E]`` by values ``[M, S]``; 0 in rows that are not valid.
 
     Truncated episodes are continued by the value of their last state.

@@ -16,7 +16,7 @@ from synrl_ray.envs.gridworld import NUM_ACTIONS, Gridworlds
 
 
 @dataclass(frozen=True, eq=False)
-class Episodes:
+class TableEpisodes:
     """One episode in each column. At the goal it stays there, is paid nothing, and its rows are not valid.
 
     Attributes:
@@ -48,7 +48,7 @@ def numbers_needed(grids: Gridworlds, num_episodes: int) -> int:
     return num_episodes * (1 + grids.horizon)
 
 
-def play(grids: Gridworlds, probabilities: np.ndarray, uniforms: np.ndarray, num_episodes: int) -> Episodes:
+def play(grids: Gridworlds, probabilities: np.ndarray, uniforms: np.ndarray, num_episodes: int) -> TableEpisodes:
     """Play E episodes of each task.
 
     Args:
@@ -77,7 +77,7 @@ def play(grids: Gridworlds, probabilities: np.ndarray, uniforms: np.ndarray, num
         actions[t] = (bounds[:, rows] <= drawn[t + 1]).sum(axis=0)
         states[t + 1] = leads[rows * NUM_ACTIONS + actions[t]]
     cells = (offsets + states[:-1]) * NUM_ACTIONS + actions
-    return Episodes(
+    return TableEpisodes(
         states=states[:-1],
         actions=actions,
         rewards=paid[cells],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synrl_ray.evaluation.curves import Curve, Evaluations, compact_number, interpolate_to_grid, plot_learning_curve
+from synrl_ray.evaluation.curves import Curve, EvaluationCurve, compact_number, interpolate_to_grid, plot_learning_curve
 
 
 def rising(label="spiking", slope=1.0, num_points=11, evaluations=None):
@@ -67,7 +67,7 @@ def test_target_line_is_drawn_only_when_there_is_a_target(tmp_path):
 
 
 def test_labels_have_a_colour_each_and_evaluations_may_lie_outside_their_interval(tmp_path):
-    evaluations = Evaluations([5000.0], [60.0], [20.0], [40.0])  # an IQM interval need not hold the mean
+    evaluations = EvaluationCurve([5000.0], [60.0], [20.0], [40.0])  # an IQM interval need not hold the mean
     curves = [rising(slope=s) for s in (1.0, 1.2, 0.9)] + [rising("ann", 0.5, evaluations=evaluations)]
     plot_learning_curve(curves, tmp_path / "c.png", title="t", target=None)
     picture = pixels(tmp_path / "c.png")
