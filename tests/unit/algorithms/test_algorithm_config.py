@@ -12,7 +12,7 @@ from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner
 from synrl_ray.algorithms.ppo.learner import PPOLearner
 from synrl_ray.algorithms.table import CONFIGS
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
+from synrl_ray.experiment import A2C, DQN, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
 from synrl_ray.kinds.control.checking import check
 from synrl_ray.kinds.control.kind import with_end
 from synrl_ray.rl_modules import ActorCriticModule
@@ -80,6 +80,13 @@ def test_algorithms_differ_in_what_is_theirs():
     )
     assert reinforce.estimate.gae_lambda == 1.0  # whole returns
     assert {c.env_runner_cls for c in (ppo, a2c, reinforce)} == {BatchedEnvRunner}
+
+
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, DQN()], ids=lambda algorithm: algorithm.name)
+def test_rllib_builds_the_algorithm_with_its_own_configuration_and_learner(algorithm):
+    """RLlib turns a configuration that is none of the algorithm's default kind into one, with that one's learner."""
+    config = config_of(algorithm)
+    assert isinstance(config, type(config.algo_class.get_default_config()))
 
 
 def test_without_baseline_the_critic_does_not_learn():
