@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 ENVIRONMENTS = {
     "synrl_ray/Gridworld-v0": "synrl_ray.envs.gridworld_env:GridworldEnv",
@@ -39,8 +40,11 @@ def _register() -> None:
             register(env_id, entry_point=entry_point)
 
 
-class _AfterGymnasium(MetaPathFinder):
-    """Finds nothing by itself: has Gymnasium's own loader register the environments once it has run."""
+class _AfterGymnasium:
+    """Finds nothing by itself: has Gymnasium's own loader register the environments once it has run.
+
+    A finder of modules by its method only: the base class would have ``import synrl_ray`` take twice as long.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
