@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from synrl_ray.envs.maze_layout import MazeLayout
-
-if TYPE_CHECKING:
-    from synrl_ray.envs.maze import MazeEnv
 
 _FLOOR, _WALL, _RIM = (250, 250, 247), (43, 48, 58), (255, 255, 255)
 _AGENT, _PATH, _GOAL = (30, 100, 200), (30, 100, 200), (35, 150, 85)
@@ -19,6 +16,14 @@ _LOW_TO_HIGH = ((255, 247, 205), (252, 212, 135), (240, 150, 115), (190, 100, 14
 """Colours of values, equally spaced."""
 _SMOOTH = 4
 """Pixels are averaged from so many, to a side, where edges are round."""
+
+
+class Drawn(Protocol):
+    """What is drawn of a maze: its walls, and the states of agent and goal."""
+
+    layout: MazeLayout
+    agent: int
+    goal: int
 
 
 def maze_text(layout: MazeLayout, agent: int | None = None, goal: int | None = None) -> str:
@@ -32,7 +37,7 @@ def maze_text(layout: MazeLayout, agent: int | None = None, goal: int | None = N
 
 
 def draw_maze(
-    maze: MazeEnv, path: Sequence[int] | None = None, values: np.ndarray | None = None, cell_pixels: int = 32
+    maze: Drawn, path: Sequence[int] | None = None, values: np.ndarray | None = None, cell_pixels: int = 32
 ) -> np.ndarray:
     """A picture of a maze with its agent (blue) and its goal (green ring).
 

@@ -10,8 +10,6 @@ from synrl_ray.kinds import kind_of_policy
 from synrl_ray.policies.description import Description, read_description
 from synrl_ray.running.kind import EvaluationOptions, option
 
-_LEAST = {"episodes": 1, "seed": 0, "shots": 1}
-
 
 def evaluate_folder(folder: Path | Description, **options: Any) -> dict[str, Any]:
     """Judge what a folder holds by the protocol of its run, or as the options say; the folder is not changed.
@@ -25,10 +23,6 @@ def evaluate_folder(folder: Path | Description, **options: Any) -> dict[str, Any
             import, a refused video format, or an option that means nothing for what the folder holds.
     """
     asked = EvaluationOptions(**options)
-    for name, least in _LEAST.items():
-        value = getattr(asked, name)
-        if value is not None and value < least:
-            raise UserError(f"{option(name)} {value} is too small", f"it is at least {least}")
     description = read_description(folder)
     kind = kind_of_policy(description)
     for name in asked.given():

@@ -124,10 +124,17 @@ class EvaluationOptions:
     trust: bool = False
     """Whether the module that the environment is in may be imported, though the folder is not this user's."""
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that are too small, before anything is read."""
+        for name, least in (("episodes", 1), ("seed", 0), ("shots", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"{option(name)} {value} is too small", f"it is at least {least}")
+
     def given(self) -> list[str]:
         """The names of what was said something of, but for trust, which goes with everything."""
         names = [field.name for field in fields(self) if field.name != "trust"]
-        return [name for name in names if getattr(self, name) not in (None, False)]
+        return [name for name in names if getattr(self, name) is not None and getattr(self, name) is not False]
 
 
 def option(name: str) -> str:

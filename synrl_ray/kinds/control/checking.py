@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from synrl_ray.algorithms.build import check_algorithm
 from synrl_ray.envs.checked import require_working
 from synrl_ray.envs.make import make_environment
 from synrl_ray.experiment import Experiment
@@ -15,6 +14,8 @@ from synrl_ray.running.spec import RunSpec
 def check(spec: RunSpec) -> None:
     """Raise :class:`UserError` if the environment cannot be made, the policy cannot serve its spaces, or it fails at
     once."""
+    from synrl_ray.algorithms.build import check_algorithm  # imports Ray, which judging does without
+
     experiment = spec.experiment_as(Experiment)
     environment = experiment.environment
     env = make_environment(environment.id, environment.kwargs, environment.preprocessing)
