@@ -1,4 +1,4 @@
-"""Does PPO on this project's batched rollouts learn what stock RLlib's PPO learns?
+"""Does PPO on this project's rollouts learn what stock RLlib's PPO learns?
 
 Run:
     python benchmarks/learning_equality.py

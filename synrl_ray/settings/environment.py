@@ -26,7 +26,7 @@ class Environment:
     reward_scale: Positive = 1.0
     """Factor of the rewards that the learner sees; returns are reported without it."""
     normalise_rewards: bool = False
-    """Also divide them by the running standard deviation of the discounted return; on batched rollouts."""
+    """Also divide them by the running standard deviation of the discounted return; where rollouts are learned from."""
     num_envs: Annotated[int, Interval(ge=1, le=2**16)] = 8
     """Environments stepped together, divided among the env runners."""
     max_failure_share: Fraction = 0.01
