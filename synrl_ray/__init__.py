@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from synrl_ray.envs.registration import register_environments
 
-__version__ = "0.1.0"
-__all__ = ["Experiment", "__version__", "load_policy"]
-
 if TYPE_CHECKING:
+    from synrl_ray.api.judging import evaluate
+    from synrl_ray.api.searching import tune
+    from synrl_ray.api.specs import make_experiment
+    from synrl_ray.api.training import train
+    from synrl_ray.errors import UserError
     from synrl_ray.experiment import Experiment
     from synrl_ray.policies.loading import load_policy
+
+__version__ = "0.1.0"
+__all__ = ["Experiment", "UserError", "__version__", "evaluate", "load_policy", "make_experiment", "train", "tune"]
+_MODULES = {
+    "Experiment": "experiment",
+    "UserError": "errors",
+    "evaluate": "api.judging",
+    "load_policy": "policies.loading",
+    "make_experiment": "api.specs",
+    "train": "api.training",
+    "tune": "api.searching",
+}
 
 register_environments()
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: ``import synrl_ray`` loads neither torch nor Ray."""
-    if name == "load_policy":
-        from synrl_ray.policies.loading import load_policy
-
-        return load_policy
-    if name == "Experiment":
-        from synrl_ray.experiment import Experiment
-
-        return Experiment
+    if name in _MODULES:
+        return getattr(import_module(f"synrl_ray.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

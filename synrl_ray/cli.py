@@ -14,7 +14,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from synrl_ray import __version__
-from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, fetched, policy_folder, run_specs
+from synrl_ray.arguments import Integer, Json, PolicyKind, Settings
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import located
@@ -23,7 +23,7 @@ from synrl_ray.terminal import adapt_streams, give_up, help_console
 from synrl_ray.tune_cli import tune
 
 if TYPE_CHECKING:
-    from synrl_ray.running.spec import RunSpec
+    pass
 
 _OF_PATHS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -112,66 +112,33 @@ def train(
             this machine. RLlib's checkpoints are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
-    from synrl_ray.kinds import kind_of, kind_of_run
+    import synrl_ray
+    from synrl_ray.policies.description import damage_of
     from synrl_ray.running.display import watch_runs
-    from synrl_ray.running.seeds import resume_run, train_seeds
-    from synrl_ray.running.storage import is_url
 
-    if resume is not None:
-        fixed: dict[str, Any] = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds}
-        fixed |= {
-            "--set": settings,
-            "--config": config,
-            "--run-dir": None if is_url(resume) else run_dir,
-            "--policy": policy,
-            "--num-workers": num_workers,
-            "--num-learners": num_learners,
-        }
-        given = [name for name, value in fixed.items() if value is not None]
-        if given:
-            raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
-        with watch_runs(quiet=as_json) as watch:
-            folder = fetched(resume, run_dir) if is_url(resume) else located(Path(resume))
-            kind = kind_of_run(folder)
-            outcome = resume_run(
-                folder,
-                kind,
-                stop_steps=stop_steps,
-                address=address,
-                watch=watch,
-                trust=trust,
-                storage=_copy_place(storage),
-            )
-    else:
-        specs = run_specs(
+    with watch_runs(quiet=as_json) as watch:
+        trained = synrl_ray.train(
             experiment,
-            policy,
+            policy=policy,
             seed=seed,
             seeds=seeds,
-            num_workers=num_workers or 0,
-            num_learners=num_learners or 0,
+            num_workers=num_workers,
+            num_learners=num_learners,
             stop_steps=stop_steps,
             settings=settings,
             config=config,
+            run_dir=run_dir,
+            storage=storage,
+            address=address,
+            resume=resume,
+            trust=trust,
+            watch=watch,
         )
-        kind = kind_of(specs[0].experiment)
-        with watch_runs(quiet=as_json) as watch:
-            outcome = train_seeds(
-                specs,
-                _folders(specs, run_dir, seeds),
-                kind,
-                address=address,
-                watch=watch,
-                trust=trust,
-                storage=_copy_place(storage),
-            )
     if as_json:
-        print(json.dumps(outcome.result, indent=2))
-    else:
-        from synrl_ray.policies.description import damage_of
-
-        with damage_of(outcome.folder / "result.json"):
-            kind.print_outcome(outcome)
+        print(trained.result.as_json(), end="")
+        return
+    with damage_of(trained.folder / "result.json"):
+        trained.kind.print_outcome(trained.outcome)
 
 
 @app.command
@@ -199,21 +166,21 @@ def evaluate(
         trust: import the module that the policy's environment is in, though you did not make the run on this machine.
         as_json: print JSON instead of a table.
     """
-    from synrl_ray.kinds import kind_of_policy
-    from synrl_ray.kinds.evaluating import evaluate_folder
-    from synrl_ray.policies.description import read_description
-    from synrl_ray.running.storage import is_url
+    import synrl_ray
 
-    options = {"episodes": episodes, "seed": seed, "video": video and located(video), "shots": shots}
-    with policy_folder(run_dir) as folder:
-        description = read_description(folder)
-        result = evaluate_folder(description, **options, official_runs=official_runs, trust=trust)
-        if is_url(run_dir):  # not the folder that it was fetched into
-            result["run"] = run_dir
+    judged = synrl_ray.evaluate(
+        run_dir,
+        episodes=episodes,
+        seed=seed,
+        video=video,
+        shots=shots,
+        official_runs=official_runs,
+        trust=trust,
+    )
     if as_json:
-        print(json.dumps(result, indent=2))
+        print(judged.result.as_json(), end="")
     else:
-        kind_of_policy(description).print_evaluation(result)
+        judged.kind.print_evaluation(judged.result)
 
 
 @app.command
@@ -309,20 +276,6 @@ def head_env() -> None:
 
     for name, value in head_environment().items():
         print(f"export {name}={shlex.quote(value)}")
-
-
-def _copy_place(storage: str | None) -> str | None:
-    """Where copies go, absolute: what trains may run in another folder."""
-    from synrl_ray.running.storage import is_url
-
-    return storage if storage is None or is_url(storage) else str(located(Path(storage)).absolute())
-
-
-def _folders(specs: Sequence[RunSpec], run_dir: Path | None, seeds: int | None) -> list[Path]:
-    if run_dir is not None and seeds is None:
-        return [located(run_dir)]
-    base = located(run_dir or Path("runs") / specs[0].experiment.id)
-    return [base / f"{spec.policy}-seed{spec.seed}" for spec in specs]
 
 
 def main(argv: Sequence[str] | None = None) -> Any:

@@ -8,10 +8,11 @@ from typing import Any
 from synrl_ray.errors import UserError
 from synrl_ray.kinds import kind_of_policy
 from synrl_ray.policies.description import Description, read_description
+from synrl_ray.results import Result
 from synrl_ray.running.kind import EvaluationOptions, option
 
 
-def evaluate_folder(folder: Path | Description, **options: Any) -> dict[str, Any]:
+def evaluate_folder(folder: Path | Description, **options: Any) -> Result:
     """Judge what a folder holds by the protocol of its run, or as the options say; the folder is not changed.
 
     Args:

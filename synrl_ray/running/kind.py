@@ -16,6 +16,7 @@ from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnyExperiment, Environment
 from synrl_ray.policies.description import Description
+from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -75,7 +76,7 @@ class Trainer(Protocol):
     def close(self) -> None:
         """Release what training holds; the policy stays."""
 
-    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+    def finish(self, folder: RunFolder, position: Position) -> Result:
         """Judge by the experiment's protocol, write result and pictures."""
 
 
@@ -99,7 +100,7 @@ class Shown(NamedTuple):
     """Of ``metrics.jsonl``."""
     label: str
     result: str | None = None
-    """The key of ``result.json`` whose value is shown at the end."""
+    """The figure of the result that is shown at the end."""
 
 
 class Score(NamedTuple):
@@ -146,7 +147,7 @@ def option(name: str) -> str:
 class Outcome:
     """What a training command has produced."""
 
-    result: dict[str, Any]
+    result: Result
     folder: Path
     """Where result and learning curve are."""
     runs: tuple[Path, ...]
@@ -201,16 +202,16 @@ class Kind(Generic[E]):
     """Starts a training; Ray is running."""
     evaluation_share: Callable[[E], float]
     """What lies between two evaluations, as a share of a run."""
-    combine: Callable[[Sequence[dict[str, Any]], RunSpec], dict[str, Any]]
+    combine: Callable[[Sequence[Result], RunSpec], Result]
     """The result of several seeds together."""
     draw: Callable[[Sequence[RunFolder], Path], None]
     """Draws the learning curves of one or several seeds."""
     print_outcome: Callable[[Outcome], None]
     """Says what one or several trainings have given, and what to try next."""
-    evaluate: Callable[[Description, EvaluationOptions], dict[str, Any]]
+    evaluate: Callable[[Description, EvaluationOptions], Result]
     """Judges again what a folder holds, without Ray and without changing it; raises :class:`UserError` for a damaged
     folder, or one that asks for what is not trusted or not there. Other options than its own are refused before."""
-    print_evaluation: Callable[[dict[str, Any]], None]
+    print_evaluation: Callable[[Result], None]
     """Says what :attr:`evaluate` has found."""
     export: Callable[[Description, Path, bool, int], dict[str, Any]] = _no_export
     """Writes the policy as a NIR graph. The last arguments are whether the module of its environment is trusted, and on

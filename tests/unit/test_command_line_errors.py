@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from synrl_ray import arguments
+from synrl_ray.api import places
 from synrl_ray.cli import main
 from synrl_ray.registry import get_experiment
 from synrl_ray.running import seeds
@@ -178,7 +178,7 @@ def test_a_path_that_the_system_refuses_is_one_line(capsys, monkeypatch, code):
     def refuse(*given, **options):
         raise OSError(code, os.strerror(code), "somewhere")
 
-    monkeypatch.setattr(arguments, "located", refuse)
+    monkeypatch.setattr(places, "located", refuse)
     line = error_line(capsys, ["evaluate", "run"])
     assert line == f"somewhere cannot be used ({os.strerror(code)}) — mend that, or name another place"
 
@@ -187,7 +187,7 @@ def test_other_errors_of_the_system_are_bugs(monkeypatch):
     def fail(*given, **options):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    monkeypatch.setattr(arguments, "located", fail)
+    monkeypatch.setattr(places, "located", fail)
     with pytest.raises(OSError, match="Invalid argument"):
         main(["evaluate", "run"])
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from synrl_ray.arguments import fetched, run_specs
+from synrl_ray.api.places import fetched
+from synrl_ray.api.specs import make_specs
 from synrl_ray.errors import UserError
 from synrl_ray.running.storage import Storage
 
@@ -18,9 +19,9 @@ def test_a_run_keeps_to_the_set_of_omniglot_that_is_at_hand(tmp_path, monkeypatc
     monkeypatch.setenv("SYNRL_DATA", str(tmp_path))
     for number in (1, 2):
         (archives / f"images_background_small{number}.zip").touch()
-    [spec] = run_specs("omniglot-maml", **OPTIONS)
+    [spec] = make_specs("omniglot-maml", **OPTIONS)
     assert spec.experiment.tasks.data == "omniglot-small"
-    [named] = run_specs("omniglot-maml", **OPTIONS | {"settings": ["data=omniglot-background"]})
+    [named] = make_specs("omniglot-maml", **OPTIONS | {"settings": ["data=omniglot-background"]})
     assert named.experiment.tasks.data == "omniglot-background"
 
 
@@ -29,10 +30,10 @@ def test_a_job_finds_settings_and_policies_beside_the_runs(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path / "job")
     monkeypatch.setenv("SYNRL_RUN_ROOT", str(tmp_path))
     (tmp_path / "best.json").write_text(json.dumps({"initial_policy": "runs/before"}))
-    [spec] = run_specs("taxi-stdp-q", **OPTIONS, config=Path("best.json"))
+    [spec] = make_specs("taxi-stdp-q", **OPTIONS, config=Path("best.json"))
     assert spec.experiment.initial_policy == str(tmp_path / "runs/before")
     (tmp_path / "job/runs/before").mkdir(parents=True)  # shipped with the job
-    [spec] = run_specs("taxi-stdp-q", **OPTIONS, config=Path("best.json"))
+    [spec] = make_specs("taxi-stdp-q", **OPTIONS, config=Path("best.json"))
     assert spec.experiment.initial_policy == "runs/before"
 
 

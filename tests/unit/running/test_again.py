@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from synrl_ray.api import training
 from synrl_ray.cli import main
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
-from synrl_ray.running import seeds
 from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.spec import RunSpec
 
@@ -46,7 +46,7 @@ def test_the_printed_command_describes_the_same_run(
     def take(specs, folders, kind, *, address, watch, trust, storage):
         raise Given(specs, folders, address, trust, storage)
 
-    monkeypatch.setattr(seeds, "train_seeds", take)
+    monkeypatch.setattr(training, "train_seeds", take)
     with pytest.raises(Given) as given:
         main(shlex.split(printed)[1:])
     specs, folders, address, trust, storage = given.value.args

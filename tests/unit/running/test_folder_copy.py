@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from synrl_ray.arguments import fetched
+from synrl_ray.api.places import fetched
 from synrl_ray.cli import main
 from synrl_ray.errors import UserError
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import Result
 from synrl_ray.running import seeds
 from synrl_ray.running.folder_copy import FolderCopy
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.storage import Storage
 
+RESULT = Result(experiment="x", policy="ann", score="loss", figures={"loss": 1.0}, protocol={})
 SPEC = RunSpec(experiment=get_experiment("sinusoid-maml"), policy="ann", seed=0, num_workers=0)
 
 
@@ -72,7 +74,7 @@ def test_a_folder_remembers_its_copy(run, tmp_path):
 
 
 def test_the_copy_of_an_ended_run_is_completed_once(run, tmp_path, monkeypatch):
-    run.write_result({})
+    run.write_result(RESULT)
     FolderCopy(run.path).complete()  # none is noted
     run.copy.begin(str(tmp_path / "there"))
     FolderCopy(run.path).complete()
@@ -107,7 +109,7 @@ def test_resuming_never_touches_a_place_that_a_strangers_folder_names(run, tmp_p
 
 
 def test_an_ended_run_of_a_stranger_is_not_copied_either(run, tmp_path, capsys):
-    run.write_result({"accuracy": 1.0})
+    run.write_result(RESULT)
     strangers_note(run, str(tmp_path / "mine"))
     refused(capsys, "train", "--resume", str(run.path))
     assert not (tmp_path / "mine").exists()
@@ -214,7 +216,7 @@ def test_a_place_is_neither_claimed_nor_noted_for_a_run_that_is_in_use(run, tmp_
 
 def test_the_summary_of_several_runs_is_not_written_through_a_link(run, tmp_path, capsys):
     for seed in (0, 1):
-        RunFolder.create(tmp_path / f"runs/ann-seed{seed}", replace(SPEC, seed=seed)).write_result({})
+        RunFolder.create(tmp_path / f"runs/ann-seed{seed}", replace(SPEC, seed=seed)).write_result(RESULT)
     (tmp_path / "mine").mkdir()
     (tmp_path / "runs/ann-2seeds").symlink_to(tmp_path / "mine")
     options = ["--policy", "ann", "--seeds", "2", "--run-dir", str(tmp_path / "runs")]

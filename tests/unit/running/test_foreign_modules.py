@@ -9,7 +9,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from synrl_ray.arguments import run_specs
+from synrl_ray.api.specs import make_specs
 from synrl_ray.cli import main
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
@@ -167,7 +167,7 @@ def test_what_a_wrapper_around_old_gym_imports_is_foreign():
 
 
 def specs(config, *settings):
-    return run_specs(
+    return make_specs(
         "cartpole-ppo",
         None,
         seed=None,

@@ -1,0 +1,5 @@
+"""What notebooks and scripts use, and what the command is a thin layer over: the same names and defaults.
+
+``synrl_ray.train`` and the others are here. Arguments and their meanings are those of the command's options; errors are
+:class:`~synrl_ray.errors.UserError`, one line that names the thing and the remedy.
+"""

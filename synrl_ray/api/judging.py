@@ -1,0 +1,64 @@
+"""Judging from Python, and writing a policy for others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from synrl_ray.api.places import policy_folder
+from synrl_ray.files import located
+from synrl_ray.kinds import kind_of_policy
+from synrl_ray.kinds.evaluating import evaluate_folder
+from synrl_ray.policies.description import read_description
+from synrl_ray.results import Result
+from synrl_ray.running.kind import EvaluationOptions, Kind
+from synrl_ray.running.storage import is_url
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a policy, a classifier or a meta-learner is worth."""
+
+    result: Result
+    """Figures, their intervals, and how they came about."""
+    kind: Kind[Any]
+    """Of the run that has made it."""
+
+
+def evaluate(
+    run_dir: str | Path,
+    /,
+    *,
+    episodes: int | None = None,
+    seed: int | None = None,
+    video: str | Path | None = None,
+    shots: int | None = None,
+    official_runs: bool = False,
+    trust: bool = False,
+) -> Judged:
+    """Judge what a run has trained, on seeds that training never uses; as ``synrl evaluate`` does. Ray is not needed.
+
+    Args:
+        run_dir: a run's folder, one under ``experiments/results``, or the URL of a copy.
+        episodes: how many; the experiment's protocol by default.
+        seed: of the first episode's environment.
+        video: write one episode to this .mp4 or .gif file.
+        shots: samples (of each class) from which a meta-learner adapts.
+        official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
+        trust: import the module that the policy's environment is in, though this user has not made the run here.
+
+    Raises:
+        UserError: for a damaged folder, an environment that cannot be made or is not trusted, or an option that means
+            nothing for what the folder holds.
+    """
+    film = None if video is None else located(Path(video))
+    options: dict[str, Any] = {"episodes": episodes, "seed": seed, "video": film, "shots": shots}
+    options |= {"official_runs": official_runs, "trust": trust}
+    EvaluationOptions(**options)  # what is wrong by itself is said before anything is read or fetched
+    with policy_folder(str(run_dir)) as folder:
+        description = read_description(folder)
+        result = evaluate_folder(description, **options)
+        if is_url(str(run_dir)):  # not the folder that it was fetched into
+            result = replace(result, run=str(run_dir))
+    return Judged(result, kind_of_policy(description))

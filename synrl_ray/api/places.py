@@ -1,0 +1,67 @@
+"""Where runs and policies lie: a folder, or the copy of one at a URL."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from synrl_ray.commands import command
+from synrl_ray.errors import UserError
+from synrl_ray.files import located, rename_durably, sync_tree
+from synrl_ray.running.folder_copy import FolderCopy
+from synrl_ray.running.lock import LOCK_FILE
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.storage import Storage, is_url
+
+
+def fetched(url: str, run_dir: Path | None) -> Path:
+    """The folder that a run's copy is fetched into, ``runs/EXPERIMENT/POLICY-seedN`` where none is named.
+
+    Raises:
+        UserError: if something is there already.
+    """
+    path = located(run_dir or Path("runs", *url.rstrip("/").split("/")[-2:]))
+    RunFolder.require_free(path)
+    draft = path.with_name(f".{path.name}.fetching")  # of the same file system; what a killed process has left goes
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        Storage(url).pull(draft)
+        sync_tree(draft)
+        (path / LOCK_FILE).unlink(missing_ok=True)  # of a process that was killed
+        rename_durably(draft, path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    try:
+        FolderCopy(path).begin(url, adopt=True)
+    except UserError as error:
+        go_on = f"`{command('train', '--resume', path)}` goes on without a copy, with --storage with one elsewhere"
+        raise UserError(error.message, f"the run was fetched into {path}: {go_on}") from error
+    return path
+
+
+@contextmanager
+def policy_folder(place: str) -> Iterator[Path]:
+    """A folder with a policy: a path, or what of a copy is needed to judge it, fetched for the block."""
+    if not is_url(place):
+        yield located(Path(place))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        Storage(place).pull(Path(folder), policy_only=True)
+        yield Path(folder)
+
+
+def run_folders(specs: Sequence[RunSpec], run_dir: Path | None, *, several: bool) -> list[Path]:
+    """The folder of each run: ``run_dir``, or with several seeds one below it; ``runs/EXPERIMENT`` where not given."""
+    if run_dir is not None and not several:
+        return [located(run_dir)]
+    base = located(run_dir or Path("runs") / specs[0].experiment.id)
+    return [base / f"{spec.policy}-seed{spec.seed}" for spec in specs]
+
+
+def copy_place(storage: str | None) -> str | None:
+    """Where copies go, absolute: what trains may run in another folder."""
+    return storage if storage is None or is_url(storage) else str(located(Path(storage)).absolute())

@@ -1,0 +1,121 @@
+"""From what is asked for to experiments and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from synrl_ray.commands import command
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import AnyExperiment, PolicyKind
+from synrl_ray.files import at_hand
+from synrl_ray.kinds import kind_of
+from synrl_ray.overrides import apply_overrides, read_settings
+from synrl_ray.registry import get_experiment
+from synrl_ray.running.imports import announce_import
+from synrl_ray.running.kind import ENV_STEPS, Kind
+from synrl_ray.running.spec import RunSpec
+
+_LARGEST_SEED = 2**31 - 1  # numpy's generators take 32 bits, and env runners count on from it
+Settings = Mapping[str, Any] | Sequence[str]
+"""Setting → value, or ``key=value`` texts as the command takes them. A setting is named by its path
+(``algorithm.lr``) or its last name, where one path alone ends in it."""
+
+
+def make_experiment(
+    experiment: str | AnyExperiment, settings: Settings | None = None, *, config: str | Path | None = None
+) -> AnyExperiment:
+    """An experiment with other settings.
+
+    Args:
+        experiment: id, as `synrl list` shows it, or an experiment to start from.
+        settings: what to replace.
+        config: a JSON file of settings, such as the ``best.json`` of a search; ``settings`` come after it.
+
+    Raises:
+        UserError: for an unknown experiment or setting, or a value that a setting cannot have.
+
+    Example:
+        >>> make_experiment("cartpole-ppo", {"lr": 3e-4, "spiking.hidden_sizes": (32,)}).spiking.hidden_sizes
+        (32,)
+    """
+    described = get_experiment(experiment) if isinstance(experiment, str) else experiment
+    given = read_settings(at_hand(Path(config))) if config else {}
+    named = settings if isinstance(settings, Mapping) else {}
+    texts = () if settings is None or isinstance(settings, Mapping) else settings
+    made = apply_overrides(described, texts, {**given, **named})
+    if config:
+        _announce_import(kind_of(described), described, made, given, Path(config))
+    return made
+
+
+def make_specs(
+    experiment: str | AnyExperiment | None,
+    policy: PolicyKind | None = None,
+    *,
+    seed: int | None = None,
+    seeds: int | None = None,
+    num_workers: int = 0,
+    num_learners: int = 0,
+    stop_steps: int | None = None,
+    settings: Settings | None = None,
+    config: str | Path | None = None,
+) -> list[RunSpec]:
+    """The runs that are asked for: one, or one for each of several seeds. Arguments as of :func:`synrl_ray.train`.
+
+    Raises:
+        UserError: for options that name nothing, exclude one another or are out of range.
+    """
+    texts = () if settings is None or isinstance(settings, Mapping) else settings
+    if settings is not None and not isinstance(settings, Mapping) and not settings:
+        raise UserError("--set names no setting", "write for instance --set lr=3e-4")
+    if experiment is None and any("=" not in item for item in texts):
+        raise UserError("--set has swallowed the experiment's name", "name the experiment before the options")
+    if experiment is None:
+        raise UserError("no experiment is named", f"`{command('list')}` shows all; or --resume RUN_DIR")
+    if seed is not None and seeds is not None:
+        raise UserError("--seed and --seeds exclude each other", "--seeds N trains the seeds 0 to N-1")
+    scale = (("--num-workers", num_workers, 0), ("--num-learners", num_learners, 0))
+    for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), *scale):
+        if value is not None and value < least:
+            raise UserError(f"{option} {value} is too small", f"it is at least {least}")
+    if seed is not None and seed > _LARGEST_SEED:
+        raise UserError(f"--seed {seed} is too large", f"it is at most {_LARGEST_SEED}")
+    made = make_experiment(experiment, settings, config=config)
+    kind = kind_of(made)
+    if stop_steps is not None:
+        if kind.unit != ENV_STEPS:
+            instead = fields(made.stopping)[0].name
+            remedy = f"write --set {instead}=N instead of --stop-steps"
+            raise UserError(f"{made.id} does not count environment steps", remedy)
+        made = apply_overrides(made, [f"stopping.env_steps={stop_steps}"])
+    made = kind.with_data(made)
+    chosen = _chosen_policy(made, policy)
+    if num_learners and not kind.takes_learners(made):
+        remedy = "it is for PPO, A2C and REINFORCE: leave it out"
+        raise UserError(f"--num-learners means nothing for {made.id}", remedy)
+    return [
+        RunSpec(experiment=made, policy=chosen, seed=s, num_workers=num_workers, num_learners=num_learners)
+        for s in (range(seeds) if seeds is not None else [seed or 0])
+    ]
+
+
+def _announce_import(
+    kind: Kind[Any], described: AnyExperiment, experiment: AnyExperiment, given: Mapping[str, Any], config: Path
+) -> None:
+    """Name the module that an environment is in, if a file of settings asks for that environment."""
+    of_file = apply_overrides(described, [], given)
+    asked = kind.environment(of_file)
+    if kind.environment(experiment) == asked != kind.environment(described):
+        for module in kind.modules([of_file]):
+            announce_import(module, config)
+
+
+def _chosen_policy(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:
+    """The kind of policy that is asked for, or the experiment's first one."""
+    if policy is not None and policy not in experiment.policies:
+        have = " and ".join(experiment.policies)
+        raise UserError(f"{experiment.id} has no {policy} policy", f"it has {have}: leave --policy out, or name it")
+    return policy or experiment.policies[0]

@@ -1,0 +1,141 @@
+"""Training from Python."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synrl_ray.api.judging import Judged, evaluate
+from synrl_ray.api.places import copy_place, fetched, run_folders
+from synrl_ray.api.specs import Settings, make_specs
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import AnyExperiment, PolicyKind
+from synrl_ray.files import located
+from synrl_ray.kinds import kind_of, kind_of_run
+from synrl_ray.results import Result
+from synrl_ray.running.display import watch_runs
+from synrl_ray.running.kind import Kind, Outcome
+from synrl_ray.running.progress import Watcher
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.seeds import resume_run, train_seeds
+from synrl_ray.running.storage import is_url
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One run that has been trained, or several seeds of it."""
+
+    outcome: Outcome
+
+    @property
+    def result(self) -> Result:
+        """The figures, of all seeds together where there are several."""
+        return self.outcome.result
+
+    @property
+    def folder(self) -> Path:
+        """Where result and picture are."""
+        return self.outcome.folder
+
+    @property
+    def runs(self) -> tuple[Path, ...]:
+        """The folder of each seed."""
+        return self.outcome.runs
+
+    @cached_property
+    def kind(self) -> Kind[Any]:
+        """What kind of run it is."""
+        return kind_of(self.outcome.spec.experiment)
+
+    def table(self, seed: int = 0) -> list[dict[str, Any]]:
+        """The rows of a run's ``metrics.jsonl``, one for each iteration; such as a data frame takes.
+
+        Args:
+            seed: which of the runs, counted from 0.
+        """
+        return RunFolder(self.runs[seed]).metrics()
+
+    def plot(self) -> Figure:
+        """The learning curves of all seeds."""
+        return self.kind.plot([RunFolder(path) for path in self.runs])
+
+    def evaluate(self, seed: int = 0, **options: Any) -> Judged:
+        """Judge a run's policy again; options as of :func:`synrl_ray.evaluate`."""
+        return evaluate(self.runs[seed], **options)
+
+
+def train(
+    experiment: str | AnyExperiment | None = None,
+    /,
+    *,
+    policy: PolicyKind | None = None,
+    seed: int | None = None,
+    seeds: int | None = None,
+    num_workers: int | None = None,
+    num_learners: int | None = None,
+    stop_steps: int | None = None,
+    settings: Settings | None = None,
+    config: str | Path | None = None,
+    run_dir: str | Path | None = None,
+    storage: str | None = None,
+    address: str | None = None,
+    resume: str | Path | None = None,
+    trust: bool = False,
+    watch: Watcher | None = None,
+) -> Trained:
+    """Train an experiment, or go on with a run that was stopped; as ``synrl train`` does.
+
+    A local Ray is started and ended, unless one runs in this process or ``address`` names a cluster.
+
+    Args:
+        experiment: id, as ``synrl list`` shows it, or the experiment itself.
+        policy: ``"spiking"``, ``"ann"`` or ``"tabular"``; the experiment's first one by default.
+        seed: of the run; 0 where neither ``seed`` nor ``seeds`` is given.
+        seeds: train this many, 0 to N - 1, as many at a time as there are CPUs.
+        num_workers: env runners in processes of their own.
+        num_learners: learners in processes of their own, which share each minibatch.
+        stop_steps: environment steps after which training ends.
+        settings: what to replace: setting → value, or ``"key=value"`` texts.
+        config: a JSON file of such settings; ``settings`` come after it.
+        run_dir: the run's folder, with ``seeds`` the folder of the runs; ``runs/EXPERIMENT/...`` by default.
+        storage: where to copy each run at every checkpoint, an fsspec URL or a folder.
+        address: host:port of a Ray cluster.
+        resume: go on with the run in this folder, or with the copy at this URL.
+        trust: load checkpoints, and import modules, of a run that this user has not made on this machine.
+        watch: is told of the progress; by default it is shown on standard error.
+
+    Raises:
+        UserError: for what the caller can mend. Nothing is half-written then.
+        KeyboardInterrupt: after Ctrl-C, with a checkpoint on disk and the command that goes on.
+    """
+    place = None if run_dir is None else Path(run_dir)
+    with watch_runs() if watch is None else nullcontext(watch) as told:
+        options: dict[str, Any] = {"address": address, "watch": told, "trust": trust, "storage": copy_place(storage)}
+        if resume is not None:
+            fixed = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds, "--set": settings, "--config": config}
+            fixed |= {"--run-dir": None if is_url(str(resume)) else run_dir, "--policy": policy}
+            fixed |= {"--num-workers": num_workers, "--num-learners": num_learners}
+            given = [name for name, value in fixed.items() if value is not None]
+            if given:
+                raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
+            folder = fetched(str(resume), place) if is_url(str(resume)) else located(Path(resume))
+            return Trained(resume_run(folder, kind_of_run(folder), stop_steps=stop_steps, **options))
+        specs = make_specs(
+            experiment,
+            policy,
+            seed=seed,
+            seeds=seeds,
+            num_workers=num_workers or 0,
+            num_learners=num_learners or 0,
+            stop_steps=stop_steps,
+            settings=settings,
+            config=config,
+        )
+        folders = run_folders(specs, place, several=seeds is not None)
+        return Trained(train_seeds(specs, folders, kind_of(specs[0].experiment), **options))
