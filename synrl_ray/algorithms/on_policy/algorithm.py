@@ -56,7 +56,7 @@ class OnPolicyConfig(BatchedConfig, GradientConfig):
     def __init__(self) -> None:
         super().__init__(algo_class=OnPolicyAlgorithm)
 
-    def use(self, settings: PolicyGradient) -> Self:
+    def use(self, settings: Any) -> Self:
         """Hold the settings; there is one pass over the whole batch, unless a subclass says otherwise."""
         self.settings = settings
         return self
