@@ -8,6 +8,7 @@ import pytest
 from synrl_ray.errors import UserError
 from synrl_ray.kinds.control.kind import KIND
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import Result
 from synrl_ray.running.progress import ignore
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seeds import resume_run
@@ -195,8 +196,9 @@ def test_failed_rewinding_keeps_the_rows(folder, monkeypatch):
 
 def test_result_is_none_before_the_end_and_comes_back_after(folder):
     assert folder.result() is None
-    folder.write_result({"return_mean": 1.5, "returns": [1.0, 2.0]})
-    assert folder.result() == {"return_mean": 1.5, "returns": [1.0, 2.0]}
+    result = Result(experiment="x", policy="ann", score="loss", figures={"loss": 1.5}, protocol={})
+    folder.write_result(result)
+    assert folder.result() == result
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
@@ -219,8 +221,8 @@ def test_specification_survives_json():
         ({"format": 2}, "format 2 is not known"),
         ({"policy": "lstm"}, "policy 'lstm' is not known"),
         ({"seed": "one"}, "'one'"),
-        ({"experiment": []}, "object"),
-        ({"experiment": {"id": "x"}}, "Field required"),
+        ({"experiment": []}, "must be a dictionary"),
+        ({"experiment": {"id": "x"}}, "is missing"),
     ],
 )
 def test_damaged_specification_is_a_value_error(change, reason):
