@@ -39,9 +39,9 @@ def called(folder: Path, *command: str | Path, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-def new_environment(folder: Path, python: str | Path = sys.executable) -> Path:
-    """The folder of programs of a virtual environment with nothing but pip."""
-    called(folder, python, "-m", "venv", folder / "venv")
+def new_environment(folder: Path, python: str, *options: str) -> Path:
+    """The folder of programs of an empty virtual environment."""
+    called(folder, python, "-m", "venv", *options, folder / "venv")
     return folder / "venv" / "bin"
 
 
@@ -73,10 +73,11 @@ def test_pip_needs_no_more_than_a_c_compiler(wheel: Path) -> None:
 
 @pytest.mark.ray
 def test_the_wheel_trains_outside_the_repository_on_the_packages_that_are_here(wheel: Path, tmp_path: Path) -> None:
-    programs = new_environment(tmp_path)
+    """Pip finds all that the wheel asks for among them, with no index; the editable install is not seen."""
+    programs = new_environment(tmp_path, sys.executable, "--without-pip")
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
     (packages / "here.pth").write_text(sysconfig.get_paths()["purelib"])
-    called(tmp_path, programs / "pip", "install", "--quiet", "--no-index", wheel)  # with all that it asks for
+    called(tmp_path, programs / "python", "-m", "pip", "install", "--quiet", "--no-index", wheel)
     assert_trains_outside_the_repository(programs, tmp_path)
 
 
@@ -85,6 +86,7 @@ def test_the_wheel_trains_outside_the_repository_on_the_packages_that_are_here(w
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_plain_pip_installs_all_of_it_into_an_empty_environment(wheel: Path, tmp_path: Path, python: str) -> None:
+    """Gigabytes from an index and minutes: hence the test above, in each `make test`."""
     programs = new_environment(tmp_path, python)
     called(tmp_path, programs / "pip", "install", "--quiet", "--constraint", ROOT / "requirements.txt", wheel)
     assert_trains_outside_the_repository(programs, tmp_path)
