@@ -3,22 +3,20 @@
 Run (BindsNET is optional: ``uv pip install --no-deps bindsnet``):
     python benchmarks/plasticity.py
     python benchmarks/plasticity.py --rate 0.2 --clock cpu      # busier spikes; computing time on a busy machine
-    python benchmarks/plasticity.py --bounds 0.45 0.55          # most weights meet a bound
 
 Spikes of both layers are given, as are the rewards of every environment at every step, so that only traces, rule and
-bounds are timed. An update is one synapse in one environment at one step: I * O * B * T of them a fragment. All change
-the weights at every step, within the bounds. Before the clock runs, the weights after the fragment must be
-the same to 1e-6.
+bounds are timed. An update is one synapse in one environment at one step: I * O * B * T of them a fragment. Ours is
+what distributed learning uses, one change for the whole fragment, added at its end within the bounds; BindsNET changes
+its weights at every step. No weight meets a bound, so that before the clock runs, the weights after the fragment must
+be the same to 1e-6.
 
     PostPre   pair STDP with nearest-neighbour traces, summed over the batch
     MSTDPET   pair STDP into eligibility traces, times the reward, summed over the batch (Florian 2007)
 
-``ours`` takes a fragment of T steps in one call; ``torch`` is the same step by step in vectorised torch operations
-(our fallback); ``proposal`` is what distributed learning uses, one change for the whole fragment, with weights that
-stand still meanwhile and bounds met at its end. The C library is told to keep freed memory. Contenders take turns,
-round by round, the faster ones after a call that is not timed; medians over the rounds, ratios medians of the ratios
-within a round. BindsNET's MSTDPET lets a step's reward meet the eligibility of the step before, so ours gets the
-rewards shifted by one step.
+``torch`` is the same as ours in vectorised torch operations (our fallback). The C library is told to keep freed memory.
+Contenders take turns, round by round, the faster ones after a call that is not timed; medians over the rounds, ratios
+medians of the ratios within a round. BindsNET's MSTDPET lets a step's reward meet the eligibility of the step before,
+so ours gets the rewards shifted by one step.
 """
 
 from __future__ import annotations
@@ -39,13 +37,10 @@ from snn import keep_freed_memory
 from torch import Tensor
 
 from synrl_ray.plasticity.bounds import apply_delta
+from synrl_ray.plasticity.kernel_choice import Kernel
 from synrl_ray.plasticity.pairing import initial_state
-from synrl_ray.plasticity.reward_modulated import (
-    initial_eligibility,
-    reward_modulated_stdp,
-    reward_modulated_stdp_online,
-)
-from synrl_ray.plasticity.stdp import stdp, stdp_online
+from synrl_ray.plasticity.reward_modulated import initial_eligibility, reward_modulated_stdp
+from synrl_ray.plasticity.stdp import stdp
 from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, WeightBounds
 
 Learn = Callable[[], Tensor]
@@ -56,12 +51,12 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def contenders(
-    rule: str, size: tuple[int, int], batch: int, bounds: WeightBounds, num_steps: int, rate: float, has_peer: bool
+    rule: str, size: tuple[int, int], batch: int, num_steps: int, rate: float, has_peer: bool
 ) -> dict[str, Learn]:
     """Who learns, each from the same weights, spikes and rewards."""
     g = torch.Generator().manual_seed(0)
     pre, post = ((torch.rand(num_steps, batch, n, generator=g) < rate).float() for n in size)
-    weights = bounds.w_min + (bounds.w_max - bounds.w_min) * torch.rand(*size, generator=g)
+    weights, bounds = torch.rand(*size, generator=g), WeightBounds(w_min=-100.0, w_max=100.0)
     reward = torch.randn(num_steps, batch, generator=g)
     shifted = torch.cat((reward[1:], torch.zeros(1, batch)))
     nu = NU[rule]
@@ -70,27 +65,19 @@ def contenders(
         pair = PairSTDP(a_minus=nu[0], a_plus=nu[1], pairing="nearest")
         traces = initial_state(pair, batch, *size)
 
-        def online(kernel: str) -> Tensor:
-            return stdp_online(weights, pre, post, traces, pair, bounds, reduction="sum", kernel=kernel)[0]
-
-        def proposal() -> Tensor:
-            delta, _ = stdp(pre, post, traces, pair, reduction="sum")
+        def learned(kernel: Kernel) -> Tensor:
+            delta, _ = stdp(pre, post, traces, pair, reduction="sum", kernel=kernel)
             return apply_delta(weights, delta, bounds)
     else:
         config = RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=1.0), tau_e=25.0, lr=nu[0] / 25.0)
         state = initial_eligibility(config, batch, *size)
 
-        def online(kernel: str) -> Tensor:
-            return reward_modulated_stdp_online(
-                weights, pre, post, shifted, state, config, bounds, reduction="sum", kernel=kernel
-            ).weights
-
-        def proposal() -> Tensor:
-            delta = reward_modulated_stdp(pre, post, shifted, state, config, reduction="sum").delta
+        def learned(kernel: Kernel) -> Tensor:
+            delta = reward_modulated_stdp(pre, post, shifted, state, config, reduction="sum", kernel=kernel).delta
             return apply_delta(weights, delta, bounds)
 
-    found["ours"] = partial(online, "numba")
-    found["torch"] = partial(online, "torch")
+    found["ours"] = partial(learned, "numba")
+    found["torch"] = partial(learned, "torch")
     if has_peer:
         limits = torch.tensor([bounds.w_min, bounds.w_max])
         found["BindsNET"] = plasticity_bindsnet.contender(rule, weights, pre, post, reward, nu, limits)
@@ -103,7 +90,7 @@ def contenders(
             )
     if (expected - weights).abs().max() < 1e-4:
         raise SystemExit(f"{rule} learns nothing: the comparison would be empty")
-    return {**found, "proposal": proposal}
+    return found
 
 
 def measure(learners: dict[str, Learn], seconds: float, clock: Callable[[], float]) -> list[dict[str, float]]:
@@ -128,9 +115,6 @@ def main() -> None:
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--steps", type=int, default=100, help="simulation steps of a fragment")
     parser.add_argument("--rate", type=float, default=0.05, help="spikes per neuron and step")
-    parser.add_argument(
-        "--bounds", nargs=2, type=float, default=[0.0, 1.0], help="w_min and w_max; weights start between"
-    )
     parser.add_argument("--seconds", type=float, default=2.0, help="measuring time of a row; three rounds at least")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
@@ -139,23 +123,21 @@ def main() -> None:
     peer = plasticity_bindsnet.load()
     print(f"{peer or 'BindsNET is absent: pip install --no-deps bindsnet'}; torch {torch.__version__}, one thread")
     print(
-        f"T = {options.steps}, spikes {options.rate} a step, weights in {options.bounds}; million synapse updates per "
-        f"second ({options.clock} clock)"
+        f"T = {options.steps}, spikes {options.rate} a step; million synapse updates per second ({options.clock} clock)"
     )
-    header = f"{'rule':<9}{'I x O':>9}{'B':>4} |{'ours':>9}{'proposal':>10}{'torch':>9}{'BindsNET':>10}"
+    header = f"{'rule':<9}{'I x O':>9}{'B':>4} |{'ours':>9}{'torch':>9}{'BindsNET':>10}"
     print(header + f" |{'ours/torch':>11}{'ours/BindsNET':>15}")
-    bounds = WeightBounds(w_min=options.bounds[0], w_max=options.bounds[1])
     for rule in options.rules:
         for size in SIZES:
             for batch in options.batch:
-                learners = contenders(rule, size, batch, bounds, options.steps, options.rate, peer is not None)
+                learners = contenders(rule, size, batch, options.steps, options.rate, peer is not None)
                 rounds = measure(learners, options.seconds, CLOCKS[options.clock])
                 updates = size[0] * size[1] * batch * options.steps / 1e6
                 speed = {name: statistics.median(updates / times[name] for times in rounds) for name in learners}
                 ratio = {name: statistics.median(t[name] / t["ours"] for t in rounds) for name in learners}
                 cells = "".join(
                     f"{speed[name]:{width},.0f}" if name in speed else f"{'absent':>{width}}"
-                    for name, width in (("ours", 9), ("proposal", 10), ("torch", 9), ("BindsNET", 10))
+                    for name, width in (("ours", 9), ("torch", 9), ("BindsNET", 10))
                 )
                 against = f"{ratio['BindsNET']:14.1f}x" if "BindsNET" in ratio else f"{'absent':>15}"
                 print(

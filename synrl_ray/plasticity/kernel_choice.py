@@ -29,26 +29,6 @@ class PlasticityKernel(Protocol):
     def pair_sums_per_row(self, factors: Factors, scale: Tensor) -> tuple[Tensor, Tensor]:
         """The same for each row: ``[B, I, O]``."""
 
-    def online_stdp(
-        self, weights: Tensor, factors: Factors, low: Tensor, high: Tensor, soft: bool, scale: float
-    ) -> Tensor:
-        """Weights ``[I, O]``, first brought into the limits ``[I]``, after every step's change was applied."""
-
-    def online_eligibility(
-        self,
-        weights: Tensor,
-        eligibility: Tensor,
-        factors: Factors,
-        modulator: Tensor,
-        decay: float,
-        mask: Tensor | None,
-        low: Tensor,
-        high: Tensor,
-        soft: bool,
-        scale: float,
-    ) -> tuple[Tensor, Tensor]:
-        """Weights ``[I, O]`` and eligibility ``[B, I, O]`` after every step's change was applied."""
-
 
 def choose_kernel(kernel: Kernel, like: Tensor) -> PlasticityKernel:
     """The kernel for tensors such as ``like``.

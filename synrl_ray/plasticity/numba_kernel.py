@@ -8,8 +8,6 @@ from torch import Tensor
 
 from synrl_ray.plasticity import numba_kernels as kernels
 from synrl_ray.plasticity.factors import Factors
-from synrl_ray.plasticity.numba_kernels_eligibility import online_hard_eligibility
-from synrl_ray.plasticity.numba_kernels_hard import online_hard
 
 NO_MASK = np.zeros((0, 0), dtype=np.bool_)
 
@@ -51,40 +49,6 @@ def pair_sums_per_row(factors: Factors, scale: Tensor) -> tuple[Tensor, Tensor]:
         kernels.add_pairs(*arrays, weights, b, b + 1, buffer_OI.zero_().numpy(), depression[b].numpy())
         potentiation[b] = buffer_OI.t()
     return potentiation, depression
-
-
-def online_stdp(weights: Tensor, factors: Factors, low: Tensor, high: Tensor, soft: bool, scale: float) -> Tensor:
-    """Weights ``[I, O]`` after every step's change was applied."""
-    weights = torch.clamp(weights.detach(), low.unsqueeze(-1), high.unsqueeze(-1)).contiguous()
-    limits = (_array(low), _array(high))
-    if soft:
-        kernels.online_soft(weights.numpy(), *_arrays(factors), *limits, scale)
-    else:
-        online_hard(weights.numpy(), *_arrays(factors), *limits, scale)
-    return weights
-
-
-def online_eligibility(
-    weights: Tensor,
-    eligibility: Tensor,
-    factors: Factors,
-    modulator: Tensor,
-    decay: float,
-    mask: Tensor | None,
-    low: Tensor,
-    high: Tensor,
-    soft: bool,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
-    """Weights ``[I, O]`` and eligibility ``[B, I, O]`` after every step's change was applied."""
-    weights = torch.clamp(weights.detach(), low.unsqueeze(-1), high.unsqueeze(-1)).contiguous()
-    eligibility = eligibility.detach().clone(memory_format=torch.contiguous_format)
-    learn = kernels.online_soft_eligibility if soft else online_hard_eligibility
-    learn(
-        weights.numpy(), eligibility.numpy(), *_arrays(factors), _array(modulator), decay, _mask(mask), _array(low),
-        _array(high), scale,
-    )  # fmt: skip
-    return weights, eligibility
 
 
 def _arrays(factors: Factors) -> list[np.ndarray]:

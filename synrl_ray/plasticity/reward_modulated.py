@@ -27,12 +27,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from synrl_ray.plasticity.bounds import weight_limits
 from synrl_ray.plasticity.factors import STDPState
 from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel, decay_factor
 from synrl_ray.plasticity.modulation import finite_or_zero
 from synrl_ray.plasticity.pairing import initial_state, stdp_factors
-from synrl_ray.plasticity.stdp import Reduction, batch_scale, check_weights, combine
+from synrl_ray.plasticity.stdp import Reduction, batch_scale, combine
 from synrl_ray.settings.plasticity import RewardModulatedSTDP, WeightBounds
 
 
@@ -48,16 +47,6 @@ class Proposal(NamedTuple):
     """What a fragment asks for."""
 
     delta: Tensor
-    """``[I, O]``"""
-    state: EligibilityState
-    num_skipped: int
-    """Modulator values that were not finite, and changed nothing."""
-
-
-class OnlineResult(NamedTuple):
-    """What a fragment has done."""
-
-    weights: Tensor
     """``[I, O]``"""
     state: EligibilityState
     num_skipped: int
@@ -86,7 +75,6 @@ def reward_modulated_stdp(
     *,
     weights: Tensor | None = None,
     bounds: WeightBounds | None = None,
-    signs: Tensor | None = None,
     dt: float = 1.0,
     reset_mask: Tensor | None = None,
     reduction: Reduction = "mean",
@@ -100,7 +88,7 @@ def reward_modulated_stdp(
             a raw reward. A value that is not finite counts as zero, is logged and counted.
         state: from :func:`initial_eligibility` or the previous fragment.
         config: the rule; time constants in ms.
-        weights, bounds, signs: read by multiplicative rules only, which scale what enters the trace with the weights
+        weights, bounds: read by multiplicative rules only, which scale what enters the trace with the weights
             handed in.
         dt: simulation step in ms.
         reset_mask: true where an episode starts: that row's traces, eligibility too, are zero before the step.
@@ -108,8 +96,8 @@ def reward_modulated_stdp(
         kernel: ``"numba"`` on CPU, ``"torch"`` anywhere, ``"auto"`` chooses.
 
     Shape:
-        pre_spikes ``[T, B, I]``, post_spikes ``[T, B, O]``, modulator and reset_mask ``[T, B]``, weights ``[I, O]``,
-        signs ``[I]`` → delta ``[I, O]``.
+        pre_spikes ``[T, B, I]``, post_spikes ``[T, B, O]``, modulator and reset_mask ``[T, B]``, weights ``[I, O]``
+        → delta ``[I, O]``.
 
     Raises:
         ValueError: for tensors that do not fit, or a multiplicative rule without weights and bounds.
@@ -131,49 +119,14 @@ def reward_modulated_stdp(
     chosen, decay = choose_kernel(kernel, state.eligibility), decay_factor(config.tau_e, dt)
 
     later = chosen.discounted_sums(modulator, decay, reset_mask)
-    delta = combine(*chosen.pair_sums(factors, later), config.stdp, weights, bounds, signs)
+    delta = combine(*chosen.pair_sums(factors, later), config.stdp, weights, bounds)
     left = _left_at_end(modulator, decay, reset_mask)
-    final = combine(*chosen.pair_sums_per_row(factors, left), config.stdp, weights, bounds, signs)
+    final = combine(*chosen.pair_sums_per_row(factors, left), config.stdp, weights, bounds)
     first_kept = 1.0 if reset_mask is None else (~reset_mask[0]).to(later.dtype)
     delta += torch.tensordot(decay * first_kept * later[0], state.eligibility, 1)
     final.addcmul_((decay * first_kept * left[0]).view(-1, 1, 1), state.eligibility)
     delta *= config.lr * batch_scale(pre_spikes, reduction)
     return Proposal(delta, EligibilityState(next_stdp, final), num_skipped)
-
-
-def reward_modulated_stdp_online(
-    weights: Tensor,
-    pre_spikes: Tensor,
-    post_spikes: Tensor,
-    modulator: Tensor,
-    state: EligibilityState,
-    config: RewardModulatedSTDP,
-    bounds: WeightBounds,
-    *,
-    signs: Tensor | None = None,
-    dt: float = 1.0,
-    reset_mask: Tensor | None = None,
-    reduction: Reduction = "mean",
-    kernel: Kernel = "auto",
-) -> OnlineResult:
-    """Apply the rule step by step, bounds included; for one worker that learns as it goes.
-
-    Arguments as in :func:`reward_modulated_stdp`. The weights come back as a new tensor; any outside their bounds
-    are brought inside first.
-
-    Raises:
-        ValueError: as :func:`reward_modulated_stdp`.
-    """
-    _check(modulator, pre_spikes, state)
-    check_weights(weights, pre_spikes, post_spikes, state.stdp)
-    modulator, num_skipped = finite_or_zero(modulator.to(weights.dtype), "modulator")
-    factors, next_stdp = stdp_factors(pre_spikes, post_spikes, state.stdp, config.stdp, dt, reset_mask, kernel)
-    low, high = weight_limits(bounds, weights, signs)
-    weights, eligibility = choose_kernel(kernel, weights).online_eligibility(
-        weights, state.eligibility, factors, modulator, decay_factor(config.tau_e, dt), reset_mask, low, high,
-        config.stdp.dependence == "multiplicative", config.lr * batch_scale(pre_spikes, reduction),
-    )  # fmt: skip
-    return OnlineResult(weights, EligibilityState(next_stdp, eligibility), num_skipped)
 
 
 def _left_at_end(like: Tensor, decay: float, reset_mask: Tensor | None) -> Tensor:

@@ -18,7 +18,6 @@ from typing import Literal
 
 from torch import Tensor
 
-from synrl_ray.plasticity.bounds import weight_limits
 from synrl_ray.plasticity.factors import STDPState
 from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel
 from synrl_ray.plasticity.pairing import stdp_factors
@@ -35,7 +34,6 @@ def stdp(
     *,
     weights: Tensor | None = None,
     bounds: WeightBounds | None = None,
-    signs: Tensor | None = None,
     dt: float = 1.0,
     reset_mask: Tensor | None = None,
     reduction: Reduction = "mean",
@@ -50,14 +48,14 @@ def stdp(
         pre_spikes, post_spikes: spikes, 0 or 1.
         state: traces before the first step, from :func:`initial_state` or the previous fragment.
         config: the rule; time constants in ms.
-        weights, bounds, signs: read by multiplicative rules only; signs are those of Dale's law.
+        weights, bounds: read by multiplicative rules only.
         dt: simulation step in ms.
         reset_mask: true where an episode starts: that row's traces are zero before the step.
         reduction: average or sum over the batch; sums over time either way.
         kernel: ``"numba"`` on CPU, ``"torch"`` anywhere, ``"auto"`` chooses.
 
     Shape:
-        pre_spikes ``[T, B, I]``, post_spikes ``[T, B, O]``, weights ``[I, O]``, signs ``[I]``, reset_mask ``[T, B]``
+        pre_spikes ``[T, B, I]``, post_spikes ``[T, B, O]``, weights ``[I, O]``, reset_mask ``[T, B]``
         → delta ``[I, O]`` and the state after the last step.
 
     Raises:
@@ -75,38 +73,8 @@ def stdp(
     """
     factors, next_state = stdp_factors(pre_spikes, post_spikes, state, config, dt, reset_mask, kernel)
     potentiation, depression = choose_kernel(kernel, state.pre).pair_sums(factors, None)
-    delta = combine(potentiation, depression, config, weights, bounds, signs)
+    delta = combine(potentiation, depression, config, weights, bounds)
     return delta.mul_(batch_scale(pre_spikes, reduction)), next_state
-
-
-def stdp_online(
-    weights: Tensor,
-    pre_spikes: Tensor,
-    post_spikes: Tensor,
-    state: STDPState,
-    config: STDPConfig,
-    bounds: WeightBounds,
-    *,
-    signs: Tensor | None = None,
-    dt: float = 1.0,
-    reset_mask: Tensor | None = None,
-    reduction: Reduction = "mean",
-    kernel: Kernel = "auto",
-) -> tuple[Tensor, STDPState]:
-    """Apply the rule step by step, bounds included; for one worker that learns as it goes.
-
-    Arguments as in :func:`stdp`. The weights come back as a new tensor; any outside their bounds
-    are brought inside first.
-
-    Raises:
-        ValueError: as :func:`stdp`.
-    """
-    check_weights(weights, pre_spikes, post_spikes, state)
-    factors, next_state = stdp_factors(pre_spikes, post_spikes, state, config, dt, reset_mask, kernel)
-    low, high = weight_limits(bounds, weights, signs)
-    scale = batch_scale(pre_spikes, reduction)
-    soft = config.dependence == "multiplicative"
-    return choose_kernel(kernel, state.pre).online_stdp(weights, factors, low, high, soft, scale), next_state
 
 
 def combine(
@@ -115,7 +83,6 @@ def combine(
     config: STDPConfig,
     weights: Tensor | None,
     bounds: WeightBounds | None,
-    signs: Tensor | None,
 ) -> Tensor:
     """Potentiation less depression, ``[..., I, O]``, each scaled by the room that is left where bounds are soft.
 
@@ -126,10 +93,7 @@ def combine(
         return potentiation - depression
     if weights is None or bounds is None:
         raise ValueError("a multiplicative rule needs weights and bounds")
-    low, high = weight_limits(bounds, weights, signs)
-    room_above = (high.unsqueeze(-1) - weights).clamp_min(0)
-    room_below = (weights - low.unsqueeze(-1)).clamp_min(0)
-    return room_above * potentiation - room_below * depression
+    return (bounds.w_max - weights).clamp_min(0) * potentiation - (weights - bounds.w_min).clamp_min(0) * depression
 
 
 def batch_scale(pre_spikes: Tensor, reduction: Reduction) -> float:
@@ -141,16 +105,3 @@ def batch_scale(pre_spikes: Tensor, reduction: Reduction) -> float:
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be mean or sum, got {reduction!r}")
     return 1.0 if reduction == "sum" else 1.0 / pre_spikes.shape[1]
-
-
-def check_weights(weights: Tensor, pre_spikes: Tensor, post_spikes: Tensor, state: STDPState) -> None:
-    """Refuse weights that are not ``[I, O]`` in the state's dtype.
-
-    Raises:
-        ValueError: saying what they are.
-    """
-    expected = (pre_spikes.shape[-1], post_spikes.shape[-1])
-    if weights.shape != expected or weights.dtype != state.pre.dtype:
-        raise ValueError(
-            f"weights must be [I, O] = {expected} in {state.pre.dtype}, got {tuple(weights.shape)} in {weights.dtype}"
-        )

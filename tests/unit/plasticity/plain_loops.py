@@ -48,9 +48,8 @@ def learn(
     bounds: WeightBounds,
     resets: Tensor,
     dt: float,
-    online: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Weights and eligibility after a fragment from rest; the batch is averaged, bounds are met online only."""
+    """Weights and eligibility after a fragment from rest; the batch is averaged, bounds are not met."""
     num_steps, batch, num_pre = pre.shape
     result, eligibility = weights.clone(), pre.new_zeros(batch, num_pre, post.shape[2])
     soft = config.stdp.dependence == "multiplicative"
@@ -63,17 +62,14 @@ def learn(
             start = w = weights[i, o].item()
             e = [0.0] * batch
             for t in range(num_steps):
-                seen = w if online else start
                 change = 0.0
                 for b in range(batch):
                     up, down = terms[b][t]
                     if soft:
-                        up, down = up * (bounds.w_max - seen), down * (seen - bounds.w_min)
+                        up, down = up * (bounds.w_max - start), down * (start - bounds.w_min)
                     e[b] = (0.0 if resets[t, b] else e[b] * math.exp(-dt / config.tau_e)) + up - down
                     change += modulator[t, b].item() * e[b] / batch
                 w += config.lr * change
-                if online:
-                    w = min(max(w, bounds.w_min), bounds.w_max)
             result[i, o] = w
             for b in range(batch):
                 eligibility[b, i, o] = e[b]
