@@ -1,4 +1,4 @@
-"""What the functions on files promise: of several writers one succeeds, nothing half-made is left, links lead nowhere."""
+"""What functions on files promise: one of several writers succeeds, nothing half-made is left, links lead nowhere."""
 
 import errno
 import os
@@ -101,7 +101,7 @@ def test_a_file_that_becomes_a_link_meanwhile_is_not_followed(tmp_path, monkeypa
         return found
 
     monkeypatch.setattr(os, "lstat", swapped)
-    with pytest.raises(OSError) as caught:  # noqa: PT011 (its number is looked at)
+    with pytest.raises(OSError) as caught:
         sync_tree(tmp_path / "tree")
     assert caught.value.errno == errno.ELOOP
 

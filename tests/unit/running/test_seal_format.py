@@ -238,7 +238,7 @@ def test_a_named_key_may_be_read_by_others_and_not_written(key, mode, accepted):
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_named_key_has_32_bytes(key, size):
     key.write_bytes(b"k" * size)
-    with pytest.raises(UserError, match="holds no key of 32 bytes — .* a file of 32 random bytes, or unset it"):
+    with pytest.raises(UserError, match=r"holds no key of 32 bytes — .* a file of 32 random bytes, or unset it"):
         seal_key(create=True)
 
 

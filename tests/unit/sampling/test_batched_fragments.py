@@ -137,6 +137,7 @@ def test_episodes_and_steps_are_reported_by_hand():
     seconds = metrics["seconds"]
     assert seconds["environment"].peek() > 0
     assert seconds["policy"].peek() > 0
+    assert runner._seconds == {"environment": 0.0, "policy": 0.0}, "they are counted anew"
 
 
 @pytest.mark.parametrize(("workers", "window"), [(0, 100), (1, 100), (3, 34), (200, 1)])
@@ -226,6 +227,8 @@ def test_new_weights_arrive_and_counters_are_kept():
     other.set_state({"rl_module": {"default_policy": runner.module.get_state()}})
     assert other.get_state()["weights_seq_no"] == 3, "kept where it is not told"
     assert set(runner.get_state(components=["nothing"])) == {"num_env_steps_sampled_lifetime"}
+    assert runner.get_checkpointable_components() == [("rl_module", runner.module)]
+    assert runner.get_ctor_args_and_kwargs() == ((), {"config": runner.config})
 
 
 class Notes(RLlibCallback):
