@@ -16,6 +16,8 @@ Scores = Sequence[float] | Sequence[Sequence[float]] | Sequence[NDArray[Any]] | 
 Statistic = Callable[..., Any]
 """``statistic(samples, axis=...)``: reduces one axis of an array, as ``np.mean`` and :func:`iqm` do."""
 
+NUM_RESAMPLES = 2000
+"""Of a bootstrap, where nothing else is asked for."""
 MAX_RESAMPLED_VALUES = 4_000_000  # per block of resamples: 32 MB
 
 
@@ -73,7 +75,7 @@ def stratified_bootstrap_interval(
     scores: Scores,
     statistic: Statistic = iqm,
     confidence: float = 0.95,
-    num_resamples: int = 2000,
+    num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a statistic, resampling episodes within each seed.
@@ -112,7 +114,7 @@ def bootstrap_band(
     values_SG: NDArray[Any],
     statistic: Statistic = iqm,
     confidence: float = 0.95,
-    num_resamples: int = 2000,
+    num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pointwise bootstrap interval of a statistic over whole curves: seeds are resampled, not grid points.

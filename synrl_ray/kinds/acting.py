@@ -13,8 +13,9 @@ import gymnasium
 from synrl_ray.envs.make import environment_factory
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, evaluate_policy
-from synrl_ray.experiment import Environment, Evaluation
+from synrl_ray.experiment import Environment, Evaluation, Experiment, LocalExperiment
 from synrl_ray.policies.description import Description, described
+from synrl_ray.results import Film
 from synrl_ray.running.imports import admit_policy
 from synrl_ray.running.kind import EvaluationOptions
 from synrl_ray.running.run_folder import CONFIG, RunFolder
@@ -22,6 +23,16 @@ from synrl_ray.running.run_folder import CONFIG, RunFolder
 EVALUATION_OPTIONS = frozenset({"episodes", "seed", "video"})
 _LONGEST_ENVIRONMENT = 2**17
 """Characters of what ``policy.json`` says of it: a map of 2**14 cells, from which an environment makes far more."""
+
+
+def environment(experiment: Experiment | LocalExperiment) -> Environment:
+    """Every such experiment has one."""
+    return experiment.environment
+
+
+def evaluation_share(experiment: Experiment | LocalExperiment) -> float:
+    """Environment steps between two evaluations, of all."""
+    return experiment.evaluation.interval_steps / experiment.stopping.env_steps
 
 
 def factory_of(environment: Environment, **extra: Any) -> Callable[[], gymnasium.Env]:
@@ -79,6 +90,8 @@ class Judging:
     environment: Environment
     episodes: int
     first_seed: int
+    experiment: Any = None
+    """Of the policy's run, where its ``config.json`` is there."""
 
     @staticmethod
     def asked(policy: Any, description: Description, options: EvaluationOptions, *, kind: str) -> Judging:
@@ -88,23 +101,24 @@ class Judging:
             UserError: as :func:`admitted_environment`; for another run's ``config.json``.
         """
         environment = admitted_environment(policy, description, trust=options.trust)
-        protocol = evaluation_of_run(description, kind) or Evaluation()
+        experiment = experiment_of_run(description, kind)
+        protocol = Evaluation() if experiment is None else experiment.evaluation
         seed = protocol.first_seed if options.seed is None else options.seed
-        return Judging(environment, options.episodes or protocol.episodes, seed)
+        return Judging(environment, options.episodes or protocol.episodes, seed, experiment)
 
-    def film(self, policy: BatchPolicy, path: Path | None) -> dict[str, Any]:
-        """Write a video of one episode, if one is wanted; what the result says of it."""
+    def film(self, policy: BatchPolicy, path: Path | None) -> Film | None:
+        """Write a video of one episode, if one is wanted."""
         if path is None:
-            return {}
+            return None
         from synrl_ray.evaluation.video import record_episode
 
         make = factory_of(self.environment, render_mode="rgb_array")
         film = record_episode(policy, make, path, seed=self.first_seed)
-        return {"video": str(path), **({"video_cut_after": film.env_steps} if film.is_cut else {})}
+        return Film(path=str(path), cut_after=film.env_steps if film.is_cut else None)
 
 
-def evaluation_of_run(description: Description, kind: str) -> Any:
-    """The protocol in the ``config.json`` beside a policy; ``None`` where there is none.
+def experiment_of_run(description: Description, kind: str) -> Any:
+    """The experiment in the ``config.json`` beside a policy; ``None`` where there is none.
 
     Raises:
         UserError: for one of another kind of run.
@@ -116,4 +130,4 @@ def evaluation_of_run(description: Description, kind: str) -> Any:
     if experiment.kind != kind:
         problem = f"{file} is of another kind of run ({experiment.kind}) than {description.file.name} ({kind})"
         raise UserError(problem, "restore it or train again")
-    return experiment.evaluation
+    return experiment

@@ -9,84 +9,106 @@ from typing import Any
 
 from synrl_ray.evaluation.curves import Curve, EvaluationCurve, plot_learning_curve
 from synrl_ray.evaluation.episodes import EvaluationResult
-from synrl_ray.evaluation.statistics import Summary, summarise
+from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import Environment
-from synrl_ray.kinds.result import title_of
-from synrl_ray.running.checkpoints import Position
+from synrl_ray.kinds.result import BOOTSTRAP, column, combined, title_of
+from synrl_ray.results import Episodes, Interval, Result
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
-
-def protocol_of(outcome: EvaluationResult, environment: Environment) -> dict[str, Any]:
-    """How an evaluation was done, with the preparation of frames and actions."""
-    prepared = environment.preprocessing
-    return {**outcome.protocol, **({"preprocessing": asdict(prepared)} if prepared else {})}
+SAMPLED = "sampled_"
+"""What the names of figures of drawn actions begin with."""
 
 
-def training_of(spec: RunSpec, position: Position) -> dict[str, Any]:
-    """Which run it was, and how long it took."""
-    return {
-        "experiment": spec.experiment.id,
-        "policy": spec.policy,
-        "seed": spec.seed,
-        "env_steps": position.steps,
-        "wall_seconds": round(position.wall_seconds, 2),
-        "env_steps_per_second": round(position.steps / max(position.wall_seconds, 1e-9), 1),
-        "episodes": position.episodes,
-    }
+def statistics_of(seeds: Sequence[Episodes], prefix: str = "") -> tuple[dict[str, float | None], Interval]:
+    """Figures of one seed's episodes, or of several seeds' together, and the interval of their interquartile mean.
 
-
-def judgement_of(outcome: EvaluationResult, environment: Environment) -> dict[str, Any]:
-    """What the final evaluation's episodes gave, and how it was done."""
-    return {
-        **describe(outcome.summary()),
-        "returns": outcome.returns.tolist(),
-        "protocol": protocol_of(outcome, environment),
-    }
-
-
-def combine_seeds(results: Sequence[dict[str, Any]], target: float | None) -> dict[str, Any]:
-    """The result of several seeds: statistics over all their episodes, stratified by seed."""
-    first = results[0]
-    reached = [r for r in results if r["env_steps_to_target"] is not None]
-    combined = {
-        "experiment": first["experiment"],
-        "policy": first["policy"],
-        "seeds": [r["seed"] for r in results],
-        "env_steps": [r["env_steps"] for r in results],
-        "wall_seconds": [r["wall_seconds"] for r in results],
-        **describe(summarise([r["returns"] for r in results])),
-        "return_mean_per_seed": [r["return_mean"] for r in results],
-        "env_steps_to_target": [r["env_steps_to_target"] for r in results],
-        "protocol": _joint_protocol([r["protocol"] for r in results]),
-        "energy": first.get("energy"),
-        "versions": first["versions"],
-    }
-    if target is not None:
-        combined["target"] = target
-        combined["seeds_that_reached_target"] = len(reached)
-        combined["seeds_that_end_at_target"] = sum(r["return_mean"] >= target for r in results)
-    return combined
-
-
-def _joint_protocol(protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The first seed's, with the cut episodes of all."""
-    if "episodes_cut" not in protocols[0]:
-        return protocols[0]
-    return {**protocols[0], "episodes_cut": sum(protocol["episodes_cut"] for protocol in protocols)}
-
-
-def describe(summary: Summary) -> dict[str, Any]:
-    """A summary under the names of ``result.json``."""
-    return {
+    That holds the trained policies fixed: it covers the chance of their episodes, not that of their training.
+    """
+    summary = summarise([each.returns for each in seeds])
+    digests = [each.digests for each in seeds]
+    figures = {
         "return_mean": summary.mean,
         "return_std": summary.std,
         "return_iqm": summary.iqm,
-        "return_ci95": list(summary.ci95),
         "return_min": summary.minimum,
         "return_max": summary.maximum,
-        "evaluation_episodes": summary.num_episodes,
+        "episodes": summary.num_episodes,
+        "distinct_episodes": None if None in digests else len({one for each in digests for one in each or ()}),
     }
+    low, high = summary.ci95
+    over = "episodes" if len(seeds) == 1 else "episodes, stratified by seed"
+    interval = Interval(of=f"{prefix}return_iqm", low=low, high=high, method=BOOTSTRAP, over=over)
+    return {f"{prefix}{name}": value for name, value in figures.items()}, interval
+
+
+def judged(
+    experiment: str | None,
+    policy: str,
+    environment: Environment,
+    greedy: EvaluationResult,
+    sampled: EvaluationResult | None = None,
+    **more: Any,
+) -> Result:
+    """The result of a policy's episodes.
+
+    Args:
+        experiment, policy: what was judged.
+        environment: in which.
+        greedy, sampled: the episodes.
+        more: further fields of :class:`~synrl_ray.results.Result`; figures are added to those of the episodes.
+    """
+    prepared = environment.preprocessing
+    kept = {"greedy": greedy.recorded(), "sampled": None if sampled is None else sampled.recorded()}
+    figures, intervals = _of_both([kept["greedy"]], [kept["sampled"]])
+    return Result(
+        experiment=experiment,
+        policy=policy,
+        **{"score": "return_iqm"} | more | kept | {"figures": figures | more.get("figures", {})},
+        intervals=intervals,
+        protocol={**greedy.protocol, **({"preprocessing": asdict(prepared)} if prepared else {})},
+    )
+
+
+def combined_episodes(results: Sequence[Result], spec: RunSpec, **more: Any) -> Result:
+    """The result of several seeds: statistics over all their episodes, stratified by seed.
+
+    Args:
+        results: one for each seed.
+        spec: of the first of them.
+        more: further fields; figures, intervals and columns for each seed are added to those of the episodes.
+    """
+    figures, intervals = _of_both([r.greedy for r in results], [r.sampled for r in results])
+    each = {"return_mean": column(results, "return_mean")}
+    if f"{SAMPLED}return_mean" in figures:
+        each[f"{SAMPLED}return_mean"] = column(results, f"{SAMPLED}return_mean")
+    fields = {"score": "return_iqm", "protocol": _joint_protocol([r.protocol for r in results])} | more
+    fields["figures"] = figures | more.get("figures", {})
+    fields["intervals"] = (*intervals, *more.get("intervals", ()))
+    fields["per_seed"] = each | more.get("per_seed", {})
+    return combined(results, spec, **fields)
+
+
+def _of_both(
+    greedy: Sequence[Episodes | None], sampled: Sequence[Episodes | None]
+) -> tuple[dict[str, float | None], tuple[Interval, ...]]:
+    """Statistics of the greedy episodes, and of the drawn ones where all seeds have them."""
+    known = [episodes for episodes in greedy if episodes is not None]
+    if len(known) < len(greedy):
+        raise ValueError("a seed's result has no episodes")
+    figures, interval = statistics_of(known)
+    drawn = [episodes for episodes in sampled if episodes is not None]
+    if len(drawn) < len(sampled):
+        return figures, (interval,)
+    more, other = statistics_of(drawn, SAMPLED)
+    return figures | more, (interval, other)
+
+
+def _joint_protocol(protocols: Sequence[Any]) -> dict[str, Any]:
+    """The first seed's, with the cut episodes of all."""
+    if "episodes_cut" not in protocols[0]:
+        return dict(protocols[0])
+    return {**protocols[0], "episodes_cut": sum(protocol["episodes_cut"] for protocol in protocols)}
 
 
 def time_shares(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
@@ -109,14 +131,15 @@ def draw_curves(folders: Sequence[RunFolder], path: Path, target: float | None =
 def _curve(folder: RunFolder) -> Curve:
     trained = folder.metrics("env_steps", "return_mean")
     columns = ("env_steps", *(f"evaluation_return_{name}" for name in ("mean", "low", "high")))
-    judged = [tuple(row[column] for column in columns) for row in folder.metrics(*columns)]
+    points = [tuple(row[column] for column in columns) for row in folder.metrics(*columns)]
     final = folder.result()
-    if final is not None:
-        judged = [point for point in judged if point[0] != final["env_steps"]]
-        judged.append((final["env_steps"], final["return_mean"], *final["return_ci95"]))
+    if final is not None and (interval := final.interval("return_iqm")) is not None:
+        steps = final.training[0].steps
+        points = [point for point in points if point[0] != steps]
+        points.append((steps, final.figure("return_mean"), interval.low, interval.high))
     return Curve(
         label=folder.spec().policy,
         env_steps=[row["env_steps"] for row in trained],
         returns=[row["return_mean"] for row in trained],
-        evaluations=EvaluationCurve(*map(list, zip(*judged, strict=True))) if judged else None,
+        evaluations=EvaluationCurve(*map(list, zip(*points, strict=True))) if points else None,
     )

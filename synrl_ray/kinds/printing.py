@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -12,77 +11,90 @@ from synrl_ray.commands import command
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment
+from synrl_ray.kinds.episodes import SAMPLED
+from synrl_ray.results import Result
 from synrl_ray.running.kind import Outcome
 
 console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
-def print_training(result: dict[str, Any]) -> None:
+def print_training(result: Result) -> None:
     """One run's length."""
-    steps, seconds = result["env_steps"], result["wall_seconds"]
+    (trained,) = result.training
     console.print(
-        f"\n{result['experiment']} ({result['policy']}, seed {result['seed']}): "
-        f"{steps:,} environment steps in {seconds:.0f} s, {result['env_steps_per_second']:,.0f} steps/s"
+        f"\n{result.experiment} ({result.policy}, seed {trained.seed}): {trained.steps:,} environment steps in "
+        f"{trained.wall_seconds:.0f} s, {trained.steps_per_second:,.0f} steps/s"
     )
 
 
-def print_seeds(result: dict[str, Any], column: str, heading: str, shape: str, target: str | None) -> None:
+def print_seeds(result: Result, figure: str, heading: str, shape: str, target: str | None) -> None:
     """A row for each of several seeds.
 
     Args:
         result: of all of them.
-        column: the key of each seed's score.
+        figure: each seed's score.
         heading: of the scores.
         shape: how they are formatted.
         target: what was to be reached, in words.
     """
-    console.print(f"\n{result['experiment']} ({result['policy']}), seeds {', '.join(map(str, result['seeds']))}")
+    console.print(f"\n{result.experiment} ({result.policy}), seeds {', '.join(map(str, result.seeds))}")
     console.print(f"seed   steps     seconds   {heading:<15} steps to target")
-    names = ("seeds", "env_steps", "wall_seconds", column, "env_steps_to_target")
-    for seed, steps, seconds, score, reached in zip(*(result[name] for name in names), strict=True):
-        when = "-" if reached is None else f"{reached:,}"
+    for trained, score in zip(result.training, result.per_seed[figure], strict=True):
+        when = "-" if trained.steps_to_target is None else f"{trained.steps_to_target:,}"
         shown = "-" if score is None else format(score, shape)
-        console.print(f"{seed:<6} {steps:<9,} {seconds:<9.1f} {shown:<15} {when}")
-    if target is not None:
-        count = len(result["seeds"])
+        console.print(f"{trained.seed:<6} {trained.steps:<9,} {trained.wall_seconds:<9.1f} {shown:<15} {when}")
+    if target is not None and result.target is not None:
+        count = len(result.training)
         console.print(
-            f"\n{result['seeds_that_reached_target']} of {count} seeds reached {target}, "
-            f"{result['seeds_that_end_at_target']} of {count} end there"
+            f"\n{result.target.in_training} of {count} seeds reached {target}, "
+            f"{result.target.at_end} of {count} end there"
         )
 
 
-def print_returns(result: dict[str, Any]) -> None:
-    """Return with its interval, and the protocol."""
-    low, high = result["return_ci95"]
-    protocol = result["protocol"]
-    console.print(f"Return IQM    {result['return_iqm']:.1f}  (95 % interval {low:.1f} to {high:.1f})")
+def print_returns(result: Result) -> None:
+    """Return with its interval, of greedy and of drawn actions, and the protocol."""
+    figures, protocol = result.figures, result.protocol
+    _print_iqm("Return IQM ", result, "return_iqm")
     console.print(
-        f"Return mean   {result['return_mean']:.1f} ± {result['return_std']:.1f}  "
-        f"(lowest {result['return_min']:.1f}, highest {result['return_max']:.1f})"
+        f"Return mean   {figures['return_mean']:.1f} ± {figures['return_std']:.1f}  "
+        f"(lowest {figures['return_min']:.1f}, highest {figures['return_max']:.1f})"
     )
+    if f"{SAMPLED}return_iqm" in figures:
+        _print_iqm("Drawn IQM  ", result, f"{SAMPLED}return_iqm", ": the same environments, actions drawn")
+    count, distinct = result.figure("episodes"), figures.get("distinct_episodes")
+    if distinct is not None and distinct < count:
+        console.print(f"Distinct      {distinct:.0f} of {count:.0f} greedy episodes; the others are copies")
     longest = protocol.get("time_limit") or protocol.get("cut_after")
     limit = f", at most {longest:,} steps each" if longest else ""
+    interval = result.interval("return_iqm")
+    over = "" if interval is None else f"; interval: bootstrap of the IQM over {interval.over}"
     console.print(
-        f"Protocol      {result['evaluation_episodes']} greedy episodes of {protocol['environment']}{limit}, "
-        f"environment seeds from {protocol['first_seed']}; interval: stratified bootstrap of the IQM"
+        f"Protocol      {count:.0f} greedy episodes of {protocol['environment']}{limit}, "
+        f"environment seeds from {protocol['first_seed']}{over}"
     )
     if protocol.get("episodes_cut"):
         console.print(
-            f"Cut           {protocol['episodes_cut']} of {result['evaluation_episodes']} episodes had not ended after "
+            f"Cut           {protocol['episodes_cut']} of {count:.0f} episodes had not ended after "
             f"{protocol['cut_after']:,} steps; the environment sets no time limit"
         )
 
 
-def print_judged(result: dict[str, Any]) -> None:
+def _print_iqm(label: str, result: Result, figure: str, more: str = "") -> None:
+    interval = result.interval(figure)
+    bounds = "" if interval is None else f"  (95 % interval {interval.low:.1f} to {interval.high:.1f}{more})"
+    console.print(f"{label}   {result.figures[figure]:.1f}{bounds}")
+
+
+def print_judged(result: Result) -> None:
     """What was judged again."""
-    console.print(f"{result['run']}: {result['policy']} policy on {result['protocol']['environment']}")
+    console.print(f"{result.run}: {result.policy} policy on {result.protocol['environment']}")
 
 
-def print_film(result: dict[str, Any]) -> None:
+def print_film(result: Result) -> None:
     """Where the video is, if there is one."""
-    if "video" in result:
-        cut = f"  (its first {result['video_cut_after']:,} steps)" if "video_cut_after" in result else ""
-        console.print(f"Video         {result['video']}{cut}")
+    if result.video is not None:
+        cut = "" if result.video.cut_after is None else f"  (its first {result.video.cut_after:,} steps)"
+        console.print(f"Video         {result.video.path}{cut}")
 
 
 def print_episode_files(outcome: Outcome, environment: Environment) -> None:

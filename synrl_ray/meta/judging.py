@@ -1,10 +1,9 @@
-"""How well a learner adapts to tasks that it has not seen: figures with intervals, for ``result.json``."""
+"""How well a learner adapts to tasks that it has not seen: the scores of each task."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,35 +29,10 @@ def judge_all(maml: MamlModel, batch: TaskBatch, inner_steps: int) -> TaskMetric
     return _joined([maml.evaluate(part, inner_steps) for part in batch.chunks(_at_once(maml, batch))])
 
 
-def figures(metrics: TaskMetrics) -> dict[str, Any]:
-    """Means over tasks after each number of inner steps; the score is that after all of them.
-
-    Intervals are 1.96 standard errors over tasks, as is usual for few-shot learning (Finn et al. 2017).
-    """
-    found: dict[str, Any] = {}
-    for name, values in (("loss", metrics.query_loss), ("accuracy", metrics.query_accuracy)):
-        if values is not None:
-            found |= described(name, values, values.shape[1] - 1)
-    return found
-
-
-def described(name: str, values: Tensor, score_at: int) -> dict[str, Any]:
-    """Means over tasks of values ``[M, S + 1]`` after 0 … S inner steps, with their intervals.
-
-    Args:
-        name: of the score; that of the columns begins with it.
-        values: of each task.
-        score_at: the number of inner steps whose mean is the score.
-    """
-    means = values.double().mean(0).tolist()
-    errors = (1.96 * values.double().std(0) / len(values) ** 0.5).tolist()
-    score, error = means[score_at], errors[score_at]
-    return {
-        f"{name}_by_step": means,
-        f"{name}_by_step_error95": errors,
-        name: score,
-        f"{name}_ci95": [score - error, score + error],
-    }
+def scores_of(metrics: TaskMetrics) -> dict[str, Tensor]:
+    """What each task is judged by, ``[M, S + 1]``: after 0 … S inner steps."""
+    found = {"loss": metrics.query_loss}
+    return found if metrics.query_accuracy is None else found | {"accuracy": metrics.query_accuracy}
 
 
 def _at_once(maml: MamlModel, batch: TaskBatch) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from torch import Tensor
 from synrl_ray.envs.gridworld import NUM_ACTIONS, Gridworlds
 from synrl_ray.envs.gridworld_values import optimal_values, policy_values
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
-from synrl_ray.meta.judging import described
 from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.meta.sizes import numbers_per_task, tasks_at_once
 from synrl_ray.meta.tasks import Split
@@ -34,14 +32,6 @@ class PolicyJudgement:
     greedy: Tensor
     stochastic: Tensor
     env_steps: Tensor
-
-    def figures(self, inner_steps: int) -> dict[str, Any]:
-        """Means over tasks for ``result.json``; the score is that after this number of inner steps."""
-        return {
-            **described("regret", self.greedy, inner_steps),
-            **described("regret_stochastic", self.stochastic, inner_steps),
-            "env_steps_by_step": self.env_steps.double().mean(0).tolist(),
-        }
 
 
 def judge_policies(

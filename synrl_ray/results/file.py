@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded, write_atomically
 from synrl_ray.results.schema import SCHEMA, Result
 from synrl_ray.results.version_1 import from_version_1
-from synrl_ray.settings.checked import from_json, to_json
+from synrl_ray.settings.checked import from_json
 
 RESULT_FILE = "result.json"
 _MOST_BYTES = 2**26
 
 
-def as_json(result: Result) -> str:
-    """The result as it is written and printed: readable, one column of numbers to a line."""
-    return _laid_out(to_json(result)) + "\n"
-
-
 def write_result(folder: Path, result: Result) -> None:
     """Write ``result.json`` into a folder, whole or not at all."""
-    write_atomically(folder / RESULT_FILE, as_json(result))
+    write_atomically(folder / RESULT_FILE, result.as_json())
 
 
 def read_result(folder: Path) -> Result | None:
@@ -45,16 +39,3 @@ def read_result(folder: Path) -> Result | None:
         return None
     except (AttributeError, KeyError, OSError, RecursionError, TypeError, UserError, ValueError) as error:
         raise UserError(f"{path} is damaged ({reason_of(error)})", "restore it or start a new run") from error
-
-
-def _laid_out(value: Any, indent: str = "") -> str:
-    """JSON with objects and lists of objects on lines of their own, and plain lists on one."""
-    inner = indent + "  "
-    if isinstance(value, dict) and value:
-        lines = [f"{inner}{json.dumps(name)}: {_laid_out(part, inner)}" for name, part in value.items()]
-    elif isinstance(value, list) and any(isinstance(part, (dict, list)) for part in value):
-        lines = [inner + _laid_out(part, inner) for part in value]
-    else:
-        return json.dumps(value, allow_nan=False)
-    opening, closing = "{}" if isinstance(value, dict) else "[]"
-    return opening + "\n" + ",\n".join(lines) + f"\n{indent}{closing}"

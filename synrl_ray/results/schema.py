@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from annotated_types import Interval as Between
 
+from synrl_ray.results.layout import laid_out
 from synrl_ray.results.provenance import Provenance
-from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.checked import settings_class, to_json
 
-SCHEMA = 2
+SCHEMA: Literal[2] = 2
 """Version of this form; what was written before it had one is version 1."""
 
 Figures = Mapping[str, float | None]
@@ -195,3 +196,7 @@ class Result:
         if value is None:
             raise ValueError(f"it has no {name}")
         return value
+
+    def as_json(self) -> str:
+        """The result as it is written and printed: one column of numbers to a line."""
+        return laid_out(to_json(self)) + "\n"

@@ -78,7 +78,7 @@ def _intervals(
         of = f"{of}_iqm" if f"{of}_iqm" in figures else of
         if "test_tasks" in protocol:
             over = "seeds" if several else "official runs" if "runs" in str(protocol.get("interval")) else "test tasks"
-            method = "percentile bootstrap of the mean" if several else "1.96 standard errors"
+            method = "percentile bootstrap of the interquartile mean" if several else "1.96 standard errors"
         elif of == "accuracy":
             over, method = "test images", "Wilson score interval"
         elif of == "return_iqm":

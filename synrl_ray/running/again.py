@@ -35,26 +35,35 @@ def train_command(
         seeds: how many; without it, the one of ``spec``.
         address, storage, trust: see ``synrl train``.
     """
+    words: list[str | Path] | None = train_words(spec, seeds=seeds)
+    if words is None:
+        return None
+    usual = Path("runs") / spec.experiment.id
+    if run_dir != (usual if seeds is not None else usual / f"{spec.policy}-seed{spec.seed}"):
+        words += ["--run-dir", run_dir]
+    for option, place in (("--address", address), ("--storage", storage)):
+        words += [option, place] if place is not None else []
+    return command(*words, *(["--trust"] if trust else []))
+
+
+def train_words(spec: RunSpec, *, seeds: int | None = None) -> list[str | Path] | None:
+    """The words after ``synrl`` that train a run in its usual folder, or so many seeds of it.
+
+    ``None`` where its experiment is not at hand.
+    """
     with suppress(UserError):
         base = get_experiment(spec.experiment.id)
         words: list[str | Path] = ["train", base.id]
-        usual = Path("runs") / base.id
         if spec.policy != base.policies[0]:
             words += ["--policy", spec.policy]
         if seeds is not None:
             words += ["--seeds", str(seeds)]
         else:
-            usual = usual / f"{spec.policy}-seed{spec.seed}"
             words += ["--seed", str(spec.seed)] if spec.seed else []
         for option, value in (("--num-workers", spec.num_workers), ("--num-learners", spec.num_learners)):
             words += [option, str(value)] if value else []
         changed = changed_settings(spec.experiment, base)
-        words += ["--set", *changed] if changed else []
-        if run_dir != usual:
-            words += ["--run-dir", run_dir]
-        for option, place in (("--address", address), ("--storage", storage)):
-            words += [option, place] if place is not None else []
-        return command(*words, *(["--trust"] if trust else []))
+        return words + (["--set", *changed] if changed else [])
     return None
 
 

@@ -14,6 +14,7 @@ from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import make_folder, read_bounded, write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE
+from synrl_ray.results import Result, read_result, write_result
 from synrl_ray.running.checkpoints import Checkpoint, Checkpoints, Position
 from synrl_ray.running.folder_copy import FolderCopy
 from synrl_ray.running.imports import sign_modules
@@ -23,8 +24,8 @@ from synrl_ray.running.spec import RunSpec
 
 __all__ = ["Position", "RunFolder"]
 
-CONFIG, _METRICS, _RESULT = "config.json", "metrics.jsonl", "result.json"
-_MOST_BYTES = {CONFIG: 2**20, _RESULT: 2**26}
+CONFIG, _METRICS = "config.json", "metrics.jsonl"
+_MOST_BYTES = {CONFIG: 2**20}
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
 
 
@@ -178,19 +179,14 @@ class RunFolder:
 
     # --- result ----------------------------------------------------------------------------------------------
 
-    def write_result(self, result: dict[str, Any]) -> None:
+    def write_result(self, result: Result) -> None:
         """Write ``result.json``."""
-        write_atomically(self.path / _RESULT, json.dumps(result, indent=2) + "\n")
+        write_result(self.path, result)
 
-    def result(self) -> dict[str, Any] | None:
-        """What ``result.json`` holds, ``None`` if the run has not ended."""
-        path = self.path / _RESULT
-        try:
-            data = self._read(_RESULT)
-            if not isinstance(data, dict):
-                raise ValueError("it is no JSON object")
-        except FileNotFoundError:
-            return None
-        except (OSError, RecursionError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({reason_of(error)})", "restore it or start a new run") from error
-        return data
+    def result(self) -> Result | None:
+        """What ``result.json`` says, ``None`` if the run has not ended.
+
+        Raises:
+            UserError: if it is damaged.
+        """
+        return read_result(self.path)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from synrl_ray.errors import UserError, user_error_in
-from synrl_ray.files import write_atomically
 from synrl_ray.interrupt import StopRequest
 from synrl_ray.policies.description import damage_of
+from synrl_ray.results import Result, write_result
 from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.folder_copy import CopyTarget
 from synrl_ray.running.imports import admit_modules
@@ -155,7 +154,7 @@ def _copy(folders: Sequence[RunFolder], urls: Sequence[str | None]) -> None:
 
 def _train_here(
     folder: RunFolder, spec: RunSpec, kind: Kind[Any], watch: Watcher, *, trust: bool, address: str | None
-) -> dict[str, Any]:
+) -> Result:
     try:
         return train_run(folder, spec, kind, watch, trust=trust)
     except (Interrupted, KeyboardInterrupt):
@@ -240,7 +239,7 @@ def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec], kind: Kin
         raise UserError(f"{summary} is a link", "put a real folder in its place")
     try:
         summary.mkdir(exist_ok=True)
-        write_atomically(summary / "result.json", json.dumps(combined, indent=2) + "\n")
+        write_result(summary, combined)
         kind.draw(folders, summary / "learning_curve.png")
     except OSError as error:
         problem = f"{summary} cannot be written ({error.strerror})"

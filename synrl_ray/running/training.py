@@ -10,6 +10,7 @@ from typing import Any
 from synrl_ray.errors import NonFiniteError, UserError, reason_of, user_error_in
 from synrl_ray.files import sync_tree
 from synrl_ray.interrupt import StopRequest, breakable
+from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Checkpoint
 from synrl_ray.running.kind import Kind
 from synrl_ray.running.progress import Progress, Watcher, ignore
@@ -26,7 +27,7 @@ class Interrupted(Exception):
 
 def train_run(
     folder: RunFolder, spec: RunSpec, kind: Kind[Any], watch: Watcher = ignore, *, trust: bool = False
-) -> dict[str, Any]:
+) -> Result:
     """Train from the folder's checkpoint, or from the start, and return the result. Ray must be running.
 
     Args:
@@ -57,7 +58,8 @@ def train_run(
                 raise
             raise Interrupted from None
     folder.copy.update()
-    run.report("done", {shown.column: result.get(shown.result) for shown in kind.shown if shown.result is not None})
+    figures = {shown.column: result.figures.get(shown.result) for shown in kind.shown if shown.result is not None}
+    run.report("done", figures)
     return result
 
 

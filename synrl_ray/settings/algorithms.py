@@ -15,6 +15,8 @@ class Gradient:
 
     several_learners: ClassVar[bool] = False
     """Whether its batches can be shared by several learners."""
+    draws_actions: ClassVar[bool] = False
+    """Whether its policies are trained to draw their actions; the others' likeliest actions are all that they mean."""
     lr: Positive = 1e-3
     """Learning rate of Adam at the start."""
     lr_decay: bool = True
@@ -30,6 +32,7 @@ class PolicyGradient(Gradient):
     """What the algorithms of an actor and a critic share."""
 
     several_learners: ClassVar[bool] = True
+    draws_actions: ClassVar[bool] = True
     entropy_coeff: NonNegative = 0.0
     vf_loss_coeff: NonNegative = 0.5
     grad_clip: Positive = 0.5

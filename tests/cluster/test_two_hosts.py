@@ -24,6 +24,8 @@ import pytest
 import yaml
 from hosts import Host, Hosts, ssh_options, what_is_missing
 
+from synrl_ray.results import Result, read_result
+
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 CLOUD_KEYS = ("max_workers", "provider", "auth", "docker", "head_node_type", "available_node_types")
@@ -152,16 +154,18 @@ def _has_env_runner(host: Host) -> bool:
     return any(b"EnvRunner" in name for name in names)
 
 
-def _finished(cluster: Cluster, job: subprocess.Popen[str], run: Path) -> dict[str, Any]:
+def _finished(cluster: Cluster, job: subprocess.Popen[str], run: Path) -> Result:
     job.wait(timeout=900)
     log = (cluster.base / f"{run.name}.log").read_text()
     assert job.returncode == 0, log[-3000:]
-    result: dict[str, Any] = json.loads((run / "result.json").read_text())
-    low, high = result["return_ci95"]
+    result = read_result(run)
+    assert result is not None
+    interval, trained = result.interval("return_iqm"), result.training[0]
+    assert interval is not None
     rows = _rows(run)
     print(
-        f"{run.name}: {result['env_steps']:,} environment steps in {result['wall_seconds']:.0f} s, return IQM "
-        f"{result['return_iqm']:.1f} ({low:.1f} to {high:.1f}), {rows[-1]['runner_restarts']} env runners restarted"
+        f"{run.name}: {trained.steps:,} environment steps in {trained.wall_seconds:.0f} s, return IQM "
+        f"{result.figures['return_iqm']:.1f} ({interval.low:.1f} to {interval.high:.1f}), {rows[-1]['runner_restarts']} env runners restarted"
     )
     return result
 
@@ -185,6 +189,7 @@ def test_a_job_on_two_hosts_and_one_that_loses_a_host(cluster: Cluster, job_serv
     print(f"unplugged at {before:,} steps; sampling again in full after {time.monotonic() - unplugged:.0f} s")
     cut = _finished(cluster, job, run)
     assert _rows(run)[-1]["runner_restarts"] >= 1
-    assert cut["env_steps"] >= STEPS
-    assert cut["return_ci95"][0] <= whole["return_ci95"][1]
-    assert whole["return_ci95"][0] <= cut["return_ci95"][1]
+    assert cut.training[0].steps >= STEPS
+    of_cut, of_whole = cut.interval("return_iqm"), whole.interval("return_iqm")
+    assert of_cut.low <= of_whole.high
+    assert of_whole.low <= of_cut.high

@@ -95,7 +95,7 @@ def test_run_leaves_a_policy_that_acts_as_the_argmax_of_the_values(tmp_path: Pat
     spec = spec_of("env_steps=2000", "dueling=true", "prioritised=true", "n_step=3", "tau=0.01")
     folder = RunFolder.create(tmp_path / "run", spec)
     result = train_run(folder, spec, KIND)
-    assert 2000 <= result["env_steps"] < 3100
+    assert 2000 <= result.training[0].steps < 3100
     rows = folder.metrics()
     assert all(row["q_loss"] > 0 and row["lr"] is not None for row in rows)
     policy = load_policy(folder.path)
@@ -168,4 +168,4 @@ def test_nan_observation_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path, 
 def test_cartpole_reaches_the_target(tmp_path: Path, policy: Any) -> None:
     spec = RunSpec(experiment=get_experiment("cartpole-dqn"), policy=policy, seed=0, num_workers=0)
     result = train_run(RunFolder.create(tmp_path / "run", spec), spec, KIND)
-    assert result["return_mean"] >= 475
+    assert result.figures["return_mean"] >= 475

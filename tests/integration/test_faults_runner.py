@@ -73,7 +73,7 @@ def test_a_killed_runner_is_restarted_with_the_weights_and_new_episodes(
 
     result = train_run(folder, spec, KIND, watch)
     print(f"\nfrom the kill to the end of the first whole iteration: {seen['seconds']:.1f} s")
-    assert result["env_steps"] >= 12288
+    assert result.training[0].steps >= 12288
     assert [notice.split(":")[0] for notice in told] == ["1 of 2 env runners died", "env runner 2 was restarted"]
     assert folder.metrics()[-1]["runner_restarts"] == 1
     steps = [0, *(row["env_steps"] for row in folder.metrics())]

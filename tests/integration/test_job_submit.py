@@ -190,7 +190,7 @@ def test_train(head: Head, state_dir: Path, project: Path, tmp_path: Path, capsy
     assert len(shipped(head)) == 1, "the project's client and Ray's own ship the same"
     result = json.loads((run_dir / "result.json").read_text())
     assert result["experiment"] == "cartpole-ppo"
-    assert result["env_steps"] >= TRAIN_STEPS
+    assert result["training"][0]["steps"] >= TRAIN_STEPS
 
 
 def test_a_stopped_job_leaves_a_run_that_goes_on(head: Head, state_dir: Path, project: Path, tmp_path: Path) -> None:

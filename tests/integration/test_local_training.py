@@ -37,10 +37,10 @@ def test_a_run_learns_taxi_and_leaves_every_file(tmp_path: Path) -> None:
         "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "return_curve.png", "plasticity.png",
         "policy.json", "policy.safetensors", "policy.seal.json", "checkpoint", "checkpoint.old", "tensorboard",
     }  # fmt: skip
-    assert result["regret"] == 0.0
-    assert result["value"] == pytest.approx(7.93)
-    assert result["env_steps"] == 300_000
-    assert result["env_steps_to_target"] <= 280_000
+    assert result.figures["regret"] == 0.0
+    assert result.figures["value"] == pytest.approx(7.93)
+    assert result.training[0].steps == 300_000
+    assert result.training[0].steps_to_target <= 280_000
     rows = folder.metrics()
     assert rows[-1]["plasticity_epsilon"] == pytest.approx(0.1)
     assert evaluate_folder(folder.path, episodes=2)["regret"] == 0.0
@@ -51,8 +51,8 @@ def test_training_may_end_at_a_regret(tmp_path: Path) -> None:
     spec = _spec("env=CliffWalking-v1", "stopping.regret=0", "env_steps=1000000")
     folder = RunFolder.create(tmp_path / "run", spec)
     result = train_run(folder, spec, KIND)
-    assert result["regret"] == 0.0
-    assert result["env_steps"] < 500_000
+    assert result.figures["regret"] == 0.0
+    assert result.training[0].steps < 500_000
 
 
 def test_resumed_training_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def _maze(*settings: str, num_workers: int = 0) -> RunSpec:
 def test_a_small_maze_is_learned_and_learned_again_from_there(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", _maze())
     result = train_run(folder, _maze(), KIND)
-    assert (result["success_rate"], result["path_ratio"]) == (1.0, 1.0)
+    assert (result.figures["success_rate"], result.figures["path_ratio"]) == (1.0, 1.0)
     rows = folder.metrics()
     assert {"evaluation_success_rate", "plasticity_eligibility_norm", "plasticity_weight_std"} <= set(rows[-1])
     again = evaluate_folder(folder.path, episodes=2)

@@ -20,6 +20,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.kinds.control.kind import KIND
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import read_result
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.training import train_run
@@ -72,9 +73,9 @@ def test_a_run_leaves_every_file_and_a_policy_that_acts(tmp_path: Path) -> None:
         "policy.seal.json", "checkpoint", "checkpoint.old", "tensorboard",
     }  # fmt: skip
     assert result == folder.result()
-    assert result["env_steps"] >= 4000
-    assert len(result["returns"]) == 5
-    assert folder.metrics()[-1]["env_steps"] == result["env_steps"]
+    assert result.training[0].steps >= 4000
+    assert len(result.greedy.returns) == 5
+    assert folder.metrics()[-1]["env_steps"] == result.training[0].steps
     action, _ = load_policy(folder.path).act([0.0, 0.0, 0.1, 0.0])
     assert action in (0, 1)
     assert any((folder.path / "tensorboard").iterdir())
@@ -105,8 +106,9 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     process = _synrl("train", "--resume", copy, "--run-dir", str(folder.path), "--json")
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    result = json.loads(output)
-    assert json.loads((tmp_path / "copies/cartpole-ppo/spiking-seed0/result.json").read_text()) == result
+    result = folder.result()
+    assert result.as_json() == output
+    assert read_result(tmp_path / "copies/cartpole-ppo/spiking-seed0") == result
 
     rows = folder.metrics()
     assert [row["iteration"] for row in rows] == list(range(1, 10))
@@ -114,13 +116,13 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     # A fragment is 2,048 steps of the vector environment; resets among them are no environment steps.
     gains = [after - before for before, after in zip([0, *steps], steps, strict=False)]
     assert all(1800 < gain <= 2048 for gain in gains), gains
-    assert result["env_steps"] == steps[-1]
+    assert result.training[0].steps == steps[-1]
     assert [row["lr"] for row in rows] == sorted((row["lr"] for row in rows), reverse=True), "the schedule goes on"
 
     process = _synrl("evaluate", copy, "--json")
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    assert json.loads(output)["return_mean"] == result["return_mean"]
+    assert json.loads(output)["figures"]["return_mean"] == result.figures["return_mean"]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -201,7 +203,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) 
     assert notice.startswith(f"{folder.path / 'checkpoint'} is damaged: going on from the one before, at ")
     rows = folder.metrics()
     assert [row["iteration"] for row in rows] == list(range(1, len(rows) + 1))
-    assert result["env_steps"] == rows[-1]["env_steps"] > last.steps
+    assert result.training[0].steps == rows[-1]["env_steps"] > last.steps
     for name in ("checkpoint", "checkpoint.old"):
         _damage(folder.path / name)
     with pytest.raises(UserError, match=r"checkpoint .* is damaged"):

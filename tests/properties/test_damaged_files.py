@@ -4,10 +4,10 @@ A fuzzer: each kind of file is damaged some hundred times, the same way in each 
 as many damages.
 """
 
-import json
 import os
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from synrl_ray.overrides import apply_overrides, read_settings
 from synrl_ray.policies.description import damage_of, read_description
 from synrl_ray.policies.loading import load_policy
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import Episodes, Result, TargetReached, read_result
 from synrl_ray.running.kind import Outcome
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seeds import resume_run
@@ -44,8 +45,9 @@ def run_of(experiment: str, policy: str, folder: Path) -> RunFolder:
     run = RunFolder.create(folder, spec)
     for path in (RESULTS / experiment / policy).glob("policy.*"):
         shutil.copy(path, folder)
-    result = json.loads((RESULTS / experiment / policy / "result.json").read_text())
-    run.write_result(_of_one_seed(result))
+    found = read_result(RESULTS / experiment / policy)
+    assert found is not None
+    run.write_result(_of_one_seed(found))
     shown = {"return_mean": 20.0, "evaluation_return_mean": 20.0, "evaluation_return_low": 1.0}
     shown |= {"evaluation_return_high": 30.0, "evaluation_regret": 1.0, "evaluation_loss": 1.0, "wall_seconds": 1.0}
     for iteration in (1, 2, 3):
@@ -56,13 +58,18 @@ def run_of(experiment: str, policy: str, folder: Path) -> RunFolder:
     return run
 
 
-def _of_one_seed(result: dict) -> dict:
+def _of_one_seed(result: Result) -> Result:
     """What a run of its own writes, made from the committed result of several seeds."""
-    counts = ("env_steps", "wall_seconds", "meta_iterations", "env_steps_to_target", "seconds_to_target")
-    single = {name: value[0] if name in counts and isinstance(value, list) else value for name, value in result.items()}
-    single |= {name.removesuffix("_per_seed"): v[0] for name, v in result.items() if name.endswith("_per_seed")}
-    single |= {"seed": 0, "env_steps_per_second": 100.0, "seconds_per_meta_iteration": 0.1, "returns": [1.0, 2.0]}
-    return single | {"target_reached": True, "value": 7.9, "optimum": 7.9, "num_first_states": 300}
+    exact = {"value": 7.9, "optimum": 7.9, "num_first_states": 300}
+    single = {name: values[0] for name, values in result.per_seed.items()}
+    return replace(
+        result,
+        figures={**result.figures, **exact, **single},
+        training=result.training[:1],
+        per_seed={},
+        greedy=Episodes(seeds=(0, 1), returns=(1.0, 2.0)),
+        target=TargetReached(bounds={"mean_return": 475.0}, in_training=1, at_end=1),
+    )
 
 
 def study_of(folder: Path) -> StudyFolder:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from synrl_ray.data.mnist import LabelledImages
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.proportion import wilson_interval
 from synrl_ray.experiment import ClassificationExperiment
-from synrl_ray.kinds.result import title_of, versions
+from synrl_ray.kinds.result import (
+    bounds_of,
+    column,
+    combined,
+    provenance_of,
+    target_reached,
+    targets_reached,
+    title_of,
+    training_of,
+)
+from synrl_ray.results import Interval, Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -20,69 +33,83 @@ if TYPE_CHECKING:
     from synrl_ray.supervised.trainable import ClassifierTrainable
 
 
-def finish(folder: RunFolder, spec: RunSpec, trainable: ClassifierTrainable, position: Position) -> dict[str, Any]:
-    """Judge on the official test set; write ``result.json`` and the pictures."""
-    from synrl_ray.supervised.pictures import draw_activity, draw_confusion
+def judge(
+    predicted: NDArray[Any], test: LabelledImages, classes: Sequence[int], policy: str, experiment: str | None
+) -> Result:
+    """The result of predictions on the official test set.
 
-    test, classes = trainable.test_set, trainable.model.classes
-    predicted = trainable.predict(test)
+    Args:
+        predicted: index of a class for each image, ``[images]``.
+        test: the images with the indices of their classes.
+        classes: digits.
+        policy, experiment: what was judged.
+    """
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (test.labels, predicted), 1)
     num_correct = int(np.trace(confusion))
-    target = spec.experiment_as(ClassificationExperiment).target
-    result = {
-        "experiment": spec.experiment.id,
-        "policy": spec.policy,
-        "seed": spec.seed,
-        "samples": position.steps,
-        "epochs": position.iteration,
-        "wall_seconds": round(position.wall_seconds, 2),
-        "samples_per_second": round(position.steps / max(position.wall_seconds, 1e-9), 1),
-        "accuracy": num_correct / len(test),
-        "accuracy_ci95": list(wilson_interval(num_correct, len(test))),
-        "errors": len(test) - num_correct,
-        "target_reached": None if target is None else num_correct / len(test) >= target.accuracy,
-        "confusion": confusion.tolist(),
-        "protocol": {
-            "data": "MNIST, official test set",
-            "classes": list(classes),
-            "test_images": len(test),
-            "training_images": len(trainable.training_set),
-            "validation_images": len(trainable.validation_set),
-            "interval": "Wilson score interval of the proportion",
-        },
-        "versions": versions(),
-    }
+    return Result(
+        experiment=experiment,
+        policy=policy,
+        score="accuracy",
+        figures={"accuracy": num_correct / len(test), "errors": len(test) - num_correct},
+        intervals=(_interval(num_correct, len(test)),),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        protocol={"data": "MNIST, official test set", "classes": list(classes), "test_images": len(test)},
+    )
+
+
+def finish(folder: RunFolder, spec: RunSpec, trainable: ClassifierTrainable, position: Position) -> Result:
+    """Judge on the official test set; write ``result.json`` and the pictures."""
+    from synrl_ray.supervised.pictures import draw_activity, draw_confusion
+
+    experiment = spec.experiment_as(ClassificationExperiment)
+    test, classes = trainable.test_set, trainable.model.classes
+    found = judge(trainable.predict(test), test, classes, spec.policy, experiment.id)
+    sizes = {"training_images": len(trainable.training_set), "validation_images": len(trainable.validation_set)}
+    result = replace(
+        found,
+        training=(training_of(spec, position, "samples"),),
+        target=target_reached(bounds_of(experiment), None, _is_reached(found, experiment)),
+        protocol={**found.protocol, **sizes},
+        provenance=provenance_of(spec),
+    )
     folder.write_result(result)
     draw([folder], folder.path / "learning_curve.png")
-    draw_confusion(confusion, classes, folder.path / "confusion.png")
+    draw_confusion(np.array(result.confusion), classes, folder.path / "confusion.png")
     if spec.policy == "spiking":
         first_of_each = [int(np.flatnonzero(test.labels == label)[0]) for label in range(min(len(classes), 3))]
         draw_activity(trainable.model, test.images[first_of_each], folder.path / "activity.png")
     return result
 
 
-def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
+def combine(results: Sequence[Result], spec: RunSpec) -> Result:
     """Each seed's accuracy, and their mean.
 
     The interval is that of one test set at the mean accuracy: the seeds share its images, so that more seeds make it
     no narrower.
     """
-    first = results[0]
-    total = first["protocol"]["test_images"]
-    num_correct = total - round(sum(r["errors"] for r in results) / len(results))
-    return {
-        "experiment": first["experiment"],
-        "policy": first["policy"],
-        "seeds": [r["seed"] for r in results],
-        "wall_seconds": [r["wall_seconds"] for r in results],
-        "accuracy": sum(r["accuracy"] for r in results) / len(results),
-        "accuracy_ci95": list(wilson_interval(num_correct, total)),
-        "errors": [r["errors"] for r in results],
-        "accuracy_per_seed": [r["accuracy"] for r in results],
-        "protocol": first["protocol"],
-        "versions": first["versions"],
-    }
+    experiment = spec.experiment_as(ClassificationExperiment)
+    total, errors = results[0].protocol["test_images"], [result.figure("errors") for result in results]
+    mean = sum(errors) / len(errors)
+    reached = [_is_reached(result, experiment) for result in results]
+    return combined(
+        results,
+        spec,
+        score="accuracy",
+        figures={"accuracy": sum(result.figure("accuracy") for result in results) / len(results), "errors": mean},
+        intervals=(_interval(total - round(mean), total),),
+        per_seed={name: column(results, name) for name in ("accuracy", "errors")},
+        target=targets_reached(results, bounds_of(experiment), reached, in_training=False),
+    )
+
+
+def _interval(num_correct: int, num_images: int) -> Interval:
+    low, high = wilson_interval(num_correct, num_images)
+    return Interval(of="accuracy", low=low, high=high, method="Wilson score interval", over="test images")
+
+
+def _is_reached(result: Result, experiment: ClassificationExperiment) -> bool:
+    return experiment.target is not None and result.figure("accuracy") >= experiment.target.accuracy
 
 
 def draw(folders: Sequence[RunFolder], path: Path) -> None:

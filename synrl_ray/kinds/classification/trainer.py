@@ -8,6 +8,7 @@ from typing import Any
 from synrl_ray.experiment import ClassificationExperiment
 from synrl_ray.kinds.classification.result import finish
 from synrl_ray.kinds.tune_trainer import TuneTrainer
+from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.kind import Measured
 from synrl_ray.running.run_folder import RunFolder
@@ -47,6 +48,6 @@ class ClassificationTrainer(TuneTrainer):
 
         save_classifier(self.trainable.model, folder, experiment=self.spec.experiment.id)
 
-    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+    def finish(self, folder: RunFolder, position: Position) -> Result:
         """Judge on the official test set, write result and pictures."""
         return finish(folder, self.spec, self.trainable, position)

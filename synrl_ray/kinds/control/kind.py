@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from synrl_ray.experiment import Environment, Experiment
-from synrl_ray.kinds.acting import EVALUATION_OPTIONS
+from synrl_ray.experiment import Experiment
+from synrl_ray.kinds.acting import EVALUATION_OPTIONS, environment, evaluation_share
 from synrl_ray.kinds.control.checking import check
 from synrl_ray.kinds.control.evaluating import evaluate
 from synrl_ray.kinds.control.exporting import export_nir
@@ -13,16 +13,6 @@ from synrl_ray.kinds.control.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.control.result import combine, draw
 from synrl_ray.kinds.control.trainer import ControlTrainer
 from synrl_ray.running.kind import Kind, Score, Shown
-
-
-def evaluation_share(experiment: Experiment) -> float:
-    """Environment steps between two evaluations, of all."""
-    return experiment.evaluation.interval_steps / experiment.stopping.env_steps
-
-
-def environment(experiment: Experiment) -> Environment:
-    """Every such experiment has one."""
-    return experiment.environment
 
 
 def with_end(experiment: Experiment, steps: int) -> Experiment:
@@ -39,7 +29,7 @@ def takes_learners(experiment: Experiment) -> bool:
     return experiment.algorithm.several_learners
 
 
-KIND = Kind(
+KIND: Kind[Experiment] = Kind(
     name="control",
     shown=(Shown("return_mean", "return"), Shown("evaluation_return_mean", "greedy", "return_mean")),
     scores=(Score("evaluation_return_mean", 1, "greedy return"),),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from synrl_ray.experiment import Experiment
 from synrl_ray.kinds.printing import (
     console,
@@ -14,6 +12,7 @@ from synrl_ray.kinds.printing import (
     print_seeds,
     print_training,
 )
+from synrl_ray.results import Result
 from synrl_ray.running.again import twin_command
 from synrl_ray.running.kind import Outcome
 
@@ -22,8 +21,9 @@ def print_outcome(outcome: Outcome) -> None:
     """Score, where the files are, and the command for the twin."""
     result, several = outcome.result, len(outcome.runs) > 1
     if several:
-        target = f"{result['target']:g}" if "target" in result else None
-        print_seeds(result, "return_mean_per_seed", "greedy return", ".1f", target)
+        bounds = (result.target and result.target.bounds) or {}
+        target = f"{bounds['mean_return']:g}" if bounds else None
+        print_seeds(result, "return_mean", "greedy return", ".1f", target)
     else:
         print_training(result)
     print_score(result)
@@ -32,18 +32,18 @@ def print_outcome(outcome: Outcome) -> None:
         console.print(f"Compare       {twin}")
 
 
-def print_evaluation(result: dict[str, Any]) -> None:
+def print_evaluation(result: Result) -> None:
     """Score, and where the video is."""
     print_judged(result)
     print_score(result)
     print_film(result)
 
 
-def print_score(result: dict[str, Any]) -> None:
+def print_score(result: Result) -> None:
     """Return, and the energy of a decision."""
     print_returns(result)
-    energy = result.get("energy")
-    if energy:
+    energy = result.energy
+    if energy is not None:
         own, twin = energy["policy"], energy["matched_ann"]
         console.print(
             f"Energy        {own['energy_pj'] / 1000:.2f} nJ a decision ({own['effective_macs']:,.0f} MACs, "

@@ -3,40 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.experiment import Experiment
-from synrl_ray.kinds.acting import evaluate_in
-from synrl_ray.kinds.episodes import combine_seeds, draw_curves, judgement_of, time_shares, training_of
-from synrl_ray.kinds.result import versions
+from synrl_ray.kinds.acting import Judging, factory_of
+from synrl_ray.kinds.episodes import combined_episodes, draw_curves, judged, time_shares
+from synrl_ray.kinds.result import bounds_of, provenance_of, target_reached, targets_reached, training_of
 from synrl_ray.policies.energy import decision_energy
+from synrl_ray.policies.layers import rows_at_once
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.recording import ObservationRecorder
+from synrl_ray.policies.sampled import SampledPolicy
+from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
-ENERGY_DECISIONS = 1000
+_ENERGY_DECISIONS = 1000
 """Decisions of the evaluation whose operations are counted."""
+_ENVIRONMENTS_AT_ONCE = 32
+"""Fewer where much is computed for each of them."""
 
 
-def finish(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position) -> dict[str, Any]:
+def judge(policy: Policy, judging: Judging, experiment: str | None, *, draws: bool) -> Result:
+    """Play greedy episodes, and with ``draws`` as many of drawn actions in environments of the same seeds.
+
+    The actions are drawn from the seed of the first episode, for as many environments at a time as the protocol says.
+    """
+    numbers = policy.network.numbers_per_observation
+    make, at_once = factory_of(judging.environment), rows_at_once(numbers, _ENVIRONMENTS_AT_ONCE)
+    episodes: dict[str, Any] = {"episodes": judging.episodes, "seed": judging.first_seed, "max_parallel": at_once}
+    recorder = ObservationRecorder(policy, rows_at_once(numbers, _ENERGY_DECISIONS))
+    greedy, sampled = evaluate_policy(recorder, make, **episodes), None
+    if draws:
+        sampled = evaluate_policy(SampledPolicy(policy, judging.first_seed), make, **episodes, deterministic=False)
+        greedy.protocol["sampled"] = {"seed": judging.first_seed, "environments_at_once": at_once}
+    energy = decision_energy(policy, recorder.observations, recorder.states) if recorder.count else None
+    return judged(experiment, policy.config.kind, judging.environment, greedy, sampled, energy=energy)
+
+
+def finish(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position) -> Result:
     """Evaluate by the experiment's protocol, write ``result.json`` and ``learning_curve.png``."""
     experiment = spec.experiment_as(Experiment)
-    protocol = experiment.evaluation
-    recorder = ObservationRecorder(policy, ENERGY_DECISIONS)
-    outcome = evaluate_in(recorder, experiment.environment, episodes=protocol.episodes, seed=protocol.first_seed)
-    result = {
-        **training_of(spec, position),
-        "time_shares": time_shares(folder.metrics()),
-        "env_steps_to_target": steps_to_target(folder, experiment),
-        **judgement_of(outcome, experiment.environment),
-        "energy": decision_energy(policy, recorder.observations, recorder.states) if recorder.count else None,
-        "num_workers": spec.num_workers,
-        "num_learners": spec.num_learners,
-        "versions": versions(),
-    }
+    protocol, bounds = experiment.evaluation, bounds_of(experiment)
+    judging = Judging(experiment.environment, protocol.episodes, protocol.first_seed)
+    found = judge(policy, judging, experiment.id, draws=experiment.algorithm.draws_actions)
+    steps = steps_to_target(folder, experiment)
+    result = replace(
+        found,
+        training=(
+            training_of(
+                spec,
+                position,
+                "env_steps",
+                episodes=position.episodes,
+                steps_to_target=steps,
+                time_shares=time_shares(folder.metrics()),
+            ),
+        ),
+        target=target_reached(bounds, steps is not None, _is_reached(found, experiment)),
+        provenance=provenance_of(spec),
+    )
     folder.write_result(result)  # before the drawing, which shows it
     draw([folder], folder.path / "learning_curve.png")
     return result
@@ -53,13 +83,20 @@ def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
     return None
 
 
-def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
-    """Statistics over all seeds' episodes."""
-    target = spec.experiment_as(Experiment).target
-    return combine_seeds(results, target.mean_return if target else None)
+def combine(results: Sequence[Result], spec: RunSpec) -> Result:
+    """Statistics over all seeds' episodes; the energy is the first seed's."""
+    experiment = spec.experiment_as(Experiment)
+    reached = [_is_reached(result, experiment) for result in results]
+    target = targets_reached(results, bounds_of(experiment), reached)
+    return combined_episodes(results, spec, target=target, energy=results[0].energy)
 
 
 def draw(folders: Sequence[RunFolder], path: Path) -> None:
     """Return against environment steps."""
     target = folders[0].spec().experiment_as(Experiment).target
     draw_curves(folders, path, target.mean_return if target else None)
+
+
+def _is_reached(result: Result, experiment: Experiment) -> bool:
+    target = experiment.target
+    return target is not None and result.figure("return_mean") >= target.mean_return

@@ -10,6 +10,7 @@ from synrl_ray.experiment import Experiment
 from synrl_ray.kinds.acting import evaluate_in
 from synrl_ray.kinds.control.result import finish
 from synrl_ray.kinds.rllib_trainer import RLlibTrainer, build, finite
+from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.kind import Measured
 from synrl_ray.running.run_folder import RunFolder
@@ -78,7 +79,7 @@ class ControlTrainer(RLlibTrainer):
             },
         )
 
-    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+    def finish(self, folder: RunFolder, position: Position) -> Result:
         """Evaluate by the experiment's protocol."""
         return finish(folder, self.spec, self.trained, position)
 

@@ -5,25 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from synrl_ray.experiment import Environment, LocalExperiment
+from synrl_ray.experiment import LocalExperiment
 from synrl_ray.files import at_hand
-from synrl_ray.kinds.acting import EVALUATION_OPTIONS
+from synrl_ray.kinds.acting import EVALUATION_OPTIONS, environment, evaluation_share
 from synrl_ray.kinds.local.checking import check
 from synrl_ray.kinds.local.evaluating import evaluate
 from synrl_ray.kinds.local.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.local.result import combine, draw
 from synrl_ray.kinds.local.trainer import LocalTrainer
 from synrl_ray.running.kind import Kind, Score, Shown
-
-
-def evaluation_share(experiment: LocalExperiment) -> float:
-    """Environment steps between two evaluations, of all."""
-    return experiment.evaluation.interval_steps / experiment.stopping.env_steps
-
-
-def environment(experiment: LocalExperiment) -> Environment:
-    """Every such experiment has one."""
-    return experiment.environment
 
 
 def with_data(experiment: LocalExperiment) -> LocalExperiment:
@@ -33,7 +23,7 @@ def with_data(experiment: LocalExperiment) -> LocalExperiment:
     return replace(experiment, initial_policy=str(at_hand(Path(experiment.initial_policy))))
 
 
-KIND = Kind(
+KIND: Kind[LocalExperiment] = Kind(
     name="local",
     shown=(
         Shown("return_mean", "return"),

@@ -3,52 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
 from synrl_ray.evaluation.plasticity_figure import draw_plasticity
-from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import LocalExperiment, PathTarget, RegretTarget
-from synrl_ray.kinds.acting import evaluate_in
-from synrl_ray.kinds.episodes import combine_seeds, draw_curves, judgement_of, time_shares, training_of
+from synrl_ray.kinds.acting import Judging, evaluate_in
+from synrl_ray.kinds.episodes import combined_episodes, draw_curves, judged, time_shares
 from synrl_ray.kinds.local.exact import ExactJudge
-from synrl_ray.kinds.result import title_of, versions
+from synrl_ray.kinds.result import (
+    bounds_of,
+    column,
+    of_scores,
+    over_seeds,
+    provenance_of,
+    target_reached,
+    targets_reached,
+    title_of,
+    training_of,
+)
 from synrl_ray.kinds.rllib_trainer import finite
 from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.policies.local.policy import LocalPolicy
+from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
+_EXACT = ("success_rate", "regret")
+"""Exact scores; the first of them that is known is the one that counts."""
 RETURN_CURVE = "return_curve.png"
 PLASTICITY = "plasticity.png"
 
 
+def judge(policy: LocalPolicy, judging: Judging, experiment: str | None, exact: ExactJudge | None) -> Result:
+    """Score a policy exactly, where its environment has a table, and play greedy episodes.
+
+    Local agents explore in training only: there are no drawn actions.
+    """
+    outcome = evaluate_in(policy, judging.environment, episodes=judging.episodes, seed=judging.first_seed)
+    figures = exact_figures(exact, policy)
+    score = next(name for name in (*_EXACT, "return_iqm") if name == "return_iqm" or figures.get(name) is not None)
+    return judged(experiment, policy.kind, judging.environment, outcome, score=score, figures=figures)
+
+
 def finish(
-    folder: RunFolder, spec: RunSpec, policy: LocalPolicy, position: Position, judge: ExactJudge | None
-) -> dict[str, Any]:
+    folder: RunFolder, spec: RunSpec, policy: LocalPolicy, position: Position, exact: ExactJudge | None
+) -> Result:
     """Evaluate by the experiment's protocol and exactly, write ``result.json`` and the pictures."""
     experiment = spec.experiment_as(LocalExperiment)
-    protocol = experiment.evaluation
-    outcome = evaluate_in(policy, experiment.environment, episodes=protocol.episodes, seed=protocol.first_seed)
-    result = {
-        **training_of(spec, position),
-        "algorithm": experiment.algorithm.name,
-        "time_shares": time_shares(folder.metrics()),
-        **exact_fields(judge, policy),
-        **_to_target(folder, experiment.target),
-        **judgement_of(outcome, experiment.environment),
-        "energy": None,
-        "num_workers": spec.num_workers,
-        "versions": versions(),
-    }
+    protocol, target, shares = experiment.evaluation, experiment.target, time_shares(folder.metrics())
+    judging = Judging(experiment.environment, protocol.episodes, protocol.first_seed)
+    found, (steps, seconds) = judge(policy, judging, experiment.id, exact), _to_target(folder, target)
+    when = {"steps_to_target": steps, "seconds_to_target": seconds, "time_shares": shares}
+    result = replace(
+        found,
+        training=(training_of(spec, position, "env_steps", episodes=position.episodes, **when),),
+        target=target_reached(
+            bounds_of(experiment), steps is not None, target is not None and target.reached(found.figures)
+        ),
+        provenance=provenance_of(spec),
+    )
     folder.write_result(result)  # before the drawing, which shows it
     draw([folder], folder.path / "learning_curve.png")
-    distributions = distributions_of(policy.agent, judge)
+    distributions = distributions_of(policy.agent, exact)
     draw_plasticity(folder.metrics(), distributions, folder.path / PLASTICITY, title=title_of([folder]))
     return result
 
@@ -62,32 +83,36 @@ def distributions_of(agent: LocalAgent, judge: ExactJudge | None) -> dict[str, n
     }
 
 
-def exact_fields(judge: ExactJudge | None, policy: LocalPolicy) -> dict[str, Any]:
-    """Regret, value and optimum for ``result.json``; ``None`` where there is no table, or the value is infinite."""
-    if judge is None:
+def exact_figures(exact: ExactJudge | None, policy: LocalPolicy) -> dict[str, float | None]:
+    """Regret, value and optimum; ``None`` where there is no table, or the value is infinite."""
+    if exact is None:
         return {"regret": None}
-    return {name: finite(value) for name, value in judge.describe(policy.agent).items()}
+    return {name: finite(value) for name, value in exact.describe(policy.agent).items()}
 
 
-def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
+def combine(results: Sequence[Result], spec: RunSpec) -> Result:
     """The result of several seeds: returns over all their episodes, and each seed's exact figures as one score each."""
-    target = spec.experiment_as(LocalExperiment).target
-    combined = {
-        **combine_seeds(results, None),
-        "algorithm": results[0]["algorithm"],
-        "optimum": results[0].get("optimum"),
-    }
-    for name in ("regret", *(name for name in ("success_rate", "path_ratio") if name in results[0])):
-        values = [r[name] for r in results]
-        combined |= {f"{name}_per_seed": values, **_over_seeds(name, values)}
-    for name in ("env_steps_to_target", "seconds_to_target"):
-        values = [r.get(name) for r in results]
-        combined |= {name: values, **_over_seeds(name, values)}
-    if target is not None:
-        combined["target"] = {name: value for name, value in asdict(target).items() if name != "source"}
-        combined["seeds_that_reached_target"] = sum(r["env_steps_to_target"] is not None for r in results)
-        combined["seeds_that_end_at_target"] = sum(target.reached(r) for r in results)
-    return combined
+    experiment = spec.experiment_as(LocalExperiment)
+    target, first = experiment.target, results[0]
+    names = [name for name in (*_EXACT, "path_ratio") if name in first.figures]
+    found = [over_seeds(results, name, f"{name}_iqm") for name in names]
+    for name in ("steps_to_target", "seconds_to_target"):
+        scores = [getattr(training, name) for result in results for training in result.training]
+        found.append(of_scores(scores, f"{name}_iqm"))
+    figures: dict[str, float | None] = {"optimum": first.figures.get("optimum")}
+    for part, _ in found:
+        figures |= part
+    ends = [target is not None and target.reached(result.figures) for result in results]
+    known = (f"{name}_iqm" for name in (*_EXACT, "return"))
+    return combined_episodes(
+        results,
+        spec,
+        score=next(name for name in known if name == "return_iqm" or figures.get(name) is not None),
+        figures=figures,
+        intervals=tuple(interval for _, intervals in found for interval in intervals),
+        per_seed={name: column(results, name) for name in names},
+        target=targets_reached(results, bounds_of(experiment), ends),
+    )
 
 
 def draw(folders: Sequence[RunFolder], path: Path) -> None:
@@ -112,28 +137,16 @@ def _exact_curve(folder: RunFolder, name: str) -> Curve:
     column = f"evaluation_{name}"
     points = {row["env_steps"]: row[column] for row in folder.metrics("env_steps", column)}
     final = folder.result()
-    if final is not None and final.get(name) is not None:
-        points[final["env_steps"]] = final[name]
+    if final is not None and final.figures.get(name) is not None:
+        points[final.training[0].steps] = final.figures[name]
     return Curve(label=folder.spec().policy, env_steps=list(points), returns=list(points.values()))
 
 
-def _to_target(folder: RunFolder, target: RegretTarget | PathTarget | None) -> dict[str, Any]:
+def _to_target(folder: RunFolder, target: RegretTarget | PathTarget | None) -> tuple[int | None, float | None]:
     """Environment steps and seconds at the first exact evaluation that reached the target; ``None`` if none did."""
     row = None
     if target is not None:
         rows = folder.metrics("env_steps", "wall_seconds")
         judged = ((row, {k.removeprefix("evaluation_"): v for k, v in row.items()}) for row in rows)
         row = next((row for row, figures in judged if target.reached(figures)), None)
-    return {
-        "env_steps_to_target": None if row is None else int(row["env_steps"]),
-        "seconds_to_target": None if row is None else row["wall_seconds"],
-    }
-
-
-def _over_seeds(name: str, values: Sequence[float | None]) -> dict[str, Any]:
-    """Interquartile mean and interval over seeds, one score each; ``None`` unless all have one."""
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return {f"{name}_iqm": None, f"{name}_ci95": None}
-    summary = summarise(known)
-    return {f"{name}_iqm": summary.iqm, f"{name}_ci95": list(summary.ci95)}
+    return (None, None) if row is None else (int(row["env_steps"]), row["wall_seconds"])

@@ -14,6 +14,7 @@ from synrl_ray.kinds.local.exact import exact_judge
 from synrl_ray.kinds.local.result import distributions_of, finish
 from synrl_ray.kinds.rllib_trainer import RLlibTrainer, build, finite
 from synrl_ray.policies.local.policy import LocalPolicy
+from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -76,6 +77,6 @@ class LocalTrainer(RLlibTrainer):
             environment={"id": environment.id, "kwargs": dict(environment.kwargs)},
         )
 
-    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+    def finish(self, folder: RunFolder, position: Position) -> Result:
         """Judge by the experiment's protocol, and exactly."""
         return finish(folder, self.spec, self.trained, position, self.judge)

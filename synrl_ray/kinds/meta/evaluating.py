@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import MetaEvaluation
-from synrl_ray.kinds.acting import evaluation_of_run
+from synrl_ray.kinds.acting import experiment_of_run
 from synrl_ray.kinds.meta.judging import judge_of
 from synrl_ray.kinds.meta.result import judge_by_official_runs
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.files import load_maml
 from synrl_ray.policies.description import Description, damage_of, described
+from synrl_ray.results import Result
 from synrl_ray.running.kind import EvaluationOptions, option
 
 
-def evaluate(description: Description, options: EvaluationOptions) -> dict[str, Any]:
+def evaluate(description: Description, options: EvaluationOptions) -> Result:
     """Adaptation to test tasks, the same ones for every learner; or to the official one-shot runs of Omniglot."""
     others = [name for name in options.given() if name != "official_runs"]
     if options.official_runs and others:
@@ -24,10 +25,12 @@ def evaluate(description: Description, options: EvaluationOptions) -> dict[str, 
     if options.episodes == 1:
         raise UserError("--episodes 1 is too small", "it is at least 2: the interval is over tasks")
     maml, learner, tasks = load_maml(description)
-    protocol = _protocol(description)
+    protocol, experiment = _protocol(description), description.get("experiment")
     if options.official_runs:
         named = str(description.get("data"))
-        judged = judge_by_official_runs(maml, tasks, trained_on=named, inner_steps=protocol.inner_steps)
+        found = judge_by_official_runs(
+            maml, learner, tasks, experiment, trained_on=named, inner_steps=protocol.inner_steps
+        )
     else:
         named = description.get("data")
         trained_on = tasks = family_of(tasks).with_data(named if isinstance(named, str) else None)
@@ -35,15 +38,10 @@ def evaluate(description: Description, options: EvaluationOptions) -> dict[str, 
             tasks = _with_shots(tasks, options.shots)
             family_of(tasks).require_room(maml)
         judge = judge_of(maml, learner, tasks)
-        judged = judge.on_test_tasks(options.episodes or protocol.tasks, protocol.inner_steps)
+        found = judge.on_test_tasks(experiment, options.episodes or protocol.tasks, protocol.inner_steps)
         if tasks != trained_on:
-            judged["protocol"]["trained_on"] = family_of(trained_on).size
-    return {
-        "experiment": description.get("experiment"),
-        "policy": learner.kind,
-        "run": str(description.folder),
-        **judged,
-    }
+            found = replace(found, protocol={**found.protocol, "trained_on": family_of(trained_on).size})
+    return replace(found, run=str(description.folder))
 
 
 def _with_shots(tasks: Any, shots: int) -> Any:
@@ -57,9 +55,9 @@ def _with_shots(tasks: Any, shots: int) -> Any:
 
 def _protocol(description: Description) -> MetaEvaluation:
     """The protocol of the learner's run."""
-    of_run: MetaEvaluation | None = evaluation_of_run(description, "meta")
-    if of_run is not None:
-        return of_run
+    experiment = experiment_of_run(description, "meta")
+    if experiment is not None:
+        return cast(MetaEvaluation, experiment.evaluation)
     if "evaluation" not in description.content:
         return MetaEvaluation()
     with damage_of(description.file):

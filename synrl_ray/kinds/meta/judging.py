@@ -11,10 +11,12 @@ from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.adaptation_figure import AdaptedTask, draw_adaptation
 from synrl_ray.experiment import MetaExperiment
 from synrl_ray.kinds.meta.comparison import finish_comparison
+from synrl_ray.kinds.meta.scores import Scores, result_of
 from synrl_ray.meta.families import Family, family_of
-from synrl_ray.meta.judging import figures, judge
+from synrl_ray.meta.judging import judge, scores_of
 from synrl_ray.meta.policy_judging import judge_policies, relative_regret
 from synrl_ray.meta.tasks import Split
+from synrl_ray.results import Result
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import AnyTasks, Learner
 
@@ -37,28 +39,30 @@ class Judge(ABC):
         self.maml, self.learner, self.family = maml, learner, family
         self.tasks: Any = family.distribution()
 
-    def on_test_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, Any]:
-        """Scores with their intervals, those of the learner as it was made, and the protocol."""
-        found = self.figures(self.maml, "test", num_tasks, inner_steps, self.more_steps)
+    def on_test_tasks(self, experiment: str | None, num_tasks: int, inner_steps: int) -> Result:
+        """The result of adaptation to test tasks, beside that of the learner as it was made."""
+        found = self.scores(self.maml, "test", num_tasks, inner_steps + self.more_steps)
+        untrained = Scores({})
         with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
             control = self.family.untrained(self.learner, self.maml)
-            found["untrained"] = self.figures(control, "test", num_tasks, inner_steps, self.more_steps)
+            untrained = self.scores(control, "test", num_tasks, inner_steps + self.more_steps)
         protocol = {
             "data": self.family.data,
             "tasks": self.family.size,
             "test_tasks": num_tasks,
             "inner_steps": inner_steps,
-            "interval": "1.96 standard errors over test tasks",
+            **self.more_of_protocol(),
         }
-        return {**found, "protocol": {**protocol, **self.more_of_protocol()}}
+        return result_of(found, self.learner.kind, experiment, protocol, untrained=untrained)
 
-    def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, Any]:
-        """Scores during training."""
-        return self.figures(self.maml, "validation", num_tasks, inner_steps)
+    def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, float | None]:
+        """Means over tasks during training."""
+        found = self.scores(self.maml, "validation", num_tasks, inner_steps)
+        return {name: float(values[:, inner_steps].double().mean()) for name, values in found.by_name.items()}
 
     @abstractmethod
-    def figures(self, maml: Any, split: Split, num_tasks: int, inner_steps: int, more_steps: int = 0) -> dict[str, Any]:
-        """Means over the first tasks of a split by the number of inner steps; the score is that after ``inner_steps``.
+    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> Scores:
+        """What the first tasks of a split give, after each number of inner steps.
 
         Raises:
             NonFiniteError: if adaptation leads to what is not finite.
@@ -68,9 +72,11 @@ class Judge(ABC):
         """What else belongs to the protocol."""
         return {}
 
-    def compare(self, experiment: MetaExperiment, meta_iterations: int, folder: Path, title: str) -> dict[str, Any]:
-        """What a comparison that the experiment asks for has given, for ``result.json``."""
-        return {}
+    def compare(
+        self, experiment: MetaExperiment, meta_iterations: int, folder: Path, title: str
+    ) -> dict[str, Any] | None:
+        """What a comparison that the experiment asks for has given."""
+        return None
 
     @abstractmethod
     def draw(self, folder: Path, title: str) -> None:
@@ -83,10 +89,10 @@ class _LearnerJudge(Judge):
     def draw(self, folder: Path, title: str) -> None:
         """None."""
 
-    def figures(self, maml: Any, split: Split, num_tasks: int, inner_steps: int, more_steps: int = 0) -> dict[str, Any]:
-        return figures(judge(maml, self.tasks, split, num_tasks, inner_steps))
+    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> Scores:
+        return Scores(scores_of(judge(maml, self.tasks, split, num_tasks, inner_steps)))
 
-    def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, Any]:
+    def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, float | None]:
         with suppress(NonFiniteError):  # adapting by more steps than in training may diverge at first
             return super().on_validation_tasks(num_tasks, inner_steps)
         return {"loss": None}
@@ -97,20 +103,24 @@ class _PolicyJudge(Judge):
 
     more_steps = 2
 
-    def figures(self, maml: Any, split: Split, num_tasks: int, inner_steps: int, more_steps: int = 0) -> dict[str, Any]:
-        return judge_policies(maml, self.tasks, split, num_tasks, inner_steps + more_steps).figures(inner_steps)
+    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> Scores:
+        found = judge_policies(maml, self.tasks, split, num_tasks, inner_steps)
+        return Scores({"regret": found.greedy, "regret_stochastic": found.stochastic}, found.env_steps)
 
     def more_of_protocol(self) -> dict[str, Any]:
         return {
             "held_out_goals": len(self.tasks.tasks.goals("test")),
             "episodes_per_step": self.maml.config.episodes,
             "regret": "exact, without shaping or discount, as a share of the optimal return; of the greedy policy",
+            "regret_stochastic": "the same, of actions drawn by the policy",
         }
 
-    def compare(self, experiment: MetaExperiment, meta_iterations: int, folder: Path, title: str) -> dict[str, Any]:
+    def compare(
+        self, experiment: MetaExperiment, meta_iterations: int, folder: Path, title: str
+    ) -> dict[str, Any] | None:
         if experiment.comparison is None:
-            return {}
-        found = finish_comparison(
+            return None
+        return finish_comparison(
             self.maml,
             self.learner,
             self.family,
@@ -120,7 +130,6 @@ class _PolicyJudge(Judge):
             num_tasks=experiment.evaluation.tasks,
             title=title,
         )
-        return {"comparison": found}
 
     def draw(self, folder: Path, title: str) -> None:
         """Where the policy goes on a few test tasks with goals of their own."""

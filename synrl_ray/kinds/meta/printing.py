@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from synrl_ray.commands import command
 from synrl_ray.kinds.printing import console, print_files
+from synrl_ray.results import Adaptation, Result
 from synrl_ray.running.kind import Outcome
 
 
@@ -16,37 +15,41 @@ def print_outcome(outcome: Outcome) -> None:
     console.print(f"Judge again   {command('evaluate', outcome.runs[0])}")
 
 
-def print_scores(result: dict[str, Any]) -> None:
+def print_scores(result: Result) -> None:
     """How well a learner adapts."""
-    protocol = result["protocol"]
-    console.print(f"\n{result['experiment']} ({result['policy']} learner)")
-    if isinstance(result.get("wall_seconds"), float):
+    protocol, adaptation = result.protocol, result.adaptation or Adaptation(by_step={})
+    console.print(f"\n{result.experiment} ({result.policy} learner)")
+    if len(result.training) == 1:
+        (trained,) = result.training
         console.print(
-            f"Training      {result['meta_iterations']:,} meta-iterations in {result['wall_seconds']:.0f} s, "
-            f"{1000 * result['seconds_per_meta_iteration']:.1f} ms each"
+            f"Training      {trained.steps:,} meta-iterations in {trained.wall_seconds:.0f} s, "
+            f"{1000 / max(trained.steps_per_second, 1e-9):.1f} ms each"
         )
     for name, label, shape in _SCORES:
-        if name not in result:
+        interval = result.interval(name)
+        if interval is None:
             continue
-        low, high = result[f"{name}_ci95"]
-        steps = ", ".join(f"{value:{shape}}" for value in result[f"{name}_by_step"])
+        steps = ", ".join(f"{value:{shape}}" for value in adaptation.by_step[name])
         console.print(
-            f"{label:<13} {result[name]:{shape}}  (95 % interval {low:{shape}} to {high:{shape}}; "
-            f"after 0, 1, … inner steps: {steps})"
+            f"{label:<13} {result.figure(name):{shape}}  (95 % interval {interval.low:{shape}} to "
+            f"{interval.high:{shape}}; after 0, 1, … inner steps: {steps})"
         )
-    if "untrained" in result:
-        name, label, shape = next(score for score in _SCORES if score[0] in result["untrained"])
-        steps = ", ".join(f"{value:{shape}}" for value in result["untrained"][f"{name}_by_step"])
-        console.print(f"Untrained     {steps}  ({label.lower()} of a new network after 0, 1, … inner steps)")
-    if isinstance(result.get("env_steps_by_step"), list):
-        used = result["env_steps_by_step"][protocol["inner_steps"]]
+    for name, label, shape in _SCORES:
+        if name in adaptation.untrained:
+            steps = ", ".join(f"{value:{shape}}" for value in adaptation.untrained[name])
+            console.print(f"Untrained     {steps}  ({label.lower()} of a new network after 0, 1, … inner steps)")
+            break
+    if adaptation.env_steps is not None:
+        used = adaptation.env_steps[protocol["inner_steps"]]
         console.print(
             f"Adaptation    {used:,.0f} environment steps on a task, {protocol['episodes_per_step']} episodes a step"
         )
     trained_on = f" (trained on {protocol['trained_on']})" if "trained_on" in protocol else ""
+    interval = result.interval(result.score)
+    over = "" if interval is None else f"; interval: {interval.method} over {interval.over}"
     console.print(
         f"Protocol      {protocol['test_tasks']} test tasks of {protocol['data']}, {protocol['tasks']}{trained_on}, "
-        f"{protocol['inner_steps']} inner steps; interval: {protocol['interval']}"
+        f"{protocol['inner_steps']} inner steps{over}"
     )
 
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from synrl_ray.evaluation.curves import Curve, plot_learning_curve
-from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import MetaExperiment, MetaTarget
 from synrl_ray.kinds.meta.judging import Judge
-from synrl_ray.kinds.result import title_of, versions
+from synrl_ray.kinds.meta.scores import SCORES, Scores, result_of
+from synrl_ray.kinds.result import (
+    bounds_of,
+    column,
+    combined,
+    over_seeds,
+    provenance_of,
+    target_reached,
+    targets_reached,
+    title_of,
+    training_of,
+)
 from synrl_ray.meta.families import family_of
+from synrl_ray.results import Adaptation, Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -19,29 +33,21 @@ from synrl_ray.running.spec import RunSpec
 if TYPE_CHECKING:
     from synrl_ray.meta.maml import MamlModel
     from synrl_ray.meta.maml_rl import MamlPolicy
-    from synrl_ray.settings.meta import AnyTasks
-
-SCORES = ("regret", "accuracy", "loss")
-"""What learners are judged by; the first of them that is known is the one that counts."""
+    from synrl_ray.settings.meta import AnyTasks, Learner
 
 
-def finish(folder: RunFolder, spec: RunSpec, judge: Judge, position: Position) -> dict[str, Any]:
+def finish(folder: RunFolder, spec: RunSpec, judge: Judge, position: Position) -> Result:
     """Judge on test tasks; write ``result.json`` and the pictures."""
     experiment, title = spec.experiment_as(MetaExperiment), title_of([folder])
-    judged = judge.on_test_tasks(experiment.evaluation.tasks, experiment.evaluation.inner_steps)
-    judged |= judge.compare(experiment, position.steps, folder.path, title)
-    result = {
-        "experiment": experiment.id,
-        "policy": spec.policy,
-        "seed": spec.seed,
-        "meta_iterations": position.steps,
-        "wall_seconds": round(position.wall_seconds, 2),
-        "seconds_per_meta_iteration": round(position.wall_seconds / max(position.steps, 1), 5),
-        "num_workers": spec.num_workers,
-        **judged,
-        "target_reached": None if experiment.target is None else reached(experiment.target, judged),
-        "versions": versions(),
-    }
+    protocol, target = experiment.evaluation, experiment.target
+    found = judge.on_test_tasks(experiment.id, protocol.tasks, protocol.inner_steps)
+    result = replace(
+        found,
+        training=(training_of(spec, position, "meta_iterations"),),
+        target=target_reached(bounds_of(experiment), None, target is not None and reached(target, found)),
+        comparison=judge.compare(experiment, position.steps, folder.path, title),
+        provenance=provenance_of(spec),
+    )
     folder.write_result(result)
     draw([folder], folder.path / "learning_curve.png")
     judge.draw(folder.path, title)
@@ -49,69 +55,68 @@ def finish(folder: RunFolder, spec: RunSpec, judge: Judge, position: Position) -
 
 
 def judge_by_official_runs(
-    maml: MamlModel | MamlPolicy, tasks: AnyTasks, *, trained_on: str, inner_steps: int
-) -> dict[str, Any]:
-    """Scores on the 20 official one-shot runs of Omniglot, and the protocol.
+    maml: MamlModel | MamlPolicy,
+    learner: Learner,
+    tasks: AnyTasks,
+    experiment: str | None,
+    *,
+    trained_on: str,
+    inner_steps: int,
+) -> Result:
+    """The result of the 20 official one-shot runs of Omniglot.
 
     Raises:
         UserError: for a learner that they do not fit, or a missing archive.
     """
     from synrl_ray.data.omniglot_runs import NUM_RUNS, official_runs
-    from synrl_ray.meta.judging import figures, judge_all
+    from synrl_ray.meta.judging import judge_all, scores_of
     from synrl_ray.meta.official_runs import official_tasks, require_fit
 
     require_fit(tasks, trained_on)
-    return {
-        **figures(judge_all(cast("MamlModel", maml), official_tasks(official_runs()), inner_steps)),
-        "protocol": {
-            "data": "Omniglot, the official one-shot runs",
-            "trained_on": trained_on,
-            "tasks": "20-way 1-shot",
-            "test_tasks": NUM_RUNS,
-            "inner_steps": inner_steps,
-            "interval": "1.96 standard errors over runs",
-        },
+    scores = scores_of(judge_all(cast("MamlModel", maml), official_tasks(official_runs()), inner_steps))
+    protocol = {
+        "data": "Omniglot, the official one-shot runs",
+        "trained_on": trained_on,
+        "tasks": "20-way 1-shot",
+        "test_tasks": NUM_RUNS,
+        "inner_steps": inner_steps,
     }
+    return result_of(Scores(scores), learner.kind, experiment, protocol, over="official runs")
 
 
-def combine(results: Sequence[dict[str, Any]], spec: RunSpec) -> dict[str, Any]:
-    """Each seed's score, and their mean with a stratified-bootstrap interval over seeds."""
-    target = spec.experiment_as(MetaExperiment).target
-    first = results[0]
-    combined: dict[str, Any] = {
-        "experiment": first["experiment"],
-        "policy": first["policy"],
-        "seeds": [r["seed"] for r in results],
-        "meta_iterations": [r["meta_iterations"] for r in results],
-        "wall_seconds": [r["wall_seconds"] for r in results],
-        "protocol": first["protocol"] | {"interval": "95 % bootstrap over seeds"},
-        "versions": first["versions"],
+def combine(results: Sequence[Result], spec: RunSpec) -> Result:
+    """Each seed's score, and their mean with a bootstrap interval over seeds."""
+    experiment = spec.experiment_as(MetaExperiment)
+    target, first = experiment.target, results[0]
+    found = [over_seeds(results, name, name, np.mean) for name in first.figures]
+    parts = [result.adaptation for result in results if result.adaptation is not None]
+    by_step = {
+        name: tuple(sum(each) / len(each) for each in zip(*(part.by_step[name] for part in parts), strict=True))
+        for name in first.figures
     }
-    for name in (*SCORES, "regret_stochastic"):
-        if name in first:
-            values = [r[name] for r in results]
-            summary = summarise(values)
-            combined |= {
-                name: summary.mean,
-                f"{name}_per_seed": values,
-                f"{name}_ci95": list(summary.ci95),
-                f"{name}_by_step": [
-                    sum(v) / len(v) for v in zip(*(r[f"{name}_by_step"] for r in results), strict=True)
-                ],
-            }
-    if "untrained" in first:  # the same network for every seed
-        combined["untrained"] = first["untrained"]
-    if target is not None:
-        combined["seeds_that_end_at_target"] = sum(reached(target, r) for r in results)
-    return combined
+    return combined(
+        results,
+        spec,
+        score=first.score,
+        figures={name: value for figures, _ in found for name, value in figures.items()},
+        intervals=tuple(interval for _, intervals in found for interval in intervals),
+        per_seed={name: column(results, name) for name in first.figures},
+        adaptation=Adaptation(by_step=by_step, untrained=parts[0].untrained),  # the same network for every seed
+        target=targets_reached(
+            results,
+            bounds_of(experiment),
+            [target is not None and reached(target, result) for result in results],
+            in_training=False,
+        ),
+    )
 
 
-def reached(target: MetaTarget, figures: dict[str, Any]) -> bool:
+def reached(target: MetaTarget, result: Result) -> bool:
     """Whether the score is as good as was asked for."""
-    if target.accuracy is not None and figures["accuracy"] < target.accuracy:
+    if target.accuracy is not None and result.figure("accuracy") < target.accuracy:
         return False
     most = {"loss": target.loss, "regret": target.regret}
-    return all(bound is None or figures[name] <= bound for name, bound in most.items())
+    return all(bound is None or result.figure(name) <= bound for name, bound in most.items())
 
 
 def draw(folders: Sequence[RunFolder], path: Path) -> None:

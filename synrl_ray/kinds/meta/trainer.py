@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from synrl_ray.experiment import MetaExperiment
 from synrl_ray.kinds.meta.judging import judge_of
 from synrl_ray.kinds.meta.result import finish
 from synrl_ray.kinds.tune_trainer import TuneTrainer
+from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.kind import Measured
 from synrl_ray.running.run_folder import RunFolder
@@ -47,8 +47,7 @@ class MetaTrainer(TuneTrainer):
         """On validation tasks; no loss where one is not finite."""
         protocol = self.experiment.evaluation
         found = self.judge.on_validation_tasks(protocol.interim_tasks, protocol.inner_steps)
-        names = ("loss", "accuracy", "regret", "regret_stochastic")
-        return {f"evaluation_{name}": found[name] for name in names if name in found}
+        return {f"evaluation_{name}": value for name, value in found.items()}
 
     def export(self, folder: Path) -> None:
         """The initialisation's files."""
@@ -65,6 +64,6 @@ class MetaTrainer(TuneTrainer):
             evaluation={"tasks": protocol.tasks, "inner_steps": protocol.inner_steps},
         )
 
-    def finish(self, folder: RunFolder, position: Position) -> dict[str, Any]:
+    def finish(self, folder: RunFolder, position: Position) -> Result:
         """Judge on test tasks, write result and picture."""
         return finish(folder, self.spec, self.judge, position)

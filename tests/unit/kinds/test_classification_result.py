@@ -1,6 +1,5 @@
 """What several seeds amount to, and what is printed."""
 
-import json
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from synrl_ray.kinds.classification.kind import KIND
 from synrl_ray.kinds.classification.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.classification.result import combine, finish
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import Interval, Result, Training, read_result
 from synrl_ray.running.kind import Outcome
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seeds import _summarise
@@ -25,19 +25,16 @@ SPEC = RunSpec(experiment=get_experiment("mnist-binary"), policy="spiking", seed
 
 
 def result_of(seed, errors, **changes):
-    return {
+    fields = {
         "experiment": "mnist-binary",
         "policy": "spiking",
-        "seed": seed,
-        "samples": 640,
-        "wall_seconds": 12.3 + seed,
-        "accuracy": 1 - errors / 1000,
-        "accuracy_ci95": [0.9, 1.0],
-        "errors": errors,
+        "score": "accuracy",
+        "figures": {"accuracy": 1 - errors / 1000, "errors": errors},
+        "intervals": (Interval(of="accuracy", low=0.98169, high=0.99456, method="Wilson", over="test images"),),
         "protocol": PROTOCOL,
-        "versions": {"python": "3.11"},
-        **changes,
+        "training": (Training(seed=seed, unit="samples", steps=640, wall_seconds=12.3 + seed),),
     }
+    return Result(**fields | changes)
 
 
 @pytest.fixture
@@ -68,32 +65,36 @@ def test_confusion_has_the_true_class_as_its_row(runs):
     folder, spec = runs[0][0], replace(runs[1][0], policy="ann")
     position = Position(iteration=2, steps=640, wall_seconds=16.0)
     result = finish(folder, spec, trainable, position)
-    assert result["confusion"] == [[2, 1], [0, 4]]
-    assert (result["errors"], result["accuracy"]) == (1, 6 / 7)
-    assert (result["epochs"], result["samples"], result["samples_per_second"]) == (2, 640, 40.0)
-    protocol = result["protocol"]
+    assert result.confusion == ((2, 1), (0, 4))
+    assert result.figures == {"accuracy": 6 / 7, "errors": 1}
+    (trained,) = result.training
+    assert (trained.unit, trained.steps, trained.steps_per_second) == ("samples", 640, 40.0)
+    assert folder.result() == result
+    protocol = result.protocol
     assert (protocol["training_images"], protocol["validation_images"], protocol["test_images"]) == (95, 5, 7)
 
 
 def test_several_seeds_have_the_interval_of_one_test_set_at_their_mean_accuracy():
     """The seeds share 1,000 images; 13.3 of them are wrong on average. The Wilson interval is scipy's for 987."""
     combined = combine([result_of(seed, errors) for seed, errors in enumerate((10, 30, 0))], SPEC)
-    assert combined["accuracy"] == pytest.approx(2960 / 3000)
-    assert combined["accuracy_ci95"] == pytest.approx([0.977886, 0.992387], abs=1e-6)
-    assert combined["accuracy_per_seed"] == [0.99, 0.97, 1.0]
-    assert (combined["seeds"], combined["wall_seconds"]) == ([0, 1, 2], [12.3, 13.3, 14.3])
-    assert (combined["experiment"], combined["policy"], combined["protocol"]) == ("mnist-binary", "spiking", PROTOCOL)
+    assert combined.figures["accuracy"] == pytest.approx(2960 / 3000)
+    interval = combined.interval("accuracy")
+    assert (interval.low, interval.high) == pytest.approx((0.977886, 0.992387), abs=1e-6)
+    assert interval.over == "test images"
+    assert combined.per_seed == {"accuracy": (0.99, 0.97, 1.0), "errors": (10, 30, 0)}
+    assert [(trained.seed, trained.wall_seconds) for trained in combined.training] == [(0, 12.3), (1, 13.3), (2, 14.3)]
+    assert (combined.experiment, combined.policy, combined.protocol) == ("mnist-binary", "spiking", PROTOCOL)
 
 
 def test_one_seed_keeps_its_accuracy():
     combined = combine([result_of(5, 10)], SPEC)
-    assert (combined["accuracy"], combined["seeds"]) == (0.99, [5])
+    assert (combined.figures["accuracy"], combined.seeds) == (0.99, (5,))
 
 
 def test_summary_of_several_seeds_lies_beside_the_runs(runs, tmp_path):
     outcome = _summarise(*runs, KIND)
-    assert (outcome.folder, outcome.result["accuracy"]) == (tmp_path / "spiking-2seeds", 0.98)
-    assert json.loads((outcome.folder / "result.json").read_text()) == outcome.result
+    assert (outcome.folder, outcome.result.figures["accuracy"]) == (tmp_path / "spiking-2seeds", 0.98)
+    assert read_result(outcome.folder) == outcome.result
     assert {path.name for path in outcome.folder.iterdir()} == {"result.json", "learning_curve.png"}
 
 
@@ -114,7 +115,7 @@ def printed(capsys, show, subject):
 
 
 def test_report_of_one_run_says_accuracy_protocol_and_where_the_files_are(capsys):
-    result = result_of(0, 10, accuracy_ci95=[0.98169, 0.99456])
+    result = result_of(0, 10)
     outcome = Outcome(result=result, folder=Path("runs/a"), runs=(Path("runs/a"),), spec=SPEC)
     assert printed(capsys, print_outcome, outcome) == [
         "",
@@ -140,8 +141,11 @@ def test_report_of_several_seeds_says_each_ones_accuracy(capsys):
 
 
 def test_evaluation_says_which_classifier_and_its_accuracy(capsys):
-    result = {"policy": "ann", "run": "runs/a", "accuracy": 0.995, "accuracy_ci95": [0.99, 0.998], "errors": 5}
-    assert printed(capsys, print_evaluation, {**result, "protocol": PROTOCOL}) == [
+    figures, interval = {"accuracy": 0.995, "errors": 5}, result_of(0, 5).intervals[0]
+    result = result_of(
+        0, 5, policy="ann", run="runs/a", figures=figures, intervals=(replace(interval, low=0.99, high=0.998),)
+    )
+    assert printed(capsys, print_evaluation, result) == [
         "runs/a: ann classifier",
         "Accuracy      99.50%  (95 % interval 99.00% to 99.80%)",
         "Protocol      MNIST, official test set, 1,000 images of the digits 3, 8",

@@ -113,17 +113,17 @@ def test_rows_count_epochs_and_samples_and_hold_an_evaluation_each(finished):
 def test_result_counts_the_test_set(finished):
     folder, result = finished
     assert folder.result() == result
-    assert (result["experiment"], result["policy"], result["seed"]) == ("mnist-binary", "spiking", 0)
-    assert (result["samples"], result["epochs"]) == (3 * SAMPLES, 3)
-    confusion = np.array(result["confusion"])
+    assert (result.experiment, result.policy, result.seeds) == ("mnist-binary", "spiking", (0,))
+    assert result.training[0].steps == 3 * SAMPLES
+    confusion = np.array(result.confusion)
     assert confusion.sum(axis=1).tolist() == [10, 10]
-    assert result["errors"] == 20 - np.trace(confusion)
-    assert result["accuracy"] == np.trace(confusion) / 20 >= 0.9
-    low, high = result["accuracy_ci95"]
-    assert low < result["accuracy"] <= high
-    protocol = {key: result["protocol"][key] for key in ("test_images", "training_images", "validation_images")}
+    assert result.figures["errors"] == 20 - np.trace(confusion)
+    assert result.figures["accuracy"] == np.trace(confusion) / 20 >= 0.9
+    interval = result.interval("accuracy")
+    assert interval.low < result.figures["accuracy"] <= interval.high
+    protocol = {key: result.protocol[key] for key in ("test_images", "training_images", "validation_images")}
     assert protocol == {"test_images": 20, "training_images": 76, "validation_images": 4}
-    assert result["protocol"]["classes"] == [0, 1]
+    assert result.protocol["classes"] == [0, 1]
 
 
 def test_description_names_experiment_and_classes(finished):
@@ -135,10 +135,10 @@ def test_evaluating_the_folder_again_gives_the_same_accuracy_and_changes_nothing
     folder, result = finished
     before = {file.name: file.read_bytes() for file in folder.path.iterdir() if file.is_file()}
     again = evaluate_folder(folder.path)
-    for name in ("policy", "accuracy", "accuracy_ci95", "errors"):
-        assert again[name] == result[name]
-    assert again["run"] == str(folder.path)
-    assert again["protocol"] == {"data": "MNIST, official test set", "classes": [0, 1], "test_images": 20}
+    for name in ("policy", "figures", "intervals", "confusion"):
+        assert getattr(again, name) == getattr(result, name)
+    assert again.run == str(folder.path)
+    assert again.protocol == {"data": "MNIST, official test set", "classes": [0, 1], "test_images": 20}
     assert {file.name: file.read_bytes() for file in folder.path.iterdir() if file.is_file()} == before
 
 
@@ -167,16 +167,16 @@ def test_evaluation_of_a_damaged_classifier_is_one_line(finished, tmp_path):
 
 def test_ann_has_no_picture_of_spikes(lab):
     folder, result = train(lab / "ann", spec_of(policy="ann"))
-    assert result["policy"] == "ann"
+    assert result.policy == "ann"
     assert not (folder.path / "activity.png").exists()
     assert (folder.path / "confusion.png").exists()
 
 
 def test_classes_are_numbered_in_the_order_of_the_digits(lab):
     _, result = train(lab / "three", spec_of("digits=2,0,1"))
-    assert result["protocol"]["classes"] == [2, 0, 1]
-    assert np.array(result["confusion"]).shape == (3, 3)
-    assert result["accuracy"] > 0.5
+    assert result.protocol["classes"] == [2, 0, 1]
+    assert np.array(result.confusion).shape == (3, 3)
+    assert result.figures["accuracy"] > 0.5
 
 
 @pytest.mark.parametrize("policy", ["spiking", "ann"])
@@ -191,7 +191,7 @@ def test_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(lab, tmp_
     weights = [load_file(folder.path / "policy.safetensors") for folder in (whole, cut)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
-    assert result["confusion"] == expected["confusion"]
+    assert result.confusion == expected.confusion
     for ours, theirs in zip(cut.metrics(), whole.metrics(), strict=True):
         timing = ("wall_seconds", "samples_per_second")
         assert {k: v for k, v in ours.items() if k not in timing} == {
@@ -203,7 +203,7 @@ def test_run_that_was_interrupted_after_its_last_epoch_is_only_judged(lab, tmp_p
     with pytest.raises(Interrupted):
         train(tmp_path / "run", spec_of(), stop_at(3 * SAMPLES))
     folder, result = train(tmp_path / "run")
-    assert (len(folder.metrics()), result["epochs"], result["samples"]) == (3, 3, 3 * SAMPLES)
+    assert (len(folder.metrics()), result.training[0].steps) == (3, 3 * SAMPLES)
 
 
 def test_damaged_checkpoint_is_named_in_one_line(lab, tmp_path):
@@ -224,13 +224,13 @@ def test_watcher_is_told_samples_and_accuracies(lab, tmp_path):
     assert [p.phase for p in told] == ["starting", "evaluating", "training", "evaluating", "done"]
     assert {(p.unit, p.total) for p in told[1:]} == {("samples", SAMPLES)}
     figures = dict(told[-1].figures)
-    assert figures["test accuracy"] == result["accuracy"]
+    assert figures["test accuracy"] == result.figures["accuracy"]
     assert set(figures) == {"loss", "validation accuracy", "test accuracy"}
 
 
 def test_batch_that_is_larger_than_the_set_trains_the_asked_number_of_epochs(lab, tmp_path):
-    folder, result = train(tmp_path / "run", spec_of("batch_size=200", "epochs=2"))
-    assert (result["epochs"], len(folder.metrics())) == (2, 2)
+    folder, _ = train(tmp_path / "run", spec_of("batch_size=200", "epochs=2"))
+    assert len(folder.metrics()) == 2
 
 
 def test_run_leaves_nothing_in_the_folder_of_tune(lab, tmp_path, monkeypatch):

@@ -40,18 +40,16 @@ def edit_description(path, **changes):
 
 def test_evaluation_reports_score_protocol_and_where_from(path):
     result = evaluate_folder(path, episodes=3, seed=7)
-    assert (result["experiment"], result["policy"], result["run"]) == ("some-id", "spiking", str(path))
-    assert (result["evaluation_episodes"], result["protocol"]["first_seed"]) == (3, 7)
-    assert result["env_steps"] == pytest.approx(3 * result["return_mean"])  # one point for each step
-    assert result["env_steps_per_second"] > 0
-    assert "video" not in result
-    json.dumps(result, allow_nan=False)
+    assert (result.experiment, result.policy, result.run) == ("some-id", "spiking", str(path))
+    assert (result.figures["episodes"], result.protocol["first_seed"]) == (3, 7)
+    assert result.greedy.lengths == result.greedy.returns  # one point for each step
+    assert (result.video, result.training, result.target) == (None, (), None)
 
 
 def test_evaluation_repeats_exactly(path):
     scores = [evaluate_folder(path, episodes=3, seed=7) for _ in range(2)]
-    assert scores[0]["return_mean"] == scores[1]["return_mean"]
-    assert scores[0]["return_ci95"] == scores[1]["return_ci95"]
+    assert scores[0].figures == scores[1].figures
+    assert scores[0].intervals == scores[1].intervals
 
 
 def test_evaluation_leaves_the_folder_as_it_is(path):
@@ -70,14 +68,14 @@ def add_config(path, **protocol):
 def test_protocol_of_the_run_holds_where_nothing_else_is_asked(path):
     add_config(path, episodes=2, first_seed=123)
     result = evaluate_folder(path)
-    assert (result["evaluation_episodes"], result["protocol"]["first_seed"]) == (2, 123)
+    assert (result.figures["episodes"], result.protocol["first_seed"]) == (2, 123)
     result = evaluate_folder(path, episodes=1, seed=0)
-    assert (result["evaluation_episodes"], result["protocol"]["first_seed"]) == (1, 0)
+    assert (result.figures["episodes"], result.protocol["first_seed"]) == (1, 0)
 
 
 def test_folder_without_a_config_takes_the_default_protocol(path):
     result = evaluate_folder(path, episodes=1)
-    assert result["protocol"]["first_seed"] == Evaluation().first_seed
+    assert result.protocol["first_seed"] == Evaluation().first_seed
 
 
 @pytest.mark.parametrize(("episodes", "seed", "option"), [(0, None, "--episodes 0"), (None, -1, "--seed -1")])
@@ -127,7 +125,7 @@ def test_evaluate_command_needs_no_ray(path):
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["evaluation_episodes"] == 2
+    assert json.loads(done.stdout)["figures"]["episodes"] == 2
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from synrl_ray.kinds.local.result import combine, finish
 from synrl_ray.policies.local.policy import LocalPolicy, load_local_policy
 from synrl_ray.policies.local.q_learning.agent import QTable
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import Episodes, Result, Training
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -63,16 +64,21 @@ def test_a_finished_run_has_its_exact_score_and_evaluating_it_again_gives_the_sa
     position = Position(iteration=3, steps=300, episodes=2, wall_seconds=30.0)
     result = finish(folder, SPEC, policy, position, exact_judge(EXPERIMENT.environment))
     assert result == folder.result()
-    assert result["optimum"] == pytest.approx(7.93)
-    assert result["regret"] == pytest.approx(result["optimum"] - result["value"])
-    assert (result["env_steps_to_target"], result["seconds_to_target"]) == (200, 20.0)
-    assert result["num_first_states"] == 300
-    assert {"return_mean", "return_iqm", "return_ci95", "protocol", "versions", "episodes", "energy"} <= set(result)
+    figures, (trained,) = result.figures, result.training
+    assert (result.score, result.seeds, result.sampled) == ("regret", (0,), None)
+    assert figures["optimum"] == pytest.approx(7.93)
+    assert figures["regret"] == pytest.approx(figures["optimum"] - figures["value"])
+    assert (trained.steps_to_target, trained.seconds_to_target, trained.episodes) == (200, 20.0, 2)
+    assert (result.target.bounds, result.target.in_training, result.target.at_end) == ({"regret": 0.0}, 1, 0)
+    assert figures["num_first_states"] == 300
+    assert len(result.greedy.returns) == figures["episodes"] == 100
+    assert result.provenance.command == "synrl train taxi-q-learning"
     for name in ("learning_curve.png", "return_curve.png", "plasticity.png"):
         assert (folder.path / name).read_bytes().startswith(b"\x89PNG")
     again = evaluate_folder(folder.path, episodes=3)
-    assert again["regret"] == result["regret"]
-    assert again["evaluation_episodes"] == 3
+    assert again.figures["regret"] == result.figures["regret"]
+    assert again.figures["episodes"] == 3
+    assert again.greedy.returns == result.greedy.returns[:3]
 
 
 def test_greedy_episodes_that_never_end_are_cut(folder, policy, monkeypatch):
@@ -80,7 +86,7 @@ def test_greedy_episodes_that_never_end_are_cut(folder, policy, monkeypatch):
     policy.agent.q.zero_()  # always south: it never arrives
     endless = replace(EXPERIMENT.environment, kwargs={"max_episode_steps": -1})
     policy.save(folder.path, environment={"id": endless.id, "kwargs": endless.kwargs})
-    protocol = evaluate_folder(folder.path, episodes=4, seed=0)["protocol"]
+    protocol = evaluate_folder(folder.path, episodes=4, seed=0).protocol
     assert (protocol["time_limit"], protocol["cut_after"], protocol["episodes_cut"]) == (None, 30, 4)
 
 
@@ -93,41 +99,54 @@ def aimed(target):
     return replace(SPEC, experiment=replace(EXPERIMENT, target=target))
 
 
-def test_seeds_are_combined_as_one_score_each():
-    def result(seed, regret, steps):
-        return {
-            "experiment": "x", "policy": "tabular", "algorithm": "q_learning", "seed": seed, "env_steps": 1000,
-            "wall_seconds": 1.0, "env_steps_to_target": steps, "seconds_to_target": steps and steps / 100,
-            "regret": regret, "optimum": 7.93, "return_mean": 1.0, "returns": [1.0, 2.0], "protocol": {},
-            "versions": {},
-        }  # fmt: skip
+def seed_result(seed, figures, steps=100):
+    return Result(
+        experiment="x",
+        policy="tabular",
+        score="regret",
+        figures={"optimum": 7.93, "return_mean": 1.5, **figures},
+        protocol={},
+        training=(
+            Training(
+                seed=seed,
+                unit="env_steps",
+                steps=1000,
+                wall_seconds=1.0,
+                steps_to_target=steps,
+                seconds_to_target=steps and steps / 100,
+            ),
+        ),
+        greedy=Episodes(seeds=(0, 1), returns=(1.0, 2.0)),
+    )
 
-    combined = combine([result(0, 0.0, 100), result(1, 0.0, 300)], aimed(RegretTarget(regret=0.0, source="a test")))
-    assert combined["regret_per_seed"] == [0.0, 0.0]
-    assert combined["regret_iqm"] == 0.0
-    assert combined["env_steps_to_target_iqm"] == 200
-    assert combined["target"] == {"regret": 0.0}
-    assert (combined["seeds_that_reached_target"], combined["seeds_that_end_at_target"]) == (2, 2)
-    missed = combine([result(0, 0.5, 100), result(1, 0.0, None)], aimed(RegretTarget(regret=0.0, source="a test")))
-    assert missed["env_steps_to_target_iqm"] is None
-    assert (missed["seeds_that_reached_target"], missed["seeds_that_end_at_target"]) == (1, 1)
+
+def test_seeds_are_combined_as_one_score_each():
+    target = RegretTarget(regret=0.0, source="a test")
+    combined = combine([seed_result(0, {"regret": 0.0}), seed_result(1, {"regret": 0.0}, 300)], aimed(target))
+    assert combined.per_seed["regret"] == (0.0, 0.0)
+    assert (combined.score, combined.figures["regret_iqm"]) == ("regret_iqm", 0.0)
+    assert combined.figures["steps_to_target_iqm"] == 200
+    assert combined.interval("steps_to_target_iqm").over == combined.interval("regret_iqm").over == "seeds"
+    assert combined.figures["optimum"] == 7.93
+    assert combined.target.bounds == {"regret": 0.0}
+    assert (combined.target.in_training, combined.target.at_end) == (2, 2)
+    missed = combine([seed_result(0, {"regret": 0.5}), seed_result(1, {"regret": 0.0}, None)], aimed(target))
+    assert missed.figures["steps_to_target_iqm"] is None
+    assert missed.interval("steps_to_target_iqm") is None
+    assert (missed.target.in_training, missed.target.at_end) == (1, 1)
 
 
 def test_the_seeds_of_a_maze_have_success_and_path_ratio():
     def result(seed, success, ratio):
-        return {
-            "experiment": "x", "policy": "spiking", "algorithm": "r_stdp", "seed": seed, "env_steps": 1000,
-            "wall_seconds": 1.0, "env_steps_to_target": 100, "seconds_to_target": 1.0, "regret": 1 - success,
-            "optimum": 1.0, "success_rate": success, "path_ratio": ratio, "return_mean": 1.0, "returns": [1.0, 2.0],
-            "protocol": {}, "versions": {},
-        }  # fmt: skip
+        return seed_result(seed, {"regret": 1 - success, "success_rate": success, "path_ratio": ratio})
 
     target = PathTarget(success_rate=0.95, path_ratio=1.1, source="a test")
     combined = combine([result(0, 1.0, 1.0), result(1, 0.9, 1.0), result(2, 1.0, 1.2)], aimed(target))
-    assert combined["success_rate_per_seed"] == [1.0, 0.9, 1.0]
-    assert combined["path_ratio_per_seed"] == [1.0, 1.0, 1.2]
-    assert combined["target"] == {"success_rate": 0.95, "path_ratio": 1.1}
-    assert combined["seeds_that_end_at_target"] == 1
+    assert combined.score == "success_rate_iqm"
+    assert combined.per_seed["success_rate"] == (1.0, 0.9, 1.0)
+    assert combined.per_seed["path_ratio"] == (1.0, 1.0, 1.2)
+    assert combined.target.bounds == {"success_rate": 0.95, "path_ratio": 1.1}
+    assert combined.target.at_end == 1
     nowhere = combine([result(0, 0.0, None)], aimed(target))
-    assert nowhere["path_ratio_iqm"] is None
-    assert nowhere["seeds_that_end_at_target"] == 0
+    assert nowhere.figures["path_ratio_iqm"] is None
+    assert nowhere.target.at_end == 0

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from synrl_ray.errors import UserError
@@ -17,6 +18,7 @@ from synrl_ray.kinds.meta.kind import KIND
 from synrl_ray.kinds.meta.printing import print_scores
 from synrl_ray.kinds.meta.result import combine, reached
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import Adaptation, Result, Training
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.training import train_run
@@ -38,17 +40,20 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
     result = train_run(folder, spec, KIND)
     names = {path.name for path in folder.path.iterdir()}
     assert {"config.json", "metrics.jsonl", "result.json", "learning_curve.png", "policy.safetensors"} <= names
-    assert len(result["loss_by_step"]) == 3
-    low, high = result["loss_ci95"]
-    assert low < result["loss"] == result["loss_by_step"][-1] < high
-    assert result["protocol"]["test_tasks"] == 20
+    losses = result.adaptation.by_step["loss"]
+    assert len(losses) == 3
+    interval = result.interval("loss")
+    assert interval.low < result.figures["loss"] == losses[-1] < interval.high
+    assert interval.over == "test tasks"
+    assert np.mean(result.adaptation.tasks["loss"]) == pytest.approx(losses[-1])
+    assert len(result.adaptation.tasks["loss"]) == result.protocol["test_tasks"] == 20
+    assert folder.result() == result
     assert [row["meta_iterations"] for row in folder.metrics()] == [50, 100]
     again = evaluate_folder(folder.path)
-    assert again["loss_by_step"] == result["loss_by_step"]
-    assert again["untrained"] == result["untrained"]
-    assert len(result["untrained"]["loss_by_step"]) == 3
-    assert evaluate_folder(folder.path, episodes=5)["protocol"]["test_tasks"] == 5
-    assert evaluate_folder(folder.path, episodes=5, shots=3)["protocol"]["trained_on"] == "10 samples"
+    assert again.adaptation == result.adaptation
+    assert len(result.adaptation.untrained["loss"]) == 3
+    assert evaluate_folder(folder.path, episodes=5).protocol["test_tasks"] == 5
+    assert evaluate_folder(folder.path, episodes=5, shots=3).protocol["trained_on"] == "10 samples"
     print_scores(again)
     out = capsys.readouterr().out
     assert "20 test tasks of sinusoids, 10 samples, 2 inner steps" in out
@@ -60,7 +65,7 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
     with pytest.raises(UserError, match="--video means nothing"):
         evaluate_folder(folder.path, video=tmp_path / "x.mp4")
     (folder.path / "config.json").unlink()  # as where a learner alone is handed on
-    assert evaluate_folder(folder.path)["loss_by_step"] == result["loss_by_step"]
+    assert evaluate_folder(folder.path).adaptation == result.adaptation
     description = folder.path / "policy.json"
     description.write_text(description.read_text().replace('"inner_steps": 2', '"inner_steps": -2'))
     with pytest.raises(UserError, match=r"policy\.json is damaged"):
@@ -83,51 +88,66 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     result = train_run(folder, spec, KIND)
     names = {path.name for path in folder.path.iterdir()}
     assert {"result.json", "learning_curve.png", "adaptation.png", "policy.safetensors"} <= names
-    for figures in (result, result["untrained"]):
-        for name in ("regret", "regret_stochastic"):
-            assert len(figures[f"{name}_by_step"]) == 5
-            assert figures[name] == figures[f"{name}_by_step"][2]
-    assert result["regret_stochastic_by_step"][0] > 0.5  # before adaptation
-    assert result["env_steps_by_step"] == sorted(result["env_steps_by_step"])
-    assert result["target_reached"] == (result["regret"] <= 0.05)
+    by_step, untrained = result.adaptation.by_step, result.adaptation.untrained
+    for name in ("regret", "regret_stochastic"):
+        assert len(by_step[name]) == len(untrained[name]) == 5
+        assert result.figures[name] == by_step[name][2]
+        assert np.mean(result.adaptation.tasks[name]) == pytest.approx(by_step[name][2])
+    assert by_step["regret_stochastic"][0] > 0.5  # before adaptation
+    assert list(result.adaptation.env_steps) == sorted(result.adaptation.env_steps)
+    assert result.target.bounds == {"regret": 0.05}
+    assert result.target.at_end == (result.figures["regret"] <= 0.05)
     assert all(row["evaluation_regret"] >= 0 for row in folder.metrics())
     again = evaluate_folder(folder.path)
-    assert again["regret_by_step"] == result["regret_by_step"]
-    assert again["untrained"] == result["untrained"]
+    assert again.adaptation == result.adaptation
     with pytest.raises(UserError, match="--shots means nothing for a learner that plays"):
         evaluate_folder(folder.path, shots=3)
     print_scores(result)
     assert "Untrained" in (out := capsys.readouterr().out)
     assert "20 test tasks of gridworlds, 4 x 4 cells, 1 obstacles, shaped reward, 2 inner steps" in out
     combined = combine([result, result], spec)
-    assert combined["regret_stochastic_by_step"] == result["regret_stochastic_by_step"]
-    assert combined["regret_per_seed"] == [result["regret"]] * 2
-    assert combined["untrained"] == result["untrained"]
-    assert "over seeds" in combined["protocol"]["interval"]
+    assert combined.adaptation.by_step == by_step
+    assert combined.per_seed["regret"] == (result.figures["regret"],) * 2
+    assert combined.adaptation.untrained == untrained
+    assert combined.interval("regret").over == "seeds"
+
+
+def seed_result(seed=0, **figures):
+    return Result(
+        experiment="x",
+        policy="ann",
+        score=next(iter(figures)),
+        figures=figures,
+        protocol={},
+        training=(Training(seed=seed, unit="meta_iterations", steps=1, wall_seconds=1.0),),
+        adaptation=Adaptation(by_step={name: (2.0, value) for name, value in figures.items()}),
+    )
 
 
 def test_seeds_are_combined():
-    def result(seed, accuracy):
-        return {
-            "experiment": "x", "policy": "ann", "seed": seed, "meta_iterations": 1, "wall_seconds": 1.0,
-            "accuracy": accuracy, "accuracy_by_step": [0.2, accuracy], "loss": 1.0, "loss_by_step": [2.0, 1.0],
-            "protocol": {}, "versions": {},
-        }  # fmt: skip
-
     experiment = replace(EXPERIMENT, target=MetaTarget(accuracy=0.95, source="a test"))
     spec = RunSpec(experiment=experiment, policy="ann", seed=0, num_workers=0)
-    combined = combine([result(0, 0.9), result(1, 1.0)], spec)
-    assert combined["accuracy"] == pytest.approx(0.95)
-    assert combined["accuracy_per_seed"] == [0.9, 1.0]
-    assert combined["accuracy_by_step"] == pytest.approx([0.2, 0.95])
-    assert combined["seeds_that_end_at_target"] == 1
+    combined = combine([seed_result(0, accuracy=0.9, loss=1.0), seed_result(1, accuracy=1.0, loss=1.0)], spec)
+    assert combined.figures == {"accuracy": pytest.approx(0.95), "loss": 1.0}
+    assert combined.per_seed["accuracy"] == (0.9, 1.0)
+    assert combined.adaptation.by_step["accuracy"] == pytest.approx((2.0, 0.95))
+    assert (combined.target.at_end, combined.target.in_training) == (1, None)
+
+
+def test_the_interval_of_seeds_is_that_of_their_mean():
+    """One of eight seeds fails: the interquartile mean of most resamples is 0, the mean is not."""
+    spec = RunSpec(experiment=EXPERIMENT, policy="ann", seed=0, num_workers=0)
+    combined = combine([seed_result(seed, loss=float(seed == 7)) for seed in range(8)], spec)
+    interval = combined.interval("loss")
+    assert combined.figures["loss"] == 0.125
+    assert (interval.low, interval.high) == (0.0, 0.375)
 
 
 def test_a_target_may_be_a_loss():
-    assert reached(MetaTarget(loss=0.5, source="a test"), {"loss": 0.4})
-    assert not reached(MetaTarget(loss=0.5, source="a test"), {"loss": 0.6})
-    assert reached(MetaTarget(regret=0.05, source="a test"), {"regret": 0.05})
-    assert not reached(MetaTarget(regret=0.05, source="a test"), {"regret": 0.06})
+    assert reached(MetaTarget(loss=0.5, source="a test"), seed_result(loss=0.4))
+    assert not reached(MetaTarget(loss=0.5, source="a test"), seed_result(loss=0.6))
+    assert reached(MetaTarget(regret=0.05, source="a test"), seed_result(regret=0.05))
+    assert not reached(MetaTarget(regret=0.05, source="a test"), seed_result(regret=0.06))
 
 
 def test_adaptation_that_diverges_leaves_a_row_without_a_loss(monkeypatch):

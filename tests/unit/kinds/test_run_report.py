@@ -8,41 +8,39 @@ import pytest
 from synrl_ray.kinds.control import printing as report
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import Film, Interval, Result, TargetReached, Training
 from synrl_ray.running.kind import Outcome
 from synrl_ray.running.spec import RunSpec
 
-SCORE = {
-    "return_mean": 487.26,
-    "return_std": 30.04,
-    "return_iqm": 500.0,
-    "return_ci95": [498.04, 500.0],
-    "return_min": 321.0,
-    "return_max": 500.0,
-    "evaluation_episodes": 100,
-    "protocol": {"environment": "CartPole-v1", "time_limit": 500, "first_seed": 1000000},
-}
-ONE = {
-    **SCORE,
-    "experiment": "cartpole-ppo",
-    "policy": "spiking",
-    "seed": 3,
-    "env_steps": 100352,
-    "wall_seconds": 61.4,
-    "env_steps_per_second": 1634.4,
-}
-SEVERAL = {
-    **SCORE,
-    "experiment": "cartpole-ppo",
-    "policy": "ann",
-    "seeds": [0, 1],
-    "env_steps": [100352, 98304],
-    "wall_seconds": [61.44, 60.0],
-    "return_mean_per_seed": [500.0, 474.52],
-    "env_steps_to_target": [20480, None],
-    "target": 475.0,
-    "seeds_that_reached_target": 1,
-    "seeds_that_end_at_target": 0,
-}
+SCORE = Result(
+    experiment="cartpole-ppo",
+    policy="ann",
+    score="return_iqm",
+    figures={
+        "return_mean": 487.26,
+        "return_std": 30.04,
+        "return_iqm": 500.0,
+        "return_min": 321.0,
+        "return_max": 500.0,
+        "episodes": 100,
+    },
+    intervals=(Interval(of="return_iqm", low=498.04, high=500.0, method="percentile bootstrap", over="episodes"),),
+    protocol={"environment": "CartPole-v1", "time_limit": 500, "first_seed": 1000000},
+    run="runs/x",
+)
+
+
+def trained(seed, steps, seconds, steps_to_target=None):
+    return Training(seed=seed, unit="env_steps", steps=steps, wall_seconds=seconds, steps_to_target=steps_to_target)
+
+
+ONE = replace(SCORE, policy="spiking", training=(trained(3, 100352, 61.4),))
+SEVERAL = replace(
+    SCORE,
+    training=(trained(0, 100352, 61.44, 20480), trained(1, 98304, 60.0)),
+    per_seed={"return_mean": (500.0, 474.52)},
+    target=TargetReached(bounds={"mean_return": 475.0}, in_training=1, at_end=0),
+)
 
 
 def lines_of(capsys, function, *arguments):
@@ -53,7 +51,7 @@ def lines_of(capsys, function, *arguments):
 
 
 def outcome(result, folder="runs/x", runs=("runs/x",), **spec):
-    given = {"experiment": get_experiment("cartpole-ppo"), "policy": result["policy"], "seed": 0, "num_workers": 0}
+    given = {"experiment": get_experiment("cartpole-ppo"), "policy": result.policy, "seed": 0, "num_workers": 0}
     return Outcome(result=result, folder=Path(folder), runs=tuple(map(Path, runs)), spec=RunSpec(**{**given, **spec}))
 
 
@@ -68,24 +66,38 @@ def test_score_has_interval_spread_and_protocol(capsys):
         "Return IQM    500.0  (95 % interval 498.0 to 500.0)",
         "Return mean   487.3 ± 30.0  (lowest 321.0, highest 500.0)",
         "Protocol      100 greedy episodes of CartPole-v1, at most 500 steps each, environment seeds from 1000000; "
-        "interval: stratified bootstrap of the IQM",
+        "interval: bootstrap of the IQM over episodes",
     ]
+
+
+def test_drawn_actions_and_copies_of_episodes_are_said(capsys):
+    figures = {**SCORE.figures, "distinct_episodes": 4, "sampled_return_iqm": 350.0}
+    interval = replace(SCORE.intervals[0], of="sampled_return_iqm", low=340.0, high=360.0)
+    lines = lines_of(
+        capsys, report.print_score, replace(SCORE, figures=figures, intervals=(*SCORE.intervals, interval))
+    )
+    assert lines[2:4] == [
+        "Drawn IQM     350.0  (95 % interval 340.0 to 360.0: the same environments, actions drawn)",
+        "Distinct      4 of 100 greedy episodes; the others are copies",
+    ]
+    figures["distinct_episodes"] = 100
+    assert not any("Distinct" in line for line in lines_of(capsys, report.print_score, replace(SCORE, figures=figures)))
 
 
 def test_episodes_that_had_to_be_cut_are_said(capsys):
     protocol = {"environment": "X-v0", "first_seed": 5, "time_limit": None, "cut_after": 27000, "episodes_cut": 3}
-    lines = lines_of(capsys, report.print_score, {**SCORE, "protocol": protocol})
+    lines = lines_of(capsys, report.print_score, replace(SCORE, protocol=protocol))
     assert "100 greedy episodes of X-v0, at most 27,000 steps each, environment seeds from 5;" in lines[-2]
     assert lines[-1] == (
         "Cut           3 of 100 episodes had not ended after 27,000 steps; the environment sets no time limit"
     )
     protocol["episodes_cut"] = 0
-    assert "Protocol" in lines_of(capsys, report.print_score, {**SCORE, "protocol": protocol})[-1]
+    assert "Protocol" in lines_of(capsys, report.print_score, replace(SCORE, protocol=protocol))[-1]
 
 
 @pytest.mark.parametrize("protocol", [{"time_limit": None}, {}])
 def test_protocol_without_a_time_limit_mentions_none(capsys, protocol):
-    result = {**SCORE, "protocol": {"environment": "X-v0", "first_seed": 5, **protocol}}
+    result = replace(SCORE, protocol={"environment": "X-v0", "first_seed": 5, **protocol})
     assert "100 greedy episodes of X-v0, environment seeds from 5;" in lines_of(capsys, report.print_score, result)[-1]
 
 
@@ -101,7 +113,7 @@ def test_one_run_is_reported_with_speed_files_and_what_to_try_next(capsys):
 
 def test_ann_run_is_compared_with_the_spiking_one(capsys):
     run = "runs/cartpole-ppo/ann-seed0"
-    lines = lines_of(capsys, report.print_outcome, outcome({**ONE, "policy": "ann"}, run, [run]))
+    lines = lines_of(capsys, report.print_outcome, outcome(replace(ONE, policy="ann"), run, [run]))
     assert lines[-1] == "Compare       synrl train cartpole-ppo"
 
 
@@ -159,22 +171,21 @@ def test_several_seeds_are_reported_as_a_table(capsys):
 
 
 def test_several_seeds_without_a_target_do_not_mention_one(capsys):
-    result = {key: value for key, value in SEVERAL.items() if "target" not in key or key == "env_steps_to_target"}
-    lines = lines_of(capsys, report.print_outcome, outcome({**result, "env_steps_to_target": [None, None]}, runs="ab"))
+    lines = lines_of(capsys, report.print_outcome, outcome(replace(SEVERAL, target=None), runs="ab"))
     assert not any("reached" in line for line in lines)
 
 
 def test_evaluation_names_run_policy_environment_and_video(capsys):
-    lines = lines_of(capsys, report.print_evaluation, {**SCORE, "run": "runs/x", "policy": "ann", "video": "a.mp4"})
+    lines = lines_of(capsys, report.print_evaluation, replace(SCORE, video=Film(path="a.mp4")))
     assert lines[0] == "runs/x: ann policy on CartPole-v1"
     assert lines[-1] == "Video         a.mp4"
-    lines = lines_of(capsys, report.print_evaluation, {**SCORE, "run": "runs/x", "policy": "ann"})
+    lines = lines_of(capsys, report.print_evaluation, SCORE)
     assert lines[-1].startswith("Protocol ")
 
 
 @pytest.mark.parametrize("name", ["runs/[red]x", "runs/x[1]", "runs/[/x]", "runs/:smile:"])
 def test_paths_are_printed_as_they_are(capsys, name):
-    lines = lines_of(capsys, report.print_evaluation, {**SCORE, "run": name, "policy": "ann"})
+    lines = lines_of(capsys, report.print_evaluation, replace(SCORE, run=name))
     assert lines[0] == f"{name}: ann policy on CartPole-v1"
     lines = lines_of(capsys, report.print_outcome, outcome(ONE, name, [name]))
     assert f"Files         {name}/  (result.json, learning_curve.png, policy)" in lines

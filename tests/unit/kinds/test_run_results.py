@@ -1,16 +1,17 @@
 from dataclasses import replace
-from importlib.metadata import version
 
+import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
-from synrl_ray.evaluation.statistics import summarise
-from synrl_ray.experiment import Evaluation, Target
-from synrl_ray.kinds.control import result as result_module
-from synrl_ray.kinds.control.result import finish, steps_to_target
-from synrl_ray.kinds.episodes import combine_seeds, describe, draw_curves, time_shares
-from synrl_ray.kinds.result import versions
+from synrl_ray.experiment import AnnPolicy, Evaluation, Target
+from synrl_ray.kinds.control.result import combine, finish, steps_to_target
+from synrl_ray.kinds.episodes import draw_curves, statistics_of, time_shares
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.policy import Policy
 from synrl_ray.registry import get_experiment
+from synrl_ray.results import Episodes, Provenance, Result, Training
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -18,22 +19,13 @@ EXPERIMENT = replace(get_experiment("cartpole-ppo"), evaluation=Evaluation(episo
 SPEC = RunSpec(experiment=EXPERIMENT, policy="ann", seed=3, num_workers=0)
 
 
-@pytest.fixture(autouse=True)
-def counted(monkeypatch):
-    """Hand-written policies have no network whose operations could be counted."""
-    monkeypatch.setattr(
-        result_module, "decision_energy", lambda policy, observations, states: {"decisions": len(states)}
-    )
-
-
-class PushRight:
-    """Always pushes the cart to the right: the pole falls within some ten steps."""
-
-    def initial_state(self, batch):
-        return np.zeros((batch, 0), np.float32)
-
-    def act(self, observations, state, *, deterministic=True):
-        return np.ones(len(observations), np.int64), state
+@pytest.fixture
+def policy():
+    """Untrained: the pole falls within some ten steps."""
+    torch.manual_seed(0)
+    env = gym.make("CartPole-v1")
+    spaces = (env.observation_space, env.action_space)
+    return Policy(ActorCritic(*spaces, AnnPolicy(hidden_sizes=(8,))), *spaces)
 
 
 @pytest.fixture
@@ -41,19 +33,26 @@ def folder(tmp_path):
     return RunFolder.create(tmp_path / "run", SPEC)
 
 
-def seed_result(seed, returns, steps_to_target=None):
-    return {
+def seed_result(seed, returns, steps_to_target=None, digests=None, **more):
+    fields = {
         "experiment": "x",
         "policy": "ann",
-        "seed": seed,
-        "env_steps": 1000 + seed,
-        "wall_seconds": 2.0 + seed,
-        "env_steps_to_target": steps_to_target,
-        "return_mean": float(np.mean(returns)),
-        "returns": returns,
+        "score": "return_mean",
+        "figures": {"return_mean": float(np.mean(returns))},
         "protocol": {"environment": "X-v0"},
-        "versions": {"python": "3"},
+        "training": (
+            Training(
+                seed=seed,
+                unit="env_steps",
+                steps=1000 + seed,
+                wall_seconds=2.0 + seed,
+                steps_to_target=steps_to_target,
+            ),
+        ),
+        "greedy": Episodes(seeds=tuple(range(len(returns))), returns=tuple(returns), digests=digests),
+        "provenance": Provenance(commit="abc", versions={"python": "3"}),
     }
+    return Result(**fields | more)
 
 
 RESULTS = [
@@ -63,56 +62,92 @@ RESULTS = [
 ]
 
 
+def aimed(mean_return=None):
+    target = None if mean_return is None else Target(mean_return=mean_return, source="a test")
+    return replace(SPEC, experiment=replace(EXPERIMENT, target=target))
+
+
 def test_several_seeds_are_summarised_over_all_episodes():
-    combined = combine_seeds(RESULTS, target=None)
+    combined = combine(RESULTS, aimed())
     # 0 1 2 2 2 3 4 4 8 10: mean 3.6; without the two lowest and highest quarters (2 each) 2 2 2 3 4 4: mean 17/6
-    assert combined["return_mean"] == pytest.approx(3.6)
-    assert combined["return_iqm"] == pytest.approx(17 / 6)
-    assert combined["return_std"] == pytest.approx(np.sqrt(218 / 10 - 3.6**2))  # the squares add up to 218
-    assert (combined["return_min"], combined["return_max"]) == (0.0, 10.0)
-    assert combined["evaluation_episodes"] == 10
-    low, high = combined["return_ci95"]
-    assert 0 <= low < 17 / 6 < high <= 10
+    assert combined.figures["return_mean"] == pytest.approx(3.6)
+    assert combined.figures["return_iqm"] == pytest.approx(17 / 6)
+    assert combined.figures["return_std"] == pytest.approx(np.sqrt(218 / 10 - 3.6**2))  # the squares add up to 218
+    assert (combined.figures["return_min"], combined.figures["return_max"]) == (0.0, 10.0)
+    assert combined.figures["episodes"] == 10
+    interval = combined.interval("return_iqm")
+    assert 0 <= interval.low < 17 / 6 < interval.high <= 10
+    assert interval.over == "episodes, stratified by seed"
 
 
 def test_several_seeds_keep_what_belongs_to_each():
-    combined = combine_seeds(RESULTS, target=None)
-    assert combined["seeds"] == [0, 1, 2]
-    assert combined["env_steps"] == [1000, 1001, 1002]
-    assert combined["wall_seconds"] == [2.0, 3.0, 4.0]
-    assert combined["return_mean_per_seed"] == [4.0, 4.0, 2.0]
-    assert combined["env_steps_to_target"] == [500, None, 700]
-    assert (combined["experiment"], combined["policy"]) == ("x", "ann")
-    assert combined["protocol"] == {"environment": "X-v0"}
-    assert not {"target", "seeds_that_reached_target"} & set(combined)
+    combined = combine(RESULTS, aimed())
+    assert combined.seeds == (0, 1, 2)
+    assert [trained.steps for trained in combined.training] == [1000, 1001, 1002]
+    assert [trained.wall_seconds for trained in combined.training] == [2.0, 3.0, 4.0]
+    assert [trained.steps_to_target for trained in combined.training] == [500, None, 700]
+    assert combined.per_seed == {"return_mean": (4.0, 4.0, 2.0)}
+    assert (combined.experiment, combined.policy) == ("x", "ann")
+    assert (combined.protocol, combined.target, combined.greedy) == ({"environment": "X-v0"}, None, None)
+
+
+def test_several_seeds_say_where_they_are_from():
+    made = combine(RESULTS, aimed()).provenance
+    assert (made.commit, made.versions) == ("abc", {"python": "3"})
+    assert made.command == "synrl train cartpole-ppo --policy ann --seeds 3 --set episodes=3 first_seed=50"
+    assert "seed" not in made.configuration
+    assert made.configuration["experiment"]["id"] == "cartpole-ppo"
+    other = seed_result(3, [1.0], provenance=Provenance(commit="def"))
+    assert combine([*RESULTS, other], aimed()).provenance.commit is None  # there is not one
+
+
+def test_copies_of_episodes_are_counted_over_all_seeds():
+    seeds = [seed_result(0, [1.0, 2.0, 1.0], digests=("a", "b", "a")), seed_result(1, [1.0], digests=("a",))]
+    assert combine(seeds, aimed()).figures["distinct_episodes"] == 2
+    assert combine([*seeds, RESULTS[0]], aimed()).figures["distinct_episodes"] is None
+
+
+def test_drawn_actions_are_summarised_where_all_seeds_have_them():
+    drawn = Episodes(seeds=(0, 1), returns=(1.0, 3.0), digests=("a", "b"))
+    figures = {"return_mean": 1.0, "sampled_return_mean": 2.0}
+    seeds = [seed_result(seed, [1.0], sampled=drawn, figures=figures) for seed in (0, 1)]
+    combined = combine(seeds, aimed())
+    assert (combined.figures["sampled_return_mean"], combined.figures["sampled_episodes"]) == (2.0, 4)
+    assert combined.per_seed["sampled_return_mean"] == (2.0, 2.0)
+    assert combined.interval("sampled_return_iqm").over == "episodes, stratified by seed"
+    assert "sampled_return_mean" not in combine([*seeds, RESULTS[0]], aimed()).figures
 
 
 def test_cut_episodes_of_several_seeds_are_added_up():
     protocol = {"environment": "X-v0", "cut_after": 27_000}
     results = [
-        {**result, "protocol": {**protocol, "episodes_cut": number}}
+        replace(result, protocol={**protocol, "episodes_cut": number})
         for result, number in zip(RESULTS, (2, 0, 1), strict=True)
     ]
-    assert combine_seeds(results, target=None)["protocol"] == {**protocol, "episodes_cut": 3}
+    assert combine(results, aimed()).protocol == {**protocol, "episodes_cut": 3}
 
 
 def test_several_seeds_count_those_that_reached_the_target_and_those_that_end_there():
-    combined = combine_seeds(RESULTS, target=4.0)
-    assert combined["target"] == 4.0
-    assert combined["seeds_that_reached_target"] == 2  # seeds 0 and 2, during training
-    assert combined["seeds_that_end_at_target"] == 2  # seeds 0 and 1, whose mean is 4
+    target = combine(RESULTS, aimed(4.0)).target
+    assert target.bounds == {"mean_return": 4.0}
+    assert target.in_training == 2  # seeds 0 and 2
+    assert target.at_end == 2  # seeds 0 and 1, whose mean is 4
 
 
-def test_description_has_the_names_of_the_result_file():
-    assert describe(summarise([1.0, 2.0, 3.0])) == {
+def test_figures_of_episodes_and_their_interval():
+    figures, interval = statistics_of([Episodes(seeds=(5, 6, 7), returns=(1.0, 2.0, 3.0), digests=("a", "b", "b"))])
+    assert figures == {
         "return_mean": 2.0,
         "return_std": pytest.approx(np.sqrt(2 / 3)),
         "return_iqm": 2.0,
-        "return_ci95": [pytest.approx(1.0, abs=0.5), pytest.approx(3.0, abs=0.5)],
         "return_min": 1.0,
         "return_max": 3.0,
-        "evaluation_episodes": 3,
+        "episodes": 3,
+        "distinct_episodes": 2,
     }
+    assert (interval.of, interval.over, interval.level) == ("return_iqm", "episodes", 0.95)
+    assert (interval.low, interval.high) == (pytest.approx(1.0, abs=0.5), pytest.approx(3.0, abs=0.5))
+    assert interval.method == "percentile bootstrap, 2,000 resamples"
 
 
 @pytest.mark.parametrize(
@@ -140,31 +175,51 @@ def test_without_a_target_there_are_no_steps_to_it(folder):
     assert steps_to_target(folder, replace(EXPERIMENT, target=None)) is None
 
 
-def test_versions_are_those_of_the_installed_packages():
-    found = versions()
-    assert found["torch"] == version("torch")
-    assert set(found) == {"python", "synrl-ray", "ray", "torch", "snntorch", "gymnasium", "numpy"}
-
-
-def test_finished_run_has_result_and_learning_curve(folder):
+def test_finished_run_has_result_and_learning_curve(folder, policy):
     folder.append_metrics({"iteration": 1, "env_steps": 64, "return_mean": 9.0})
     position = Position(iteration=1, steps=64, episodes=2, wall_seconds=0.5)
-    result = finish(folder, SPEC, PushRight(), position)
+    result = finish(folder, SPEC, policy, position)
     assert folder.result() == result
-    assert (result["experiment"], result["policy"], result["seed"]) == ("cartpole-ppo", "ann", 3)
-    assert (result["env_steps"], result["wall_seconds"], result["env_steps_per_second"]) == (64, 0.5, 128.0)
-    assert len(result["returns"]) == result["evaluation_episodes"] == 3
-    assert result["return_mean"] == pytest.approx(np.mean(result["returns"]))
-    assert all(8 <= score <= 11 for score in result["returns"])
-    assert result["protocol"]["first_seed"] == 50
-    assert result["env_steps_to_target"] is None
+    assert (result.experiment, result.policy, result.seeds) == ("cartpole-ppo", "ann", (3,))
+    (trained,) = result.training
+    assert (trained.steps, trained.wall_seconds, trained.steps_per_second) == (64, 0.5, 128.0)
+    assert (trained.episodes, trained.steps_to_target, trained.num_workers) == (2, None, 0)
+    assert result.greedy.seeds == (50, 51, 52)
+    assert len(result.greedy.returns) == result.figures["episodes"] == 3
+    assert result.figures["return_mean"] == pytest.approx(np.mean(result.greedy.returns))
+    assert result.greedy.returns == result.greedy.lengths  # one point for each step
+    assert result.figures["distinct_episodes"] == 3
+    assert result.protocol["first_seed"] == 50
+    assert result.energy["decisions"] == sum(result.greedy.lengths)
+    assert result.provenance.command == "synrl train cartpole-ppo --policy ann --seed 3 --set episodes=3 first_seed=50"
+    assert result.provenance.configuration == SPEC.to_json()
     assert (folder.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_run_in_which_no_episode_has_ended_still_gets_its_result(folder):
+def test_drawn_actions_are_judged_too_alike_each_time(folder, policy):
+    folder.append_metrics({"iteration": 1, "env_steps": 64, "return_mean": 9.0})
+    position = Position(iteration=1, steps=64, episodes=2, wall_seconds=0.5)
+    result, again = (finish(folder, SPEC, policy, position) for _ in range(2))
+    assert result.sampled == again.sampled
+    assert result.sampled.seeds == result.greedy.seeds
+    assert result.sampled.digests != result.greedy.digests
+    assert result.figures["sampled_return_mean"] == pytest.approx(np.mean(result.sampled.returns))
+    assert result.protocol["sampled"] == {"seed": 50, "environments_at_once": 32}
+
+
+def test_the_actions_of_q_learning_are_not_drawn(folder, policy):
+    experiment = replace(get_experiment("cartpole-dqn"), evaluation=EXPERIMENT.evaluation)
+    spec = replace(SPEC, experiment=experiment)
+    folder.append_metrics({"iteration": 1, "env_steps": 64, "return_mean": 9.0})
+    result = finish(folder, spec, policy, Position(iteration=1, steps=64, episodes=2, wall_seconds=0.5))
+    assert result.sampled is None
+    assert "sampled" not in result.protocol
+
+
+def test_run_in_which_no_episode_has_ended_still_gets_its_result(folder, policy):
     folder.append_metrics({"iteration": 1, "env_steps": 4, "return_mean": None})
-    finish(folder, SPEC, PushRight(), Position(iteration=1, steps=4, episodes=0, wall_seconds=0.5))
-    assert folder.result()["episodes"] == 0
+    finish(folder, SPEC, policy, Position(iteration=1, steps=4, episodes=0, wall_seconds=0.5))
+    assert folder.result().training[0].episodes == 0
 
 
 def test_curves_of_several_seeds_are_drawn(tmp_path):

@@ -14,7 +14,6 @@ from synrl_ray.results import (
     Result,
     TargetReached,
     Training,
-    as_json,
     read_result,
     write_result,
 )
@@ -48,7 +47,7 @@ def test_what_was_written_is_read_back_alike(tmp_path):
 
 
 def test_a_column_of_numbers_takes_one_line():
-    text = as_json(FULL)
+    text = FULL.as_json()
     assert '\n    "returns": [0.1, 0.2],\n' in text
     assert '\n  "confusion": [\n    [3, 1],\n    [0, 4]\n  ],\n' in text
     assert json.loads(text)["figures"] == {"return_iqm": 1 / 3, "regret": None}
@@ -80,7 +79,7 @@ def test_damage_is_one_line_that_names_the_file(tmp_path, content, reason):
 
 
 def test_a_figure_that_is_out_of_its_type_names_its_place(tmp_path):
-    data = json.loads(as_json(FULL))
+    data = json.loads(FULL.as_json())
     data["training"][0]["steps"] = -1
     (tmp_path / "result.json").write_text(json.dumps(data))
     with pytest.raises(UserError, match=r"training\[0\].steps must be >= 0, got -1"):

@@ -91,6 +91,12 @@ def lab(tmp_path, monkeypatch):
         protocol = {"environment": "CartPole-v1", "first_seed": seed, **lab.protocol}
         return EvaluationResult(returns, np.ones(episodes, np.int64), ("",) * episodes, episodes, 0.1, protocol)
 
+    def judge(policy, make_env, *, episodes, seed, max_parallel, deterministic=True):
+        found = evaluate(policy, make_env, episodes=episodes, seed=seed)
+        if not deterministic:
+            lab.evaluated.pop()
+        return found
+
     def run(spec=None):
         folder = RunFolder(tmp_path / "run")
         if not folder.path.exists():
@@ -101,7 +107,7 @@ def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(control, "configure", lambda spec: spec)
     monkeypatch.setattr(control, "build", build)
     monkeypatch.setattr(control, "evaluate_in", evaluate)
-    monkeypatch.setattr(result, "evaluate_in", evaluate)
+    monkeypatch.setattr(result, "evaluate_policy", judge)
     lab.run = run
     return lab
 
@@ -114,7 +120,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
     outcome = lab.run(spec_of())
     assert steps(lab) == list(range(100, 1001, 100))
     assert lab.folder.result() == outcome
-    assert (outcome["env_steps"], outcome["episodes"], outcome["return_mean"]) == (1000, 20, 5.0)
+    assert (outcome.training[0].steps, outcome.training[0].episodes, outcome.figures["return_mean"]) == (1000, 20, 5.0)
     assert lab.folder.checkpoint().position.steps == 1000
     assert load_network_policy(lab.folder.path).config == AnnPolicy(hidden_sizes=(2,))
     assert json.loads((lab.folder.path / "policy.json").read_text())["environment"] == {
@@ -144,7 +150,7 @@ def test_iteration_in_which_no_episode_ends_counts_none(lab):
             return result
 
     lab.stand_in = Quiet
-    assert lab.run(spec_of())["episodes"] == 0
+    assert lab.run(spec_of()).training[0].episodes == 0
 
 
 def test_rows_are_strict_json_with_null_for_what_is_not_known(lab):
@@ -225,8 +231,8 @@ def test_interrupt_ends_after_the_iteration_with_a_checkpoint_and_resuming_goes_
     lab.folder.save_checkpoint(lab.algorithms[0].save_to_path, replace(position, wall_seconds=5000.0))
     outcome = lab.run()
     assert steps(lab) == list(range(100, 1001, 100))
-    assert (outcome["env_steps"], outcome["episodes"]) == (1000, 20)
-    assert 5000 < outcome["wall_seconds"] < 5100
+    assert (outcome.training[0].steps, outcome.training[0].episodes) == (1000, 20)
+    assert 5000 < outcome.training[0].wall_seconds < 5100
 
 
 def ctrl_c():
@@ -268,7 +274,7 @@ def test_ctrl_c_breaks_off_the_last_evaluation_and_resuming_evaluates_again(lab)
     assert lab.folder.result() is None
     assert lab.folder.checkpoint().position.steps == 1000
     lab.score = lambda count: 7.0
-    assert lab.run()["return_mean"] == 7.0
+    assert lab.run().figures["return_mean"] == 7.0
     assert steps(lab) == list(range(100, 1001, 100)), "nothing is trained again"
 
 
@@ -319,7 +325,7 @@ def test_evaluation_that_came_after_the_checkpoint_does_not_end_the_resumed_run(
     with pytest.raises(OSError, match="disk full"):
         lab.run(spec_of(stopping=Stopping(env_steps=1000, mean_return=200.0)))
     assert lab.folder.checkpoint().position.steps == 300
-    assert lab.run()["env_steps"] == 1000
+    assert lab.run().training[0].steps == 1000
 
 
 def test_damaged_checkpoint_is_named_and_the_algorithm_is_stopped(lab):

@@ -1,0 +1,30 @@
+"""Put finished runs under experiments/results, in a form that can be audited.
+
+Run:
+    python benchmarks/publish.py runs/cartpole-ppo/spiking-seed?
+    python benchmarks/publish.py runs/five/spiking-seed0 --out experiments/results/sinusoid-maml-5-shot/spiking
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from synrl_ray.kinds.publishing import publish
+from synrl_ray.running.run_folder import RunFolder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs that differ in their seeds")
+    parser.add_argument("--out", type=Path, help="default: experiments/results/EXPERIMENT/POLICY")
+    args = parser.parse_args()
+    runs = sorted(args.runs, key=lambda run: RunFolder.open(run).spec().seed)
+    spec = RunFolder.open(runs[0]).spec()
+    out = args.out or Path("experiments/results") / spec.experiment.id / spec.policy
+    result = publish(runs, out)
+    print(f"{out}: {len(runs)} seeds, {result.score} {result.figure(result.score):.4f}")
+
+
+if __name__ == "__main__":
+    main()

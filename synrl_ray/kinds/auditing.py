@@ -1,0 +1,110 @@
+"""``synrl evaluate --check``: whether results are what their policies give.
+
+A folder of results holds ``result.json`` and ``policy.json``, as ``experiments/results/EXPERIMENT/POLICY`` does. Where
+``seed0``, ``seed1``, … lie in it, each holds one seed's result, and its policy where that is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from synrl_ray.errors import UserError
+from synrl_ray.kinds import kind_of, kind_of_policy
+from synrl_ray.kinds.evaluating import evaluate_folder
+from synrl_ray.policies.description import DESCRIPTION_FILE, read_description
+from synrl_ray.results import RESULT_FILE, Result, differences, read_result
+from synrl_ray.running.run_folder import CONFIG, RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What came out for one folder."""
+
+    folder: Path
+    policies: int
+    """How many were judged again."""
+    seeds: int
+    """Whose results were put together again; 0 where these are not there."""
+    differences: tuple[str, ...]
+    """What is not as it is recorded, each on a line."""
+
+
+def audit(folder: Path, *, trust: bool = False) -> Iterator[Audit]:
+    """Judge again what lies in a folder of results, or in the folders below it.
+
+    Args:
+        folder: of one result, or of many.
+        trust: as in :func:`~synrl_ray.kinds.evaluating.evaluate_folder`.
+
+    Raises:
+        UserError: if there is no result, or something is damaged.
+    """
+    if (folder / RESULT_FILE).exists():
+        yield _audit_one(folder, trust)
+        return
+    places = sorted(path.parent for path in folder.rglob(RESULT_FILE))
+    if not places:
+        raise UserError(f"there is no {RESULT_FILE} in {folder}", "name a folder under experiments/results, or a run's")
+    for place in places:
+        if not any(above in places for above in place.parents):  # a seed's is part of that of all seeds
+            yield _audit_one(place, trust)
+
+
+def _audit_one(folder: Path, trust: bool) -> Audit:
+    recorded = _result_of(folder)
+    places = sorted(path.parent for path in folder.glob(f"seed*/{RESULT_FILE}"))
+    seeds = {place: _result_of(place) for place in places}
+    found, policies = [], 0
+    for place, result in seeds.items():
+        if (place / DESCRIPTION_FILE).exists():
+            policies += 1
+            found += [f"{place.name}: {line}" for line in differences(result, _judged_again(place, result, trust))]
+    if seeds:
+        found += differences(recorded, _together(places[0], list(seeds.values())))
+    if not policies:  # there is the first seed's, in the folder itself
+        policies = 1
+        one = next(iter(seeds.values())) if seeds else _of_first_seed(recorded)
+        found += differences(one, _judged_again(folder, one, trust))
+    return Audit(folder=folder, policies=policies, seeds=len(seeds), differences=tuple(found))
+
+
+def _result_of(folder: Path) -> Result:
+    result = read_result(folder)
+    if result is None:
+        raise UserError(f"there is no {RESULT_FILE} in {folder}", "name a folder of a finished run or of results")
+    return result
+
+
+def _judged_again(folder: Path, recorded: Result, trust: bool) -> Result:
+    """By the protocol that is recorded, whatever is usual today."""
+    options = kind_of_policy(read_description(folder)).evaluation_options
+    count = recorded.protocol.get("episodes", recorded.protocol.get("test_tasks"))
+    known = {"episodes": count, "seed": recorded.protocol.get("first_seed")}
+    return evaluate_folder(folder, trust=trust, **{name: value for name, value in known.items() if name in options})
+
+
+def _together(first: Path, seeds: list[Result]) -> Result:
+    """The seeds' results as they are put together today."""
+    if len(seeds) == 1:
+        return seeds[0]
+    spec = RunFolder.open(first).spec() if (first / CONFIG).exists() else None
+    if spec is None:
+        raise UserError(f"there is no {CONFIG} in {first}", "restore it")
+    return kind_of(spec.experiment).combine(seeds, spec)
+
+
+def _of_first_seed(recorded: Result) -> Result:
+    """What a result of several seeds says of the first of them."""
+    if not recorded.per_seed:
+        return recorded
+    figures = {name: values[0] for name, values in recorded.per_seed.items()}
+    return Result(
+        experiment=recorded.experiment,
+        policy=recorded.policy,
+        score=next(iter(figures)),
+        figures=figures,
+        protocol=recorded.protocol,
+        training=recorded.training[:1],
+    )
