@@ -105,11 +105,26 @@ def test_disagreement_is_refused_and_the_earlier_file_stays(run, tmp_path, monke
     assert (tmp_path / "actor.nir").read_text() == "earlier"
 
 
-def test_carried_state_is_refused_with_the_remedy(tmp_path):
-    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", carry_state=True))
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"carry_state": True}, "spiking.carry_state=false"),
+        ({"carry_state": True, "frame_stack": 2}, "spiking.carry_state=false spiking.frame_stack=1"),
+        ({"encoder": "delta"}, "spiking.encoder=current"),
+    ],
+)
+def test_carried_state_is_refused_with_the_remedy(tmp_path, settings, remedy):
+    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", **settings))
     line = error_line(run, tmp_path / "actor.nir")
     assert "carries state across environment steps" in line
-    assert line.endswith(" — train with --set carry_state=false spiking.frame_stack=1")
+    assert line.endswith(f" — train with --set {remedy}")
+
+
+@pytest.mark.parametrize("encoder", ["population", "latency"])
+def test_an_encoder_is_refused_with_the_remedy(tmp_path, encoder):
+    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", encoder=encoder))
+    line = error_line(run, tmp_path / "actor.nir")
+    assert line.endswith(f"(encoder={encoder}) — train with --set spiking.encoder=current")
 
 
 def test_policy_that_does_not_spike_is_refused(tmp_path):

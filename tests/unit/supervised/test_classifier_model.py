@@ -7,6 +7,7 @@ import torch
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnnClassifier, SpikingClassifier
+from synrl_ray.snn import AdaptiveLIF, Synaptic
 from synrl_ray.supervised.model import Classifier
 
 SPIKING = SpikingClassifier(hidden_sizes=(20,), channels=(3, 4), steps_per_observation=5)
@@ -159,3 +160,17 @@ def test_no_images_have_no_logits(config):
 def test_what_is_no_image_is_refused_by_name(given, reason):
     with pytest.raises(UserError, match=reason):
         make(SPIKING)(given)
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+@pytest.mark.parametrize(("neuron", "kind"), [("synaptic", Synaptic), ("adaptive", AdaptiveLIF)])
+@pytest.mark.parametrize("readout", ["last", "max", "mean"])
+def test_neurons_and_readouts_are_those_of_the_settings(architecture, neuron, kind, readout):
+    torch.manual_seed(0)
+    settings = {"hidden_sizes": (8,), "channels": (2,), "threshold": 0.1, "neuron": neuron, "readout": readout}
+    model = Classifier(SpikingClassifier(architecture=architecture, **settings), classes=(0, 1, 2))
+    assert any(type(part) is kind for part in model.modules())
+    logits = model(torch.randint(256, (5, 28, 28), dtype=torch.uint8))
+    assert logits.shape == (5, 3)
+    logits.square().sum().backward()
+    assert all(weights.grad.abs().sum() > 0 for weights in model.parameters())
