@@ -52,4 +52,4 @@ def test_it_is_listed(capsys):
     with contextlib.suppress(SystemExit):
         main(["list", "--json"])
     rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows[ID]["task"] == "local"
+    assert rows[ID]["kind"] == "local"

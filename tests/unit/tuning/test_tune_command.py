@@ -60,7 +60,7 @@ def succeed(argv):
         (f"tune {ID} --scheduler pbt --set lr=1e-3 entropy_coeff=0", "changes settings of the algorithm only"),
         (f"tune {ID} --set lr=1e-3 entropy_coeff=0 spiking.beta=0.9", f"{ID} has nothing to search"),
         (f"tune {ID} --space", "--space"),
-        (f"tune {ID} --space lr=1..0", "the range of algorithm.lr is empty"),
+        (f"tune {ID} --space lr=1..0", "is empty: 1..0"),
         (f"tune {ID} --set minibatch_size=4096", "minibatch_size"),
         (f"tune {ID} --policy tabular", "has no tabular policy"),
         (f"tune {ID} --stop-steps 0", "'stopping.env_steps' cannot be '0'"),
