@@ -42,6 +42,7 @@ def test_a_local_policy_acts_on_one_observation_and_on_many(folder):
 )
 def test_what_is_no_policy_names_its_loader(tmp_path, form, message):
     (tmp_path / "policy.json").write_text(json.dumps({"format": form}))
+    (tmp_path / "policy.safetensors").touch()
     with pytest.raises(UserError, match=message):
         load_policy(tmp_path)
 
