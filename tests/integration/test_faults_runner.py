@@ -21,7 +21,7 @@ from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.training import train_run
 from synrl_ray.sampling import faults
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 def _spec(num_workers: int) -> RunSpec:

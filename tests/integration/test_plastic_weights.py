@@ -33,7 +33,7 @@ from synrl_ray.settings.plasticity import (
 )
 from synrl_ray.settings.policies import SpikingPolicy
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 HEAD, BODY = "network.bodies.0.readout.linear.weight", "network.bodies.0.linears.0.weight"
 NAMES = {-1: HEAD, 0: BODY}

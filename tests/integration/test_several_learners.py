@@ -16,7 +16,7 @@ from synrl_ray.experiment import Experiment
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300), pytest.mark.usefixtures("local_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 def algorithm(num_learners: int, *settings: str) -> Any:

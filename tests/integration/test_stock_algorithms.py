@@ -27,7 +27,7 @@ from synrl_ray.rl_modules.plastic_actor_critic import PlasticActorCritic
 from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 SMALL: dict[str, Any] = {"hidden_sizes": (16,), "steps_per_observation": 2}
 REST = SpikingPolicy(**SMALL)

@@ -24,7 +24,7 @@ from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
 from synrl_ray.tuning.trainable import TrialTrainable
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 def _study(*ranges: str, steps: int, **options: object) -> Study:

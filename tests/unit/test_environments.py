@@ -110,6 +110,6 @@ def test_a_missing_package_comes_with_its_install_line(env_id, frames, module, p
         "from synrl_ray.envs.make import make_environment\n"
         f"make_environment({env_id!r}, {{}}, {frames})"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     line = f"environment {env_id!r} needs {module}, which is not installed — pip install {package}"
     assert done.stderr.strip().endswith(line), done.stderr

@@ -82,7 +82,7 @@ def run(arguments, redirection="", **environment):
     """Exit status, standard output and standard error of a command in a shell."""
     script = f"exec '{sys.executable}' -m synrl_ray {arguments} {redirection}"
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, timeout=120, env={**os.environ, **environment}, check=False
+        ["bash", "-c", script], capture_output=True, env={**os.environ, **environment}, check=False
     )
     return done.returncode, done.stdout, done.stderr
 

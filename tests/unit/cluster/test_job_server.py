@@ -6,7 +6,6 @@ import http.server
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,10 +173,8 @@ def test_probe_names_what_is_wrong(server: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_nobody_answers_is_found_out_at_once() -> None:
     [port] = free_ports(1)
-    started = time.monotonic()
     with pytest.raises(UserError, match=rf"no Ray head answers at http://127\.0\.0\.1:{port} .*synrl head start"):
-        probe(f"http://127.0.0.1:{port}", None)
-    assert time.monotonic() - started < 1.0
+        probe(f"http://127.0.0.1:{port}", None, timeout_s=3600.0)
 
 
 def test_a_silent_server_is_not_waited_for() -> None:

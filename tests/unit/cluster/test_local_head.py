@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -151,10 +154,16 @@ def test_a_head_that_ends_at_once_shows_its_log(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_head_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_ray(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid; echo warming up; exec sleep 60")
+    said = tmp_path / "pid"
+    fake_ray(tmp_path, monkeypatch, f"echo warming up; echo $$ > {said}; exec sleep 60")
+    seconds = itertools.count(1)  # time goes by once the head has said all that it says
+    clock = SimpleNamespace(
+        monotonic=lambda: next(seconds) * bool(said.exists() and said.read_text()), sleep=time.sleep
+    )
+    monkeypatch.setattr("synrl_ray.cluster.head.time", clock)
     with pytest.raises(UserError, match=r"(?s)did not answer at http://127\.0\.0\.1:\d+ within 1 s.*warming up"):
         start_head(dashboard_port=free_ports(1)[0], state_dir=tmp_path / "state", timeout_s=1.0)
-    assert processes.command_line(int((tmp_path / "pid").read_text())) == ""
+    assert processes.command_line(int(said.read_text())) == ""
 
 
 def test_a_start_that_was_cut_off_can_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +178,7 @@ def test_a_start_that_was_cut_off_can_be_ended(tmp_path: Path, monkeypatch: pyte
     starter = threading.Thread(target=start)
     starter.start()
     while (head := running_head(state_dir)) is None:
-        pass
+        time.sleep(0.01)
     stop_head(state_dir)
     starter.join()
     assert processes.alive(head.processes) == []

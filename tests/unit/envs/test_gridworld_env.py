@@ -37,7 +37,7 @@ def test_it_is_registered_without_torch():
         "import sys, gymnasium, synrl_ray.envs.gridworld_env; gymnasium.make('synrl_ray/Gridworld-v0'); "
         "assert not {'torch', 'ray'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_moves_rewards_the_end_and_the_time_limit_by_hand():

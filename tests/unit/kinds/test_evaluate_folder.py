@@ -123,7 +123,7 @@ def test_evaluate_command_needs_no_ray(path):
         "from synrl_ray.cli import main\n"
         "main(['evaluate', sys.argv[1], '--episodes', '2', '--seed', '0', '--json'])"
     )
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["figures"]["episodes"] == 2
 
