@@ -81,9 +81,7 @@ def test_help_names_every_option_at_any_width(capsys, monkeypatch, columns):
 def run(arguments, redirection="", **environment):
     """Exit status, standard output and standard error of a command in a shell."""
     script = f"exec '{sys.executable}' -m synrl_ray {arguments} {redirection}"
-    done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, env={**os.environ, **environment}, check=False
-    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, env={**os.environ, **environment}, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
