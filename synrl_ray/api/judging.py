@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synrl_ray.api.places import policy_folder
+from synrl_ray.evaluation.result_figure import result_figure
 from synrl_ray.files import located
 from synrl_ray.kinds import kind_of_policy
 from synrl_ray.kinds.evaluating import evaluate_folder
@@ -14,6 +15,9 @@ from synrl_ray.policies.description import read_description
 from synrl_ray.results import Result
 from synrl_ray.running.kind import EvaluationOptions, Kind
 from synrl_ray.running.storage import is_url
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,14 @@ class Judged:
     """Figures, their intervals, and how they came about."""
     kind: Kind[Any]
     """Of the run that has made it."""
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each figure, with its interval; such as a data frame takes."""
+        return self.result.table()
+
+    def plot(self) -> Figure:
+        """Returns of the episodes, scores by inner steps, or confusions, whichever there are."""
+        return result_figure(self.result)
 
 
 def evaluate(

@@ -53,7 +53,11 @@ class Trained:
         """What kind of run it is."""
         return kind_of(self.outcome.spec.experiment)
 
-    def table(self, seed: int = 0) -> list[dict[str, Any]]:
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each figure, with its interval; such as a data frame takes."""
+        return self.result.table()
+
+    def metrics(self, seed: int = 0) -> list[dict[str, Any]]:
         """The rows of a run's ``metrics.jsonl``, one for each iteration; such as a data frame takes.
 
         Args:
@@ -62,8 +66,15 @@ class Trained:
         return RunFolder(self.runs[seed]).metrics()
 
     def plot(self) -> Figure:
-        """The learning curves of all seeds."""
-        return self.kind.plot([RunFolder(path) for path in self.runs])
+        """The learning curves of all seeds.
+
+        Raises:
+            UserError: if the runs have ended before anything was measured.
+        """
+        figures = self.kind.figures([RunFolder(path) for path in self.runs])
+        if not figures:
+            raise UserError(f"the runs below {self.folder} have nothing to draw", "train them for longer")
+        return next(iter(figures.values()))
 
     def evaluate(self, seed: int = 0, **options: Any) -> Judged:
         """Judge a run's policy again; options as of :func:`synrl_ray.evaluate`."""

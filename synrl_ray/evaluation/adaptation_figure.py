@@ -5,7 +5,6 @@ Legend: R rows, C columns of a grid.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synrl_ray.evaluation.curves import PALETTE
-from synrl_ray.files import write_atomically
+from synrl_ray.evaluation.saving import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,9 +72,7 @@ def draw_adaptation(tasks: Sequence[AdaptedTask], inner_steps: Sequence[int], pa
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(title, fontsize=11, fontweight="bold")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.lstrip(".").lower() or "png")
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path)
 
 
 _MARKS: dict[str, dict[str, Any]] = {

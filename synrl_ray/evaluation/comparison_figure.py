@@ -5,7 +5,6 @@ Legend: M tasks, G environment steps at which learners are judged, R rows, C col
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synrl_ray.evaluation.curves import GREY, PALETTE, compact_number
-from synrl_ray.files import write_atomically
+from synrl_ray.evaluation.saving import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,9 +74,7 @@ def draw_comparison(
     )
     right.colorbar(image, ax=panels.tolist(), shrink=0.7).set_label("discounted return, share of the best")
     figure.suptitle(title, fontsize=12, fontweight="bold")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.lstrip(".").lower() or "png")
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path)
 
 
 def _draw_curves(axes: Axes, learners: Sequence[LearnerCurve], env_steps: np.ndarray, drawn_at: int) -> None:

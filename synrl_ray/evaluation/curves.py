@@ -5,26 +5,26 @@ Legend: S seeds, G grid points.
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synrl_ray.evaluation.statistics import bootstrap_band, iqm
-from synrl_ray.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe & Ito's palette, told apart with any colour vision; yellow is left out, too faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "#444444"
 THIN_ALPHA = 0.35  # of each seed's line under a bold one
+LEARNING_CURVE = "learning_curve.png"
+"""File of a run's, or of several seeds', curve."""
 NUM_GRID_POINTS = 100
 MAX_PLAIN_POINTS = 300  # a single seed with more points gets a bold line of bin means over its thin one
 SIZE_INCHES, DPI = (8.0, 5.0), 150  # 1200 x 750 pixels
@@ -56,9 +56,8 @@ class Curve:
     evaluations: EvaluationCurve | tuple[Sequence[float], ...] | None = None
 
 
-def plot_learning_curve(
+def learning_curve(
     curves: Sequence[Curve],
-    path: Path,
     *,
     title: str,
     target: float | None,
@@ -67,16 +66,15 @@ def plot_learning_curve(
     yunit: str = "reward units",
     line: str = "training",
     confidence: float = 0.95,
-) -> None:
-    """Draw learning curves into one axis and write the picture, 1200 x 750 pixels.
+) -> Figure:
+    """Draw learning curves into one axis, 1200 x 750 pixels.
 
     Each seed's training return is a thin line and its greedy evaluations are markers with intervals. Where a label
     has several seeds, a bold line is their interquartile mean on a common grid, inside a pointwise bootstrap
-    interval *over seeds*. The file appears whole or not at all; pyplot's state is not touched.
+    interval *over seeds*. Pyplot's state is not touched.
 
     Args:
         curves: seeds of one or several labels.
-        path: its suffix names the format (``.png``, ``.pdf``, ``.svg``).
         title: above the axis.
         target: return that counts as solved, drawn dashed; None for no line.
         xlabel: name of the horizontal axis.
@@ -117,10 +115,7 @@ def plot_learning_curve(
     handles = _legend_handles(groups, target, line, confidence)
     num_columns = _num_legend_columns([len(handle.get_label()) for handle in handles])
     figure.legend(handles=handles, loc="outside lower center", ncols=num_columns, frameon=False, fontsize=9)
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.lstrip(".").lower() or "png")
-    write_atomically(path, buffer.getvalue())
+    return figure
 
 
 def interpolate_to_grid(curves: Sequence[Curve]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synrl_ray.evaluation.curves import PALETTE, compact_number
-from synrl_ray.files import write_atomically
+from synrl_ray.evaluation.saving import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,9 +67,7 @@ def draw_plasticity(
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=12, fontweight="bold")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.lstrip(".").lower() or "png")
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path)
 
 
 def _draw_lines(axes: Axes, rows: Sequence[Mapping[str, Any]], label: str, names: Sequence[str]) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from synrl_ray.evaluation.curves import Curve, EvaluationCurve, plot_learning_curve
+from synrl_ray.evaluation.curves import Curve, EvaluationCurve, learning_curve
 from synrl_ray.evaluation.episodes import EvaluationResult
 from synrl_ray.evaluation.statistics import summarise
 from synrl_ray.experiment import Environment
@@ -15,6 +14,9 @@ from synrl_ray.kinds.result import BOOTSTRAP, column, combined, title_of
 from synrl_ray.results import Episodes, Interval, Result
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SAMPLED = "sampled_"
 """What the names of figures of drawn actions begin with."""
@@ -123,9 +125,9 @@ def time_shares(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     return {name: round(part / total, 4) for name, part in zip(names, seconds, strict=True)} if total else None
 
 
-def draw_curves(folders: Sequence[RunFolder], path: Path, target: float | None = None) -> None:
-    """Draw the returns of one or several seeds of an experiment against environment steps."""
-    plot_learning_curve([_curve(folder) for folder in folders], path, title=title_of(folders), target=target)
+def return_curve(folders: Sequence[RunFolder], target: float | None = None) -> Figure:
+    """The returns of one or several seeds of an experiment against environment steps."""
+    return learning_curve([_curve(folder) for folder in folders], title=title_of(folders), target=target)
 
 
 def _curve(folder: RunFolder) -> Curve:

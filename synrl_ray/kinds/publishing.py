@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from synrl_ray.errors import UserError
+from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.files import remove, write_atomically
 from synrl_ray.kinds import kind_of
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE
@@ -26,7 +27,6 @@ MOST_ROWS = 200
 MOST_POLICY_BYTES = 200 * 1024
 """Of a policy that is kept for every seed; of larger ones the first seed's is kept."""
 _PICTURES = ("*.png", "comparison.md")
-_CURVE = "learning_curve.png"
 
 
 def publish(runs: Sequence[Path], out: Path) -> Result:
@@ -67,7 +67,7 @@ def publish(runs: Sequence[Path], out: Path) -> Result:
         for pattern in _PICTURES:
             for picture in runs[0].glob(pattern):
                 shutil.copy(picture, draft / picture.name)
-        kind.draw(folders, draft / _CURVE)
+        save_figures(kind.figures(folders), draft)
         remove(out)
         draft.rename(out)
     finally:

@@ -182,6 +182,15 @@ class Result:
         """That were trained."""
         return tuple(each.seed for each in self.training)
 
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each figure: its name, value, and what is known of its interval."""
+        rows = []
+        for name, value in self.figures.items():
+            found = self.interval(name)
+            sure = {} if found is None else {"low": found.low, "high": found.high, "over": found.over}
+            rows.append({"figure": name, "value": value, **sure})
+        return rows
+
     def interval(self, of: str) -> Interval | None:
         """The interval of a figure, if there is one."""
         return next((interval for interval in self.intervals if interval.of == of), None)

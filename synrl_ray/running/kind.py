@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 E = TypeVar("E", bound=AnyExperiment)
 
@@ -204,8 +207,8 @@ class Kind(Generic[E]):
     """What lies between two evaluations, as a share of a run."""
     combine: Callable[[Sequence[Result], RunSpec], Result]
     """The result of several seeds together."""
-    draw: Callable[[Sequence[RunFolder], Path], None]
-    """Draws the learning curves of one or several seeds."""
+    figures: Callable[[Sequence[RunFolder]], dict[str, Figure]]
+    """File name → picture of one or several seeds, the learning curves first; none before there is anything to draw."""
     print_outcome: Callable[[Outcome], None]
     """Says what one or several trainings have given, and what to try next."""
     evaluate: Callable[[Description, EvaluationOptions], Result]

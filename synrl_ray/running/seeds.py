@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from synrl_ray.errors import UserError, user_error_in
+from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.interrupt import StopRequest
 from synrl_ray.policies.description import damage_of
 from synrl_ray.results import Result, write_result
@@ -240,7 +241,7 @@ def _summarise(folders: Sequence[RunFolder], specs: Sequence[RunSpec], kind: Kin
     try:
         summary.mkdir(exist_ok=True)
         write_result(summary, combined)
-        kind.draw(folders, summary / "learning_curve.png")
+        save_figures(kind.figures(folders), summary)
     except OSError as error:
         problem = f"{summary} cannot be written ({error.strerror})"
         raise UserError(problem, "mend that, then give the same command again") from error

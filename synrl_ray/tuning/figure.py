@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synrl_ray.evaluation.curves import DPI, PALETTE, compact_number
 from synrl_ray.experiment import Choice, LogUniform
-from synrl_ray.files import write_atomically
 from synrl_ray.tuning.score import WORST
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trials import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS = 3
 _WIDTH, _CURVES_HEIGHT, _PANEL_HEIGHT = 9.0, 3.8, 2.6  # inches
@@ -24,14 +22,13 @@ _STATES = {"finished": ("o", PALETTE[0]), "stopped": ("v", PALETTE[5]), "running
 _BEST = PALETTE[1]
 
 
-def draw_study(study: Study, trials: Sequence[Trial], best: Trial, path: Path) -> None:
+def study_figure(study: Study, trials: Sequence[Trial], best: Trial) -> Figure:
     """Draw the trials that have been evaluated, the best one in front.
 
     Args:
         study: what was searched.
         trials: all of them; failed ones are left out.
         best: one of them.
-        path: the .png file.
     """
     from matplotlib.figure import Figure
 
@@ -51,9 +48,7 @@ def draw_study(study: Study, trials: Sequence[Trial], best: Trial, path: Path) -
     title = f"{run.experiment.id} ({run.policy}): {len(trials)} trials, best {best.score:.6g} (trial {best.index})"
     figure.suptitle(title, fontsize=13, fontweight="bold", wrap=True)
     figure.legend(handles=_legend(shown), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomically(path, buffer.getvalue())
+    return figure
 
 
 def _draw_curves(axes: Axes, trials: Sequence[Trial], best: Trial, unit: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from synrl_ray.errors import UserError
+from synrl_ray.evaluation.saving import save_figure
 from synrl_ray.files import remove
 from synrl_ray.interrupt import StopRequest
 from synrl_ray.running.again import resume_command
@@ -178,7 +179,7 @@ def _check(study: Study) -> None:
 
 def _conclude(folder: StudyFolder, study: Study, trials: list[Trial]) -> SearchOutcome:
     """Write ``best.json`` and the picture."""
-    from synrl_ray.tuning.figure import draw_study
+    from synrl_ray.tuning.figure import study_figure
 
     best = best_trial(trials)
     if best is None:
@@ -186,5 +187,5 @@ def _conclude(folder: StudyFolder, study: Study, trials: list[Trial]) -> SearchO
         raise UserError(f"all {len(trials)} trials failed, the first with: {reason}", "narrow the search space")
     settings = {**study.settings, **best.settings}
     folder.write_best(settings)
-    draw_study(study, trials, best, folder.path / "tuning.png")
+    save_figure(study_figure(study, trials, best), folder.path / "tuning.png")
     return SearchOutcome(study=study, trials=trials, best=best, settings=settings, folder=folder.path)

@@ -15,6 +15,7 @@ import pytest
 from mutations import mutated
 
 from synrl_ray.errors import UserError
+from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.kinds import kind_of, kind_of_run
 from synrl_ray.kinds.acting import environment_of
 from synrl_ray.kinds.evaluating import evaluate_folder
@@ -90,7 +91,7 @@ def look_at(folder: Path) -> None:
 
 def draw(folder: Path) -> None:
     run = RunFolder.open(folder)
-    kind_of(run.spec().experiment).draw([run], folder / "curve.png")
+    save_figures(kind_of(run.spec().experiment).figures([run]), folder)
 
 
 def combine(folder: Path) -> None:

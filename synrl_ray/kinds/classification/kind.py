@@ -6,7 +6,7 @@ from synrl_ray.experiment import ClassificationExperiment
 from synrl_ray.kinds.classification.checking import check
 from synrl_ray.kinds.classification.evaluating import evaluate
 from synrl_ray.kinds.classification.printing import print_evaluation, print_outcome
-from synrl_ray.kinds.classification.result import combine, draw
+from synrl_ray.kinds.classification.result import combine, figures
 from synrl_ray.kinds.classification.trainer import ClassificationTrainer
 from synrl_ray.running.kind import Kind, Score, Shown, Unit
 
@@ -29,7 +29,7 @@ KIND = Kind(
     start=ClassificationTrainer,
     evaluation_share=evaluation_share,
     combine=combine,
-    draw=draw,
+    figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
     print_evaluation=print_evaluation,

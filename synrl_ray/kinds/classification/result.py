@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synrl_ray.data.mnist import LabelledImages
-from synrl_ray.evaluation.curves import Curve, plot_learning_curve
+from synrl_ray.evaluation.confusion_figure import confusion_figure
+from synrl_ray.evaluation.curves import LEARNING_CURVE, Curve, learning_curve
 from synrl_ray.evaluation.proportion import wilson_interval
+from synrl_ray.evaluation.saving import save_figure, save_figures
 from synrl_ray.experiment import ClassificationExperiment
 from synrl_ray.kinds.result import (
     bounds_of,
@@ -30,6 +31,8 @@ from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from synrl_ray.supervised.trainable import ClassifierTrainable
 
 
@@ -60,7 +63,7 @@ def judge(
 
 def finish(folder: RunFolder, spec: RunSpec, trainable: ClassifierTrainable, position: Position) -> Result:
     """Judge on the official test set; write ``result.json`` and the pictures."""
-    from synrl_ray.supervised.pictures import draw_activity, draw_confusion
+    from synrl_ray.kinds.classification.pictures import draw_activity
 
     experiment = spec.experiment_as(ClassificationExperiment)
     test, classes = trainable.test_set, trainable.model.classes
@@ -74,8 +77,8 @@ def finish(folder: RunFolder, spec: RunSpec, trainable: ClassifierTrainable, pos
         provenance=provenance_of(spec),
     )
     folder.write_result(result)
-    draw([folder], folder.path / "learning_curve.png")
-    draw_confusion(np.array(result.confusion), classes, folder.path / "confusion.png")
+    save_figures(figures([folder]), folder.path)
+    save_figure(confusion_figure(np.array(result.confusion), classes), folder.path / "confusion.png")
     if spec.policy == "spiking":
         first_of_each = [int(np.flatnonzero(test.labels == label)[0]) for label in range(min(len(classes), 3))]
         draw_activity(trainable.model, test.images[first_of_each], folder.path / "activity.png")
@@ -112,7 +115,7 @@ def _is_reached(result: Result, experiment: ClassificationExperiment) -> bool:
     return experiment.target is not None and result.figure("accuracy") >= experiment.target.accuracy
 
 
-def draw(folders: Sequence[RunFolder], path: Path) -> None:
+def figures(folders: Sequence[RunFolder]) -> dict[str, Figure]:
     """Validation accuracy against images seen."""
     spec = folders[0].spec()
     target = spec.experiment_as(ClassificationExperiment).target
@@ -126,9 +129,8 @@ def draw(folders: Sequence[RunFolder], path: Path) -> None:
                 returns=[row["evaluation_accuracy"] for row in rows],
             )
         )
-    plot_learning_curve(
+    curve = learning_curve(
         curves,
-        path,
         title=title_of(folders, "classifier"),
         target=None if target is None else target.accuracy,
         xlabel="training images seen",
@@ -136,3 +138,4 @@ def draw(folders: Sequence[RunFolder], path: Path) -> None:
         yunit="",
         line="validation",
     )
+    return {LEARNING_CURVE: curve}

@@ -10,7 +10,7 @@ from synrl_ray.kinds.control.checking import check
 from synrl_ray.kinds.control.evaluating import evaluate
 from synrl_ray.kinds.control.exporting import export_nir
 from synrl_ray.kinds.control.printing import print_evaluation, print_outcome
-from synrl_ray.kinds.control.result import combine, draw
+from synrl_ray.kinds.control.result import combine, figures
 from synrl_ray.kinds.control.trainer import ControlTrainer
 from synrl_ray.running.kind import Kind, Score, Shown
 
@@ -39,7 +39,7 @@ KIND: Kind[Experiment] = Kind(
     start=ControlTrainer,
     evaluation_share=evaluation_share,
     combine=combine,
-    draw=draw,
+    figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
     print_evaluation=print_evaluation,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from synrl_ray.evaluation.curves import LEARNING_CURVE
 from synrl_ray.evaluation.episodes import evaluate_policy
+from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.experiment import Experiment
 from synrl_ray.kinds.acting import Judging, factory_of
-from synrl_ray.kinds.episodes import combined_episodes, draw_curves, judged, time_shares
+from synrl_ray.kinds.episodes import combined_episodes, judged, return_curve, time_shares
 from synrl_ray.kinds.result import bounds_of, provenance_of, target_reached, targets_reached, training_of
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.layers import rows_at_once
@@ -21,6 +22,9 @@ from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ENERGY_DECISIONS = 1000
 """Decisions of the evaluation whose operations are counted."""
@@ -68,7 +72,7 @@ def finish(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position)
         provenance=provenance_of(spec),
     )
     folder.write_result(result)  # before the drawing, which shows it
-    draw([folder], folder.path / "learning_curve.png")
+    save_figures(figures([folder]), folder.path)
     return result
 
 
@@ -91,10 +95,10 @@ def combine(results: Sequence[Result], spec: RunSpec) -> Result:
     return combined_episodes(results, spec, target=target, energy=results[0].energy)
 
 
-def draw(folders: Sequence[RunFolder], path: Path) -> None:
+def figures(folders: Sequence[RunFolder]) -> dict[str, Figure]:
     """Return against environment steps."""
     target = folders[0].spec().experiment_as(Experiment).target
-    draw_curves(folders, path, target.mean_return if target else None)
+    return {LEARNING_CURVE: return_curve(folders, target.mean_return if target else None)}
 
 
 def _is_reached(result: Result, experiment: Experiment) -> bool:

@@ -11,7 +11,7 @@ from synrl_ray.kinds.acting import EVALUATION_OPTIONS, environment, evaluation_s
 from synrl_ray.kinds.local.checking import check
 from synrl_ray.kinds.local.evaluating import evaluate
 from synrl_ray.kinds.local.printing import print_evaluation, print_outcome
-from synrl_ray.kinds.local.result import combine, draw
+from synrl_ray.kinds.local.result import combine, figures
 from synrl_ray.kinds.local.trainer import LocalTrainer
 from synrl_ray.running.kind import Kind, Score, Shown
 
@@ -42,7 +42,7 @@ KIND: Kind[LocalExperiment] = Kind(
     start=LocalTrainer,
     evaluation_share=evaluation_share,
     combine=combine,
-    draw=draw,
+    figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
     print_evaluation=print_evaluation,

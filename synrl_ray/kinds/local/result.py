@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synrl_ray.evaluation.curves import Curve, plot_learning_curve
+from synrl_ray.evaluation.curves import LEARNING_CURVE, Curve, learning_curve
 from synrl_ray.evaluation.plasticity_figure import draw_plasticity
+from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.experiment import LocalExperiment, PathTarget, RegretTarget
 from synrl_ray.kinds.acting import Judging, evaluate_in
-from synrl_ray.kinds.episodes import combined_episodes, draw_curves, judged, time_shares
+from synrl_ray.kinds.episodes import combined_episodes, judged, return_curve, time_shares
 from synrl_ray.kinds.local.exact import ExactJudge
 from synrl_ray.kinds.result import (
     bounds_of,
@@ -32,6 +33,9 @@ from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _EXACT = ("success_rate", "regret")
 """Exact scores; the first of them that is known is the one that counts."""
@@ -68,7 +72,7 @@ def finish(
         provenance=provenance_of(spec),
     )
     folder.write_result(result)  # before the drawing, which shows it
-    draw([folder], folder.path / "learning_curve.png")
+    save_figures(figures([folder]), folder.path)
     distributions = distributions_of(policy.agent, exact)
     draw_plasticity(folder.metrics(), distributions, folder.path / PLASTICITY, title=title_of([folder]))
     return result
@@ -115,18 +119,17 @@ def combine(results: Sequence[Result], spec: RunSpec) -> Result:
     )
 
 
-def draw(folders: Sequence[RunFolder], path: Path) -> None:
+def figures(folders: Sequence[RunFolder]) -> dict[str, Figure]:
     """The exact figure against environment steps where it is known, and beside it the returns."""
     experiment = folders[0].spec().experiment_as(LocalExperiment)
     in_maze = any("evaluation_success_rate" in row for row in folders[0].metrics())
     name, ylabel, yunit = _SUCCESS if in_maze else _REGRET
     curves = [_exact_curve(folder, name) for folder in folders]
     if not all(curve.env_steps for curve in curves):
-        draw_curves(folders, path)
-        return
+        return {LEARNING_CURVE: return_curve(folders)}
     target = None if experiment.target is None else asdict(experiment.target).get(name)
-    plot_learning_curve(curves, path, title=title_of(folders), target=target, ylabel=ylabel, yunit=yunit)
-    draw_curves(folders, path.with_name(RETURN_CURVE))
+    exact = learning_curve(curves, title=title_of(folders), target=target, ylabel=ylabel, yunit=yunit)
+    return {LEARNING_CURVE: exact, RETURN_CURVE: return_curve(folders)}
 
 
 _REGRET = ("regret", "exact regret of the greedy policy", "reward units")

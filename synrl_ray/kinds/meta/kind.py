@@ -8,7 +8,7 @@ from synrl_ray.experiment import MetaExperiment
 from synrl_ray.kinds.meta.checking import check
 from synrl_ray.kinds.meta.evaluating import evaluate
 from synrl_ray.kinds.meta.printing import print_outcome, print_scores
-from synrl_ray.kinds.meta.result import combine, draw
+from synrl_ray.kinds.meta.result import combine, figures
 from synrl_ray.kinds.meta.trainer import MetaTrainer
 from synrl_ray.meta.families import family_of
 from synrl_ray.running.kind import Kind, Score, Shown, Unit
@@ -44,7 +44,7 @@ KIND = Kind(
     start=MetaTrainer,
     evaluation_share=evaluation_share,
     combine=combine,
-    draw=draw,
+    figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
     print_evaluation=print_scores,

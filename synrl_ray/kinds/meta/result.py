@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from synrl_ray.evaluation.curves import Curve, plot_learning_curve
+from synrl_ray.evaluation.curves import LEARNING_CURVE, Curve, learning_curve
+from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.experiment import MetaExperiment, MetaTarget
 from synrl_ray.kinds.meta.judging import Judge
 from synrl_ray.kinds.meta.scores import SCORES, Scores, result_of
@@ -31,6 +31,8 @@ from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from synrl_ray.meta.maml import MamlModel
     from synrl_ray.meta.maml_rl import MamlPolicy
     from synrl_ray.settings.meta import AnyTasks, Learner
@@ -49,7 +51,7 @@ def finish(folder: RunFolder, spec: RunSpec, judge: Judge, position: Position) -
         provenance=provenance_of(spec),
     )
     folder.write_result(result)
-    draw([folder], folder.path / "learning_curve.png")
+    save_figures(figures([folder]), folder.path)
     judge.draw(folder.path, title)
     return result
 
@@ -119,21 +121,20 @@ def reached(target: MetaTarget, result: Result) -> bool:
     return all(bound is None or result.figure(name) <= bound for name, bound in most.items())
 
 
-def draw(folders: Sequence[RunFolder], path: Path) -> None:
+def figures(folders: Sequence[RunFolder]) -> dict[str, Figure]:
     """The score on validation tasks against meta-iterations."""
     found = {name for folder in folders for row in folder.metrics() for name in SCORES if f"evaluation_{name}" in row}
     name = next((name for name in SCORES if name in found), None)
     if name is None:
-        return
+        return {}
     column = f"evaluation_{name}"
     rows = [folder.metrics("meta_iterations", column) for folder in folders]
     if not all(rows):
-        return
+        return {}
     experiment = folders[0].spec().experiment_as(MetaExperiment)
     policy = folders[0].spec().policy
-    plot_learning_curve(
+    curve = learning_curve(
         [Curve(policy, [r["meta_iterations"] for r in seed], [r[column] for r in seed]) for seed in rows],
-        path,
         title=title_of(folders, family_of(experiment.tasks).learner_name),
         target=getattr(experiment.target, name, None),
         xlabel="meta-iterations",
@@ -141,3 +142,4 @@ def draw(folders: Sequence[RunFolder], path: Path) -> None:
         yunit="",
         line="validation",
     )
+    return {LEARNING_CURVE: curve}

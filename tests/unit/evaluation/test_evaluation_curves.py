@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synrl_ray.evaluation.curves import Curve, EvaluationCurve, compact_number, interpolate_to_grid, plot_learning_curve
+from synrl_ray.evaluation.curves import Curve, EvaluationCurve, compact_number, interpolate_to_grid, learning_curve
+from synrl_ray.evaluation.saving import save_figure
 
 
 def rising(label="spiking", slope=1.0, num_points=11, evaluations=None):
@@ -52,7 +53,7 @@ def test_grid_of_seeds_without_common_steps_is_empty():
 
 def test_picture_has_the_promised_size_and_the_palettes_first_colour(tmp_path):
     path = tmp_path / "deep" / "curve.png"
-    plot_learning_curve([rising()], path, title="CartPole-v1", target=80)
+    save_figure(learning_curve([rising()], title="CartPole-v1", target=80), path)
     picture = pixels(path)
     assert picture.shape == (750, 1200, 3)
     assert num_pixels_of(picture, "#0072B2") > 500
@@ -60,8 +61,8 @@ def test_picture_has_the_promised_size_and_the_palettes_first_colour(tmp_path):
 
 
 def test_target_line_is_drawn_only_when_there_is_a_target(tmp_path):
-    plot_learning_curve([rising()], tmp_path / "with.png", title="t", target=50)
-    plot_learning_curve([rising()], tmp_path / "without.png", title="t", target=None)
+    save_figure(learning_curve([rising()], title="t", target=50), tmp_path / "with.png")
+    save_figure(learning_curve([rising()], title="t", target=None), tmp_path / "without.png")
     grey = [num_pixels_of(pixels(tmp_path / name), "#444444") for name in ("with.png", "without.png")]
     assert grey[0] > grey[1] + 500
 
@@ -69,7 +70,7 @@ def test_target_line_is_drawn_only_when_there_is_a_target(tmp_path):
 def test_labels_have_a_colour_each_and_evaluations_may_lie_outside_their_interval(tmp_path):
     evaluations = EvaluationCurve([5000.0], [60.0], [20.0], [40.0])  # an IQM interval need not hold the mean
     curves = [rising(slope=s) for s in (1.0, 1.2, 0.9)] + [rising("ann", 0.5, evaluations=evaluations)]
-    plot_learning_curve(curves, tmp_path / "c.png", title="t", target=None)
+    save_figure(learning_curve(curves, title="t", target=None), tmp_path / "c.png")
     picture = pixels(tmp_path / "c.png")
     assert num_pixels_of(picture, "#0072B2") > 1000
     assert num_pixels_of(picture, "#D55E00") > 300
@@ -78,15 +79,15 @@ def test_labels_have_a_colour_each_and_evaluations_may_lie_outside_their_interva
 def test_missing_returns_and_wrong_order_do_not_matter(tmp_path):
     plain = Curve("a", [0, 10, 20], [1.0, 2.0, 3.0])
     shuffled = Curve("a", [20, 5, 10, 0], [3.0, np.nan, 2.0, 1.0])
-    plot_learning_curve([plain], tmp_path / "plain.png", title="t", target=None)
-    plot_learning_curve([shuffled], tmp_path / "shuffled.png", title="t", target=None)
+    save_figure(learning_curve([plain], title="t", target=None), tmp_path / "plain.png")
+    save_figure(learning_curve([shuffled], title="t", target=None), tmp_path / "shuffled.png")
     np.testing.assert_array_equal(pixels(tmp_path / "plain.png"), pixels(tmp_path / "shuffled.png"))
 
 
 def test_evaluations_alone_and_a_single_point_can_be_drawn(tmp_path):
     alone = Curve("a", [], [], ([0.0, 10.0], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5]))
     for name, curves in (("alone.png", [alone]), ("point.png", [Curve("a", [5], [1.0])] * 2)):
-        plot_learning_curve(curves, tmp_path / name, title="t", target=None)
+        save_figure(learning_curve(curves, title="t", target=None), tmp_path / name)
         assert num_pixels_of(pixels(tmp_path / name), "#0072B2") > 20
 
 
@@ -103,13 +104,13 @@ def test_what_cannot_be_drawn_is_named_and_the_old_file_stays(tmp_path, curves, 
     path = tmp_path / "c.png"
     path.write_bytes(b"old")
     with pytest.raises(ValueError, match=message):
-        plot_learning_curve(curves, path, title="t", target=None)
+        save_figure(learning_curve(curves, title="t", target=None), path)
     assert path.read_bytes() == b"old"
 
 
 def test_settings_of_matplotlib_stay_as_they_were(tmp_path):
     before = dict(mpl.rcParams)
-    plot_learning_curve([rising()], tmp_path / "c.png", title="t", target=None)
+    save_figure(learning_curve([rising()], title="t", target=None), tmp_path / "c.png")
     assert dict(mpl.rcParams) == before
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from synrl_ray.data.mnist import LabelledImages
+from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.kinds.classification.kind import KIND
 from synrl_ray.kinds.classification.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.classification.result import combine, finish
@@ -101,8 +102,8 @@ def test_summary_of_several_seeds_lies_beside_the_runs(runs, tmp_path):
 def test_curves_are_drawn_for_one_seed_and_for_several(runs, tmp_path):
     folders, _ = runs
     for count in (1, 2):
-        KIND.draw(folders[:count], tmp_path / "curve.png")
-        content = (tmp_path / "curve.png").read_bytes()
+        save_figures(KIND.figures(folders[:count]), tmp_path)
+        content = (tmp_path / "learning_curve.png").read_bytes()
         assert content.startswith(b"\x89PNG")
         assert struct.unpack(">II", content[16:24]) == (1200, 750)
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from synrl_ray.evaluation.saving import save_figure
 from synrl_ray.experiment import AnnPolicy, Evaluation, Target
 from synrl_ray.kinds.control.result import combine, finish, steps_to_target
-from synrl_ray.kinds.episodes import draw_curves, statistics_of, time_shares
+from synrl_ray.kinds.episodes import return_curve, statistics_of, time_shares
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.policy import Policy
 from synrl_ray.registry import get_experiment
@@ -231,7 +232,7 @@ def test_curves_of_several_seeds_are_drawn(tmp_path):
             bounds = {"evaluation_return_mean": 9.0, "evaluation_return_low": 8.0, "evaluation_return_high": 10.0}
             run.append_metrics(row | bounds if i == 2 else row)
         folders.append(run)
-    draw_curves(folders, tmp_path / "curve.png")
+    save_figure(return_curve(folders), tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 

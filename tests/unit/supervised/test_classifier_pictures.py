@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from synrl_ray.evaluation.confusion_figure import confusion_figure
+from synrl_ray.evaluation.saving import save_figure
 from synrl_ray.experiment import SpikingClassifier
+from synrl_ray.kinds.classification.pictures import draw_activity
 from synrl_ray.supervised.model import Classifier
-from synrl_ray.supervised.pictures import draw_activity, draw_confusion
 
 DIGITS = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
 
@@ -42,12 +44,12 @@ def model_of(classes=(0, 1), gain=4.0, **options):
 def test_confusion_is_drawn_for_two_classes_and_for_ten(tmp_path, num_classes):
     confusion = np.eye(num_classes, dtype=np.int64) * 90
     confusion[0, 1] = 7
-    draw_confusion(confusion, range(num_classes), tmp_path / "c.png")
+    save_figure(confusion_figure(confusion, range(num_classes)), tmp_path / "c.png")
     assert png_size(tmp_path / "c.png") == (960, 840)  # 6.4 x 5.6 inches of 150 dots
 
 
 def test_confusion_without_an_error_and_with_a_class_without_images_is_drawn(tmp_path):
-    draw_confusion(np.array([[5, 0, 0], [0, 0, 0], [0, 0, 5]]), (3, 5, 8), tmp_path / "c.png")
+    save_figure(confusion_figure(np.array([[5, 0, 0], [0, 0, 0], [0, 0, 5]]), (3, 5, 8)), tmp_path / "c.png")
     assert png_size(tmp_path / "c.png") == (960, 840)
 
 

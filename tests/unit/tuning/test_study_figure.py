@@ -3,8 +3,9 @@
 from matplotlib.image import imread
 from studies import make_study, make_trial
 
+from synrl_ray.evaluation.saving import save_figure
 from synrl_ray.kinds import kind_named
-from synrl_ray.tuning.figure import draw_study
+from synrl_ray.tuning.figure import study_figure
 from synrl_ray.tuning.score import WORST, score_of
 
 
@@ -20,14 +21,14 @@ def test_all_states_and_kinds_of_ranges_are_drawn(tmp_path):
         make_trial(2, 12.0, WORST, state="running", **settings(2e-3, 0.7, [8])),
         make_trial(3, state="failed", **settings(3e-3, 0.7, [8])),
     ]
-    draw_study(study, trials, trials[0], tmp_path / "tuning.png")
+    save_figure(study_figure(study, trials, trials[0]), tmp_path / "tuning.png")
     height, width, _ = imread(tmp_path / "tuning.png").shape
     assert (width, height) == (1350, round(150 * (3.8 + 2 * 2.6)))
 
 
 def test_a_study_without_any_number_is_drawn(tmp_path):
     trials = [make_trial(0, WORST)]
-    draw_study(make_study(), trials, trials[0], tmp_path / "tuning.png")
+    save_figure(study_figure(make_study(), trials, trials[0]), tmp_path / "tuning.png")
     assert (tmp_path / "tuning.png").stat().st_size > 0
 
 

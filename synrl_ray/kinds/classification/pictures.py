@@ -1,48 +1,20 @@
-"""Pictures of a classifier: its confusions, and what its neurons do with an image."""
+"""What a classifier's neurons do with an image."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synrl_ray.files import write_atomically
+from synrl_ray.evaluation.saving import save_figure
 from synrl_ray.supervised.model import Classifier
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _DPI = 150
 _MOST_NEURONS = 48  # of a layer; more are not told apart in a raster of this height
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#444444", "#8C564B", "#7F7F7F", "#17BECF")
-
-
-def draw_confusion(confusion: NDArray[Any], classes: Sequence[int], path: Path) -> None:
-    """Counts of true against predicted class; the shade is the share of the true class, in logarithm."""
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-
-    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(6.4, 5.6), dpi=_DPI, layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(np.maximum(share, 1e-4), cmap="Blues", norm=LogNorm(1e-4, 1))
-    for row, column in np.ndindex(*confusion.shape):
-        shade = "white" if share[row, column] > 0.05 else "black"
-        if confusion[row, column]:
-            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=shade, fontsize=8)
-    axes.set_xticks(range(len(classes)), [str(c) for c in classes])
-    axes.set_yticks(range(len(classes)), [str(c) for c in classes])
-    axes.set_xlabel("predicted digit")
-    axes.set_ylabel("true digit")
-    right, total = int(np.trace(confusion)), int(confusion.sum())
-    axes.set_title(f"{right:,} of {total:,} test images are right ({right / total:.2%})")
-    figure.colorbar(image, label="share of the true digit")
-    _write(figure, path)
 
 
 def draw_activity(model: Classifier, images: NDArray[np.uint8], path: Path) -> None:
@@ -70,7 +42,7 @@ def draw_activity(model: Classifier, images: NDArray[np.uint8], path: Path) -> N
             for axes in (*rasters, membranes):
                 axes.set_xlabel("simulation step", fontsize=9)
     figure.legend(*grid[0][-1].get_legend_handles_labels(), loc="outside right center", title="digit", fontsize=8)
-    _write(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_raster(axes: Any, spikes_KN: NDArray[Any], name: str, num_steps: int) -> None:
@@ -86,9 +58,3 @@ def _draw_raster(axes: Any, spikes_KN: NDArray[Any], name: str, num_steps: int) 
     axes.set_title(f"{name}: {spikes_KN.mean():.1%} of {spikes_KN.shape[1]} neurons a step", fontsize=8)
     axes.set_ylabel(f"{len(shown)} of {len(active)} that spike", fontsize=8)
     axes.set_yticks([])
-
-
-def _write(figure: Figure, path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.removeprefix("."))
-    write_atomically(path, buffer.getvalue())
