@@ -72,6 +72,7 @@ def test_pip_needs_no_more_than_a_c_compiler(wheel: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(1200)  # kernels are compiled anew: a minute, and several on a busy machine
 def test_the_wheel_trains_outside_the_repository_on_the_packages_that_are_here(wheel: Path, tmp_path: Path) -> None:
     """Pip finds all that the wheel asks for among them, with no index; the editable install is not seen."""
     programs = new_environment(tmp_path, sys.executable, "--without-pip")
