@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import evaluate_policy
 
 
@@ -131,3 +132,14 @@ def test_one_episode_is_enough_and_the_first_seed_may_be_zero():
     assert outcome.protocol["first_seed"] == 0
     assert outcome.protocol["episodes"] == 1
     assert outcome.protocol["greedy"] is True
+
+
+def test_a_first_observation_that_is_not_finite_is_of_step_zero():
+    class Broken(Counting):
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed)
+            return (np.full(2, np.nan, np.float32) if seed == 4 else observation), info
+
+    says = r"observation\[0\] = nan is not finite: .*Broken.*, episode 1 \(seed 4\), environment step 0"
+    with pytest.raises(UserError, match=says):
+        evaluate_policy(Counter(), Broken, episodes=3, seed=3)
