@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test test-slow test-cluster lint format bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-faults bench-scaling requirements tables clean
+.PHONY: help setup run test test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-faults bench-scaling requirements tables clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -103,6 +103,9 @@ bench-scaling: $(STAMP)  ## Throughput with 0, 1 and 2 env runners, and the driv
 
 bench-maml: $(STAMP)  ## Meta-iterations per second against learn2learn (and torchopt, where installed)
 	$(PY) benchmarks/maml.py
+
+mutants: $(STAMP)  ## Mutation testing: whether the unit tests notice a sample of small faults (some minutes)
+	$(PY) benchmarks/mutation.py
 
 requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.txt
 	echo 'torch==$(TORCH)' | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
