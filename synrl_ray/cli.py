@@ -151,10 +151,11 @@ def evaluate(
     video: Path | None = None,
     shots: Integer | None = None,
     official_runs: bool = False,
+    check: bool = False,
     trust: bool = False,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a run's policy greedily, on seeds that training never uses. Ray is not needed.
+    """Evaluate a run's policy, on seeds that training never uses. Ray is not needed.
 
     Args:
         run_dir: a run's folder, one under experiments/results, or the URL of a copy.
@@ -163,11 +164,22 @@ def evaluate(
         video: write one episode to this .mp4 or .gif file.
         shots: samples (of each class) from which a meta-learner adapts (default: as in its training).
         official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
+        check: compute result.json, or all below a folder such as experiments/results, again from the policies beside
+            it; the exit code is 1 where they do not agree.
         trust: import the module that the policy's environment is in, though you did not make the run on this machine.
         as_json: print JSON instead of a table.
     """
     import synrl_ray
 
+    if check:
+        from synrl_ray.kinds.auditing import check_folder
+
+        given = {"--episodes": episodes, "--seed": seed, "--video": video, "--shots": shots}
+        for option, value in {**given, "--official-runs": official_runs or None, "--json": as_json or None}.items():
+            if value is not None:
+                raise UserError(f"--check does not go with {option}", "what is recorded is judged as it was judged")
+        check_folder(located(Path(run_dir)), trust=trust)
+        return
     judged = synrl_ray.evaluate(
         run_dir,
         episodes=episodes,
@@ -288,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> Any:
     except cyclopts.CycloptsError as error:
         _fail(str(UserError(" ".join(str(error).split()), f"`{command('--help')}` shows the options")))
     except UserError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt as interrupt:
         _end(": ".join(["stopped", *map(str, interrupt.args)]), 130)
     except (BrokenPipeError, SystemExit) as error:
@@ -307,8 +319,8 @@ def main(argv: Sequence[str] | None = None) -> Any:
         _fail(str(UserError(problem, "mend that, or name another place")))
 
 
-def _fail(message: str) -> None:
-    _end(message, UserError.exit_code)
+def _fail(message: str, status: int = UserError.exit_code) -> None:
+    _end(message, status)
 
 
 def _end(message: str, status: int) -> None:

@@ -30,6 +30,37 @@ class Audit:
     differences: tuple[str, ...]
     """What is not as it is recorded, each on a line."""
 
+    @property
+    def summary(self) -> str:
+        """In a line."""
+        together = f", {self.seeds} seeds put together again" if self.seeds else ""
+        said = "differs" if self.differences else "agrees"
+        policies = "policy" if self.policies == 1 else "policies"
+        return f"{said} ({self.policies} {policies} judged again{together})"
+
+
+class Disagreement(UserError):
+    """A result is not what its policies give."""
+
+    exit_code = 1
+
+
+def check_folder(folder: Path, *, trust: bool = False) -> None:
+    """Say of each result in a folder, or below it, whether its policies give it.
+
+    Raises:
+        Disagreement: if one does not.
+        UserError: see :func:`audit`.
+    """
+    wrong = total = 0
+    for found in audit(folder, trust=trust):
+        total, wrong = total + 1, wrong + bool(found.differences)
+        print(f"{found.folder}: {found.summary}", flush=True)
+        for line in found.differences:
+            print(f"  {line}", flush=True)
+    if wrong:
+        raise Disagreement(f"{wrong} of {total} results are not what their policies give", "the lines above name what")
+
 
 def audit(folder: Path, *, trust: bool = False) -> Iterator[Audit]:
     """Judge again what lies in a folder of results, or in the folders below it.

@@ -1,0 +1,167 @@
+"""Folders of results: what is put there, and whether it is what its policies give."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from synrl_ray.cli import main
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import AnnLearner, MetaEvaluation, MetaStopping
+from synrl_ray.kinds.auditing import audit
+from synrl_ray.kinds.meta.kind import KIND
+from synrl_ray.kinds.publishing import MOST_ROWS, as_csv, publish, thinned
+from synrl_ray.registry import get_experiment
+from synrl_ray.results import read_result, write_result
+from synrl_ray.running.run_folder import RunFolder
+from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.training import train_run
+
+EXPERIMENT = replace(
+    get_experiment("sinusoid-maml"),
+    ann=AnnLearner(hidden_sizes=(8,)),
+    stopping=MetaStopping(meta_iterations=20),
+    evaluation=MetaEvaluation(tasks=20, inner_steps=2, interval=10, interim_tasks=10),
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two finished seeds of a small learner."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        spec = RunSpec(experiment=EXPERIMENT, policy="ann", seed=seed, num_workers=0)
+        train_run(RunFolder.create(root / f"ann-seed{seed}", spec), spec, KIND)
+    return [root / f"ann-seed{seed}" for seed in (0, 1)]
+
+
+@pytest.fixture
+def published(runs, tmp_path):
+    publish(runs, tmp_path / "results" / "sinusoid-maml" / "ann")
+    return tmp_path / "results" / "sinusoid-maml" / "ann"
+
+
+def test_every_seed_has_what_an_audit_needs(runs, published):
+    for seed, run in enumerate(runs):
+        place = published / f"seed{seed}"
+        names = {"config.json", "metrics.csv", "result.json", "policy.json", "policy.safetensors"}
+        assert {path.name for path in place.iterdir()} == names
+        assert read_result(place) == RunFolder(run).result()
+        assert RunFolder(place).spec() == RunFolder(run).spec()
+        with (place / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["meta_iterations"]) for row in rows] == [
+            row["meta_iterations"] for row in RunFolder(run).metrics()
+        ]
+    assert (published / "policy.safetensors").read_bytes() == (runs[0] / "policy.safetensors").read_bytes()
+    assert (published / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    combined = read_result(published)
+    assert combined.seeds == (0, 1)
+    assert combined.provenance.command.startswith("synrl train sinusoid-maml --policy ann --seeds 2 --set ")
+    assert not any(path.name.startswith(".") for path in published.parent.iterdir())
+
+
+def test_a_large_policy_is_kept_of_the_first_seed_only(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("synrl_ray.kinds.publishing.MOST_POLICY_BYTES", 10)
+    publish(runs, tmp_path / "ann")
+    assert (tmp_path / "ann" / "policy.safetensors").exists()
+    assert not list((tmp_path / "ann").glob("seed*/policy.*"))
+    (found,) = audit(tmp_path / "ann")
+    assert (found.policies, found.seeds, found.differences) == (1, 2, ())
+
+
+def test_what_lay_there_is_replaced_as_a_whole(runs, published):
+    (published / "left.txt").write_text("of before")
+    publish(runs[:1], published)
+    assert not (published / "left.txt").exists()
+    assert read_result(published) == read_result(published / "seed0") == RunFolder(runs[0]).result()
+
+
+def test_runs_of_other_settings_or_without_a_result_are_refused_and_leave_nothing(runs, tmp_path):
+    other = RunSpec(experiment=replace(EXPERIMENT, summary="another"), policy="ann", seed=2, num_workers=0)
+    begun = RunFolder.create(tmp_path / "begun", other)
+    with pytest.raises(UserError, match="has not ended"):
+        publish([*runs, begun.path], tmp_path / "out")
+    begun.write_result(RunFolder(runs[0]).result())
+    with pytest.raises(UserError, match="of another experiment or policy"):
+        publish([*runs, begun.path], tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"begun"}
+
+
+def test_results_that_were_left_alone_agree(published, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(published.parents[1]), "--check"])
+    assert not ended.value.code
+    line = f"{published}: agrees (2 policies judged again, 2 seeds put together again)"
+    assert capsys.readouterr().out.splitlines() == [line]
+
+
+def test_a_figure_that_was_changed_is_named_and_the_exit_code_is_1(published, capsys):
+    result = read_result(published / "seed1")
+    write_result(published / "seed1", replace(result, figures={"loss": 0.001}))
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(published), "--check"])
+    assert ended.value.code == 1
+    out, err = capsys.readouterr()
+    first, *lines = out.splitlines()
+    assert first.startswith(f"{published}: differs")
+    assert lines[0].startswith("  seed1: loss is recorded as 0.001, found ")
+    assert any(line.startswith("  loss of the seeds differs: number 1 is recorded as") for line in lines)
+    assert err.startswith("synrl: 1 of 1 results are not what their policies give")
+
+
+def test_a_policy_that_was_exchanged_is_noticed(runs, published):
+    shutil.copy(runs[1] / "policy.safetensors", published / "seed0" / "policy.safetensors")
+    (found,) = audit(published)
+    assert any(line.startswith("seed0: loss is recorded as") for line in found.differences)
+
+
+def test_of_several_seeds_without_their_own_results_the_first_is_judged(published):
+    for seed in (0, 1):
+        shutil.rmtree(published / f"seed{seed}")
+    (found,) = audit(published)
+    assert (found.policies, found.seeds, found.differences) == (1, 0, ())
+    result = read_result(published)
+    write_result(published, replace(result, per_seed={"loss": (0.5, 1.0)}))
+    (found,) = audit(published)
+    assert found.differences[0].startswith("loss is recorded as 0.5, found ")
+
+
+def test_a_folder_without_results_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"there is no result\.json in"):
+        list(audit(tmp_path))
+
+
+@pytest.mark.parametrize("option", [["--episodes", "3"], ["--json"], ["--official-runs"]])
+def test_options_that_judge_otherwise_do_not_go_with_a_check(published, option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(published), "--check", *option])
+    assert ended.value.code == 2
+    assert f"--check does not go with {option[0]}" in capsys.readouterr().err
+
+
+def test_metrics_are_thinned_to_rows_with_an_evaluation_and_the_last():
+    rows = [{"iteration": i} | ({"evaluation_loss": 1.0} if i % 10 == 0 else {}) for i in range(1, 1006)]
+    kept = thinned(rows, MOST_ROWS)
+    assert len(kept) == MOST_ROWS
+    assert [row["iteration"] for row in kept if "evaluation_loss" in row] == list(range(10, 1006, 10))
+    assert kept[-1]["iteration"] == 1005
+    assert [row["iteration"] for row in thinned(rows, 10)][-1] == 1005
+    assert len(thinned(rows, 10)) == 10
+    assert thinned(rows[:3], MOST_ROWS) == rows[:3]
+    assert thinned([], MOST_ROWS) == []
+
+
+def test_a_table_of_metrics_has_six_digits_and_empty_cells():
+    assert as_csv([{"a": 1, "b": 1 / 3}, {"a": 2, "c": None}]) == "a,b,c\n1,0.333333,\n2,,\n"
+
+
+def test_published_files_name_no_folder_of_this_machine(runs, published):
+    for path in published.rglob("*.json"):
+        text = path.read_text()
+        assert str(Path.home()) not in text
+        assert str(runs[0].parent) not in text
+        json.loads(text)
