@@ -1,0 +1,91 @@
+"""Compiled kernels against torch's on layers of a few cells, in every combination of what a scan may be asked for."""
+
+import itertools
+
+import pytest
+import torch
+
+from synrl_ray.snn import AdaptiveLIF, SpikingMLP, Surrogate, lif_scan, stack
+from synrl_ray.snn.scan import RESETS
+
+LEARNED = ("beta", "threshold", "rho", "kappa")
+SURROGATES = ["fast_sigmoid", "atan", "sigmoid", "straight_through"]
+
+
+def close(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("reset", "surrogate"), itertools.product(RESETS, SURROGATES))
+@pytest.mark.parametrize("hold", [1, 2])
+@pytest.mark.parametrize(
+    ("per_neuron", "masked", "learned"), [(False, False, False), (False, True, True), (True, True, True)]
+)
+def test_a_layer_of_six_cells(reset, surrogate, hold, per_neuron, masked, learned):
+    g = torch.Generator().manual_seed(3)
+    shape = (3,) if per_neuron else ()
+    current, membrane = (torch.randn(*size, generator=g, dtype=torch.float64) * 2 for size in ((4, 2, 3), (2, 3)))
+    beta, threshold = torch.rand(shape, generator=g, dtype=torch.float64), 0.2 + torch.rand(shape, generator=g).double()
+    mask = torch.tensor([[False, True], [False, False], [True, False], [False, False]]) if masked else None
+    weights = torch.randn(2, 4 * hold, 2, 3, generator=g, dtype=torch.float64)
+
+    def results(kernel, number):
+        """The loss is of the spikes alone, or of both."""
+        tensors = [t.clone().requires_grad_() for t in (current, membrane)]
+        tensors += [t.clone().requires_grad_(learned) for t in (beta, threshold)]
+        outputs = lif_scan(
+            *tensors[:2], beta=tensors[2], threshold=tensors[3], surrogate=Surrogate(surrogate, 2.0), reset=reset,
+            reset_mask=mask, hold=hold, kernel=kernel,
+        )  # fmt: skip
+        loss = sum((weights[i] * outputs[i]).sum() for i in range(number))
+        return *outputs, *torch.autograd.grad(loss, tensors if learned else tensors[:2])
+
+    assert 0 < results("torch", 1)[0].mean() < 1
+    for number in (1, 2):
+        close(results("numba", number), results("torch", number))
+
+
+@pytest.mark.parametrize("rows", [0, 10**6], ids=["products", "one call"])
+@pytest.mark.parametrize("sizes", [(1,), (3,), (3, 2), (2, 1, 3)])
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("carried", [False, True])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_network_of_a_few_cells(monkeypatch, rows, sizes, k, carried, outputs):
+    monkeypatch.setattr(stack, "SMALL_ROWS", rows)
+    torch.manual_seed(1)
+    net = SpikingMLP(2, sizes, outputs, steps_per_observation=k, gain=4.0, hidden_gain=3.0, threshold=0.5).double()
+    inputs = torch.randn(3, 2, 2, dtype=torch.float64)
+    state = torch.randn(2, net.state_size, dtype=torch.float64) if carried else None
+    mask = torch.tensor([[False, True], [True, False], [False, False]]) if carried else None
+
+    def results(forward):
+        given = [inputs.clone().requires_grad_(), *([state.clone().requires_grad_()] if carried else [])]
+        found, after = forward(given[0], given[1] if carried else None, mask)[:2]
+        weights = torch.sin(torch.arange(1.0, 1 + found.numel() + after.numel(), dtype=torch.float64))
+        loss = (torch.cat((found.flatten(), after.flatten())) * weights).sum()
+        return found, after, *torch.autograd.grad(loss, [*given, *net.parameters()], allow_unused=True)
+
+    close(results(net), results(net.forward_with_spikes))
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_adaptive_neurons_of_six_cells(surrogate, masked):
+    g = torch.Generator().manual_seed(5)
+    current = torch.randn(5, 2, 3, generator=g, dtype=torch.float64) * 2
+    state = torch.randn(2, 6, generator=g, dtype=torch.float64)
+    mask = torch.tensor([[False, True], [False, False], [True, False], [False, False], [False, True]])
+    weights = torch.randn(5 * 6 + 12, generator=g, dtype=torch.float64)
+
+    def results(kernel):
+        layer = AdaptiveLIF(0.8, 0.6, learned=LEARNED, surrogate=Surrogate(surrogate, 2.0), kernel=kernel).double()
+        given = [current.clone().requires_grad_(), state.clone().requires_grad_()]
+        spikes, after = layer(*given, mask if masked else None)
+        loss = (torch.cat((spikes.flatten(), after.flatten())) * weights).sum()
+        return spikes, after, *torch.autograd.grad(loss, [*given, *layer.parameters()])
+
+    assert 0 < results("torch")[0].mean() < 1
+    close(results("numba"), results("torch"))
