@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Discriminator
 
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.q_learning import EpsilonGreedy
@@ -121,3 +123,7 @@ class DQN(Gradient, EpsilonGreedy):
     """How much the loss corrects for them; used where ``prioritised``."""
     grad_clip: Positive = 10.0
     """Bound on the global norm of the gradient."""
+
+
+ControlAlgorithm = Annotated[PPO | A2C | Reinforce | DQN, Discriminator("name")]
+"""Settings of a gradient algorithm; ``name`` tells them apart."""

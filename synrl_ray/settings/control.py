@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Discriminator
-
-from synrl_ray.settings.algorithms import A2C, DQN, PPO, Reinforce
+from synrl_ray.settings.algorithms import ControlAlgorithm
 from synrl_ray.settings.base import BaseExperiment, BaseTarget, EnvSteps
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.environment import Environment, Evaluation
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.types import Count
-
-ControlAlgorithm = Annotated[PPO | A2C | Reinforce | DQN, Discriminator("name")]
 
 
 @settings_class

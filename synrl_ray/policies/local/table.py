@@ -18,7 +18,11 @@ from synrl_ray.settings.q_learning import QLearning
 from synrl_ray.settings.r_stdp import RStdp
 from synrl_ray.settings.stdp_q import StdpQ
 
-AGENTS: dict[type[Any], type[LocalAgent]] = {QLearning: QTable, StdpQ: StdpQAgent, RStdp: MazeAgent}
+AGENTS: dict[type[Any], type[LocalAgent]] = {
+    QLearning: QTable,
+    StdpQ: StdpQAgent,
+    RStdp: MazeAgent,
+}
 
 
 def agent_class(settings: LocalSettings) -> type[LocalAgent]:

@@ -18,7 +18,7 @@ from synrl_ray.kinds.control.kind import with_end
 from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.sampling.batched import BatchedEnvRunner
-from synrl_ray.settings.control import ControlAlgorithm
+from synrl_ray.settings.algorithms import ControlAlgorithm
 
 SHARED = {"lr": 0.0123, "gamma": 0.91, "grad_clip": 0.7}
 LOSS = {"entropy_coeff": 0.03, "vf_loss_coeff": 0.4}

@@ -12,7 +12,11 @@ from synrl_ray.policies.local.table import AGENTS, agent_class, make_agent
 from synrl_ray.settings.local import LocalSettings
 
 RULES = get_args(get_args(LocalSettings)[0])
-SPACES = {QLearning: spaces.Discrete(6), StdpQ: spaces.Discrete(6), RStdp: spaces.Box(0, 1, (6,), np.float32)}
+SPACES = {
+    QLearning: spaces.Discrete(6),
+    StdpQ: spaces.Discrete(6),
+    RStdp: spaces.Box(0, 1, (6,), np.float32),
+}
 
 
 def test_table_has_every_rule_that_an_experiment_can_have():
