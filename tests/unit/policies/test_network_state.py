@@ -11,6 +11,7 @@ from synrl_ray.policies.actor_critic import ActorCritic, make_body
 from synrl_ray.policies.frame_stack import FrameStack
 from synrl_ray.policies.normaliser import ObservationNormaliser
 from synrl_ray.policies.q_network import check_q_network
+from synrl_ray.settings.plasticity import PlasticLayers, ThresholdAdaptation
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 OBS, DISCRETE = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(4)
@@ -207,3 +208,55 @@ def test_a_q_network_that_measures_observations_is_refused_by_its_setting():
             check_q_network(OBS, DISCRETE, config)
     with pytest.raises(UserError, match=r"the environment has the action space Box.* — DQN needs discrete actions"):
         check_q_network(OBS, gym.spaces.Box(-1, 1, (1,), np.float32), AnnPolicy())
+
+
+def test_numbers_for_an_observation_are_those_of_features_memories_codes_and_layers():
+    """Three features; two bodies of 3 + 4 + their outputs; a stack keeps 3 more; a code makes 2 of each feature."""
+
+    def numbers(config):
+        return ActorCritic(OBS, DISCRETE, config).numbers_per_observation
+
+    plain = 3 + (3 + 4 + 4) + (3 + 4 + 1)
+    assert numbers(AnnPolicy(hidden_sizes=(4,))) == plain
+    assert numbers(AnnPolicy(hidden_sizes=(4,), frame_stack=2)) == plain + 3 + 2 * 3
+    spiking = {"hidden_sizes": (4,), "steps_per_observation": 2}
+    assert numbers(SpikingPolicy(**spiking)) == 3 + 2 * (4 + 4) + 2 * (4 + 1)
+    assert numbers(SpikingPolicy(**spiking, encoder="population", encoder_neurons=2)) == 3 + 6 + 2 * 8 + 2 * 5
+    assert numbers(SpikingPolicy(**spiking, encoder="delta")) == 3 + 3 + 6 + 2 * 8 + 2 * 5
+
+
+def test_the_actor_receives_the_code_unless_it_is_asked_for_what_a_network_without_one_would():
+    net = ActorCritic(OBS, DISCRETE, SpikingPolicy(hidden_sizes=(4,), encoder="population", encoder_neurons=5))
+    observations = torch.tensor([[0.1, -0.2, 0.3]])
+    state = torch.zeros(1, net.state_size)
+    coded, _ = net.actor_inputs(observations, state)
+    torch.testing.assert_close(coded[0], net.population(observations))
+    plain, _ = net.actor_inputs(observations, state, coded=False)
+    torch.testing.assert_close(plain[0], observations)
+    inputs, values, _ = net(observations[None])
+    torch.testing.assert_close(net.actor(observations[None]), inputs)
+    torch.testing.assert_close(net.critic(observations[None]), values)
+
+
+def test_changes_are_coded_after_the_state_and_are_state_themselves():
+    net = ActorCritic(
+        OBS, DISCRETE, SpikingPolicy(hidden_sizes=(4,), encoder="delta", encoder_threshold=0.5, frame_stack=2)
+    )
+    assert (net.memory_sizes, net.state_size) == ([3, 6], 9)
+    before = torch.tensor([[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]])
+    observations = torch.tensor([[1.0, 0.0, 0.2]])
+    coded, _ = net.actor_inputs(observations, before)
+    assert coded[0, 0].tolist() == [0, 0, 0, 1, 0, 0, 1, 1, 1, 0, 0, 0]
+    _, _, after = net(observations[None], before)
+    assert after[0].tolist() == pytest.approx([1, 0, 0.2, 0, 0, 0, 1, 0, 0.2])
+    plain, _ = net.actor_inputs(observations, before, coded=False)
+    assert plain[0, 0].tolist() == pytest.approx([0, 0, 0, 1, 0, 0.2])
+
+
+def test_thresholds_that_may_become_different_are_those_of_the_actors_layers():
+    plastic = PlasticLayers(layers=(1,), homeostasis=ThresholdAdaptation())
+    net = ActorCritic(OBS, DISCRETE, SpikingPolicy(hidden_sizes=(4, 5), threshold=0.75, plastic=plastic))
+    actor, critic = net.bodies
+    assert [neurons.threshold.shape for neurons in actor.neurons] == [(), (5,)]
+    assert [neurons.threshold.shape for neurons in critic.neurons] == [(), ()]
+    assert actor.neurons[1].threshold.tolist() == [0.75] * 5
