@@ -42,6 +42,7 @@ ROOT = Path(__file__).parents[1]
 TABLE = tomllib.loads((ROOT / "tests/mutants.toml").read_text())
 PACKAGES: dict[str, dict[str, Any]] = TABLE["packages"]
 ARGUMENTS = ("-q", "-p", "no:cacheprovider", "--capture=no", "-m", "not ray and not slow and not cluster")
+MOST_SECONDS = 120  # of a test, as the clock has it: those without compiled kernels may take very long
 
 
 def _files_of(package: str) -> list[Path]:
@@ -101,7 +102,7 @@ def _run_package(options: argparse.Namespace) -> None:
     runs = Runs(
         sample, files, out=options.out, package=options.package, seconds=options.seconds, slowest=options.slowest
     )
-    status = pytest.main([*ARGUMENTS, f"--basetemp={home}/pytest", *tests], plugins=[runs])
+    status = pytest.main([*ARGUMENTS, f"--timeout={MOST_SECONDS}", f"--basetemp={home}/pytest", *tests], plugins=[runs])
     shutil.rmtree(home, ignore_errors=True)
     os._exit(status if status > 1 else 0)  # 1: some tests fail as they are, and have been left out
 

@@ -62,7 +62,7 @@ class Runs:
             if isinstance(found, FunctionType) and found.__code__.co_filename in self.files:
                 functions[_place(found.__code__)].append(found)
         gc.freeze()
-        self._leave_out_what_fails_in_a_child()
+        self._time_in_a_child()
         for mutant in self.sample:
             outcome, num_tests = self._judge(mutant, functions)
             row = {"package": self.package, **mutant.named, "outcome": outcome, "tests": num_tests}
@@ -79,38 +79,44 @@ class Runs:
         with _silent():
             for i, item in enumerate(self.items):
                 called: set[str] = set()
-                start = time.process_time()
                 sys.settrace(lambda frame, *_, called=called: self._note(frame.f_code, called))
                 failed = self._run(i)
                 sys.settrace(None)
-                spent = time.process_time() - start
-                if failed or spent > self.slowest:
-                    left_out.append(f"left out, {'fails' if failed else f'takes {spent:.0f} s'}: {item.nodeid}")
+                if failed:
+                    left_out.append(f"left out, fails: {item.nodeid}")
                     continue
-                self.seconds[i], self.breadth[i] = spent, len(called)
+                self.seconds[i], self.breadth[i] = 0.0, len(called)
                 for place in called:
                     self.callers[place].add(i)
-        taken = f"{len(self.seconds)} of {len(self.items)} tests, {sum(self.seconds.values()):.0f} s of CPU"
-        print(*left_out, taken, sep="\n", flush=True)
+        for line in left_out:
+            print(line, flush=True)
 
     def _note(self, code: CodeType, called: set[str]) -> None:
         if code.co_filename in self.files:
             called.add(_place(code))
 
-    def _leave_out_what_fails_in_a_child(self) -> None:
-        notes = Path(tempfile.gettempdir()) / "fails"
+    def _time_in_a_child(self) -> None:
+        """Once more where mutants run: without what is done once, and without what fails or takes too long there."""
+        notes = Path(tempfile.gettempdir()) / "times"
         notes.touch()
 
         def run_all() -> bool:
             with notes.open("w", buffering=1) as out:
-                out.writelines(f"{i}\n" for i in self.seconds if self._run(i))
+                for i in self.seconds:
+                    start = time.process_time()
+                    failed = self._run(i)
+                    out.write(f"{i} {time.process_time() - start} {failed:d}\n")
             return False
 
         if _forked(run_all, 3600):
             raise RuntimeError("the tests end a child of this process")
-        for i in map(int, notes.read_text().split()):
-            print(f"left out, fails in a child: {self.items[i].nodeid}", flush=True)
-            del self.seconds[i]
+        for i, seconds, failed in (line.split() for line in notes.read_text().splitlines()):
+            self.seconds[int(i)] = float(seconds)
+            if int(failed) or float(seconds) > self.slowest:
+                why = "fails in a child" if int(failed) else f"takes {float(seconds):.0f} s"
+                print(f"left out, {why}: {self.items[int(i)].nodeid}", flush=True)
+                del self.seconds[int(i)]
+        print(f"{len(self.seconds)} of {len(self.items)} tests, {sum(self.seconds.values()):.0f} s of CPU", flush=True)
 
     def _judge(self, mutant: Mutant, functions: Mapping[str, list[FunctionType]]) -> tuple[str, int]:
         path = str(mutant.root / mutant.file)
@@ -133,8 +139,8 @@ class Runs:
         folder, spent, taken = f"/{Path(path).parent.name}/", 0.0, []
         by_place = {i: (folder not in str(self.items[i].path), self.breadth[i], self.seconds[i]) for i in self.seconds}
         for i in sorted(tests & set(by_place), key=by_place.__getitem__):
-            spent += self.seconds[i]
-            if spent < self.most_seconds or not taken:
+            if not taken or spent + self.seconds[i] < self.most_seconds:
+                spent += self.seconds[i]
                 taken.append(i)
         return taken
 
