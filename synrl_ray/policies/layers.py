@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from torch import nn
 
-from synrl_ray.settings.policies import SpikingLayers
+from synrl_ray.settings.policies import Neuron, SpikingLayers
 from synrl_ray.snn import CNN, MLP, AdaptiveLIF, SpikingCNN, SpikingMLP, Surrogate, Synaptic
+from synrl_ray.snn.snntorch_layer import SnnTorchLayer, SnnTorchName
 
 _MOST_NUMBERS = 2**25
 """That are computed for one observation: 128 MiB."""
@@ -37,7 +38,19 @@ def _adaptive(config: SpikingLayers, surrogate: Surrogate) -> nn.Module:
     return AdaptiveLIF(config.beta, config.threshold, config.rho, config.kappa, learned=names, surrogate=surrogate)
 
 
-NEURONS: dict[str, Callable[[SpikingLayers, Surrogate], nn.Module]] = {"synaptic": _synaptic, "adaptive": _adaptive}
+def _snntorch(config: SpikingLayers, surrogate: Surrogate) -> nn.Module:
+    name = config.neuron.removeprefix("snntorch.")
+    of_currents = ("alpha", "learn_alpha") if name in ("Synaptic", "Alpha") else ()
+    given = ("beta", "threshold", "learn_beta", "learn_threshold", *of_currents)
+    settings = {setting: getattr(config, setting) for setting in given}
+    return SnnTorchLayer(cast("SnnTorchName", name), surrogate, reset_mechanism=config.reset, **settings)
+
+
+NEURONS: dict[str, Callable[[SpikingLayers, Surrogate], nn.Module]] = {
+    "synaptic": _synaptic,
+    "adaptive": _adaptive,
+    **{name: _snntorch for name in get_args(Neuron) if name.startswith("snntorch.")},
+}
 """What makes a layer of a neuron that settings name. Its ``states_per_neuron`` says how large its state is. The LIF
 layer is the networks' own, which they run fused."""
 

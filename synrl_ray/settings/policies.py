@@ -14,6 +14,15 @@ from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.types import AsTuple, Fraction, NonNegative, Positive, Size, Sizes, Steps
 
 Surrogate = Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"]
+Neuron = Literal[
+    "lif",
+    "synaptic",
+    "adaptive",
+    "snntorch.Leaky",
+    "snntorch.Synaptic",
+    "snntorch.Alpha",
+    "snntorch.Lapicque",
+]
 ConvLayer = Annotated[tuple[Size, Size, Size], AsTuple]
 """Channels, kernel size and stride."""
 ConvLayers = Annotated[tuple[ConvLayer, ...], AsTuple, MinLen(1), MaxLen(32)]
@@ -47,11 +56,13 @@ class SpikingLayers(LeakyNeurons):
     learn_threshold: bool = False
     reset: Literal["subtract", "zero", "none"] = "subtract"
     """What a spike does to the membrane."""
-    neuron: Literal["lif", "synaptic", "adaptive"] = "lif"
-    """Leaky integrate-and-fire; with a current that decays between input and membrane (as ``snntorch.Synaptic``); or
-    with a threshold that each spike raises (Bellec et al. 2018, arXiv:1803.09574)."""
+    neuron: Neuron = "lif"
+    """Leaky integrate-and-fire; with a current that decays between input and membrane (as ``snntorch.Synaptic``);
+    with a threshold that each spike raises (Bellec et al. 2018, arXiv:1803.09574); or a class of snnTorch's own, run
+    step by step."""
     alpha: Fraction = 0.8
-    """Decay of the current per simulation step, in [0, 1]; of ``synaptic``."""
+    """Decay of the current per simulation step, in [0, 1]; of ``synaptic``, ``snntorch.Synaptic`` and
+    ``snntorch.Alpha``, which has it above ``beta``."""
     learn_alpha: bool = False
     rho: Fraction = 0.97
     """Decay of the adaptation per simulation step, in [0, 1]; of ``adaptive``."""
@@ -66,21 +77,27 @@ class SpikingLayers(LeakyNeurons):
 
     def __post_init__(self) -> None:
         """Refuse settings that the neuron does not have."""
-        for name, (neuron, default) in _OF_NEURONS.items():
-            if getattr(self, name) != default and self.neuron != neuron:
-                raise ValueError(f"{name} is of neuron={neuron}, and neuron is {self.neuron}")
+        for name, (neurons, default) in _OF_NEURONS.items():
+            if getattr(self, name) != default and self.neuron not in neurons:
+                raise ValueError(f"{name} is of neuron={' or '.join(neurons)}, and neuron is {self.neuron}")
         if self.neuron == "adaptive" and self.reset != "subtract":
             raise ValueError(f"neuron=adaptive resets by subtraction, and reset is {self.reset}")
+        if self.neuron == "snntorch.Alpha" and not self.beta < self.alpha:
+            raise ValueError(f"neuron=snntorch.Alpha has alpha above beta, got {self.alpha:g} and {self.beta:g}")
+        if self.neuron == "snntorch.Lapicque" and not 0 < self.beta < 1:
+            raise ValueError(f"neuron=snntorch.Lapicque has beta between 0 and 1, got {self.beta:g}")
+        if self.neuron == "snntorch.Lapicque" and self.learn_beta:
+            raise ValueError("neuron=snntorch.Lapicque learns no beta: set learn_beta=false")
 
 
-_OF_NEURONS: dict[str, tuple[str, object]] = {
-    "alpha": ("synaptic", SpikingLayers.alpha),
-    "learn_alpha": ("synaptic", False),
-    "rho": ("adaptive", SpikingLayers.rho),
-    "kappa": ("adaptive", SpikingLayers.kappa),
-    "learn_adaptation": ("adaptive", False),
+_OF_NEURONS: dict[str, tuple[tuple[Neuron, ...], object]] = {
+    "alpha": (("synaptic", "snntorch.Synaptic", "snntorch.Alpha"), SpikingLayers.alpha),
+    "learn_alpha": (("synaptic", "snntorch.Synaptic"), False),
+    "rho": (("adaptive",), SpikingLayers.rho),
+    "kappa": (("adaptive",), SpikingLayers.kappa),
+    "learn_adaptation": (("adaptive",), False),
 }
-"""The neuron that a setting is of, and its default."""
+"""The neurons that a setting is of, and its default."""
 
 
 @settings_class

@@ -22,6 +22,7 @@ from synrl_ray.settings.policies import SpikingPolicy, policy_config
 from synrl_ray.snn import AdaptiveLIF, LeakyReadout, SpikingMLP, Synaptic, nir
 from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode
 from synrl_ray.snn.readouts import MembraneReadout
+from synrl_ray.snn.snntorch_layer import SnnTorchLayer
 
 OBS, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(4)
 IMAGES = spaces.Box(0, 255, (1, 12, 12), np.uint8)
@@ -32,6 +33,10 @@ PARTS = {
     "synaptic": replace(BASE, neuron="synaptic", alpha=0.6, learn_alpha=True),
     "synaptic, reset to zero": replace(BASE, neuron="synaptic", reset="zero"),
     "adaptive": replace(BASE, neuron="adaptive", rho=0.9, kappa=0.4, learn_adaptation=True, learn_beta=True),
+    "snntorch.Leaky": replace(BASE, neuron="snntorch.Leaky", learn_beta=True, learn_threshold=True),
+    "snntorch.Synaptic": replace(BASE, neuron="snntorch.Synaptic", alpha=0.6, learn_alpha=True, reset="zero"),
+    "snntorch.Alpha": replace(BASE, neuron="snntorch.Alpha", alpha=0.95, beta=0.7, reset="zero", threshold=0.1),
+    "snntorch.Lapicque": replace(BASE, neuron="snntorch.Lapicque", beta=0.6, learn_threshold=True),
     "highest membrane": replace(BASE, readout="max"),
     "mean membrane": replace(BASE, readout="mean"),
     "population": replace(BASE, encoder="population", encoder_low=-1.0, encoder_high=1.0, encoder_neurons=5),
@@ -44,11 +49,13 @@ PARTS = {
         share_layers=True, normalise_observations=True, input_gain=4.0, hidden_gain=3.0, threshold=0.5,
     ),
     "synaptic, convolutional": replace(CONV, neuron="synaptic", readout="max"),
+    "snntorch, convolutional": replace(CONV, neuron="snntorch.Synaptic", readout="max"),
     "adaptive, convolutional": replace(CONV, neuron="adaptive", readout="mean"),
 }  # fmt: skip
 MADE_OF = {
     "synaptic": Synaptic,
     "adaptive": AdaptiveLIF,
+    **{name: SnnTorchLayer for name in PARTS if name.startswith("snntorch.")},
     "highest membrane": MembraneReadout,
     "population": PopulationCode,
     "latency": LatencyCode,
@@ -263,6 +270,7 @@ def test_dqn_says_what_to_set_for_a_policy_with_state():
     [
         ("synaptic", "train with neuron=lif"),
         ("adaptive", "train with neuron=lif"),
+        ("snntorch.Leaky", "train with neuron=lif"),
         ("highest membrane", "not by its max: train with readout=last"),
         ("latency", "train with encoder=current"),
         ("skip", "train with skip=false"),
@@ -283,8 +291,13 @@ def test_nir_says_what_it_cannot_hold(name, remedy):
         ({"neuron": "izhikevich"}, "neuron"),
         ({"readout": "median"}, "readout"),
         ({"encoder": "rate"}, "encoder"),
-        ({"alpha": 0.5}, "alpha is of neuron=synaptic, and neuron is lif"),
-        ({"learn_alpha": True, "neuron": "adaptive"}, "learn_alpha is of neuron=synaptic, and neuron is adaptive"),
+        ({"neuron": "snntorch.SLSTM"}, "neuron"),
+        ({"alpha": 0.5}, "alpha is of neuron=synaptic or snntorch.Synaptic or snntorch.Alpha, and neuron is lif"),
+        ({"learn_alpha": True, "neuron": "adaptive"}, "learn_alpha is of neuron=synaptic or snntorch.Synaptic, and ne"),
+        ({"learn_alpha": True, "neuron": "snntorch.Alpha"}, "learn_alpha is of .* and neuron is snntorch.Alpha"),
+        ({"neuron": "snntorch.Alpha"}, "neuron=snntorch.Alpha has alpha above beta, got 0.8 and 0.9"),
+        ({"neuron": "snntorch.Lapicque", "beta": 1.0}, "neuron=snntorch.Lapicque has beta between 0 and 1, got 1"),
+        ({"neuron": "snntorch.Lapicque", "learn_beta": True}, "snntorch.Lapicque learns no beta: set learn_beta=fals"),
         ({"kappa": 0.5, "neuron": "synaptic"}, "kappa is of neuron=adaptive, and neuron is synaptic"),
         ({"neuron": "adaptive", "kappa": -1.0}, "kappa"),
         ({"neuron": "adaptive", "reset": "zero"}, "neuron=adaptive resets by subtraction, and reset is zero"),
