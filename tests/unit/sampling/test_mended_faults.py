@@ -9,7 +9,7 @@ from gymnasium.vector import SyncVectorEnv
 from test_return_scale import fragment
 
 from synrl_ray.errors import UserError
-from synrl_ray.sampling.failures import FailureCount, RestartingVectorEnv
+from synrl_ray.sampling.failures import FailureCount, ResettingVectorEnv, RestartingVectorEnv
 from synrl_ray.sampling.faults import Faults
 from synrl_ray.sampling.return_scale import ReturnScale
 
@@ -48,6 +48,51 @@ def test_what_is_meant_for_the_user_is_raised_when_an_environment_is_made_anew()
     envs.reset(seed=0)
     with pytest.raises(UserError, match=r"^the licence has expired — renew it"):
         envs.step(np.zeros(1, np.int64))
+
+
+class Form(SyncVectorEnv):
+    """A vector form of one environment, whose reset or step raises."""
+
+    def __init__(self, **raises):
+        super().__init__([Failing])
+        self.raises = raises
+
+    def reset(self, **given):
+        if "reset" in self.raises:
+            raise self.raises["reset"]
+        return super().reset(**given)
+
+    def step(self, actions):
+        if "step" in self.raises:
+            raise self.raises["step"]
+        return super().step(actions)
+
+
+REFUSED = UserError("the licence has expired", "renew it")
+
+
+def test_of_a_vector_form_what_is_meant_for_the_user_is_raised_wherever_it_comes_from():
+    with pytest.raises(UserError, match=r"^the licence has expired — renew it$"):
+        ResettingVectorEnv(Form(reset=REFUSED), Form).reset(seed=0)
+    envs = ResettingVectorEnv(Form(step=REFUSED), Form)
+    envs.reset(seed=0)
+    with pytest.raises(UserError, match=r"^the licence has expired — renew it$"):
+        envs.step(np.zeros(1, np.int64))
+    envs = ResettingVectorEnv(Form(step=OSError("broken")), lambda: Form(reset=REFUSED))
+    envs.reset(seed=0)
+    with pytest.raises(UserError, match=r"^the licence has expired — renew it$"):
+        envs.step(np.zeros(1, np.int64))
+
+
+def test_a_vector_form_whose_reset_fails_is_made_anew_and_one_that_fails_again_is_given_up():
+    observations, info = ResettingVectorEnv(Form(reset=OSError("broken")), Form).reset(seed=0)
+    assert observations[0, 0] == 0
+    assert info == {}
+    envs = ResettingVectorEnv(Form(reset=OSError("broken")), lambda: Form(reset=OSError("still broken")))
+    with pytest.raises(
+        UserError, match=r"the environments failed \(.*broken.*\) and cannot be made anew \(.*still broken"
+    ):
+        envs.reset(seed=0)
 
 
 def test_environments_start_without_seeds_too_and_a_list_is_one_for_each():
