@@ -11,7 +11,7 @@ import synrl_ray
 from synrl_ray import UserError, cli, evaluate, make_experiment, train, tune, tune_cli
 
 RESULTS = Path(__file__).parents[3] / "experiments/results"
-OF_THE_COMMAND_ALONE = {"as_json"}
+OF_THE_COMMAND_ALONE = {"as_json", "check"}
 OF_PYTHON_ALONE = {"watch", "say"}
 
 
