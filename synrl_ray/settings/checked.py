@@ -205,7 +205,9 @@ def _classes_at(kind: Any, loc: Sequence[Any]) -> list[Any]:
     classes = _classes(kind)
     for name in loc:
         tagged = [cls for cls in classes if name in (getattr(cls, "name", None), getattr(cls, "kind", None))]
-        classes = tagged or [inner for cls in classes for inner in _classes(setting_types(cls).get(name))]
+        annotations = [types[name] for cls in classes if name in (types := setting_types(cls))]
+        if tagged or annotations:  # else a key of a dictionary, whose values are of these classes
+            classes = tagged or [inner for annotation in annotations for inner in _classes(annotation)]
     return classes
 
 

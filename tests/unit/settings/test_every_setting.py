@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -243,3 +244,19 @@ def test_importing_them_builds_no_validator_and_imports_neither_torch_nor_ray():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0 []"
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"low": 0.5, "high": 0.9, "kind": 0}, ".kind must be 'log_uniform', 'uniform' or 'choice', got 0"),
+        ({"low": 0.5, "high": 0.9}, ".kind is missing: choose 'log_uniform', 'uniform' or 'choice'"),
+        ({"low": 0.5, "high": 0.9, "hihg": 1.0, "kind": "uniform"}, ".hihg is no setting: did you mean high?"),
+        ({"low": 0.5, "high": "1", "kind": "uniform"}, ".high must be a number, got '1'"),
+    ],
+)
+def test_settings_that_are_values_of_a_dictionary_are_named_by_their_key(bad, message):
+    data = to_json(EXPERIMENTS["cartpole-ppo"])
+    data["search_space"]["spiking.beta"] = bad
+    with pytest.raises(SettingError, match=re.escape(f"search_space['spiking.beta']{message}")):
+        from_json(Experiment, data)
