@@ -67,7 +67,9 @@ def to_nir(net: nn.Module, scaling: Scaling | None = None) -> Any:
     if net.skipped_to:
         raise NIRError("only a chain of layers is exported, this network has skip connections: train with skip=false")
     if net.encoder is not None:
-        raise NIRError("NIR takes currents, and this network codes what it receives as spikes: train with encoder=current")
+        raise NIRError(
+            "NIR takes currents, and this network codes what it receives as spikes: train with encoder=current"
+        )
     if not isinstance(net.readout, LeakyReadout):
         raise NIRError(f"NIR's integrator is read at the end, not by its {net.readout.how}: train with readout=last")
     modules: list[tuple[str, Any]] = [("input", nir.Input({"input": np.array([net.in_features])}))]
