@@ -260,3 +260,9 @@ def test_thresholds_that_may_become_different_are_those_of_the_actors_layers():
     assert [neurons.threshold.shape for neurons in actor.neurons] == [(), (5,)]
     assert [neurons.threshold.shape for neurons in critic.neurons] == [(), ()]
     assert actor.neurons[1].threshold.tolist() == [0.75] * 5
+
+
+def test_a_q_network_is_held_to_the_spaces_that_a_policy_serves():
+    with pytest.raises(UserError, match="the maze"):
+        check_q_network(spaces.Text(3), DISCRETE, AnnPolicy(), "the maze")
+    check_q_network(OBS, DISCRETE, AnnPolicy(), "the maze")

@@ -42,8 +42,8 @@ def test_the_weights_are_those_in_the_file(tmp_path):
     assert module(torch.ones(1, 2)).tolist() == [[10, 15, 20]]
 
 
-@pytest.mark.parametrize(("anew", "times"), [(False, 1), (True, 2)])
-def test_a_module_is_made_without_numbers_and_where_it_has_more_a_second_time(tmp_path, anew, times):
+@pytest.mark.parametrize(("given", "times"), [({}, 1), ({"anew": False}, 1), ({"anew": True}, 2)])
+def test_a_module_is_made_without_numbers_and_where_it_has_more_a_second_time(tmp_path, given, times):
     made = []
 
     class Scaled(nn.Linear):
@@ -52,10 +52,10 @@ def test_a_module_is_made_without_numbers_and_where_it_has_more_a_second_time(tm
             self.beside = torch.full((1,), 3.0)  # no part of the state dictionary
             made.append(self.weight.device.type)
 
-    module = load_module(Scaled, write(tmp_path, {"weight": WEIGHT, "bias": BIAS}), anew=anew)
+    module = load_module(Scaled, write(tmp_path, {"weight": WEIGHT, "bias": BIAS}), **given)
     assert made == ["meta", "cpu"][:times]
     assert torch.equal(module.weight, WEIGHT)
-    assert module.beside.device.type == ("cpu" if anew else "meta")
+    assert module.beside.device.type == ("cpu" if times == 2 else "meta")
 
 
 def test_tensors_lie_in_memory_as_the_modules_own(tmp_path):
