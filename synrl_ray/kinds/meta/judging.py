@@ -11,7 +11,7 @@ from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.adaptation_figure import AdaptedTask, draw_adaptation
 from synrl_ray.experiment import MetaExperiment
 from synrl_ray.kinds.meta.comparison import finish_comparison
-from synrl_ray.kinds.meta.scores import Scores, result_of
+from synrl_ray.kinds.meta.scores import TaskScores, result_of
 from synrl_ray.meta.families import Family, family_of
 from synrl_ray.meta.judging import judge, scores_of
 from synrl_ray.meta.policy_judging import judge_policies, relative_regret
@@ -42,7 +42,7 @@ class Judge(ABC):
     def on_test_tasks(self, experiment: str | None, num_tasks: int, inner_steps: int) -> Result:
         """The result of adaptation to test tasks, beside that of the learner as it was made."""
         found = self.scores(self.maml, "test", num_tasks, inner_steps + self.more_steps)
-        untrained = Scores({})
+        untrained = TaskScores({})
         with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
             control = self.family.untrained(self.learner, self.maml)
             untrained = self.scores(control, "test", num_tasks, inner_steps + self.more_steps)
@@ -61,7 +61,7 @@ class Judge(ABC):
         return {name: float(values[:, inner_steps].double().mean()) for name, values in found.by_name.items()}
 
     @abstractmethod
-    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> Scores:
+    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> TaskScores:
         """What the first tasks of a split give, after each number of inner steps.
 
         Raises:
@@ -89,8 +89,8 @@ class _LearnerJudge(Judge):
     def draw(self, folder: Path, title: str) -> None:
         """None."""
 
-    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> Scores:
-        return Scores(scores_of(judge(maml, self.tasks, split, num_tasks, inner_steps)))
+    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> TaskScores:
+        return TaskScores(scores_of(judge(maml, self.tasks, split, num_tasks, inner_steps)))
 
     def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, float | None]:
         with suppress(NonFiniteError):  # adapting by more steps than in training may diverge at first
@@ -103,9 +103,9 @@ class _PolicyJudge(Judge):
 
     more_steps = 2
 
-    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> Scores:
+    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> TaskScores:
         found = judge_policies(maml, self.tasks, split, num_tasks, inner_steps)
-        return Scores({"regret": found.greedy, "regret_stochastic": found.stochastic}, found.env_steps)
+        return TaskScores({"regret": found.greedy, "regret_stochastic": found.stochastic}, found.env_steps)
 
     def more_of_protocol(self) -> dict[str, Any]:
         return {

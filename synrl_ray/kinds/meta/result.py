@@ -12,7 +12,7 @@ from synrl_ray.evaluation.curves import LEARNING_CURVE, Curve, learning_curve
 from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.experiment import MetaExperiment, MetaTarget
 from synrl_ray.kinds.meta.judging import Judge
-from synrl_ray.kinds.meta.scores import SCORES, Scores, result_of
+from synrl_ray.kinds.meta.scores import SCORES, TaskScores, result_of
 from synrl_ray.kinds.result import (
     bounds_of,
     column,
@@ -83,7 +83,7 @@ def judge_by_official_runs(
         "test_tasks": NUM_RUNS,
         "inner_steps": inner_steps,
     }
-    return result_of(Scores(scores), learner.kind, experiment, protocol, over="official runs")
+    return result_of(TaskScores(scores), learner.kind, experiment, protocol, over="official runs")
 
 
 def combine(results: Sequence[Result], spec: RunSpec) -> Result:

@@ -16,7 +16,7 @@ SCORES = ("regret", "accuracy", "loss")
 """What learners are judged by; the first of them that is known is the one that counts."""
 
 
-class Scores(NamedTuple):
+class TaskScores(NamedTuple):
     """Of each task, after 0 … S inner steps."""
 
     by_name: Mapping[str, Tensor]
@@ -26,12 +26,12 @@ class Scores(NamedTuple):
 
 
 def result_of(
-    found: Scores,
+    found: TaskScores,
     policy: str,
     experiment: str | None,
     protocol: dict[str, Any],
     *,
-    untrained: Scores | None = None,
+    untrained: TaskScores | None = None,
     over: str = "test tasks",
 ) -> Result:
     """The result of scores; those that count are of the protocol's number of inner steps.

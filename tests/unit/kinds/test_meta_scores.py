@@ -6,14 +6,14 @@ Two tasks, after 0, 1 and 2 inner steps; the protocol's number of them is 1.
 import pytest
 import torch
 
-from synrl_ray.kinds.meta.scores import Scores, result_of
+from synrl_ray.kinds.meta.scores import TaskScores, result_of
 
 REGRET = torch.tensor([[1.0, 0.5, 0.2], [0.6, 0.1, 0.4]])
 LOSS = torch.tensor([[4.0, 3.0, 2.0], [2.0, 1.0, 0.0]])
 
 
 def made(**options):
-    scores = Scores({"loss": LOSS, "regret": REGRET}, torch.tensor([[0, 10, 20], [0, 30, 40]]))
+    scores = TaskScores({"loss": LOSS, "regret": REGRET}, torch.tensor([[0, 10, 20], [0, 30, 40]]))
     return result_of(scores, "ann", "gridworld-maml", {"inner_steps": 1}, **options)
 
 
@@ -37,5 +37,5 @@ def test_intervals_are_standard_errors_of_the_mean():
 
 def test_the_untrained_control_is_beside_it():
     assert made().adaptation.untrained == {}
-    control = Scores({"regret": REGRET + 1})
+    control = TaskScores({"regret": REGRET + 1})
     assert made(untrained=control).adaptation.untrained["regret"] == pytest.approx((1.8, 1.3, 1.3))
