@@ -221,3 +221,11 @@ def test_a_position_is_read_up_to_its_bound(checkpoints, tmp_path, size, accepte
     else:
         with pytest.raises(UserError, match="is damaged"):
             checkpoints.newest()
+
+
+def test_a_run_begins_at_nothing_and_its_checkpoints_are_its_users(checkpoints):
+    assert Position() == Position(iteration=0, steps=0, episodes=0, wall_seconds=0.0)
+    checkpoints.save(write, Position())
+    found = checkpoints.newest()
+    assert found.is_own
+    assert found.position == Position()
