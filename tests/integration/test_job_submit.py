@@ -215,7 +215,7 @@ def test_a_stopped_job_leaves_a_run_that_goes_on(head: Head, state_dir: Path, pr
         [sys.executable, "-m", "synrl_ray", *resume], env=environment, capture_output=True, text=True, timeout=120
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert json.loads(resumed.stdout)["env_steps"] >= at + TRAIN_STEPS
+    assert json.loads(resumed.stdout)["training"][0]["steps"] >= at + TRAIN_STEPS
 
 
 def test_stop_leaves_nothing(head: Head, state_dir: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_run_learns_taxi_and_leaves_every_file(tmp_path: Path) -> None:
     assert result.training[0].steps_to_target <= 280_000
     rows = folder.metrics()
     assert rows[-1]["plasticity_epsilon"] == pytest.approx(0.1)
-    assert evaluate_folder(folder.path, episodes=2)["regret"] == 0.0
+    assert evaluate_folder(folder.path, episodes=2).figures["regret"] == 0.0
     assert load_local_policy(folder.path).agent.greedy(np.arange(500)).shape == (500,)
 
 
@@ -102,7 +102,7 @@ def test_a_small_maze_is_learned_and_learned_again_from_there(tmp_path: Path) ->
     assert (result.figures["success_rate"], result.figures["path_ratio"]) == (1.0, 1.0)
     rows = folder.metrics()
     assert {"evaluation_success_rate", "plasticity_eligibility_norm", "plasticity_weight_std"} <= set(rows[-1])
-    again = evaluate_folder(folder.path, episodes=2)
+    again = evaluate_folder(folder.path, episodes=2).figures
     assert (again["success_rate"], again["regret"]) == (1.0, 0.0)
 
     trainer = LocalTrainer(_maze(f"initial_policy={folder.path}"))

@@ -141,7 +141,7 @@ def test_a_killed_meta_run_ends_as_one_that_was_left_alone(tmp_path: Path, num_w
         process = _synrl(*arguments, "--json")
         output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-        results.append(json.loads(output)["loss_by_step"])
+        results.append(json.loads(output)["adaptation"]["by_step"])
     assert results[0] == results[1]
     assert [row["meta_iterations"] for row in folder.metrics()] == list(range(50, 1501, 50))
 
