@@ -12,7 +12,9 @@ REPOSITORY = Path(__file__).parents[2]
 def tables():
     spec = importlib.util.spec_from_file_location("tables", REPOSITORY / "benchmarks" / "tables.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "benchmarks")  # as where it is run
+        spec.loader.exec_module(module)
     return module
 
 
