@@ -73,6 +73,15 @@ def test_a_seal_by_hand(folder):
 
 
 @pytest.mark.usefixtures("key")
+def test_names_are_sealed_as_ascii_so_that_seals_of_before_go_on_to_hold(tmp_path):
+    (tmp_path / "it").mkdir()
+    (tmp_path / "it" / "grün").write_bytes(b"1")
+    seal(tmp_path / "it")
+    digest = hashlib.sha256(b'[["file", "gr\\u00fcn", "' + ONE.encode() + b'"]]').hexdigest()
+    assert json.loads((tmp_path / "it" / "seal.json").read_text())["sha256"] == digest
+
+
+@pytest.mark.usefixtures("key")
 def test_a_seal_of_some_files_by_hand(folder):
     sign_files(folder, ["deep/b", "a"], "some.json")
     digest = digest_of([["file", "a", ONE], ["file", "deep/b", TWO]])
