@@ -270,3 +270,13 @@ def test_why_there_is_no_key_names_the_folder_or_the_systems_reason(home, monkey
     home.parent.parent.rmdir()
     home.parent.parent.write_text("in the way")
     assert "Not a directory" in why_no_key()
+
+
+def test_the_folder_that_is_tried_for_a_key_is_the_users_alone_too(home, monkeypatch):
+    monkeypatch.setattr(keys, "_made_key", lambda path: None)
+    before = os.umask(0)
+    try:
+        why_no_key()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(home.parent.stat().st_mode) == 0o700
