@@ -81,7 +81,7 @@ def nothing_starts(monkeypatch, tmp_path):
         ),
         (
             ["train", "omniglot-maml", "--set", "spiking.channels=8,8"],
-            "spiking.channels = 8,8 does not fit — SpikingLearner: channels are those of four blocks, or one number for all",
+            "spiking.channels = 8,8 does not fit — SpikingLearner: channels are those of four blocks, or one number",
         ),
     ],
     ids=lambda given: " ".join(given[:2]) if isinstance(given, list) else "",
