@@ -15,6 +15,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch
 from torch import Tensor
 
 from synrl_ray.algorithms.descent import descend, first_not_finite
+from synrl_ray.algorithms.on_policy.fused_loss import fits, fused_loss
 from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopback
 from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss
 from synrl_ray.algorithms.on_policy.train_batch import Batch, minibatches, num_minibatches, num_valid
@@ -130,6 +131,8 @@ class PolicyGradientLearner(OnPolicyLearner):
     def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
         """See :func:`synrl_ray.algorithms.on_policy.losses.policy_gradient_loss`."""
         del columns["old_logp"]
+        if fits(action_space, inputs):
+            return fused_loss(logits=inputs, actions=actions, **columns, **config.coefficients)
         logp, entropy = logp_and_entropy(action_space, inputs, actions)
         return policy_gradient_loss(logp=logp, entropy=entropy, **columns, **config.coefficients)
 

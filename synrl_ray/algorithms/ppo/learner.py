@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium as gym
 from torch import Tensor
 
+from synrl_ray.algorithms.on_policy.fused_loss import fits, fused_loss
 from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
 from synrl_ray.algorithms.on_policy.losses import Terms
-from synrl_ray.algorithms.ppo.fused_loss import fits, fused_ppo_loss
 from synrl_ray.algorithms.ppo.loss import ppo_loss
 from synrl_ray.sampling.distributions import logp_and_entropy
 
@@ -21,6 +21,6 @@ class PPOLearner(OnPolicyLearner):
         """See :func:`synrl_ray.algorithms.ppo.loss.ppo_loss`."""
         settings: dict[str, Any] = {"clip_param": config.settings.clip_param, **config.coefficients}
         if fits(action_space, inputs):
-            return fused_ppo_loss(logits=inputs, actions=actions, **columns, **settings)
+            return fused_loss(logits=inputs, actions=actions, **columns, **settings)
         logp, entropy = logp_and_entropy(action_space, inputs, actions)
         return ppo_loss(logp=logp, entropy=entropy, **columns, **settings)

@@ -1,15 +1,21 @@
-"""PPO's fused loss against its equations and autograd."""
+"""The fused loss against the equations of PPO and of the plain policy gradient, and autograd."""
+
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from synrl_ray.algorithms.ppo.fused_loss import fits, fused_ppo_loss
+from synrl_ray.algorithms.on_policy.fused_loss import fits, fused_loss
+from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner
+from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss
+from synrl_ray.algorithms.ppo.learner import PPOLearner
 from synrl_ray.algorithms.ppo.loss import ppo_loss
 from synrl_ray.sampling.distributions import logp_and_entropy
 
-SETTINGS = {"clip_param": 0.2, "value_coeff": 0.7, "entropy_coeff": 0.03}
+COEFFICIENTS = {"value_coeff": 0.7, "entropy_coeff": 0.03}
+SETTINGS = {"clip_param": 0.2, **COEFFICIENTS}
 
 
 def batch(num_steps=300, num_actions=5, spread=1.0):
@@ -38,7 +44,7 @@ def test_terms_and_gradients_are_those_of_the_equations(shape, num_actions, spre
     expected_grads = torch.autograd.grad(expected.total, (logits, columns["values"]))
 
     shaped = {name: column.view(shape) for name, column in columns.items()}
-    terms = fused_ppo_loss(logits=logits.view(*shape, num_actions), actions=actions.view(shape), **shaped, **SETTINGS)
+    terms = fused_loss(logits=logits.view(*shape, num_actions), actions=actions.view(shape), **shaped, **SETTINGS)
     for name in ("total", "policy", "value", "entropy"):
         assert getattr(terms, name).item() == pytest.approx(getattr(expected, name).item(), abs=1e-6), name
     grads = torch.autograd.grad(2 * terms.total, (logits, columns["values"]))
@@ -46,12 +52,36 @@ def test_terms_and_gradients_are_those_of_the_equations(shape, num_actions, spre
         torch.testing.assert_close(grad, 2 * wanted, atol=1e-7, rtol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(300,), (20, 15)])
+@pytest.mark.parametrize("num_actions", [2, 5])
+def test_without_old_probabilities_it_is_the_plain_policy_gradient(shape, num_actions):
+    logits, actions, columns = batch(num_actions=num_actions)
+    del columns["old_logp"]
+    columns["values"].requires_grad_()
+    logp, entropy = logp_and_entropy(gym.spaces.Discrete(num_actions), logits.double(), actions)
+    doubles = {name: column.double() for name, column in columns.items()}
+    expected = policy_gradient_loss(logp=logp, entropy=entropy, **doubles, **COEFFICIENTS)
+    expected_grads = torch.autograd.grad(expected.total, (logits, columns["values"]))
+
+    shaped = {name: column.view(shape) for name, column in columns.items()}
+    terms = fused_loss(logits=logits.view(*shape, num_actions), actions=actions.view(shape), **shaped, **COEFFICIENTS)
+    for name in ("total", "policy", "value", "entropy"):
+        assert getattr(terms, name).item() == pytest.approx(getattr(expected, name).item(), abs=1e-6), name
+    grads = torch.autograd.grad(2 * terms.total, (logits, columns["values"]))
+    for grad, wanted in zip(grads, expected_grads, strict=True):
+        torch.testing.assert_close(grad, 2 * wanted, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("is_plain", [False, True], ids=["clipped", "plain"])
 @pytest.mark.parametrize("name", ["logits", "old_logp", "advantages", "values", "value_targets"])
-def test_what_is_not_finite_makes_the_total_so(name):
+def test_what_is_not_finite_makes_the_total_so(name, is_plain):
     logits, actions, columns = batch()
     tensors = {"logits": logits.detach(), **columns}
     tensors[name].view(-1)[7] = float("nan")
-    assert not torch.isfinite(fused_ppo_loss(actions=actions, **tensors, **SETTINGS).total)
+    if is_plain:
+        del tensors["old_logp"]
+    total = fused_loss(actions=actions, **tensors, **(COEFFICIENTS if is_plain else SETTINGS)).total
+    assert bool(torch.isfinite(total)) == (is_plain and name == "old_logp")
 
 
 def test_only_logits_in_single_precision_fit():
@@ -59,3 +89,16 @@ def test_only_logits_in_single_precision_fit():
     assert fits(discrete, torch.zeros(2, 3))
     assert not fits(box, torch.zeros(2, 6))
     assert not fits(discrete, torch.zeros(2, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("learner", [PPOLearner, PolicyGradientLearner])
+def test_learners_take_it_where_it_fits_and_nothing_else_changes(learner):
+    logits, actions, columns = batch()
+    config = SimpleNamespace(settings=SimpleNamespace(clip_param=0.2), coefficients=COEFFICIENTS)
+    space = gym.spaces.Discrete(5)
+    fused = learner.loss(None, config, space, inputs=logits, actions=actions, **columns)
+    assert fused.total.grad_fn.name() == "_FusedLossBackward"
+    doubles = {name: column.double() for name, column in columns.items()}
+    plain = learner.loss(None, config, space, inputs=logits.double(), actions=actions, **doubles)
+    torch.testing.assert_close(fused.total.double(), plain.total, atol=1e-6, rtol=0)
+    torch.testing.assert_close(*(torch.autograd.grad(terms.total, logits)[0] for terms in (fused, plain)))

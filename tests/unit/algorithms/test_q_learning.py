@@ -84,5 +84,6 @@ def test_environments_are_divided_and_iterations_are_whole_fragments(num_workers
     ],
 )
 def test_tables_are_stepped_at_once(settings, has_table, expected):
-    config = local_config(replace(EXPERIMENT, algorithm=settings), seed=0, num_workers=0, has_table=has_table)
+    experiment = replace(EXPERIMENT, algorithm=settings, search_space={})
+    config = local_config(experiment, seed=0, num_workers=0, has_table=has_table)
     assert config.env_runner_cls is expected

@@ -1,5 +1,5 @@
-"""PPO's loss on discrete actions and its gradient, in one compiled pass; :mod:`synrl_ray.algorithms.ppo.loss` has the
-equations.
+"""Losses from rollouts on discrete actions and their gradient, in one compiled pass; ``losses.py`` here and
+:mod:`synrl_ray.algorithms.ppo.loss` have the equations.
 
 Legend: M steps, A actions.
 """
@@ -13,11 +13,14 @@ from synrl_ray.compiled import jit_fused
 
 
 @jit_fused
-def ppo(
+def loss(
     logits_MA, values_M, actions_M, old_logp_M, advantages_M, targets_M, clip_param, value_coeff, entropy_coeff,
     grad_logits_MA, grad_values_M,
 ):  # fmt: skip
-    """Fill the gradients of the total loss and return the terms (policy, value, entropy), means over M."""
+    """Fill the gradients of the total loss and return the terms (policy, value, entropy), means over M.
+
+    PPO's clipped objective; the plain policy gradient where ``old_logp_M`` is ``None``, which is compiled apart.
+    """
     num_steps, num_actions = logits_MA.shape
     policy_sum, value_sum, entropy_sum = 0.0, 0.0, 0.0
     logp = np.empty(num_actions, np.float64)
@@ -35,12 +38,18 @@ def ppo(
             logp[a] -= shift
             entropy -= np.exp(logp[a]) * logp[a]
         action, advantage = actions_M[m], np.float64(advantages_M[m])
-        ratio = np.exp(logp[action] - old_logp_M[m])
-        free = ratio * advantage
-        clipped = min(max(ratio, 1 - clip_param), 1 + clip_param) * advantage
-        # Where the clipped term is the smaller one, the ratio is outside and the gradient zero. NaN goes on as NaN.
-        slope = 0.0 if clipped < free else -free
-        policy_sum -= clipped if clipped < free else free
+        slope = 0.0
+        if old_logp_M is None:
+            slope = -advantage
+            policy_sum -= logp[action] * advantage
+        else:
+            ratio = np.exp(logp[action] - old_logp_M[m])
+            free = ratio * advantage
+            clipped = min(max(ratio, 1 - clip_param), 1 + clip_param) * advantage
+            # Where the clipped term is the smaller one, the ratio is outside and the gradient zero. NaN goes on as NaN.
+            if not clipped < free:
+                slope = -free
+            policy_sum -= clipped if clipped < free else free
         error = np.float64(values_M[m]) - targets_M[m]
         value_sum += error * error
         entropy_sum += entropy
