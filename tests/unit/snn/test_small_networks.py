@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from synrl_ray.snn import LIF, MLP, SpikingMLP, Surrogate
+from synrl_ray.snn import LIF, MLP, SpikingMLP, Surrogate, networks
 from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode, rate
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.networks import held, scale_weights
-from synrl_ray.snn.neurons import LeakyReadout
+from synrl_ray.snn.neurons import LeakyReadout, integrated
 
 
 def one_neuron(weight=1.0, bias=0.0, out_weight=1.0, out_bias=0.0, **settings):
@@ -303,3 +303,36 @@ def test_slopes_by_default_and_where_they_are_refused():
             Surrogate("atan", slope)
     with pytest.raises(ValueError, match="unknown surrogate 'none': choose one of fast_sigmoid, atan"):
         Surrogate("none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({}, 1),
+        ({"kernel": "torch"}, 0),
+        ({"kernel": "functional"}, 0),
+        ({"skip": True, "hidden_sizes": (3, 3, 3)}, 0),
+        ({"latency": (0.0, 1.0)}, 0),
+    ],
+)
+def test_only_a_chain_whose_kernel_is_free_is_asked_whether_it_runs_fused(monkeypatch, settings, asked):
+    calls = []
+    monkeypatch.setattr(networks, "fused_plan", lambda *given: calls.append(given))
+    SpikingMLP(**{"in_features": 2, "hidden_sizes": (3,), "out_features": 1, **settings})(torch.zeros(1, 1, 2))
+    assert len(calls) == asked
+
+
+class Own(LIF):
+    """Somebody's own class, which is called as any module is."""
+
+
+@pytest.mark.parametrize("mask", [None, torch.tensor([[False, True], [True, False], [False, False]])])
+def test_neurons_of_an_own_class_are_integrated_step_by_step_and_start_from_rest_where_they_should(mask):
+    current, membrane = torch.arange(12.0).view(3, 2, 2), torch.ones(2, 2)
+    expected = integrated(LIF(0.5, reset="none"), current, membrane, mask)
+    torch.testing.assert_close(integrated(Own(0.5, reset="none"), current, membrane, mask), expected)
+    rows = [membrane]
+    for t in range(3):
+        before = rows[-1] if mask is None else rows[-1] * ~mask[t].unsqueeze(-1)
+        rows.append(0.5 * before + current[t])
+    torch.testing.assert_close(expected, torch.stack(rows[1:]))
