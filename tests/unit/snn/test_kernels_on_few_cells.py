@@ -71,12 +71,32 @@ def test_a_network_of_a_few_cells(monkeypatch, rows, sizes, k, carried, outputs)
     close(results(net), results(net.forward_with_spikes))
 
 
+@pytest.mark.parametrize("rows", [0, 10**6], ids=["products", "one call"])
+@pytest.mark.parametrize(("sizes", "outputs"), [((9, 5), 1), ((8, 16), 3), ((17,), 9)])
+@pytest.mark.parametrize("batch", [1, 4, 7])
+def test_products_of_more_than_four_rows_and_columns(monkeypatch, rows, sizes, outputs, batch):
+    monkeypatch.setattr(stack, "SMALL_ROWS", rows)
+    torch.manual_seed(2)
+    net = SpikingMLP(6, sizes, outputs, steps_per_observation=2, gain=4.0, hidden_gain=3.0, threshold=0.5).double()
+    inputs = torch.randn(2, batch, 6, dtype=torch.float64)
+
+    def results(forward):
+        given = inputs.clone().requires_grad_()
+        found, after = forward(given)[:2]
+        weights = torch.sin(torch.arange(1.0, 1 + found.numel() + after.numel(), dtype=torch.float64))
+        loss = (torch.cat((found.flatten(), after.flatten())) * weights).sum()
+        return found, after, *torch.autograd.grad(loss, [given, *net.parameters()])
+
+    close(results(net), results(net.forward_with_spikes))
+
+
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("masked", [False, True])
 def test_adaptive_neurons_of_six_cells(surrogate, masked):
     g = torch.Generator().manual_seed(5)
     current = torch.randn(5, 2, 3, generator=g, dtype=torch.float64) * 2
-    state = torch.randn(2, 6, generator=g, dtype=torch.float64)
+    # Membranes, then adaptations: 0.7 exceeds the bare threshold of 0.6 and not the adapted one of 0.6 + 0.2.
+    state = torch.tensor([[0.7, 1.5, -1.0, 1.0, 0.5, 0.2], [0.5, 0.7, 0.9, -1.0, 0.0, 1.0]], dtype=torch.float64)
     mask = torch.tensor([[False, True], [False, False], [True, False], [False, False], [False, True]])
     weights = torch.randn(5 * 6 + 12, generator=g, dtype=torch.float64)
 
