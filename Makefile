@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-faults bench-scaling requirements tables clean
+.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-faults bench-scaling requirements tables clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -49,7 +49,10 @@ run: $(STAMP)  ## Train a spiking PPO agent on CartPole, evaluate it, write curv
 	  $(VENV)/bin/synrl train cartpole-ppo --policy spiking --seed 0 --run-dir "$(RUNS)/$$(date +%Y%m%d-%H%M%S)"; \
 	fi
 
-test: lint  ## Lint, types, import contracts and tests (no slow learning runs), in two processes, file by file
+test: $(STAMP)  ## Lint, types, import contracts and tests (no slow learning runs), at the same time
+	@$(MAKE) --no-print-directory -j 2 lint pytest
+
+pytest: $(STAMP)
 	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP)  ## The slow learning runs

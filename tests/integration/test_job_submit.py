@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import Command
 
 from synrl_ray.cluster import (
     Head,
@@ -29,10 +30,11 @@ from synrl_ray.cluster import (
 from synrl_ray.cluster.job_server import free_ports
 from synrl_ray.cluster.package import DEFAULT_SIZE_LIMIT
 from synrl_ray.cluster.processes import alive, command_line, tree
+from synrl_ray.cluster.submit import TERMINAL, JobOutcome, _client
 from synrl_ray.errors import UserError
 from synrl_ray.running.run_folder import RunFolder
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.ray
 REPOSITORY = Path(__file__).parents[2]
 
 SECRET = secrets.token_hex(16)
@@ -116,10 +118,12 @@ def test_plain_ray_job_submit_ships_little(head: Head, state_dir: Path, project:
     assert top - {"__pycache__"} == {"synrl_ray", "experiments", "pyproject.toml", ".gitignore", ".rayignore"}
 
 
-def test_secret_files_stay_here(head: Head, state_dir: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    submit_job(["-c", "pass"], entrypoint=[sys.executable], working_dir=project, state_dir=state_dir)
-    assert "not sent: .env, .ssh, synrl_ray/key.pem (may hold secrets)\n" in capsys.readouterr().err
-    assert holding(SECRET, *shipped(head)) == []
+def wait_for(path: Path, job: JobOutcome, head: Head) -> None:
+    """Wait until a job has written a file; one that ends before that fails the test."""
+    with _client(head.address, Path(head.token_path).read_text()) as client:
+        while not path.exists():
+            assert client.get_job_status(job.job_id) not in TERMINAL, client.get_job_logs(job.job_id)
+            time.sleep(0.2)
 
 
 def test_variables_of_a_job_are_no_other_users(head: Head, state_dir: Path, project: Path, tmp_path: Path) -> None:
@@ -136,10 +140,7 @@ def test_variables_of_a_job_are_no_other_users(head: Head, state_dir: Path, proj
     job = {"entrypoint": [sys.executable, "-c", code], "working_dir": project, "state_dir": state_dir}
     variables = {"CANARY": SECRET}
     outcome = submit_job([str(began), str(end)], follow=False, env_vars=variables, **job)
-    deadline = time.monotonic() + 120
-    while not began.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(began, outcome, head)
     assert began.read_text() == str(len(SECRET)), "the job's workers have it"
     assert [pid for pid, _ in tree(head.pid) if SECRET in command_line(pid)] == []
     folders = [Path(head.temp_dir), state_dir]
@@ -165,11 +166,13 @@ def holding(text: str, *folders: Path) -> list[Path]:
 def test_a_program_joins_with_the_heads_environment(head: Head, state_dir: Path) -> None:
     code = f"import ray; ray.init(address={head.gcs_address!r}); print('CPUs:', ray.cluster_resources()['CPU'])"
     environment = {**os.environ, **environment_for(head.gcs_address, state_dir)}
-    finished = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    finished = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert "CPUs: 2.0" in finished.stdout, finished.stderr
 
 
-def test_failing_job(head: Head, state_dir: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_job_tells_why_and_secret_files_stay_here(
+    head: Head, state_dir: Path, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     outcome = submit_job(["train", "cartpole-ppp"], working_dir=project, state_dir=state_dir)
     out, err = capsys.readouterr()
     assert (outcome.status, outcome.exit_status) == ("FAILED", 2)
@@ -177,6 +180,8 @@ def test_failing_job(head: Head, state_dir: Path, project: Path, capsys: pytest.
     assert line.startswith("synrl: unknown experiment 'cartpole-ppp' — did you mean cartpole-ppo")
     assert "Traceback" not in out
     assert f"job {outcome.job_id} failed with status 2" in err
+    assert "not sent: .env, .ssh, synrl_ray/key.pem (may hold secrets)\n" in err
+    assert holding(SECRET, *shipped(head)) == []
 
 
 def test_train(head: Head, state_dir: Path, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,29 +198,26 @@ def test_train(head: Head, state_dir: Path, project: Path, tmp_path: Path, capsy
     assert result["training"][0]["steps"] >= TRAIN_STEPS
 
 
-def test_a_stopped_job_leaves_a_run_that_goes_on(head: Head, state_dir: Path, project: Path, tmp_path: Path) -> None:
+def test_a_stopped_job_leaves_a_run_that_goes_on(
+    head: Head, state_dir: Path, project: Path, tmp_path: Path, warm_python: str
+) -> None:
     run_dir = tmp_path / "run"
     arguments = ["train", "cartpole-ppo", "--stop-steps", "1000000", "--run-dir", str(run_dir), "--set", *SMALL]
     outcome = submit_job(arguments, working_dir=project, state_dir=state_dir, follow=False)
-    position, deadline = run_dir / "checkpoint" / "position.json", time.monotonic() + 120
-    while not position.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    position = run_dir / "checkpoint" / "position.json"
+    wait_for(position, outcome, head)
 
-    environment = {**os.environ, **environment_for(head.gcs_address, state_dir)}
+    variables = environment_for(head.gcs_address, state_dir)
     stop = [sys.executable, "-m", "ray.scripts.scripts", "job", "stop", "--address", head.address, outcome.job_id]
-    stopped = subprocess.run(stop, env=environment, capture_output=True, text=True, timeout=60)
+    stopped = subprocess.run(stop, env={**os.environ, **variables}, capture_output=True, text=True)
     assert "was stopped" in stopped.stdout + stopped.stderr, stopped.stderr
     at = json.loads(position.read_text())["steps"]
     assert RunFolder(run_dir).result() is None
     assert RunFolder(run_dir).metrics()[-1]["env_steps"] == at, "the iteration that was under way is kept"
 
     resume = ["train", "--resume", str(run_dir), "--stop-steps", str(at + TRAIN_STEPS), "--json"]
-    resumed = subprocess.run(
-        [sys.executable, "-m", "synrl_ray", *resume], env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert json.loads(resumed.stdout)["training"][0]["steps"] >= at + TRAIN_STEPS
+    output, _ = Command(*resume, python=warm_python, RAY_ADDRESS=head.gcs_address, **variables).end()
+    assert json.loads(output)["training"][0]["steps"] >= at + TRAIN_STEPS
 
 
 def test_stop_leaves_nothing(head: Head, state_dir: Path) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import replace
 
 import pytest
 import ray
+from ray.exceptions import RayActorError
 
 from synrl_ray.experiment import AnnLearner, GridworldTasks, MamlRl, MetaExperiment, MetaRlTraining
 from synrl_ray.meta.trainable import MetaTrainable
 from synrl_ray.registry import get_experiment
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 SINUSOIDS, GRIDWORLDS = get_experiment("sinusoid-maml"), get_experiment("gridworld-maml")
 assert isinstance(SINUSOIDS, MetaExperiment)
@@ -40,7 +40,8 @@ def _losses(experiment: MetaExperiment, num_workers: int, *, kill: bool = False)
         if kill and step == 2:
             worker = trainable.shards._workers[0]
             os.kill(ray.get(worker.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
-            time.sleep(0.2)
+            with pytest.raises(RayActorError):  # from now on, it is known to be dead
+                ray.get(worker.__ray_call__.remote(lambda _: None))
         losses.append(trainable.step()["loss"])
     restarts = trainable.shards.restarts
     trainable.cleanup()

@@ -24,12 +24,12 @@ from synrl_ray.cluster.job_server import free_ports
 
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.timeout(240),
     pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets of other processes are read from /proc"),
 ]
 
 ACTORS = """
-import ray, sys
+import json, os, ray, sys
+from pathlib import Path
 from synrl_ray.running.ray_session import ray_session
 if "imported before" in sys.argv:
     import ray._private.services
@@ -40,9 +40,12 @@ for _ in range(1 + ("twice" in sys.argv)):
             def ping(self): return 1
         actors = [Actor.remote() for _ in range(2)]
         assert ray.get([actor.ping.remote() for actor in actors]) == [1, 1]
-        print("ready", flush=True)
+        token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+        print(json.dumps([path.stat().st_mode & 0o777 for path in (token, token.parent)]), flush=True)
         sys.stdin.readline()
+print(json.dumps({n: v for n, v in os.environ.items() if n.startswith("RAY_AUTH") or "CLUSTER" in n}))
 """
+TOKEN_MODES = f"[{0o600}, {0o700}]\n"  # of the file and of its folder
 SMALL = ("spiking.hidden_sizes=16,16", "interval_steps=2048", "train_batch_size=1024", "interim_episodes=1")
 
 
@@ -129,19 +132,41 @@ def closed_to_others(path: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("variant", ["plain", "imported before", "twice"])
-def test_session_with_actors(home: Path, variant: str) -> None:
-    with running("-c", ACTORS, variant, home=home) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for _ in range(1 + (variant == "twice")):
-            assert process.stdout.readline() == "ready\n"
-            addresses = require_private(process)
-            assert len([a for a in addresses if not a.startswith("unix:")]) >= 8
+def test_sessions_are_private_and_leave_nothing_and_what_a_killed_one_left_is_removed_by_the_next(
+    home: Path, tmp_path: Path
+) -> None:
+    place = {"RAY_TMPDIR": str(tmp_path)} if len(os.fsencode(tmp_path)) < 20 else {}
+    with running("-c", ACTORS, home=home, **place) as process:
+        left = require_ready(process)
+        process.kill()
+        process.wait()
+    while processes.naming(f"{left}/"):  # Ray's own processes end once they find that their driver is gone
+        time.sleep(0.1)
+    assert left.exists()
+    with running("-c", ACTORS, "imported before", "twice", home=home, **place) as process:
+        own = []
+        for _ in range(2):
+            own.append(require_ready(process))
+            assert not left.exists()
+            assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {}, "another session or cluster later is not touched"
         assert process.wait() == 0
+    assert len({left, *own}) == 3
+    assert [path for path in own if path.exists()] == []
     assert not (home / ".ray").exists(), "Ray's own token file is readable by all"
+
+
+def require_ready(process: subprocess.Popen[str]) -> Path:
+    """Wait for a session with actors, assert that it is private, and return the folder of its sockets."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == TOKEN_MODES
+    addresses = require_private(process)
+    assert len([a for a in addresses if not a.startswith("unix:")]) >= 8
+    [path] = {Path(address[5:]).parents[3] for address in addresses if address.endswith("/raylet")}
+    return path
 
 
 def test_training_with_env_runners_and_learners(home: Path, tmp_path: Path) -> None:
@@ -158,38 +183,10 @@ def test_training_with_env_runners_and_learners(home: Path, tmp_path: Path) -> N
 
 def test_search(home: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
-    command = ["tune", "cartpole-ppo", "--samples", "2", "--run-dir", str(study), "--set", *SMALL]
+    command = ["tune", "cartpole-ppo", "--samples", "1", "--run-dir", str(study), "--set", *SMALL]
     with running("-m", "synrl_ray", *command, home=home) as process:
         wait_until(lambda: any(path.stat().st_size for path in study.glob("trials/*/metrics.jsonl")), process)
         require_private(process)
-
-
-def test_nothing_is_left_and_what_a_killed_session_left_is_removed_by_the_next(home: Path, tmp_path: Path) -> None:
-    place = {"RAY_TMPDIR": str(tmp_path)} if len(os.fsencode(tmp_path)) < 20 else {}
-    with running("-c", ACTORS, home=home, **place) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        left = _session_folder(process)
-        process.kill()
-        process.wait()
-    assert left.exists()
-    with running("-c", ACTORS, home=home, **place) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        own = _session_folder(process)
-        assert own != left
-        assert not left.exists()
-        process.stdin.write("\n")
-        process.stdin.flush()
-        assert process.wait() == 0
-    assert not own.exists()
-
-
-def _session_folder(process: subprocess.Popen[str]) -> Path:
-    """Return the private folder in which the program's Ray keeps its sockets."""
-    [path] = {Path(address[5:]).parents[3] for _, address in open_sockets(process) if address.endswith("/raylet")}
-    return path
 
 
 def outer_address() -> str | None:
@@ -222,18 +219,3 @@ def test_a_cluster_of_several_hosts_is_joined_whatever_a_head_of_ours_left_behin
                 output, _ = driver.communicate()
             processes.end(head.pid, processes.tree(head.pid), timeout_s=20)
     assert output.split() == [outer_address()] * 2
-
-
-def test_the_tokens_file_is_the_owners(home: Path) -> None:
-    code = (
-        "import json, os; from pathlib import Path; from synrl_ray.running.ray_session import ray_session\n"
-        "with ray_session(None, num_workers=0):\n"
-        "    path = Path(os.environ['RAY_AUTH_TOKEN_PATH'])\n"
-        "    print(json.dumps([path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777]))\n"
-        "print(json.dumps({n: v for n, v in os.environ.items() if n.startswith('RAY_AUTH') or 'CLUSTER' in n}))"
-    )
-    with running("-c", code, home=home) as process:
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline()) == [0o600, 0o700]
-        assert json.loads(process.stdout.readline()) == {}, "another session or cluster later is not touched"
-        assert process.wait() == 0

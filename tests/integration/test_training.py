@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Command, with_set
 from nan_env import NaNCartPole
 
 from synrl_ray import load_policy
@@ -25,7 +23,8 @@ from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.training import train_run
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.ray
+Synrl = Callable[..., Command]
 
 SMALL = [
     "spiking.hidden_sizes=16,16",
@@ -41,25 +40,10 @@ def _spec(*settings: str, num_workers: int = 0) -> RunSpec:
     return RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=num_workers)
 
 
-def _synrl(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "synrl_ray", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
-    )
-
-
-def _wait_for_checkpoint(folder: RunFolder, process: subprocess.Popen[str], beyond: int) -> int:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1]
-        found = folder.checkpoint() if folder.path.exists() else None
-        if found is not None and found.position.steps > beyond:
-            return found.position.steps
-        time.sleep(0.05)
-    raise AssertionError("no checkpoint within 90 s")
+def _steps(folder: RunFolder, beyond: int) -> int:
+    """Environment steps (meta-iterations) of the last checkpoint, if they are more than so many."""
+    found = folder.checkpoint() if folder.path.exists() else None
+    return found.position.steps if found is not None and found.position.steps > beyond else 0
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -81,31 +65,25 @@ def test_a_run_leaves_every_file_and_a_policy_that_acts(tmp_path: Path) -> None:
     assert any((folder.path / "tensorboard").iterdir())
 
 
-def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None:
+def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path, synrl: Synrl) -> None:
     folder = RunFolder(tmp_path / "run")
-    settings = [item for setting in [*SMALL, "env_steps=16384"] for item in ("--set", setting)]
-
     storage = ("--storage", f"file://{tmp_path}/copies")
-    process = _synrl("train", "cartpole-ppo", "--run-dir", str(folder.path), *storage, *settings)
-    _wait_for_checkpoint(folder, process, beyond=1800)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    settings = with_set(*SMALL, "env_steps=16384")
+    command = synrl("train", "cartpole-ppo", "--run-dir", str(folder.path), *storage, *settings, RAY_ADDRESS=None)
+    command.wait_until(lambda: _steps(folder, beyond=1800))
+    _, errors = command.end(signal.SIGINT, status=130)
     assert f"train --resume {folder.path}" in errors.splitlines()[-1]
     stopped_at = folder.checkpoint().position.steps  # type: ignore[union-attr]
     assert folder.metrics()[-1]["env_steps"] == stopped_at, "Ctrl-C keeps every finished iteration"
 
-    process = _synrl("train", "--resume", str(folder.path))
-    _wait_for_checkpoint(folder, process, beyond=stopped_at)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    command = synrl("train", "--resume", str(folder.path))
+    command.wait_until(lambda: _steps(folder, beyond=stopped_at))
+    command.end(signal.SIGKILL, status=-signal.SIGKILL)
     assert folder.result() is None
 
     shutil.rmtree(folder.path)  # its machine is lost, the copy is not
     copy, folder = f"file://{tmp_path}/copies/cartpole-ppo/spiking-seed0", RunFolder(tmp_path / "elsewhere")
-    process = _synrl("train", "--resume", copy, "--run-dir", str(folder.path), "--json")
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    output, _ = synrl("train", "--resume", copy, "--run-dir", str(folder.path), "--json").end()
     result = folder.result()
     assert result.as_json() == output
     assert read_result(tmp_path / "copies/cartpole-ppo/spiking-seed0") == result
@@ -119,31 +97,26 @@ def test_stopped_then_killed_then_resumed_run_has_no_gap(tmp_path: Path) -> None
     assert result.training[0].steps == steps[-1]
     assert [row["lr"] for row in rows] == sorted((row["lr"] for row in rows), reverse=True), "the schedule goes on"
 
-    process = _synrl("evaluate", copy, "--json")
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    output, _ = synrl("evaluate", copy, "--json").end()
     assert json.loads(output)["figures"]["return_mean"] == result.figures["return_mean"]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_killed_meta_run_ends_as_one_that_was_left_alone(tmp_path: Path, num_workers: int) -> None:
-    settings = ["--set", "meta_iterations=1500", "evaluation.tasks=20", "ann.hidden_sizes=16,16"]
-    command = ("train", "sinusoid-maml", "--policy", "ann", "--num-workers", str(num_workers), *settings)
+def test_a_killed_meta_run_ends_as_one_that_was_left_alone(tmp_path: Path, num_workers: int, synrl: Synrl) -> None:
+    settings = with_set("meta_iterations=500", "evaluation.tasks=20", "ann.hidden_sizes=16,16")
+    arguments = ("train", "sinusoid-maml", "--policy", "ann", "--num-workers", str(num_workers), *settings)
     folder = RunFolder(tmp_path / "killed")
-    process = _synrl(*command, "--run-dir", str(folder.path))
-    _wait_for_checkpoint(folder, process, beyond=200)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    command = synrl(*arguments, "--run-dir", str(folder.path))
+    command.wait_until(lambda: _steps(folder, beyond=50))
+    command.end(signal.SIGKILL, status=-signal.SIGKILL)
     assert folder.result() is None
 
     results = []
-    for arguments in ((*command, "--run-dir", str(tmp_path / "alone")), ("train", "--resume", str(folder.path))):
-        process = _synrl(*arguments, "--json")
-        output, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    for again in ((*arguments, "--run-dir", str(tmp_path / "alone")), ("train", "--resume", str(folder.path))):
+        output, _ = synrl(*again, "--json").end()
         results.append(json.loads(output)["adaptation"]["by_step"])
     assert results[0] == results[1]
-    assert [row["meta_iterations"] for row in folder.metrics()] == list(range(50, 1501, 50))
+    assert [row["meta_iterations"] for row in folder.metrics()] == list(range(50, 501, 50))
 
 
 def _nan_after(steps: int, *settings: str, num_workers: int, for_good: str) -> RunSpec:
