@@ -41,6 +41,7 @@ class Policy:
         observation_space, action_space: of a single environment.
 
     Example:
+        >>> from synrl_ray.settings.policies import AnnPolicy
         >>> env = gym.make("CartPole-v1")
         >>> network = ActorCritic(env.observation_space, env.action_space, AnnPolicy())
         >>> policy = Policy(network, env.observation_space, env.action_space)

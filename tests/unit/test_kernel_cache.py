@@ -249,7 +249,8 @@ def test_an_installation_that_cannot_be_written_and_no_home(tmp_path):
     """No permission stops root, who runs some of these tests: files stand where the folders would be made."""
     package = tmp_path / "site-packages" / "synrl_ray"
     package.mkdir(parents=True)
-    for name in ("__init__.py", "kernel_cache.py", "compiled.py"):
+    (package / "__init__.py").touch()
+    for name in ("kernel_cache.py", "compiled.py"):
         shutil.copy(Path(synrl_ray.__file__).parent / name, package)
     (package / "doubled_kernel.py").write_text(SOURCE)
     (package / "__pycache__").write_text("in the way")

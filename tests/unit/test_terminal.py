@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from synrl_ray import terminal, tune_cli
+from synrl_ray import terminal
+from synrl_ray.api import searching
 from synrl_ray.cli import main
 
 SAID = "±0.5 — 3× … → µ “x” 日 ✓"
@@ -65,7 +66,7 @@ def test_progress_ends_where_nobody_sees_it_and_the_work_goes_on(error):
 
 def test_a_search_goes_on_when_nobody_reads_its_lines(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Gone(BrokenPipeError(32, "gone")))
-    tune_cli._say("trial 0 finished")
+    searching._print("trial 0 finished")
 
 
 @pytest.mark.parametrize("columns", [1, 20, 40, 80, 200])

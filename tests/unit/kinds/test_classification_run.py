@@ -222,7 +222,7 @@ def test_watcher_is_told_samples_and_accuracies(lab, tmp_path):
     told = []
     _, result = train(tmp_path / "run", spec_of("epochs=1"), told.append)
     assert [p.phase for p in told] == ["starting", "evaluating", "training", "evaluating", "done"]
-    assert {(p.unit, p.total) for p in told[1:]} == {("samples", SAMPLES)}
+    assert {(p.unit, p.total) for p in told[1:]} == {("images", SAMPLES)}
     figures = dict(told[-1].figures)
     assert figures["test accuracy"] == result.figures["accuracy"]
     assert set(figures) == {"loss", "validation accuracy", "test accuracy"}
