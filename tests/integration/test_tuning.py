@@ -145,6 +145,7 @@ def test_a_checkpoint_that_is_handed_on_stays_whose_it_was(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mine"))
     trial = TrialTrainable.__new__(TrialTrainable)
     trial.spec = RunSpec(experiment=get_experiment("sinusoid-maml"), policy="ann", seed=0, num_workers=0)
+    trial.study = Study(run=trial.spec, samples=1)
     trial.trust, trial.held, trial.runs = False, ExitStack(), tmp_path / "trials"
     trial.folder = RunFolder(trial.runs / "0000")
     trial.load_checkpoint(source)
