@@ -165,7 +165,8 @@ def _finished(cluster: Cluster, job: subprocess.Popen[str], run: Path) -> Result
     rows = _rows(run)
     print(
         f"{run.name}: {trained.steps:,} environment steps in {trained.wall_seconds:.0f} s, return IQM "
-        f"{result.figures['return_iqm']:.1f} ({interval.low:.1f} to {interval.high:.1f}), {rows[-1]['runner_restarts']} env runners restarted"
+        f"{result.figures['return_iqm']:.1f} ({interval.low:.1f} to {interval.high:.1f}), "
+        f"{rows[-1]['runner_restarts']} env runners restarted"
     )
     return result
 
