@@ -1,7 +1,8 @@
 """``synrl evaluate --check``: whether results are what their policies give.
 
 A folder of results holds ``result.json`` and ``policy.json``, as ``experiments/results/EXPERIMENT/POLICY`` does. Where
-``seed0``, ``seed1``, … lie in it, each holds one seed's result, and its policy where that is small.
+``seed0``, ``seed1``, … lie in it, each holds one seed's result, and its policy where that is small. What ``synrl train
+--seeds N`` leaves is such a folder without a policy, with the runs of its seeds beside it.
 """
 
 from __future__ import annotations
@@ -78,14 +79,15 @@ def audit(folder: Path, *, trust: bool = False) -> Iterator[Audit]:
     places = sorted(path.parent for path in folder.rglob(RESULT_FILE))
     if not places:
         raise UserError(f"there is no {RESULT_FILE} in {folder}", "name a folder under experiments/results, or a run's")
+    parts = {seed for place in places for seed in _seeds_of(place)}  # a seed's is part of that of all seeds
     for place in places:
-        if not any(above in places for above in place.parents):  # a seed's is part of that of all seeds
+        if place not in parts:
             yield _audit_one(place, trust)
 
 
 def _audit_one(folder: Path, trust: bool) -> Audit:
     recorded = _result_of(folder)
-    places = sorted(path.parent for path in folder.glob(f"seed*/{RESULT_FILE}"))
+    places = _seeds_of(folder)
     seeds = {place: _result_of(place) for place in places}
     found, policies = [], 0
     for place, result in seeds.items():
@@ -99,6 +101,16 @@ def _audit_one(folder: Path, trust: bool) -> Audit:
         one = next(iter(seeds.values())) if seeds else _of_first_seed(recorded)
         found += differences(one, _judged_again(folder, one, trust))
     return Audit(folder=folder, policies=policies, seeds=len(seeds), differences=tuple(found))
+
+
+def _seeds_of(folder: Path) -> list[Path]:
+    """Folders of the seeds that the result of a folder is made of; empty for a run's."""
+    within = sorted(path.parent for path in folder.glob(f"seed*/{RESULT_FILE}"))
+    if within or (folder / DESCRIPTION_FILE).exists():
+        return within
+    result = _result_of(folder)
+    several = result.seeds if len(result.seeds) > 1 else ()
+    return [folder.parent / f"{result.policy}-seed{seed}" for seed in several]
 
 
 def _result_of(folder: Path) -> Result:

@@ -99,6 +99,20 @@ def test_results_that_were_left_alone_agree(published, capsys):
     assert capsys.readouterr().out.splitlines() == [line]
 
 
+def test_seeds_as_they_were_trained_are_checked_once_and_put_together_again(runs, tmp_path):
+    root = shutil.copytree(runs[0].parent, tmp_path / "sinusoid-maml")
+    together = root / "ann-2seeds"
+    together.mkdir()
+    combined = KIND.combine([RunFolder(run).result() for run in runs], RunFolder(runs[0]).spec())
+    write_result(together, combined)
+    (found,) = audit(root)
+    assert (found.folder, found.policies, found.seeds, found.differences) == (together, 2, 2, ())
+    assert list(audit(together)) == [found]
+    write_result(together, replace(combined, figures={"loss": 0.001}))
+    (found,) = audit(root)
+    assert found.differences[0].startswith("loss is recorded as 0.001, found ")
+
+
 def test_a_figure_that_was_changed_is_named_and_the_exit_code_is_1(published, capsys):
     result = read_result(published / "seed1")
     write_result(published / "seed1", replace(result, figures={"loss": 0.001}))
