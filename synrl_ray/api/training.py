@@ -76,9 +76,9 @@ class Trained:
             raise UserError(f"the runs below {self.folder} have nothing to draw", "train them for longer")
         return next(iter(figures.values()))
 
-    def evaluate(self, seed: int = 0, **options: Any) -> Judged:
-        """Judge a run's policy again; options as of :func:`synrl_ray.evaluate`."""
-        return evaluate(self.runs[seed], **options)
+    def evaluate(self, run: int = 0, /, **options: Any) -> Judged:
+        """Judge the policy of one of ``runs`` again; options, ``seed`` too, as of :func:`synrl_ray.evaluate`."""
+        return evaluate(self.runs[run], **options)
 
 
 def train(

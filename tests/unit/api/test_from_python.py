@@ -4,11 +4,13 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import synrl_ray
 from synrl_ray import UserError, cli, evaluate, make_experiment, train, tune, tune_cli
+from synrl_ray.api.training import Trained
 
 RESULTS = Path(__file__).parents[3] / "experiments/results"
 OF_THE_COMMAND_ALONE = {"as_json", "check"}
@@ -87,3 +89,10 @@ def test_an_evaluation_has_figures_a_table_and_a_picture(tmp_path):
     assert "over" in rows[judged.result.score] or judged.result.interval(judged.result.score) is None
     judged.plot().savefig(tmp_path / "returns.png")
     assert (tmp_path / "returns.png").stat().st_size > 10_000
+
+
+def test_a_trained_run_is_judged_on_environments_of_the_seed_that_is_given():
+    policy = RESULTS / "cartpole-ppo" / "spiking"
+    outcome = SimpleNamespace(runs=(RESULTS / "nowhere", policy))
+    judged = Trained(outcome).evaluate(1, episodes=2, seed=7)
+    assert judged.result.greedy.seeds == (7, 8)
