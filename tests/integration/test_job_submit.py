@@ -62,9 +62,8 @@ def head(state_dir: Path) -> Iterator[Head]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project, with the things beside it that a working copy gathers and no job needs."""
     copy = tmp_path_factory.mktemp("project")
-    no_caches = shutil.ignore_patterns("__pycache__", "results")
-    for name in ("synrl_ray", "experiments"):
-        shutil.copytree(REPOSITORY / name, copy / name, ignore=no_caches)
+    for name, others in {"synrl_ray": (), "experiments": ("results",)}.items():
+        shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", *others))
     for name in ("pyproject.toml", ".gitignore", ".rayignore"):
         shutil.copy(REPOSITORY / name, copy / name)
     for secret in (".env", "synrl_ray/key.pem", ".ssh/id_ed25519"):
