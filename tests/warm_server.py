@@ -27,7 +27,10 @@ from warm_python import FIRST_JOB, SIZE
 
 sys.path[0] = str(Path(__file__).parents[1])  # of this repository, not of this folder
 _PATH = list(sys.path)
-_WITHOUT_RAY = ("pandas", "pyarrow", "torch", "gymnasium", "numba", "matplotlib.pyplot", "pydantic")
+_WITHOUT_RAY = (
+    *("pandas", "pyarrow", "torch", "gymnasium", "numba", "matplotlib.pyplot", "pydantic"),
+    "torch._inductor",  # torch imports it when it is seeded, as RLlib does in each env runner
+)
 _WITH_RAY = ("ray.rllib.algorithms.dqn", "ray.tune", "ale_py", "tensorboardX")
 
 
