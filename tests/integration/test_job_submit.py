@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ from synrl_ray.running.run_folder import RunFolder
 pytestmark = pytest.mark.ray
 REPOSITORY = Path(__file__).parents[2]
 
-SECRET = secrets.token_hex(16)
+SECRET, STARTED = secrets.token_hex(16), time.time()
 TRAIN_STEPS = 2000
 SMALL = ("spiking.hidden_sizes=16,16", "interval_steps=2048", "interim_episodes=2", "evaluation.episodes=5")
 
@@ -153,11 +154,12 @@ def test_variables_of_a_job_are_no_other_users(head: Head, state_dir: Path, proj
 
 
 def holding(text: str, *folders: Path) -> list[Path]:
-    """Return the files below the folders that hold a text."""
+    """Return the files below the folders that hold a text which is as young as this process."""
     found = []
     for path in (path for folder in folders for path in folder.rglob("*")):
         with contextlib.suppress(OSError):
-            if path.is_file() and not path.is_symlink() and text.encode() in path.read_bytes():
+            state = path.lstat()
+            if stat.S_ISREG(state.st_mode) and state.st_ctime >= STARTED and text.encode() in path.read_bytes():
                 found.append(path)
     return found
 
