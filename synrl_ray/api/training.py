@@ -57,13 +57,9 @@ class Trained:
         """A row for each figure, with its interval; such as a data frame takes."""
         return self.result.table()
 
-    def metrics(self, seed: int = 0) -> list[dict[str, Any]]:
-        """The rows of a run's ``metrics.jsonl``, one for each iteration; such as a data frame takes.
-
-        Args:
-            seed: which of the runs, counted from 0.
-        """
-        return RunFolder(self.runs[seed]).metrics()
+    def metrics(self, run: int = 0, /) -> list[dict[str, Any]]:
+        """The rows of ``metrics.jsonl`` of one of ``runs``, one for each iteration; such as a data frame takes."""
+        return RunFolder(self.runs[run]).metrics()
 
     def plot(self) -> Figure:
         """The learning curves of all seeds.
