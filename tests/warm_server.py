@@ -138,6 +138,7 @@ def become(request: dict[str, Any]) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setpgid(0, 0)  # who ends its process group is not to end the server's
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
