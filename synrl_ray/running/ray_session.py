@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,16 +31,25 @@ def ray_session(address: str | None, *, num_workers: int, trainer_too: bool = Fa
     """A Ray session for the block.
 
     Args:
-        address: ``host:port`` of a running cluster, ``"auto"`` for the one on this machine; ``None`` starts a local
-            one, unless ``RAY_ADDRESS`` names another (as it does inside a submitted job).
+        address: ``host:port`` of a running cluster, ``"auto"`` for the one on this machine; ``None`` takes the Ray
+            that this process has initialised, which goes on afterwards, or else starts a local one, unless
+            ``RAY_ADDRESS`` names another (as it does inside a submitted job).
         num_workers: processes of their own that a run asks Ray for; each takes a CPU.
         trainer_too: the trainer is a task of Ray's as well, not this process.
 
     Raises:
-        UserError: if nothing answers at the address, it has too few CPUs, or a local Ray does not start.
+        UserError: if nothing answers at the address, it has too few CPUs, a local Ray does not start, or an address is
+            given where this process has initialised Ray.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or None
     _quiet()
+    if _is_initialised():
+        if address:
+            remedy = "leave the address out, or call ray.shutdown() before"
+            raise UserError(f"this process uses a Ray already, and cannot join the one at {address} too", remedy)
+        _require_cpus(num_workers + trainer_too)
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or None
     if address is None or address == "local":
         with own_ray(num_cpus=max(1 + num_workers, os.cpu_count() or 1)):
             yield
@@ -62,6 +72,11 @@ def _joined(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _is_initialised() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _not_joined(address: str, error: Exception) -> UserError:

@@ -18,7 +18,9 @@ def calls(monkeypatch):
     """What is asked of Ray, in order."""
     log = []
     fake = SimpleNamespace(
-        init=lambda **options: log.append(("init", options)), shutdown=lambda: log.append(("shutdown", {}))
+        init=lambda **options: log.append(("init", options)),
+        shutdown=lambda: log.append(("shutdown", {})),
+        is_initialized=lambda: False,
     )
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setattr(module, "_quiet", lambda: None)
@@ -70,6 +72,18 @@ def test_cluster_with_fewer_cpus_is_left_with_both_figures_told(calls, listener,
     with pytest.raises(UserError, match="has 3 CPUs, and a run needs 4"):
         use(listener, num_workers, trainer_too=trainer_too)
     assert [name for name, _ in calls] == ["init", "shutdown"]
+
+
+def test_a_ray_of_this_process_is_used_and_goes_on(calls, monkeypatch):
+    """It was shut down: what else used it, in a notebook, was at an end."""
+    monkeypatch.setattr(sys.modules["ray"], "is_initialized", lambda: True)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    use(None, num_workers=3)
+    with pytest.raises(UserError, match="has 3 CPUs, and a run needs 4"):
+        use(None, num_workers=4)
+    with pytest.raises(UserError, match="uses a Ray already, and cannot join the one at local too — leave the address"):
+        use("local")
+    assert calls == []
 
 
 def test_address_in_the_environment_counts_as_given(calls, listener, monkeypatch):
