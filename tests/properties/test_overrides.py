@@ -19,6 +19,7 @@ from synrl_ray.overrides import (
 )
 from synrl_ray.registry import all_experiments
 from synrl_ray.settings.paths import setting_paths
+from synrl_ray.settings.plasticity import PlasticLayers
 
 EXPERIMENTS = list(all_experiments().values())
 json_values = st.recursive(
@@ -47,6 +48,8 @@ def values_for(experiment_index, path):
     annotation = get_type_hints(type(value_at(EXPERIMENTS[experiment_index], parent)), include_extras=True)[name]
     if path == "environment.kwargs":
         return st.dictionaries(st.text(), json_values, max_size=3)
+    if path == "spiking.plastic":  # Hypothesis takes the mark of a default that is made for a value
+        return st.none() | st.builds(PlasticLayers, layers=st.sampled_from([(-1,), (0, 1)]))
     return st.from_type(annotation).filter(is_finite)
 
 
