@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ _WARM = "SYNRL_TEST_PYTHON"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the Python that processes are forked from; those of pytest-xdist use that of the one which starts them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if _WARM not in os.environ:
         warm = WarmPython()
         os.environ[_WARM] = warm.executable

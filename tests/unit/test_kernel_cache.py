@@ -37,7 +37,9 @@ def places(tmp_path, monkeypatch):
     (package / "doubled_kernel.py").write_text(SOURCE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # only kernels lie there, and no source is taken for another
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python's own files would lie beside the kernels
     forget()
     yield {
         "beside": package / "__pycache__",
