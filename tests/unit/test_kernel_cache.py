@@ -39,7 +39,6 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # only kernels lie there, and no source is taken for another
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python's own files would lie beside the kernels
     forget()
     yield {
         "beside": package / "__pycache__",

@@ -39,15 +39,6 @@ def test_after_what_may_be_broken_off_the_first_signal_is_noted_again():
         assert stop.is_first
 
 
-@pytest.fixture
-def heard():
-    """Ctrl-C, which a process in the background does not hear, as one in the foreground does."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heard")
 def test_without_a_request_ctrl_c_interrupts_as_ever():
     with pytest.raises(KeyboardInterrupt), breakable():
         os.kill(os.getpid(), signal.SIGINT)
