@@ -156,7 +156,8 @@ def test_variables_of_a_job_are_no_other_users(head: Head, state_dir: Path, proj
 def holding(text: str, *folders: Path) -> list[Path]:
     """Return the files below the folders that hold a text which is as young as this process."""
     found = []
-    for path in (path for folder in folders for path in folder.rglob("*")):
+    # Not rglob, which does not bear that a folder of another process goes away.
+    for path in (Path(place, name) for folder in folders for place, _, names in os.walk(folder) for name in names):
         with contextlib.suppress(OSError):
             state = path.lstat()
             if stat.S_ISREG(state.st_mode) and state.st_ctime >= STARTED and text.encode() in path.read_bytes():
