@@ -2,9 +2,9 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import cache, reduce
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,6 @@ from synrl_ray.overrides import (
 )
 from synrl_ray.registry import all_experiments
 from synrl_ray.settings.paths import setting_paths
-from synrl_ray.settings.plasticity import PlasticLayers
 
 EXPERIMENTS = list(all_experiments().values())
 json_values = st.recursive(
@@ -31,6 +30,24 @@ json_values = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
     max_leaves=5,
 )
+
+
+def made_of(annotation):
+    """The classes of settings that an annotation is made of."""
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        return [annotation]
+    return [cls for part in get_args(annotation) for cls in made_of(part)]
+
+
+@cache
+def tell_of_factories(cls):
+    """Hypothesis takes the mark of a default that is made anew for a value, so it is told to make it."""
+    made = {item.name: st.builds(item.default_factory) for item in fields(cls) if item.default_factory is not MISSING}
+    if made:
+        st.register_type_strategy(cls, st.builds(cls, **made))
+    for annotation in get_type_hints(cls, include_extras=True).values():
+        for inner in made_of(annotation):
+            tell_of_factories(inner)
 
 
 def value_at(experiment, path):
@@ -48,8 +65,8 @@ def values_for(experiment_index, path):
     annotation = get_type_hints(type(value_at(EXPERIMENTS[experiment_index], parent)), include_extras=True)[name]
     if path == "environment.kwargs":
         return st.dictionaries(st.text(), json_values, max_size=3)
-    if path == "spiking.plastic":  # Hypothesis takes the mark of a default that is made for a value
-        return st.none() | st.builds(PlasticLayers, layers=st.sampled_from([(-1,), (0, 1)]))
+    for cls in made_of(annotation):
+        tell_of_factories(cls)
     return st.from_type(annotation).filter(is_finite)
 
 
