@@ -108,8 +108,8 @@ def train(
         address: host:port of a Ray cluster; without it a local Ray is started.
         resume: go on with the run in this folder instead of starting one. The copy at a URL is fetched into --run-dir
             first.
-        trust: load a checkpoint, and import the module that the environment is in, though you did not make the run on
-            this machine. RLlib's checkpoints are pickles, which can execute anything.
+        trust: load a checkpoint, and import the modules of its environment and network, though you did not make the run
+            on this machine. RLlib's checkpoints are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
     import synrl_ray
@@ -166,7 +166,7 @@ def evaluate(
         official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
         check: compute result.json, or all below a folder such as experiments/results, again from the policies beside
             it; the exit code is 1 where they do not agree.
-        trust: import the module that the policy's environment is in, though you did not make the run on this machine.
+        trust: import the modules of its environment and network, though you did not make the run on this machine.
         as_json: print JSON instead of a table.
     """
     import synrl_ray
@@ -202,7 +202,7 @@ def export(run_dir: Path, /, *, out: Path, trust: bool = False, as_json: Json = 
     Args:
         run_dir: a run's folder.
         out: the .nir file to write.
-        trust: import the module that the policy's environment is in, though you did not make the run on this machine.
+        trust: import the modules of its environment and network, though you did not make the run on this machine.
         as_json: print JSON instead of a line.
     """
     from synrl_ray.kinds.evaluating import export_folder

@@ -58,7 +58,7 @@ def evaluate(
         video: write one episode to this .mp4 or .gif file.
         shots: samples (of each class) from which a meta-learner adapts.
         official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
-        trust: import the module that the policy's environment is in, though this user has not made the run here.
+        trust: import the modules of the policy's environment and network, though this user has not made the run here.
 
     Raises:
         UserError: for a damaged folder, an environment that cannot be made or is not trusted, or an option that means

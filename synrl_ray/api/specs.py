@@ -105,12 +105,11 @@ def make_specs(
 def _announce_import(
     kind: Kind[Any], described: AnyExperiment, experiment: AnyExperiment, given: Mapping[str, Any], config: Path
 ) -> None:
-    """Name the module that an environment is in, if a file of settings asks for that environment."""
+    """Name the modules that are imported because a file of settings asks for an environment or a network in them."""
     of_file = apply_overrides(described, [], given)
-    asked = kind.environment(of_file)
-    if kind.environment(experiment) == asked != kind.environment(described):
-        for module in kind.modules([of_file]):
-            announce_import(module, config)
+    asked = set(kind.modules([of_file])) - set(kind.modules([described]))
+    for module in sorted(asked.intersection(kind.modules([experiment]))):
+        announce_import(module, config)
 
 
 def _chosen_policy(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:

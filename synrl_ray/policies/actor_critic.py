@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from synrl_ray.policies.frame_stack import FrameStack
 from synrl_ray.policies.layers import layer_options, numbers_per_observation
 from synrl_ray.policies.normaliser import ObservationNormaliser
+from synrl_ray.policies.own_network import OwnNetwork
 from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.snn import CNN, LIF, MLP, SpikingCNN, SpikingMLP
 from synrl_ray.snn.encoders import DeltaCode, PopulationCode
 
-Body = SpikingMLP | SpikingCNN | MLP | CNN
+Body = SpikingMLP | SpikingCNN | MLP | CNN | OwnNetwork
 
 
 class ActorCritic(nn.Module):
@@ -51,8 +52,7 @@ class ActorCritic(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        keep_shape = config.conv_layers is not None
-        self.encoder = ObservationEncoder(observation_space, keep_shape=keep_shape, channels_last=channels_last)
+        self.encoder = ObservationEncoder(observation_space, keep_shape=config.keeps_shape, channels_last=channels_last)
         num_inputs = num_distribution_inputs(action_space)
         shape = self.encoder.out_shape
         self.normaliser = ObservationNormaliser(shape) if config.normalise_observations else None
@@ -178,12 +178,15 @@ def _from_rest(body: nn.Module, features: Tensor) -> Tensor:
 
 
 def make_body(config: PolicyConfig, shape: tuple[int, ...], out_features: int) -> Body:
-    """One network from observations of that shape, spiking or not, fully connected or convolutional.
+    """One network from observations of that shape, spiking or not, fully connected or convolutional, or a user's own.
 
     Raises:
+        UserError: for a network of the user's that cannot be used.
         ValueError: for convolutions on what is no image, more than one hidden layer behind them, or a stride that
             does not fit.
     """
+    if isinstance(config, SpikingPolicy) and config.network is not None:
+        return OwnNetwork(config, shape, out_features)
     if config.conv_layers is None:
         (in_features,) = shape
         if isinstance(config, AnnPolicy):

@@ -54,6 +54,8 @@ class Description:
 
     folder: Path
     content: dict[str, Any]
+    trusted: bool = False
+    """Whether modules that it asks to import are imported."""
 
     def __getitem__(self, key: str) -> Any:
         return self.content[key]

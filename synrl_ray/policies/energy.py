@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 
 from synrl_ray.policies.actor_critic import make_body
 from synrl_ray.policies.given import observations_from
+from synrl_ray.policies.own_network import OwnNetwork
 from synrl_ray.policies.policy import Policy
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
-from synrl_ray.snn.energy import EnergyConstants, count_energy
+from synrl_ray.snn.energy import EnergyConstants, EnergyReport, count_energy
 
 
 def decision_energy(
@@ -40,10 +42,14 @@ def decision_energy(
         constants=constants,
         spiking_input=spiking_input,
     )
-    plain, _ = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(states), coded=False)
-    layout = AnnPolicy(hidden_sizes=policy.config.hidden_sizes, conv_layers=policy.config.conv_layers)
-    num_outputs = network.num_inputs + (1 if policy.config.share_layers else 0)
-    twin = count_energy(make_body(layout, tuple(plain.shape[2:]), num_outputs), plain, constants=constants)
+    actor = network.bodies[0]
+    if isinstance(actor, OwnNetwork):
+        twin = _without_time(own, actor.steps_per_observation, constants or EnergyConstants())
+    else:
+        plain, _ = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(states), coded=False)
+        layout = AnnPolicy(hidden_sizes=policy.config.hidden_sizes, conv_layers=policy.config.conv_layers)
+        num_outputs = network.num_inputs + (1 if policy.config.share_layers else 0)
+        twin = count_energy(make_body(layout, tuple(plain.shape[2:]), num_outputs), plain, constants=constants)
     return {
         "policy": {**own.to_dict(), "spikes_per_layer": list(own.spikes_per_layer)},
         "matched_ann": {**twin.to_dict(), "spikes_per_layer": []},
@@ -51,3 +57,20 @@ def decision_energy(
         "decisions": len(observations),
         "constants_pj": {"mac": (constants or EnergyConstants()).mac_pj, "ac": (constants or EnergyConstants()).ac_pj},
     }
+
+
+def _without_time(own: EnergyReport, num_steps: int, constants: EnergyConstants) -> EnergyReport:
+    """The same layers once for each observation, no activation being zero: what stands in for the twin that a user's
+    network does not have."""
+    macs = own.dense_operations / num_steps
+    return replace(
+        own,
+        effective_macs=macs,
+        effective_acs=0.0,
+        dense_operations=macs,
+        spikes_per_layer=(),
+        activation_sparsity=0.0,
+        membrane_updates=0.0,
+        energy_pj=macs * constants.mac_pj,
+        membrane_energy_pj=0.0,
+    )

@@ -59,7 +59,7 @@ def behind_convolutions(config: Layers) -> UserError:
 
 def check_convolutions(space: gym.Space, config: PolicyConfig, name: str) -> None:
     """Raise :class:`UserError`, naming the layer, if a policy's convolutions do not fit the observations."""
-    if config.conv_layers is None:
+    if config.conv_layers is None or not config.convolves:
         return
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         raise UserError(
@@ -81,7 +81,7 @@ def check_convolutions(space: gym.Space, config: PolicyConfig, name: str) -> Non
 
 def notices(space: gym.Space, config: PolicyConfig) -> tuple[str, ...]:
     """What a user should know of how convolutions read these observations, a line each."""
-    if config.conv_layers is None:
+    if config.conv_layers is None or not config.convolves:
         return ()
     channels_last = has_channels_last(space)
     shape = image_shape(space, channels_last=channels_last)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast, get_args
 
 from torch import nn
 
+from synrl_ray.policies.own_network import OwnNetwork
 from synrl_ray.settings.policies import Neuron, SpikingLayers
 from synrl_ray.snn import CNN, MLP, AdaptiveLIF, SpikingCNN, SpikingMLP, Surrogate, Synaptic
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer, SnnTorchName
@@ -77,6 +79,9 @@ def numbers_per_observation(body: nn.Module) -> int:
     if isinstance(body, SpikingMLP | SpikingCNN):
         received = body.in_features if isinstance(body, SpikingMLP) and body.encoder is not None else 0
         return body.steps_per_observation * (sum(body.state_sizes) + received)
+    if isinstance(body, OwnNetwork):
+        received = math.prod(body.shape)
+        return received + body.steps_per_observation * (body.state_size + body.num_outputs)
     if isinstance(body, CNN):
         maps = sum(channels * height * width for channels, height, width in body.map_shapes)
         return maps + body.linear.out_features + body.readout.out_features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,19 +14,21 @@ if TYPE_CHECKING:
     from synrl_ray.policies.policy import Policy
 
 
-def load_policy(folder: str | Path) -> Policy | LocalPolicy:
+def load_policy(folder: str | Path, *, trust: bool = False) -> Policy | LocalPolicy:
     """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
 
     Args:
         folder: holds ``policy.safetensors`` and ``policy.json``.
+        trust: import the module of a network of a user's own, if ``policy.json`` names one.
 
     Returns:
         A network's policy, or that of an agent of local learning; both act by ``act(observations, state)``.
 
     Raises:
-        UserError: if the files are missing or damaged, or describe a classifier or a meta-learner.
+        UserError: if the files are missing or damaged, describe a classifier or a meta-learner, or ask to import a
+            module without ``trust``.
     """
-    description = read_description(folder)
+    description = replace(read_description(folder), trusted=trust)
     form = description.format
     if not form.acts:
         raise UserError(f"{folder} holds {form.holds}, not a policy", f"load it with {form.loader}")

@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 from safetensors.torch import save
 
-from synrl_ray.errors import NonFiniteError
+from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.description import (
@@ -27,7 +27,7 @@ from synrl_ray.policies.given import observations_from, states_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
 from synrl_ray.policies.weights import load_module
-from synrl_ray.settings.policies import PolicyConfig, policy_config
+from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config
 
 _FORMAT = 1
 _CHANNELS_LAST = "channels_last"  # absent in files of before there was a choice, whose images were read as they came
@@ -134,7 +134,8 @@ def load_network_policy(folder: str | Path | Description) -> Policy:
         folder: holds ``policy.safetensors`` and ``policy.json``.
 
     Raises:
-        UserError: if the files are missing or damaged.
+        UserError: if the files are missing or damaged, or name a network of a user's own, and the description is not
+            trusted.
     """
     description = read_description(folder)
     with damage_of(description.file):
@@ -144,10 +145,14 @@ def load_network_policy(folder: str | Path | Description) -> Policy:
         config = policy_config(description["policy"], "policy")
         check_spaces(observation_space, action_space)
         channels_last = description.get(_CHANNELS_LAST) is True
+    own = config.network if isinstance(config, SpikingPolicy) else None
+    if own is not None and not description.trusted:
+        problem = f"{description.file} asks to import {own!r}, which would be executed"
+        raise UserError(problem, "if you trust whoever made it, load it with trust=True")
 
     def make() -> ActorCritic:
         network = ActorCritic(observation_space, action_space, config, channels_last=channels_last)
         require_bounded(network.numbers_per_observation)
         return network
 
-    return Policy(load_module(make, description.folder), observation_space, action_space)
+    return Policy(load_module(make, description.folder, meta=own is None), observation_space, action_space)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from synrl_ray.policies.given import observations_from
+from synrl_ray.policies.own_network import OwnNetwork
 from synrl_ray.policies.policy import Policy
 from synrl_ray.snn import SpikingCNN, SpikingMLP
 
@@ -71,7 +72,7 @@ class SpikeWatcher:
         """As the policy, on a batch."""
         network = self.policy.network
         actor = network.bodies[0]
-        if isinstance(actor, (SpikingMLP, SpikingCNN)):
+        if isinstance(actor, (SpikingMLP, SpikingCNN, OwnNetwork)):
             with torch.no_grad():
                 seen, _ = observations_from(observations[:1], self.policy.observation_space)
                 inputs, before = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(state[:1]))

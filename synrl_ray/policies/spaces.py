@@ -72,7 +72,7 @@ def _has_a_spread(space: gym.Space, config: PolicyConfig) -> bool:
     """Whether observations are vectors of floats, or images."""
     if not isinstance(space, spaces.Box):
         return False
-    return config.conv_layers is not None or (len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating))
+    return config.keeps_shape or (len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating))
 
 
 class ObservationEncoder(nn.Module):

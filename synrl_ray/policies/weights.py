@@ -47,26 +47,31 @@ class _Kind(NamedTuple):
         return f"{self.dtype} {list(self.shape)}"
 
 
-def load_module(make: Callable[[], M], folder: Path, *, anew: bool = False) -> M:
+def load_module(make: Callable[[], M], folder: Path, *, anew: bool = False, meta: bool = True) -> M:
     """Make a module with the weights of a policy's folder. Nothing in the folder is executed.
 
     Args:
-        make: makes the module as ``policy.json`` describes it; called on torch's meta device.
+        make: makes the module as ``policy.json`` describes it; called on torch's meta device first.
         folder: holds ``policy.safetensors``.
         anew: make it a second time, with numbers, instead of giving numbers to the first one: for a module that has
             tensors, or what was made of them, beside its state dictionary.
+        meta: whether the module can be made without numbers; code of a user's own need not be able to.
 
     Raises:
         UserError: if the module cannot be made, or the file has other tensors than it, NaN or infinity.
     """
-    with damage_of(folder / DESCRIPTION_FILE), torch.device("meta"):
+    if meta:
+        with damage_of(folder / DESCRIPTION_FILE), torch.device("meta"):
+            module = make()
+    else:  # what goes wrong in a user's code is no damage of a file
         module = make()
     described = module.state_dict()
     with damage_of(folder / WEIGHTS_FILE):
         weights = _read(folder / WEIGHTS_FILE, described)
-    if anew:
+    if anew and meta:
         with damage_of(folder / DESCRIPTION_FILE):
             module = make()
+    if anew or not meta:
         module.load_state_dict(weights)
     else:
         module.load_state_dict({n: _laid_out(t, described[n]) for n, t in weights.items()}, assign=True)

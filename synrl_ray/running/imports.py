@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment
-from synrl_ray.policies.description import DESCRIPTION_FILE
+from synrl_ray.policies.description import DESCRIPTION_FILE, Description
 from synrl_ray.running.seal import examine_files, is_own_policy, sign_files
 
 
@@ -23,6 +24,20 @@ def admit_policy(environment: Environment, folder: Path, *, trust: bool) -> None
     module = foreign_module(environment.id, environment.kwargs)
     if module is not None:
         _admit(module, folder / DESCRIPTION_FILE, trust=trust or is_own_policy(folder))
+
+
+def admit_network(description: Description, *, trust: bool) -> Description:
+    """The description of a policy, which may have the module of its network imported; says which, if there is one.
+
+    Raises:
+        UserError: as :func:`admit_policy`.
+    """
+    policy = description.get("policy")
+    network = policy.get("network") if isinstance(policy, dict) else None
+    if network is not None:
+        module = str(network).partition(":")[0]
+        _admit(module, description.file, trust=trust or is_own_policy(description.folder))
+    return replace(description, trusted=network is not None)
 
 
 def admit_modules(modules: Iterable[str], file: Path, *, trust: bool) -> None:

@@ -126,7 +126,7 @@ class EvaluationOptions:
     shots: int | None = None
     official_runs: bool = False
     trust: bool = False
-    """Whether the module that the environment is in may be imported, though the folder is not this user's."""
+    """Whether the modules of environment and network may be imported, though the folder is not this user's."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are too small, before anything is read."""
@@ -165,6 +165,10 @@ def _no_export(description: Description, out: Path, trust: bool, num_observation
 
 def _no_environment(experiment: Any) -> None:
     return None
+
+
+def _no_modules(experiment: Any) -> tuple[str, ...]:
+    return ()
 
 
 def _unchanged(experiment: Any) -> Any:
@@ -221,6 +225,8 @@ class Kind(Generic[E]):
     how many observations the graph is compared with the policy."""
     environment: Callable[[E], Environment | None] = _no_environment
     """The environment that is trained in, if there is one."""
+    own_modules: Callable[[E], Iterable[str]] = _no_modules
+    """The modules that are imported for what users bring beside the environment, such as a network of their own."""
     with_data: Callable[[E], E] = _unchanged
     """The experiment with what it reads by name found and written down, for a run to keep to."""
     with_end: Callable[[E, int], E] = _fixed_end
@@ -229,6 +235,8 @@ class Kind(Generic[E]):
     """Whether several learners can share its batches."""
 
     def modules(self, experiments: Iterable[E]) -> list[str]:
-        """What their environments import, each once, but for modules of this project, Gymnasium and ale-py."""
+        """What they ask to import, each once; of environments not modules of this project, Gymnasium and ale-py."""
+        experiments = list(experiments)
         environments = [found for e in experiments if (found := self.environment(e)) is not None]
-        return sorted({module for e in environments if (module := foreign_module(e.id, e.kwargs)) is not None})
+        of_environments = {module for e in environments if (module := foreign_module(e.id, e.kwargs)) is not None}
+        return sorted(of_environments.union(*map(self.own_modules, experiments)))

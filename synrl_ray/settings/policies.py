@@ -122,6 +122,16 @@ class PolicyLayout:
     carried."""
 
     @property
+    def convolves(self) -> bool:
+        """Whether there are convolutions before the fully connected layer."""
+        return self.conv_layers is not None
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the network receives observations in their own shape, not as vectors."""
+        return self.convolves
+
+    @property
     def without_state(self) -> tuple[str, ...]:
         """What to set so that nothing lives on from one environment step to the next."""
         return ("frame_stack=1",) if self.frame_stack > 1 else ()
@@ -150,6 +160,9 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     """
 
     kind: Literal["spiking"] = "spiking"
+    network: Annotated[str, MaxLen(200)] | None = None
+    """A network of your own in place of the layers that the other settings describe: ``module:Class``, which is
+    imported; see :class:`synrl_ray.policies.own_network.OwnNetwork`. It is handed these settings."""
     carry_state: bool = False
     """Carry what the neurons hold across environment steps."""
     encoder: Literal["current", "population", "latency", "delta"] = "current"
@@ -179,6 +192,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     def __post_init__(self) -> None:
         """Refuse settings that are not for one another."""
         super().__post_init__()
+        if self.network is not None:
+            self._check_own(self.network)
         if self.encoder != "current" and self.conv_layers is not None:
             raise ValueError(f"encoder={self.encoder} codes vectors, and conv_layers are for images")
         if not self.encoder_low < self.encoder_high:
@@ -189,6 +204,14 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
             raise ValueError(f"skip needs two layers of equal width before another one, got {self.hidden_sizes}")
         if self.plastic is not None:
             self._check_plastic(self.plastic)
+
+    def _check_own(self, network: str) -> None:
+        module, _, name = network.partition(":")
+        if not (name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+            raise ValueError(f"network is written module:Class, got {network!r}")
+        if self.plastic is not None or self.encoder == "latency":
+            setting = "plastic" if self.plastic is not None else "encoder=latency"
+            raise ValueError(f"{setting} is of the layers that settings describe, and network={network} has its own")
 
     def _check_plastic(self, plastic: PlasticLayers) -> None:
         number = len(self.hidden_sizes) + 1
@@ -207,6 +230,21 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
             raise ValueError("plastic.homeostasis is for neuron=lif with learn_threshold=false")
         if plastic.homeostasis is not None and not self.homeostatic_layers:
             raise ValueError("plastic.homeostasis is of hidden layers, and plastic.layers names the last one only")
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the network receives observations in their own shape, as convolutions and users' networks do."""
+        return self.network is not None or super().keeps_shape
+
+    @property
+    def convolves(self) -> bool:
+        """Whether there are convolutions of these settings, not of a network of the user's."""
+        return self.network is None and super().convolves
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The module that is imported for the network, if it is a user's own."""
+        return () if self.network is None else (self.network.partition(":")[0],)
 
     @property
     def plastic_layers(self) -> tuple[int, ...]:

@@ -127,12 +127,13 @@ def count_energy(
     received = net.layer_inputs(inputs, state, reset_mask)
     is_spiking = hasattr(net, "steps_per_observation")
     num_steps = int(getattr(net, "steps_per_observation", 1))
+    told = getattr(net, "receives_spikes", None)  # of users' networks, whose layers may receive either
 
     hidden = received[1:]
     macs = acs = dense = 0.0
     for index, (layer, signal) in enumerate(received):
         dense += dense_operations(layer, signal)
-        if is_spiking and (index > 0 or spiking_input):
+        if is_spiking and (told(signal) if told else index > 0 or spiking_input):
             acs += accumulates(layer, signal)
         else:
             macs += effective_operations(layer, signal)
@@ -147,6 +148,8 @@ def count_energy(
     # what the hidden neurons emit has one entry a neuron and step; the readout integrates as well
     outputs = cast("Tensor", received[-1][0].weight).shape[0] * num_steps
     updates = total / decisions + outputs if is_spiking else 0.0
+    if told:
+        updates = float(net.state_size * num_steps)
     memory = sum(t.numel() * t.element_size() for t in (*net.parameters(), *net.buffers()))
     return EnergyReport(
         effective_macs=macs,

@@ -10,12 +10,13 @@ from synrl_ray.policies.description import Description
 from synrl_ray.policies.policy import load_network_policy
 from synrl_ray.policies.recording import SpikeWatcher
 from synrl_ray.results import Result
+from synrl_ray.running.imports import admit_network
 from synrl_ray.running.kind import EvaluationOptions
 
 
 def evaluate(description: Description, options: EvaluationOptions) -> Result:
     """Greedy episodes, drawn ones where its run's ``config.json`` says that it is trained to draw, and the energy."""
-    policy = load_network_policy(description)
+    policy = load_network_policy(admit_network(description, trust=options.trust))
     judging = Judging.asked(policy, description, options, kind="control")
     film = judging.film(SpikeWatcher(policy), options.video)
     draws = judging.experiment is not None and judging.experiment.algorithm.draws_actions

@@ -21,6 +21,7 @@ from synrl_ray.policies.layers import rows_at_once
 from synrl_ray.policies.normaliser import BOUND
 from synrl_ray.policies.policy import Policy, load_network_policy
 from synrl_ray.policies.recording import ObservationRecorder
+from synrl_ray.running.imports import admit_network
 from synrl_ray.settings.policies import SpikingPolicy
 
 _EPISODES = 10
@@ -45,7 +46,7 @@ def export_nir(
         UserError: for a policy that does not spike or carries its state, for what NIR cannot say, and if a single
             spike differs; nothing is written then.
     """
-    policy = load_network_policy(description)
+    policy = load_network_policy(admit_network(description, trust=trust))
     config = policy.config
     if not isinstance(config, SpikingPolicy):
         raise UserError(f"the policy in {description.folder} does not spike", "export a run of --policy spiking")

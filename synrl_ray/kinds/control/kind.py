@@ -24,6 +24,11 @@ def with_end(experiment: Experiment, steps: int) -> Experiment:
     return replace(experiment, stopping=replace(stopping, env_steps=steps, schedule_steps=planned))
 
 
+def own_modules(experiment: Experiment) -> tuple[str, ...]:
+    """That of a network of the user's own."""
+    return experiment.spiking.modules
+
+
 def takes_learners(experiment: Experiment) -> bool:
     """Whether the algorithm's batches can be shared by several."""
     return experiment.algorithm.several_learners
@@ -45,6 +50,7 @@ KIND: Kind[Experiment] = Kind(
     print_evaluation=print_evaluation,
     export=export_nir,
     environment=environment,
+    own_modules=own_modules,
     with_end=with_end,
     takes_learners=takes_learners,
 )

@@ -17,12 +17,15 @@ from synrl_ray.experiment import Choice
 from synrl_ray.kinds.control import kind as control
 from synrl_ray.kinds.evaluating import evaluate_folder, export_folder
 from synrl_ray.overrides import apply_overrides
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.policy import Policy
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.progress import ignore
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal import sign_policy
 from synrl_ray.running.seeds import resume_run
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.settings.policies import SpikingPolicy
 from synrl_ray.tuning.session import resume_study
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
@@ -246,6 +249,74 @@ def test_no_trial_imports_what_its_study_does_not_name(folder, tmp_path, monkeyp
     changed.write_trials([Trial(index=0, settings={"environment.id": f"{MODULE}:Strange-v0"})])
     with pytest.raises(UserError, match=r"trials\.jsonl asks to import the module 'strange_environments'"):
         resume_search(changed.path)
+
+
+NETWORK = """
+import pathlib
+from torch import nn
+
+pathlib.Path(__file__).with_name("imported").touch()
+
+
+class Net(nn.Linear):
+    state_size = 0
+
+    def __init__(self, shape, num_outputs, settings):
+        super().__init__(shape[0], num_outputs)
+
+    def forward(self, inputs, state):
+        return super().forward(inputs), state
+"""
+
+
+@pytest.fixture
+def own_network(tmp_path, monkeypatch):
+    """A policy whose network is a class in a module that leaves a trace when it is imported."""
+    (tmp_path / f"{MODULE}.py").write_text(NETWORK)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.syspath_prepend(tmp_path)
+    env = gym.make("CartPole-v1")
+    spaces = env.observation_space, env.action_space
+    network = ActorCritic(*spaces, SpikingPolicy(network=f"{MODULE}:Net"))
+    (tmp_path / "policy").mkdir()
+    Policy(network, *spaces).save(tmp_path / "policy", environment={"id": "CartPole-v1", "kwargs": {}})
+    (tmp_path / "imported").unlink()
+    del sys.modules[MODULE]
+    yield tmp_path / "policy"
+    sys.modules.pop(MODULE, None)
+
+
+def test_a_strangers_network_is_not_imported(own_network, tmp_path):
+    said = f"{own_network / 'policy.json'} asks to import the module {MODULE!r}, and nothing shows that you made it"
+    with pytest.raises(UserError, match=said):
+        evaluate(own_network)
+    with pytest.raises(UserError, match=said):
+        export_folder(own_network, tmp_path / "out.nir", num_observations=10)
+    assert not was_imported(own_network)
+    evaluate(own_network, trust=True)
+    assert was_imported(own_network)
+
+
+def test_ones_own_network_needs_no_trust(own_network, capsys):
+    sign_policy(own_network)
+    evaluate(own_network)
+    assert was_imported(own_network)
+    assert capsys.readouterr().err == f"synrl: imports {MODULE!r}, as {own_network / 'policy.json'} asks\n"
+
+
+def test_runs_and_files_of_settings_name_the_module_of_a_network(own_network, tmp_path, capsys):
+    asked = {"spiking.network": f"{MODULE}:Net"}
+    experiment = apply_overrides(get_experiment("cartpole-ppo"), [], asked)
+    assert control.KIND.modules([experiment]) == [MODULE]
+    config = tmp_path / "best.json"
+    config.write_text(json.dumps(asked))
+    specs(config)
+    assert capsys.readouterr().err == f"synrl: imports {MODULE!r}, as {config} asks\n"
+    run = RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0)
+    RunFolder.create(tmp_path / "run", run)  # by another, since it is not sealed
+    with pytest.raises(UserError, match=f"asks to import the module '{MODULE}', and nothing shows"):
+        resume(tmp_path / "run")
+    assert not was_imported(own_network)
 
 
 class Checked(Exception):

@@ -1,0 +1,192 @@
+"""Networks that users bring: a class that computes one simulation step, as the body of a policy.
+
+Legend: E environment step, K simulation steps per observation, B batch, S state, O outputs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from synrl_ray.errors import UserError, reason_of
+from synrl_ray.settings.policies import SpikingPolicy
+
+_CONTRACT = "it takes inputs [B, *shape] and a state [B, state_size], and returns outputs [B, O] and the next state"
+
+
+class OwnNetwork(nn.Module):
+    """A user's network over time, as :class:`synrl_ray.snn.SpikingMLP` is one: state goes in and comes out.
+
+    The class is made with the shape of an observation, the number of outputs and the policy's settings, of which it
+    uses what it likes, and says in ``state_size`` how many numbers it carries for one batch entry. Zeros are its rest.
+    A call is one simulation step::
+
+        class MyNet(nn.Module):
+            def __init__(self, shape, num_outputs, settings):
+                super().__init__()
+                self.hidden, self.outputs = nn.Linear(shape[0], 64), nn.Linear(64, num_outputs)
+                self.lif = snntorch.Leaky(beta=settings.beta)
+                self.state_size = 64
+
+            def forward(self, inputs, state):
+                spikes, state = self.lif(self.hidden(inputs), state)
+                return self.outputs(spikes), state
+
+    Each observation is held for ``steps_per_observation`` such steps, and the last one's outputs count.
+
+    Args:
+        settings: with ``network``, ``module:Class``. The module is imported, so whoever wrote the path is trusted.
+        shape: of an observation, without batch axes.
+        num_outputs: O.
+
+    Shape:
+        inputs ``[E, B, *shape]``, state ``[B, S]``, reset_mask ``[E, B]`` → outputs ``[E, B, O]``, state ``[B, S]``.
+
+    Raises:
+        UserError: if the class is not there, cannot be made, or does not do what is said above; so too if it draws
+            random numbers or keeps something between calls, since learners could not replay what it did.
+    """
+
+    def __init__(self, settings: SpikingPolicy, shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__()
+        assert settings.network is not None
+        self.path = settings.network
+        self.steps_per_observation = settings.steps_per_observation
+        self.shape, self.num_outputs = shape, num_outputs
+        made = _class_at(self.path)
+        with self._blamed("cannot be made"):
+            self.module: nn.Module = made(shape, num_outputs, settings)
+        if not isinstance(self.module, nn.Module):
+            raise UserError(f"network {self.path!r} is no torch.nn.Module", "let the class be derived from it")
+        size = getattr(self.module, "state_size", None)
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            problem = f"network {self.path!r} has the state_size {size!r}"
+            raise UserError(problem, "let it set self.state_size to a whole number, 0 if it carries nothing")
+        self.state_size = size
+        _forget_in_snntorch(self.module)
+        self._try()
+
+    def forward(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs ``[E, B, O]`` and the state after the last observation."""
+        if state is None:
+            state = inputs.new_zeros(inputs.shape[1], self.state_size)
+        outputs = []
+        for e, observation in enumerate(inputs.unbind(0)):
+            if reset_mask is not None:
+                state = state.masked_fill(reset_mask[e].unsqueeze(-1), 0.0)
+            for _ in range(self.steps_per_observation):
+                output, state = self._step(observation, state)
+            outputs.append(output)
+        self._let_go()
+        return torch.stack(outputs), state
+
+    def layer_inputs(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> list[tuple[nn.Module, Tensor]]:
+        """Every linear layer and convolution in the order of their calls, and what it receives ``[E*K, B, ...]``.
+
+        Nothing else of the network is seen here: what it computes besides is not a synaptic operation.
+        """
+        received: dict[nn.Module, list[Tensor]] = {}
+
+        def keep(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+            received.setdefault(layer, []).append(given[0].detach())
+
+        layers = [layer for layer in self.module.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+        handles = [layer.register_forward_pre_hook(keep) for layer in layers]
+        try:
+            self(inputs, state, reset_mask)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [(layer, torch.stack(signals)) for layer, signals in received.items()]
+
+    def forward_with_spikes(
+        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """As :meth:`forward`, and the spikes ``[E*K, B, N]`` that layers receive; those of no layer are not seen."""
+        outputs, after = self(inputs, state, reset_mask)
+        received = self.layer_inputs(inputs, state, reset_mask)[1:]
+        return outputs, after, [signal.flatten(2) for _, signal in received if self.receives_spikes(signal)]
+
+    @staticmethod
+    def receives_spikes(signal: Tensor) -> bool:
+        """Whether what a layer receives is nothing but zeros and ones."""
+        return bool(((signal == 0) | (signal == 1)).all())
+
+    def _step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        returned: Any = self.module(inputs, state)
+        if not (isinstance(returned, tuple) and len(returned) == 2 and all(isinstance(r, Tensor) for r in returned)):
+            raise UserError(f"network {self.path!r} returned {_brief(returned)}", _CONTRACT)
+        sizes = {"outputs": self.num_outputs, "a state": self.state_size}
+        for tensor, (what, size) in zip(returned, sizes.items(), strict=True):
+            if tensor.shape != (len(inputs), size):
+                found = f"returned {what} of the shape {list(tensor.shape)}, not {[len(inputs), size]}"
+                declared = f"state_size={size}" if what == "a state" else f"{size} outputs"
+                raise UserError(f"network {self.path!r} {found}", f"it has {declared}; {_CONTRACT}")
+        return returned
+
+    def _try(self) -> None:
+        """Compute two observations twice: what comes out must be the same, and of the declared sizes."""
+        numbers = 2 * 2 * torch.Size(self.shape).numel()
+        inputs = torch.linspace(-1, 1, numbers).view(2, 2, *self.shape)
+        with torch.no_grad(), self._blamed("cannot take an observation"):
+            (first, after), (again, after_again) = self(inputs), self(inputs)
+        if not (torch.equal(first, again) and torch.equal(after, after_again)):
+            raise UserError(
+                f"network {self.path!r} returns something else when it is called again with the same inputs and state",
+                "let it draw no random numbers, and keep nothing between calls but in the state",
+            )
+
+    def _let_go(self) -> None:
+        """Cut what modules have put into their buffers, as snnTorch's do with their state, off its history."""
+        for module in self.module.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None and buffer.requires_grad:
+                    module._buffers[name] = buffer.detach()
+
+    @contextmanager
+    def _blamed(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # whatever a user's code may raise
+            problem = f"network {self.path!r} {what} ({reason_of(error, named=True)})"
+            raise UserError(problem, f"{_CONTRACT}; it is made with (shape, num_outputs, settings)") from error
+
+
+def _class_at(path: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        remedy = "its folder must be on the PYTHONPATH, or its package installed"
+        raise UserError(f"network {path!r} needs the module {error.name!r}, which is not there", remedy) from error
+    except AttributeError as error:
+        raise UserError(f"network {path!r} cannot be found ({reason_of(error)})", "check the class's name") from error
+    except Exception as error:  # whatever a module may do when it is imported
+        problem = f"network {path!r} cannot be imported ({reason_of(error, named=True)})"
+        raise UserError(problem, "import its module yourself to see more") from error
+
+
+def _forget_in_snntorch(network: nn.Module) -> None:
+    """Take the network's neurons from snnTorch's list of all, which would keep each alive for ever."""
+    if "snntorch" in sys.modules:
+        neurons = sys.modules["snntorch"].SpikingNeuron
+        own = set(network.modules())
+        neurons.instances[:] = [neuron for neuron in neurons.instances if neuron not in own]
+
+
+def _brief(returned: Any) -> str:
+    if isinstance(returned, tuple):
+        return f"({', '.join(type(item).__name__ for item in returned)})"
+    return type(returned).__name__
