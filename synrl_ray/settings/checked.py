@@ -34,6 +34,7 @@ _ALLOWED = {
     "less_than": "< {lt}",
     "less_than_equal": "<= {le}",
     "literal_error": "{expected}",
+    "string_pattern_mismatch": "module:Class",
     "string_too_long": "at most {max_length} characters long",
     "string_type": "text",
     "too_long": "a list of at most {max_length} items",

@@ -11,7 +11,7 @@ from pydantic import Discriminator
 
 from synrl_ray.settings.checked import from_json, settings_class
 from synrl_ray.settings.plasticity import PlasticLayers
-from synrl_ray.settings.types import AsTuple, Fraction, NonNegative, Positive, Size, Sizes, Steps
+from synrl_ray.settings.types import AsTuple, ClassPath, Fraction, NonNegative, Positive, Size, Sizes, Steps
 
 Surrogate = Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"]
 Neuron = Literal[
@@ -160,7 +160,7 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     """
 
     kind: Literal["spiking"] = "spiking"
-    network: Annotated[str, MaxLen(200)] | None = None
+    network: ClassPath | None = None
     """A network of your own in place of the layers that the other settings describe: ``module:Class``, which is
     imported; see :class:`synrl_ray.policies.own_network.OwnNetwork`. It is handed these settings."""
     carry_state: bool = False
@@ -206,9 +206,6 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
             self._check_plastic(self.plastic)
 
     def _check_own(self, network: str) -> None:
-        module, _, name = network.partition(":")
-        if not (name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-            raise ValueError(f"network is written module:Class, got {network!r}")
         if self.plastic is not None or self.encoder == "latency":
             setting = "plastic" if self.plastic is not None else "encoder=latency"
             raise ValueError(f"{setting} is of the layers that settings describe, and network={network} has its own")

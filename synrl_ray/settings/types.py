@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Interval, MaxLen, MinLen
-from pydantic import Strict
+from pydantic import Strict, StringConstraints
 
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
@@ -30,3 +30,5 @@ NumTasks = Annotated[int, Interval(ge=2, le=100_000)]
 InnerSteps = Annotated[int, Interval(ge=1, le=1_000)]
 Samples = Annotated[int, Interval(ge=1, le=10_000)]
 Cells = Annotated[int, Interval(ge=1, le=128)]
+ClassPath = Annotated[str, MaxLen(200), StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+"""``module:Class``."""

@@ -268,8 +268,8 @@ def test_what_is_no_such_network_is_refused_in_one_line(name, said):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"network": "MyNet"}, "network is written module:Class, got 'MyNet'"),
-        ({"network": "my nets:MyNet"}, "network is written module:Class, got 'my nets:MyNet'"),
+        ({"network": "MyNet"}, "SpikingPolicy.network must be module:Class, got 'MyNet'"),
+        ({"network": "my nets:MyNet"}, "SpikingPolicy.network must be module:Class, got 'my nets:MyNet'"),
         (
             {"encoder": "latency"},
             "encoder=latency is of the layers that settings describe, and network=my_nets:MyNet",
