@@ -70,6 +70,10 @@ class SpikingLayers(LeakyNeurons):
     """By how much one spike raises the threshold; of ``adaptive``."""
     learn_adaptation: bool = False
     """Learn ``rho`` and ``kappa``."""
+    recurrent: Literal["none", "one_to_one", "all_to_all"] = "none"
+    """Spikes that come back to their own fully connected layer in the next simulation step: by a learned weight of each
+    neuron to itself, or by a learned matrix, as in ``snntorch.RLeaky`` and ``snntorch.RSynaptic``; of ``lif`` and
+    ``synaptic``."""
     readout_beta: Fraction = 0.9
     """Decay of the leaky-integrator readout."""
     readout: Literal["last", "max", "mean"] = "last"
@@ -80,6 +84,8 @@ class SpikingLayers(LeakyNeurons):
         for name, (neurons, default) in _OF_NEURONS.items():
             if getattr(self, name) != default and self.neuron not in neurons:
                 raise ValueError(f"{name} is of neuron={' or '.join(neurons)}, and neuron is {self.neuron}")
+        if self.recurrent != "none" and self.neuron not in ("lif", "synaptic"):
+            raise ValueError(f"recurrent={self.recurrent} is of neuron=lif or synaptic, and neuron is {self.neuron}")
         if self.neuron == "adaptive" and self.reset != "subtract":
             raise ValueError(f"neuron=adaptive resets by subtraction, and reset is {self.reset}")
         if self.neuron == "snntorch.Alpha" and not self.beta < self.alpha:
@@ -214,6 +220,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
         number = len(self.hidden_sizes) + 1
         if self.conv_layers is not None or self.skip:
             raise ValueError("plastic layers are those of a fully connected chain: set conv_layers=null and skip=false")
+        if self.recurrent != "none":
+            raise ValueError("plastic layers are those of a chain without recurrence: set recurrent=none")
         if self.has_state or self.share_layers:
             remedies = (*self.without_state, *(("share_layers=false",) if self.share_layers else ()))
             raise ValueError(f"plastic layers are the actor's own, and keep no state: set {' '.join(remedies)}")

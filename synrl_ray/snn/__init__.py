@@ -4,6 +4,7 @@ from synrl_ray.snn.adaptive import AdaptiveLIF
 from synrl_ray.snn.convolution import CNN, SpikingCNN
 from synrl_ray.snn.networks import MLP, SpikingMLP
 from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset, lif_scan
 from synrl_ray.snn.surrogate import Surrogate, SurrogateName
 from synrl_ray.snn.synaptic import Synaptic
@@ -15,6 +16,8 @@ __all__ = [
     "AdaptiveLIF",
     "Kernel",
     "LeakyReadout",
+    "Recurrence",
+    "Recurrent",
     "Reset",
     "SpikingCNN",
     "SpikingMLP",

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.masks import at_first_step
-from synrl_ray.snn.networks import held, scale_weights, states_of
+from synrl_ray.snn.networks import held, scale_weights, states_of, with_recurrent
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.readouts import Reduction, make_readout
+from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.surrogate import Surrogate
 
@@ -42,6 +43,7 @@ class SpikingCNN(nn.Module):
         hidden_size: neurons of the fully connected layer; ``None`` takes the shape's own, 256 for a custom one.
         steps_per_observation, beta, threshold, surrogate, reset, learn_beta, learn_threshold, readout_beta, gain,
             hidden_gain, kernel, neuron, readout: as in ``SpikingMLP``.
+        recurrent: of the fully connected layer.
 
     Shape:
         inputs ``[E, B, C, H, W]``, state ``[B, state_size]``, reset_mask ``[E, B]``
@@ -77,6 +79,7 @@ class SpikingCNN(nn.Module):
         kernel: Kernel = "auto",
         neuron: Callable[[], nn.Module] | None = None,
         readout: Reduction = "last",
+        recurrent: Recurrence = "none",
     ) -> None:
         super().__init__()
         if steps_per_observation < 1:
@@ -103,6 +106,8 @@ class SpikingCNN(nn.Module):
             )
             for layer in range(len(layers) + 1)
         )
+        if recurrent != "none":
+            self.neurons[-1] = Recurrent(self.neurons[-1], hidden_size, recurrent)
         self.readout = make_readout(
             readout, hidden_size, out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
@@ -153,7 +158,8 @@ class SpikingCNN(nn.Module):
         for layer, out in enumerate(spikes):
             is_map = layer + 1 < len(self.convolutions)
             signals.append(out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out)
-        return list(zip([*self.convolutions, self.linear, self.readout.linear], signals, strict=True))
+        received = list(zip([*self.convolutions, self.linear, self.readout.linear], signals, strict=True))
+        return with_recurrent(received, self.neurons, spikes, self.state_sizes, state, reset_mask)
 
     def _layers(self) -> Iterable[tuple[nn.Module, nn.Module]]:
         return zip([*self.convolutions, self.linear], self.neurons, strict=True)

@@ -3,7 +3,8 @@
 The counts follow the definitions of NeuroBench: a synaptic operation is *effective* where both weight and activation
 are non-zero; it is an accumulate (AC) where the activation is a spike, otherwise a multiply-accumulate (MAC). Biases
 are not synaptic operations. They are counted from what the layers receive and emit, in extra passes, without hooks.
-Where skip connections add spikes, each of them is an accumulate.
+Where skip connections add spikes, each of them is an accumulate. Recurrent synapses receive spikes of the step before,
+and accumulate those as the others do.
 
 Two things to know when numbers are compared. The observation is held as a constant current, so the first layer's
 product is counted once per observation, as it is computed here; hardware that repeats it each step pays K times that.
@@ -26,6 +27,8 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+
+from synrl_ray.snn.recurrent import OneToOne
 
 
 @dataclass(frozen=True)
@@ -181,10 +184,12 @@ def dense_operations(layer: nn.Module, signal: Tensor) -> float:
 
 
 def _operations(layer: nn.Module, active: Tensor, ignore_zero_weights: bool) -> float:
-    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+    if not isinstance(layer, (nn.Linear, nn.Conv2d, OneToOne)):
         raise TypeError(f"cannot count the operations of {type(layer).__name__}")
     weight = layer.weight
     connected = (weight != 0).double() if ignore_zero_weights else torch.ones_like(weight, dtype=torch.float64)
+    if isinstance(layer, OneToOne):
+        return float(active.flatten(0, -2).sum(0) @ connected)
     if isinstance(layer, nn.Linear):
         return float(active.flatten(0, -2).sum(0) @ connected.sum(0))
     counts = nn.functional.conv2d(

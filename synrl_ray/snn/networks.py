@@ -19,6 +19,7 @@ from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.plain import is_plain
 from synrl_ray.snn.readouts import Reduction, make_readout
+from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.stack import spiking_stack
 from synrl_ray.snn.surrogate import Surrogate
@@ -57,6 +58,8 @@ class SpikingMLP(nn.Module):
         skip: add the skip connections above.
         latency: the range in which a feature's size says when it spikes (:class:`synrl_ray.snn.encoders.LatencyCode`),
             in place of the constant current.
+        recurrent: bring each layer's spikes back to it in the next simulation step
+            (:class:`synrl_ray.snn.recurrent.Recurrent`).
 
     Only a chain of LIF layers on a constant current, with the last membrane, runs fused; others run layer by layer.
 
@@ -95,6 +98,7 @@ class SpikingMLP(nn.Module):
         readout: Reduction = "last",
         skip: bool = False,
         latency: tuple[float, float] | None = None,
+        recurrent: Recurrence = "none",
     ) -> None:
         super().__init__()
         if not hidden_sizes:
@@ -120,11 +124,14 @@ class SpikingMLP(nn.Module):
                 learn_threshold=learn_threshold,
                 surrogate=surrogate,
                 reset=reset,
-                hold=steps_per_observation if layer == 0 and latency is None else 1,
+                hold=steps_per_observation if layer == 0 and latency is None and recurrent == "none" else 1,
                 kernel=kernel,
             )
             for layer in range(len(hidden_sizes))
         )
+        if recurrent != "none":
+            made = zip(self.neurons, hidden_sizes, strict=True)
+            self.neurons = nn.ModuleList(Recurrent(layer, size, recurrent) for layer, size in made)
         self.readout = make_readout(
             readout, hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
@@ -175,11 +182,13 @@ class SpikingMLP(nn.Module):
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives: the observations, then spikes of each simulation step.
 
-        Where observations are spikes themselves, so is what the first layer receives.
+        Where observations are spikes themselves, so is what the first layer receives. Recurrent synapses follow the
+        layer that they are of.
         """
         spikes = self.forward_with_spikes(inputs, state, reset_mask)[2]
         layers = [*self.linears, self.readout.linear]
-        return [(layer, self._received(i, inputs, spikes)) for i, layer in enumerate(layers)]
+        received = [(layer, self._received(i, inputs, spikes)) for i, layer in enumerate(layers)]
+        return with_recurrent(received, self.neurons, spikes, self.state_sizes, state, reset_mask)
 
     def _received(self, layer: int, inputs: Tensor, spikes: Sequence[Tensor]) -> Tensor:
         """What a layer receives; the readout is the last layer."""
@@ -191,6 +200,11 @@ class SpikingMLP(nn.Module):
     def is_plain_lif(self) -> bool:
         """Whether all neurons are :class:`synrl_ray.snn.LIF`."""
         return all(type(neuron) is LIF for neuron in self.neurons)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether any layer's spikes come back to it."""
+        return any(isinstance(neuron, Recurrent) for neuron in self.neurons)
 
     def _is_chain(self) -> bool:
         """Whether the layers are a chain, run as written below, not as a subclass or a replaced method wants it."""
@@ -226,6 +240,32 @@ def held(neuron: nn.Module, current: Tensor, mask: Tensor | None, num_steps: int
     if getattr(neuron, "hold", 1) == num_steps:
         return current, mask
     return current.repeat_interleave(num_steps, dim=0), at_first_step(mask, num_steps)
+
+
+def with_recurrent(
+    received: Sequence[tuple[nn.Module, Tensor]],
+    neurons: Iterable[nn.Module],
+    spikes: Sequence[Tensor],
+    state_sizes: Sequence[int],
+    state: Tensor | None,
+    reset_mask: Tensor | None,
+) -> list[tuple[nn.Module, Tensor]]:
+    """Layers and what they receive, with the recurrent synapses of each behind it.
+
+    Args:
+        received: of all layers, the readout last.
+        neurons, spikes: of the spiking ones, spikes ``[E*K, B, N]``.
+        state_sizes, state, reset_mask: of the network.
+    """
+    states: list[Tensor] = [] if state is None else list(state.split(list(state_sizes), dim=1))
+    pairs: list[tuple[nn.Module, Tensor]] = []
+    for layer, (pair, neuron, fired) in enumerate(zip(received, neurons, spikes, strict=False)):
+        pairs.append(pair)
+        if isinstance(neuron, Recurrent):
+            before = states[layer] if states else fired.new_zeros(fired.shape[1], state_sizes[layer])
+            mask = at_first_step(reset_mask, 1 if reset_mask is None else len(fired) // len(reset_mask))
+            pairs.append((neuron.synapses, neuron.received(fired, before, mask)))
+    return [*pairs, *received[len(spikes) :]]
 
 
 def scale_weights(layers: Iterable[nn.Module], gain: float, hidden_gain: float) -> None:

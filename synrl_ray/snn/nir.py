@@ -62,6 +62,8 @@ def to_nir(net: nn.Module, scaling: Scaling | None = None) -> Any:
     """
     if not isinstance(net, SpikingMLP):
         raise NIRError(f"only a SpikingMLP is exported, got {type(net).__name__}")
+    if net.is_recurrent:
+        raise NIRError("only a chain of layers is exported, this network is recurrent: train with recurrent=none")
     if not net.is_plain_lif:
         raise NIRError("only LIF neurons are exported, this network has others: train with neuron=lif")
     if net.skipped_to:

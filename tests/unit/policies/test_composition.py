@@ -18,8 +18,9 @@ from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.loading import load_policy
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.q_network import check_q_network, q_values
+from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.policies import SpikingPolicy, policy_config
-from synrl_ray.snn import AdaptiveLIF, LeakyReadout, SpikingMLP, Synaptic, nir
+from synrl_ray.snn import AdaptiveLIF, LeakyReadout, Recurrent, SpikingMLP, Synaptic, nir
 from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode
 from synrl_ray.snn.readouts import MembraneReadout
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer
@@ -44,6 +45,9 @@ PARTS = {
     "delta": replace(BASE, encoder="delta", encoder_threshold=0.3),
     "delta of a stack": replace(BASE, encoder="delta", frame_stack=3),
     "skip": replace(BASE, hidden_sizes=(8, 8, 6), skip=True),
+    "recurrent": replace(BASE, recurrent="all_to_all", learn_beta=True, learn_threshold=True),
+    "recurrent, one to one": replace(BASE, recurrent="one_to_one", reset="zero"),
+    "recurrent, synaptic": replace(BASE, recurrent="all_to_all", neuron="synaptic", alpha=0.6, learn_alpha=True),
     "all": SpikingPolicy(
         hidden_sizes=(8, 8, 6), neuron="adaptive", readout="mean", encoder="delta", encoder_threshold=0.2, skip=True,
         share_layers=True, normalise_observations=True, input_gain=4.0, hidden_gain=3.0, threshold=0.5,
@@ -51,11 +55,13 @@ PARTS = {
     "synaptic, convolutional": replace(CONV, neuron="synaptic", readout="max"),
     "snntorch, convolutional": replace(CONV, neuron="snntorch.Synaptic", readout="max"),
     "adaptive, convolutional": replace(CONV, neuron="adaptive", readout="mean"),
+    "recurrent, convolutional": replace(CONV, recurrent="all_to_all", neuron="synaptic"),
 }  # fmt: skip
 MADE_OF = {
     "synaptic": Synaptic,
     "adaptive": AdaptiveLIF,
     **{name: SnnTorchLayer for name in PARTS if name.startswith("snntorch.")},
+    **{name: Recurrent for name in PARTS if name.startswith("recurrent")},
     "highest membrane": MembraneReadout,
     "population": PopulationCode,
     "latency": LatencyCode,
@@ -167,7 +173,7 @@ def test_a_policy_of_before_there_was_a_choice_is_the_default(tmp_path):
     policy.save(tmp_path)
     path = tmp_path / DESCRIPTION_FILE
     description = json.loads(path.read_text())
-    new = ["neuron", "alpha", "learn_alpha", "rho", "kappa", "learn_adaptation", "readout", "skip"]
+    new = ["neuron", "alpha", "learn_alpha", "rho", "kappa", "learn_adaptation", "readout", "skip", "recurrent"]
     for key in [*new, *(key for key in description["policy"] if key.startswith("encoder"))]:
         del description["policy"][key]
     path.write_text(json.dumps(description))
@@ -229,7 +235,7 @@ def test_counts_are_those_of_the_layers(name):
         macs = acs = 0.0
         for index, (layer, signal) in enumerate(layers):
             if index or first_spikes:
-                acs += signal.sum().item() * layer.out_features
+                acs += signal.sum().item() * getattr(layer, "out_features", 1)
             else:
                 macs += (signal != 0).sum().item() * layer.out_features
         assert counts["effective_macs"] * 7 == pytest.approx(macs)
@@ -274,6 +280,7 @@ def test_dqn_says_what_to_set_for_a_policy_with_state():
         ("highest membrane", "not by its max: train with readout=last"),
         ("latency", "train with encoder=current"),
         ("skip", "train with skip=false"),
+        ("recurrent", "train with recurrent=none"),
     ],
 )
 def test_nir_says_what_it_cannot_hold(name, remedy):
@@ -303,6 +310,10 @@ def test_nir_says_what_it_cannot_hold(name, remedy):
         ({"neuron": "adaptive", "reset": "zero"}, "neuron=adaptive resets by subtraction, and reset is zero"),
         ({"encoder": "latency", "conv_layers": "small"}, "encoder=latency codes vectors, and conv_layers are for imag"),
         ({"encoder": "population", "encoder_low": 2.0, "encoder_high": 2.0}, "encoder_low is 2, not below encoder_hi"),
+        ({"recurrent": "some"}, "recurrent"),
+        ({"recurrent": "all_to_all", "neuron": "adaptive"}, "recurrent=all_to_all is of neuron=lif or synaptic, and n"),
+        ({"recurrent": "one_to_one", "neuron": "snntorch.Leaky"}, "recurrent=one_to_one is of .* is snntorch.Leaky"),
+        ({"recurrent": "all_to_all", "plastic": PlasticLayers()}, "without recurrence: set recurrent=none"),
         ({"skip": True, "conv_layers": "small"}, "skip is for fully connected layers, and conv_layers are given"),
         ({"skip": True}, r"skip needs two layers of equal width before another one, got \(64, 64\)"),
     ],
