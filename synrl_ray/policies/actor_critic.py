@@ -21,6 +21,7 @@ from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_input
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.snn import CNN, LIF, MLP, SpikingCNN, SpikingMLP
 from synrl_ray.snn.encoders import DeltaCode, PopulationCode
+from synrl_ray.snn.norms import RunningNorm, measuring
 
 Body = SpikingMLP | SpikingCNN | MLP | CNN | OwnNetwork
 
@@ -108,6 +109,17 @@ class ActorCritic(nn.Module):
         """Let the normaliser, if there is one, see observations ``[n, *obs]``."""
         if self.normaliser is not None:
             self.normaliser.update(self.encoder(observations))
+
+    @property
+    def measures_currents(self) -> bool:
+        """Whether any layer normalises its currents by running moments."""
+        return any(isinstance(module, RunningNorm) for module in self.modules())
+
+    @torch.no_grad()
+    def measure_currents(self, observations: Tensor, state: Tensor) -> None:
+        """Let these layers, the first one first, see what observations ``[n, *obs]`` after states ``[n, S]`` bring."""
+        with measuring(self):
+            self(observations.unsqueeze(0), state)
 
     @property
     def is_separable(self) -> bool:

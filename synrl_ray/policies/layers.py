@@ -72,6 +72,8 @@ def layer_options(config: SpikingLayers) -> dict[str, Any]:
         "neuron": None if config.neuron == "lif" else partial(NEURONS[config.neuron], config, surrogate),
         "readout": config.readout,
         "recurrent": config.recurrent,
+        "norm": config.norm,
+        "dropout": config.dropout,
     }
 
 

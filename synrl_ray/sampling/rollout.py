@@ -51,6 +51,30 @@ class Rollout:
         return int(self.valid.sum())
 
 
+def sample_rows(rollouts: Sequence[Rollout], most: int) -> tuple[NDArray[np.generic], Floats]:
+    """Observations from all over what was collected, with the states before them, zero where an episode starts.
+
+    Args:
+        rollouts: of all env runners. Where a state is carried, the steps at which it is kept are drawn from.
+        most: rows in total, at least one of each rollout.
+
+    Returns:
+        Observations ``[n, *obs]`` and states ``[n, S]``.
+    """
+    observations, states = [], []
+    for rollout in rollouts:
+        num_steps, num_envs = rollout.valid.shape
+        is_carried = rollout.states.shape[-1] > 0
+        period = num_steps // len(rollout.states) if is_carried else 1
+        rows = np.flatnonzero(rollout.valid[::period])
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), max(1, most // len(rollouts)))).astype(np.int64)]
+        steps, envs = rows // num_envs * period, rows % num_envs
+        observations.append(rollout.observations[steps, envs])
+        before = rollout.states[steps // period, envs] if is_carried else np.zeros((len(rows), 0), np.float32)
+        states.append(np.where(rollout.starts[steps, envs, None], np.float32(0), before))
+    return np.concatenate(observations), np.concatenate(states)
+
+
 def empty_rollout(
     shape: tuple[int, int],
     observation_space: gym.Space,

@@ -33,6 +33,12 @@ class SpikingClassifier(ClassifierLayout, SpikingLayers):
     steps_per_observation: Steps = 8
     """Simulation steps for each image."""
 
+    def __post_init__(self) -> None:
+        """Refuse what only the training of policies measures."""
+        super().__post_init__()
+        if self.norm == "running":
+            raise ValueError("norm=running is measured on rollouts of policies: set norm=layer")
+
 
 @settings_class
 class AnnClassifier(ClassifierLayout):

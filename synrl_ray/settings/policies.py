@@ -74,6 +74,11 @@ class SpikingLayers(LeakyNeurons):
     """Spikes that come back to their own fully connected layer in the next simulation step: by a learned weight of each
     neuron to itself, or by a learned matrix, as in ``snntorch.RLeaky`` and ``snntorch.RSynaptic``; of ``lif`` and
     ``synaptic``."""
+    norm: Literal["none", "layer", "running"] = "none"
+    """What is done to each layer's currents before its neurons: normalised over the layer, or by the running mean and
+    deviation of each neuron's (of each channel's in maps), which training measures as it does observations."""
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Share of a layer's neurons whose spikes do not leave it while a classifier is trained."""
     readout_beta: Fraction = 0.9
     """Decay of the leaky-integrator readout."""
     readout: Literal["last", "max", "mean"] = "last"
@@ -200,6 +205,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
         super().__post_init__()
         if self.network is not None:
             self._check_own(self.network)
+        if self.dropout:
+            raise ValueError("dropout is of classifiers: a policy's learner must recompute what the rollout computed")
         if self.encoder != "current" and self.conv_layers is not None:
             raise ValueError(f"encoder={self.encoder} codes vectors, and conv_layers are for images")
         if not self.encoder_low < self.encoder_high:
@@ -220,8 +227,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
         number = len(self.hidden_sizes) + 1
         if self.conv_layers is not None or self.skip:
             raise ValueError("plastic layers are those of a fully connected chain: set conv_layers=null and skip=false")
-        if self.recurrent != "none":
-            raise ValueError("plastic layers are those of a chain without recurrence: set recurrent=none")
+        if self.recurrent != "none" or self.norm != "none":
+            raise ValueError("plastic layers receive spikes alone, as they are: set recurrent=none and norm=none")
         if self.has_state or self.share_layers:
             remedies = (*self.without_state, *(("share_layers=false",) if self.share_layers else ()))
             raise ValueError(f"plastic layers are the actor's own, and keep no state: set {' '.join(remedies)}")

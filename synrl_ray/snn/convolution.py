@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.masks import at_first_step
-from synrl_ray.snn.networks import held, scale_weights, states_of, with_recurrent
+from synrl_ray.snn.networks import dropped, held, scale_weights, states_of, with_recurrent
 from synrl_ray.snn.neurons import LIF
+from synrl_ray.snn.norms import Norm, make_norm, normalised
 from synrl_ray.snn.readouts import Reduction, make_readout
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
@@ -44,6 +45,8 @@ class SpikingCNN(nn.Module):
         steps_per_observation, beta, threshold, surrogate, reset, learn_beta, learn_threshold, readout_beta, gain,
             hidden_gain, kernel, neuron, readout: as in ``SpikingMLP``.
         recurrent: of the fully connected layer.
+        norm: as there, but for maps: ``"layer"`` over the whole of each, ``"running"`` for each channel.
+        dropout: as there.
 
     Shape:
         inputs ``[E, B, C, H, W]``, state ``[B, state_size]``, reset_mask ``[E, B]``
@@ -80,6 +83,8 @@ class SpikingCNN(nn.Module):
         neuron: Callable[[], nn.Module] | None = None,
         readout: Reduction = "last",
         recurrent: Recurrence = "none",
+        norm: Norm = "none",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if steps_per_observation < 1:
@@ -108,6 +113,9 @@ class SpikingCNN(nn.Module):
         )
         if recurrent != "none":
             self.neurons[-1] = Recurrent(self.neurons[-1], hidden_size, recurrent)
+        maps = [make_norm(norm, c, is_map=True) for c, _, _ in self.map_shapes[1:]] if norm != "none" else []
+        self.norms = nn.ModuleList([*maps, make_norm(norm, hidden_size)]) if norm != "none" else None
+        self.dropout = dropout
         self.readout = make_readout(
             readout, hidden_size, out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
@@ -137,16 +145,17 @@ class SpikingCNN(nn.Module):
         spikes: list[Tensor] = []
         final: list[Tensor] = []
         for layer, (weights, neuron) in enumerate(self._layers()):
-            current = weights(signal).reshape(steps, batch, -1)
+            current = normalised(self.norms, layer, weights(signal)).reshape(steps, batch, -1)
             if layer == 0:
                 current, mask = held(neuron, current, mask, self.steps_per_observation)
             out, membrane = neuron(current, membranes[layer], mask)
             spikes.append(out)
+            out = dropped(out, self)
             final.append(membrane)
             mask, steps = inner_mask, num_observations * self.steps_per_observation
             is_map = layer + 1 < len(self.convolutions)
             signal = out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out.flatten(0, 1)
-        outputs, readout_membrane = self.readout(spikes[-1], readout_membrane, reset_mask)
+        outputs, readout_membrane = self.readout(out, readout_membrane, reset_mask)
         return outputs, torch.cat((*final, readout_membrane), dim=1), spikes
 
     def layer_inputs(

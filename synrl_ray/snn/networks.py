@@ -17,6 +17,7 @@ from synrl_ray.snn.fusion import fused_plan
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
+from synrl_ray.snn.norms import Norm, make_norm, normalised
 from synrl_ray.snn.plain import is_plain
 from synrl_ray.snn.readouts import Reduction, make_readout
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
@@ -58,6 +59,10 @@ class SpikingMLP(nn.Module):
         skip: add the skip connections above.
         latency: the range in which a feature's size says when it spikes (:class:`synrl_ray.snn.encoders.LatencyCode`),
             in place of the constant current.
+        norm: normalise the currents of each layer before its neurons, ``"layer"`` or ``"running"``
+            (:func:`synrl_ray.snn.norms.make_norm`).
+        dropout: share of a layer's neurons whose spikes do not leave it, in training mode: the same ones for a whole
+            call, drawn for each row; the others' weigh ``1 / (1 - dropout)``.
         recurrent: bring each layer's spikes back to it in the next simulation step
             (:class:`synrl_ray.snn.recurrent.Recurrent`).
 
@@ -99,6 +104,8 @@ class SpikingMLP(nn.Module):
         skip: bool = False,
         latency: tuple[float, float] | None = None,
         recurrent: Recurrence = "none",
+        norm: Norm = "none",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not hidden_sizes:
@@ -132,6 +139,8 @@ class SpikingMLP(nn.Module):
         if recurrent != "none":
             made = zip(self.neurons, hidden_sizes, strict=True)
             self.neurons = nn.ModuleList(Recurrent(layer, size, recurrent) for layer, size in made)
+        self.norms = None if norm == "none" else nn.ModuleList(make_norm(norm, size) for size in hidden_sizes)
+        self.dropout = dropout
         self.readout = make_readout(
             readout, hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
@@ -167,14 +176,16 @@ class SpikingMLP(nn.Module):
         final: list[Tensor] = []
         *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
         for (linear, neuron), membrane in zip(self._layers(), membranes, strict=True):
-            current = linear(self._received(len(spikes), inputs, spikes))
+            layer = len(spikes)
+            signal = self._received(layer, inputs, spikes)
+            current = normalised(self.norms, layer, linear(dropped(signal, self) if layer else signal))
             if not spikes:
                 current, mask = held(neuron, current, mask, k) if self.encoder is None else (current, inner_mask)
             fired, membrane = neuron(current, membrane, mask)
             spikes.append(fired)
             final.append(membrane)
             mask = inner_mask
-        outputs, readout_membrane = self.readout(spikes[-1], readout_membrane, reset_mask)
+        outputs, readout_membrane = self.readout(dropped(spikes[-1], self), readout_membrane, reset_mask)
         return outputs, torch.cat((*final, readout_membrane), dim=1), spikes
 
     def layer_inputs(
@@ -208,7 +219,7 @@ class SpikingMLP(nn.Module):
 
     def _is_chain(self) -> bool:
         """Whether the layers are a chain, run as written below, not as a subclass or a replaced method wants it."""
-        if self.skipped_to or self.encoder is not None:
+        if self.skipped_to or self.encoder is not None or self.norms is not None or self.dropout:
             return False
         return type(self).forward_with_spikes is _ONE_BY_ONE and "forward_with_spikes" not in self.__dict__
 
@@ -240,6 +251,15 @@ def held(neuron: nn.Module, current: Tensor, mask: Tensor | None, num_steps: int
     if getattr(neuron, "hold", 1) == num_steps:
         return current, mask
     return current.repeat_interleave(num_steps, dim=0), at_first_step(mask, num_steps)
+
+
+def dropped(signal: Tensor, network: nn.Module) -> Tensor:
+    """Spikes ``[T, B, N]`` without those of the neurons that ``network.dropout`` leaves out while it trains."""
+    share = network.dropout
+    if not network.training or not share:
+        return signal
+    kept = torch.rand(signal.shape[1:], device=signal.device) >= share
+    return signal * (kept.to(signal.dtype) / (1 - share))
 
 
 def with_recurrent(

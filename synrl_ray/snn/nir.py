@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.networks import SpikingMLP
 from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.norms import RunningNorm, folded
 from synrl_ray.snn.surrogate import Surrogate
 
 DT = 1e-4  # seconds per simulation step, as snntorch exports
@@ -74,8 +75,14 @@ def to_nir(net: nn.Module, scaling: Scaling | None = None) -> Any:
         )
     if not isinstance(net.readout, LeakyReadout):
         raise NIRError(f"NIR's integrator is read at the end, not by its {net.readout.how}: train with readout=last")
+    if net.norms is not None and not all(isinstance(norm, RunningNorm) for norm in net.norms):
+        raise NIRError("NIR has no normalisation over a layer: train with norm=running, which is part of the weights")
+    norms = net.norms or [None] * len(net.linears)
+    linears = [
+        linear if norm is None else folded(linear, norm) for linear, norm in zip(net.linears, norms, strict=True)
+    ]
     modules: list[tuple[str, Any]] = [("input", nir.Input({"input": np.array([net.in_features])}))]
-    for i, (linear, neuron) in enumerate(zip(net.linears, net.neurons, strict=True)):
+    for i, (linear, neuron) in enumerate(zip(linears, net.neurons, strict=True)):
         assert isinstance(neuron, LIF)
         assert isinstance(linear, nn.Linear)
         if neuron.reset != "zero":

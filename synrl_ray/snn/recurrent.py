@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ class Recurrent(nn.Module):
             current,
             membrane,
             synaptic,
-            Parameters(alpha, membranes.decay, membranes.threshold, cast("Tensor", self.synapses.weight)),
+            Parameters(alpha, membranes.decay, membranes.threshold, self.synapses.weight),
             Settings(membranes.surrogate, membranes.reset),
             reset_mask,
             membranes.kernel,

@@ -112,6 +112,7 @@ class ClassifierTrainable(Trainable):
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "generator": self.generator.get_state(),
+                "dropout": torch.get_rng_state(),
                 "samples": self.samples,
             },
             os.path.join(checkpoint_dir, _CHECKPOINT),
@@ -124,6 +125,8 @@ class ClassifierTrainable(Trainable):
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])
+        if "dropout" in state:  # checkpoints of before have none
+            torch.set_rng_state(state["dropout"])
         self.samples = state["samples"]
 
     def _shift(self, images: Tensor, most: int) -> Tensor:

@@ -26,12 +26,15 @@ from synrl_ray.algorithms.batched import BatchedAlgorithm, BatchedConfig
 from synrl_ray.algorithms.config import GradientConfig
 from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
 from synrl_ray.errors import worker_died
+from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.return_scale import ReturnScale
-from synrl_ray.sampling.rollout import Rollout
+from synrl_ray.sampling.rollout import Rollout, sample_rows
 from synrl_ray.settings.algorithms import PolicyGradient
 
 _RETURN_SCALE = "return_scale"
+_MOST_ROWS, _MOST_NUMBERS = 1024, 2**22
+"""Observations by which currents are measured, and the numbers that are computed for them."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,16 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         if _RETURN_SCALE in state:
             self.return_scale.set_state(state[_RETURN_SCALE])
 
-    def _measure_observations(self, rollouts: Sequence[Rollout]) -> None:
-        """Let the network's normaliser see the observations, after they were learned from as they were met."""
-        if not self.get_module().network.config.normalise_observations:
-            return
-        seen = torch.from_numpy(np.concatenate([rollout.observations[rollout.valid] for rollout in rollouts]))
-        self.learner_group.foreach_learner(
-            lambda learner: learner.module[DEFAULT_MODULE_ID].unwrapped().network.measure(seen)
-        )
+    def _measure(self, rollouts: Sequence[Rollout]) -> None:
+        """Let the network's normalisers see the observations, after they were learned from as they were met."""
+        network: ActorCritic = self.get_module().network
+        if network.config.normalise_observations:
+            seen = torch.from_numpy(np.concatenate([rollout.observations[rollout.valid] for rollout in rollouts]))
+            self.learner_group.foreach_learner(lambda learner: _network_of(learner).measure(seen))
+        if network.measures_currents:
+            most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // network.numbers_per_observation))
+            rows = [torch.from_numpy(array) for array in sample_rows(rollouts, most)]
+            self.learner_group.foreach_learner(lambda learner: _network_of(learner).measure_currents(*rows))
 
     def _learn(self, batch: Batch) -> list[Any]:
         """Pass over the batch, in this process or in those of the learners.
@@ -134,7 +139,12 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
                 rollouts, gamma=config.gamma, reward_scale=rewards.reward_scale * scale, **asdict(config.estimate)
             )
             self.metrics.aggregate(self._learn(batch), key=LEARNER_RESULTS)
-        self._measure_observations(rollouts)
+        self._measure(rollouts)
         self.metrics.log_value((SECONDS, "learner"), time.perf_counter() - began, reduce="sum")
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+
+
+def _network_of(learner: Any) -> ActorCritic:
+    network: ActorCritic = learner.module[DEFAULT_MODULE_ID].unwrapped().network
+    return network

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from torch import nn
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
@@ -22,6 +23,7 @@ from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.policies import SpikingPolicy, policy_config
 from synrl_ray.snn import AdaptiveLIF, LeakyReadout, Recurrent, SpikingMLP, Synaptic, nir
 from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode
+from synrl_ray.snn.norms import RunningNorm
 from synrl_ray.snn.readouts import MembraneReadout
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer
 
@@ -55,6 +57,10 @@ PARTS = {
     "synaptic, convolutional": replace(CONV, neuron="synaptic", readout="max"),
     "snntorch, convolutional": replace(CONV, neuron="snntorch.Synaptic", readout="max"),
     "adaptive, convolutional": replace(CONV, neuron="adaptive", readout="mean"),
+    "layer norm": replace(BASE, norm="layer"),
+    "running norm": replace(BASE, norm="running", recurrent="one_to_one"),
+    "layer norm, convolutional": replace(CONV, norm="layer"),
+    "running norm, convolutional": replace(CONV, norm="running"),
     "recurrent, convolutional": replace(CONV, recurrent="all_to_all", neuron="synaptic"),
 }  # fmt: skip
 MADE_OF = {
@@ -62,6 +68,9 @@ MADE_OF = {
     "adaptive": AdaptiveLIF,
     **{name: SnnTorchLayer for name in PARTS if name.startswith("snntorch.")},
     **{name: Recurrent for name in PARTS if name.startswith("recurrent")},
+    **{name: RunningNorm for name in PARTS if name.startswith("running norm")},
+    "layer norm": nn.LayerNorm,
+    "layer norm, convolutional": nn.GroupNorm,
     "highest membrane": MembraneReadout,
     "population": PopulationCode,
     "latency": LatencyCode,
@@ -75,7 +84,10 @@ def made(name, *, carry=False):
     torch.manual_seed(0)
     config = replace(PARTS[name], carry_state=carry)
     space = IMAGES if config.conv_layers else OBS
-    return ActorCritic(space, ACTIONS, config), space
+    network = ActorCritic(space, ACTIONS, config)
+    if network.measures_currents:
+        network.measure_currents(observations(space, 20), torch.zeros(20, network.state_size))
+    return network, space
 
 
 def observations(space, *shape):
@@ -173,7 +185,8 @@ def test_a_policy_of_before_there_was_a_choice_is_the_default(tmp_path):
     policy.save(tmp_path)
     path = tmp_path / DESCRIPTION_FILE
     description = json.loads(path.read_text())
-    new = ["neuron", "alpha", "learn_alpha", "rho", "kappa", "learn_adaptation", "readout", "skip", "recurrent"]
+    new = ["neuron", "alpha", "learn_alpha", "rho", "kappa", "learn_adaptation", "readout", "skip"]
+    new += ["recurrent", "norm", "dropout"]
     for key in [*new, *(key for key in description["policy"] if key.startswith("encoder"))]:
         del description["policy"][key]
     path.write_text(json.dumps(description))
@@ -267,6 +280,8 @@ def test_action_values_are_of_what_the_policy_sees(name, normalise):
 
 
 def test_dqn_says_what_to_set_for_a_policy_with_state():
+    with pytest.raises(UserError, match=r"DQN does not measure currents — set spiking\.norm=layer"):
+        check_q_network(OBS, ACTIONS, PARTS["running norm"])
     with pytest.raises(UserError, match=r"carries a state.*set spiking.encoder=current spiking.frame_stack=1$"):
         check_q_network(OBS, ACTIONS, PARTS["delta of a stack"])
 
@@ -281,6 +296,7 @@ def test_dqn_says_what_to_set_for_a_policy_with_state():
         ("latency", "train with encoder=current"),
         ("skip", "train with skip=false"),
         ("recurrent", "train with recurrent=none"),
+        ("layer norm", "train with norm=running"),
     ],
 )
 def test_nir_says_what_it_cannot_hold(name, remedy):
@@ -313,7 +329,11 @@ def test_nir_says_what_it_cannot_hold(name, remedy):
         ({"recurrent": "some"}, "recurrent"),
         ({"recurrent": "all_to_all", "neuron": "adaptive"}, "recurrent=all_to_all is of neuron=lif or synaptic, and n"),
         ({"recurrent": "one_to_one", "neuron": "snntorch.Leaky"}, "recurrent=one_to_one is of .* is snntorch.Leaky"),
-        ({"recurrent": "all_to_all", "plastic": PlasticLayers()}, "without recurrence: set recurrent=none"),
+        ({"recurrent": "all_to_all", "plastic": PlasticLayers()}, "as they are: set recurrent=none and norm=none"),
+        ({"norm": "batch"}, "norm"),
+        ({"norm": "layer", "plastic": PlasticLayers()}, "as they are: set recurrent=none and norm=none"),
+        ({"dropout": 0.1}, "dropout is of classifiers: a policy's learner must recompute what the rollout computed"),
+        ({"dropout": 1.0}, "dropout"),
         ({"skip": True, "conv_layers": "small"}, "skip is for fully connected layers, and conv_layers are given"),
         ({"skip": True}, r"skip needs two layers of equal width before another one, got \(64, 64\)"),
     ],

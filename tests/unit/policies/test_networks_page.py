@@ -22,7 +22,7 @@ def named(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
-@pytest.mark.parametrize("setting", ["neuron", "recurrent", "encoder", "readout"])
+@pytest.mark.parametrize("setting", ["neuron", "recurrent", "norm", "encoder", "readout"])
 def test_the_table_has_every_value_and_the_default_first(setting):
     begin = next(i for i, row in enumerate(ROWS) if row[0] == f"`{setting}`")
     values = named(ROWS[begin][1])
@@ -53,7 +53,7 @@ def test_the_commands_make_an_experiment(command):
 
 
 def test_the_code_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.S)
+    code = next(found for found in re.findall(r"```python\n(.*?)```", PAGE, flags=re.S) if "PlasticLayers" in found)
     found: dict = {}
     exec(compile(code, "networks.md", "exec"), found)
     assert found["policy"].plastic_layers == (1, 2)

@@ -1,0 +1,140 @@
+"""Normalisation of the currents between a layer's weights and its neurons.
+
+Legend: B batch, N neurons, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Norm = Literal["none", "layer", "running"]
+_EPSILON = 1e-5
+_MOMENTUM = 0.1
+"""Share of the newest batch in the moments, torch's for batch normalisation."""
+
+
+class RunningNorm(nn.Module):
+    r"""Currents in units of their running spread, with a learned gain and shift.
+
+    .. math:: i \mapsto \gamma\, \frac{i - \mu}{\sqrt{\sigma^2 + 10^{-5}}} + \delta
+
+    The moments are buffers, which change through :meth:`update` alone: what was computed before can be computed again.
+    No gradient passes through them. Before the first update currents pass as they are. Since the moments are fixed
+    while the network runs, the layer is part of the weights before it: :func:`folded`.
+
+    Args:
+        num_features: N, or C of maps.
+        is_map: whether currents are maps, whose moments are those of their channels.
+
+    Shape:
+        ``[..., N]``, or ``[B, C, H, W]``, → the same.
+
+    References:
+        Ioffe & Szegedy (2015), "Batch normalization", arXiv:1502.03167, as at inference.
+
+    Example:
+        >>> norm = RunningNorm(1)
+        >>> norm.update(torch.tensor([[1.0], [3.0]]))
+        >>> [round(value, 3) for value in norm(torch.tensor([[2.0], [4.0]])).flatten().tolist()]
+        [0.0, 2.0]
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, num_features: int, *, is_map: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("variance", torch.ones(num_features))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.is_map = is_map
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the normalised currents."""
+        scale = self.scale
+        shift = self.bias - self.mean * scale
+        if self.is_map:
+            scale, shift = scale.view(-1, 1, 1), shift.view(-1, 1, 1)
+        return current * scale + shift
+
+    @property
+    def scale(self) -> Tensor:
+        """What currents are multiplied by, one number for each feature."""
+        return self.weight / (self.variance + _EPSILON).sqrt()
+
+    @torch.no_grad()
+    def update(self, current: Tensor) -> None:
+        """Move the moments towards those of these currents; the first ones are taken as they are.
+
+        The k-th batch counts for 1/k of the moments, and for a tenth from the tenth on.
+        """
+        over = (0, 2, 3) if self.is_map else tuple(range(current.dim() - 1))
+        variance, mean = torch.var_mean(current, over, correction=0)
+        self.count += 1
+        share = max(_MOMENTUM, 1 / int(self.count))
+        self.mean.lerp_(mean, share)
+        self.variance.lerp_(variance, share)
+
+
+def make_norm(kind: Norm, num_features: int, *, is_map: bool = False) -> nn.Module:
+    """A normalisation of currents.
+
+    Args:
+        kind: ``"layer"`` over the features of each row, or the whole of each map, with a learned gain and shift for
+            each feature, or channel (Ba et al. 2016, arXiv:1607.06450); ``"running"`` is :class:`RunningNorm`.
+        num_features: N, or C of maps.
+        is_map: whether currents are maps.
+
+    Raises:
+        ValueError: for another kind.
+    """
+    if kind == "running":
+        return RunningNorm(num_features, is_map=is_map)
+    if kind == "layer":
+        return nn.GroupNorm(1, num_features) if is_map else nn.LayerNorm(num_features)
+    raise ValueError(f"unknown norm {kind!r}: choose one of {', '.join(get_args(Norm))}")
+
+
+def normalised(norms: nn.ModuleList | None, layer: int, current: Tensor) -> Tensor:
+    """The currents of a layer, through its normalisation where there is one."""
+    return current if norms is None else norms[layer](current)
+
+
+@contextmanager
+def measuring(network: nn.Module) -> Iterator[None]:
+    """Within, every :class:`RunningNorm` first updates its moments by the currents that it is then to normalise."""
+
+    def update(norm: nn.Module, arguments: tuple[Tensor]) -> None:
+        assert isinstance(norm, RunningNorm)
+        norm.update(*arguments)
+
+    handles = [m.register_forward_pre_hook(update) for m in network.modules() if isinstance(m, RunningNorm)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def folded(layer: nn.Linear, norm: RunningNorm) -> nn.Linear:
+    r"""The linear map and the normalisation behind it as one map: :math:`W' = sW`, :math:`b' = s (b - \mu) + \delta`.
+
+    Example:
+        >>> layer, norm, x = nn.Linear(2, 3), RunningNorm(3), torch.randn(5, 2)
+        >>> norm.update(layer(x))
+        >>> torch.allclose(folded(layer, norm)(x), norm(layer(x)), atol=1e-5)
+        True
+    """
+    merged = nn.Linear(layer.in_features, layer.out_features, device=layer.weight.device, dtype=layer.weight.dtype)
+    merged.weight.copy_(layer.weight * norm.scale.unsqueeze(1))
+    merged.bias.copy_((layer.bias - norm.mean) * norm.scale + norm.bias)
+    return merged
