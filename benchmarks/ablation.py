@@ -46,11 +46,11 @@ class Rows:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._known = [json.loads(line) for line in path.read_text().splitlines()] if path and path.exists() else []
+        self.known = [json.loads(line) for line in path.read_text().splitlines()] if path and path.exists() else []
 
     def get(self, keys: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The row with these columns; measured, and kept, where it is not known."""
-        row = next((row for row in self._known if keys.items() <= row.items()), None)
+        row = next((row for row in self.known if keys.items() <= row.items()), None)
         if row is None:
             row = json.loads(json.dumps(keys | measure()))
             if self.path:

@@ -73,6 +73,7 @@ def train(
     experiment: str | None = None,
     /,
     *,
+    env: str | None = None,
     policy: PolicyKind | None = None,
     seed: Integer | None = None,
     seeds: Integer | None = None,
@@ -88,10 +89,12 @@ def train(
     trust: bool = False,
     as_json: Json = False,
 ) -> None:
-    """Train an experiment, or go on with a run that was stopped.
+    """Train an experiment, or on any environment, or go on with a run that was stopped.
 
     Args:
         experiment: id, as `synrl list` shows it.
+        env: instead of an experiment, the id of any Gymnasium environment, or module:Id. Algorithm, network, budget and
+            evaluation follow from its spaces, are shown, and can be replaced by --set.
         policy: which of the experiment's policies: spiking (the default) or its non-spiking twin, or tabular.
         seed: seed of the run (0 where neither --seed nor --seeds is given).
         seeds: train this many seeds, 0 to N-1, as many at a time as there are CPUs, and summarise them.
@@ -119,6 +122,7 @@ def train(
     with watch_runs(quiet=as_json) as watch:
         trained = synrl_ray.train(
             experiment,
+            env=env,
             policy=policy,
             seed=seed,
             seeds=seeds,

@@ -119,6 +119,13 @@ def changed_settings(experiment: AnyExperiment, base: AnyExperiment) -> list[str
     return changed
 
 
+def shown_settings(experiment: AnyExperiment, paths: Iterable[str]) -> list[str]:
+    """Settings and their values as ``--set`` takes them, each by its last name where that is enough."""
+    return [
+        f"{_short(experiment, path)}={_as_text(value)}" for path, value in setting_values(experiment, paths).items()
+    ]
+
+
 def experiment_to_json(experiment: AnyExperiment) -> dict[str, Any]:
     """The experiment in JSON values."""
     return cast(dict[str, Any], to_json(experiment))

@@ -20,6 +20,7 @@ def tune(
     experiment: str | None = None,
     /,
     *,
+    env: str | None = None,
     policy: PolicyKind | None = None,
     samples: Integer | None = None,
     space: Ranges = None,
@@ -40,6 +41,7 @@ def tune(
 
     Args:
         experiment: id, as `synrl list` shows it. What is searched is its search_space.
+        env: instead of an experiment, the id of any Gymnasium environment, or module:Id; see `synrl train`.
         policy: which of the experiment's policies: spiking (the default) or its non-spiking twin, or tabular.
         samples: trials (10 where not given).
         space: ranges instead of the experiment's or beside them, such as lr=log:1e-4..1e-2 spiking.beta=0.5..0.99
@@ -64,6 +66,7 @@ def tune(
 
     searched = synrl_ray.tune(
         experiment,
+        env=env,
         policy=policy,
         samples=samples,
         space=space,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synrl_ray.api.any_environment import ALGORITHM, chosen_block
 from synrl_ray.api.specs import Settings, make_specs
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import AnyExperiment, PolicyKind
+from synrl_ray.experiment import AnyExperiment, Experiment, PolicyKind
 from synrl_ray.files import located
 from synrl_ray.overrides import setting_values
 from synrl_ray.terminal import Lasting
@@ -73,6 +74,7 @@ def tune(
     address: str | None = None,
     resume: str | Path | None = None,
     trust: bool = False,
+    env: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Searched:
     """Search an experiment's settings with Ray Tune, or go on with a search that was stopped; as ``synrl tune`` does.
@@ -93,6 +95,7 @@ def tune(
         address: host:port of a Ray cluster.
         resume: go on with the study in this folder.
         trust: load checkpoints, and import modules, of a study that this user has not made on this machine.
+        env: see :func:`synrl_ray.train`.
         say: is told what happens, a line at a time; by default it is printed on standard error.
 
     Raises:
@@ -102,7 +105,7 @@ def tune(
     told = say or _print
     if resume is not None:
         fixed: dict[str, Any] = {"EXPERIMENT": experiment, "--policy": policy, "--samples": samples, "--space": space}
-        fixed |= {"--set": settings, "--seed": seed, "--scheduler": scheduler, "--search": search}
+        fixed |= {"--env": env, "--set": settings, "--seed": seed, "--scheduler": scheduler, "--search": search}
         fixed |= {"--max-concurrent": max_concurrent, "--num-workers": num_workers, "--stop-steps": stop_steps}
         given = [name for name, value in {**fixed, "--run-dir": run_dir}.items() if value is not None]
         if given:
@@ -114,9 +117,12 @@ def tune(
     if space is not None and not space:
         raise UserError("--space names no setting", "write for instance --space lr=log:1e-4..1e-2")
     run = make_specs(
-        experiment, policy, seed=seed, num_workers=num_workers or 0, stop_steps=stop_steps, settings=settings
+        experiment, policy, seed=seed, num_workers=num_workers or 0, stop_steps=stop_steps, settings=settings, env=env
     )[0]
     keys = [item.partition("=")[0].strip() for item in settings or ()]
+    if env is not None:
+        keys = [key for key in keys if key != ALGORITHM]
+        told(chosen_block(run.experiment_as(Experiment)))
     ranges = search_space(run.experiment, run.policy, extra=space or (), fixed=keys)
     run = replace(run, experiment=replace(run.experiment, search_space=ranges))
     study = Study(

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from synrl_ray.api.any_environment import experiment_for
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnyExperiment, PolicyKind
@@ -25,7 +26,11 @@ Settings = Mapping[str, Any] | Sequence[str]
 
 
 def make_experiment(
-    experiment: str | AnyExperiment, settings: Settings | None = None, *, config: str | Path | None = None
+    experiment: str | AnyExperiment | None = None,
+    settings: Settings | None = None,
+    *,
+    config: str | Path | None = None,
+    env: str | None = None,
 ) -> AnyExperiment:
     """An experiment with other settings.
 
@@ -33,18 +38,30 @@ def make_experiment(
         experiment: id, as `synrl list` shows it, or an experiment to start from.
         settings: what to replace.
         config: a JSON file of settings, such as the ``best.json`` of a search; ``settings`` come after it.
+        env: instead of an experiment, the environment that one is made for. Its settings follow from the environment's
+            spaces; ``algorithm`` is one of them here, such as ``{"algorithm": "a2c"}``.
 
     Raises:
-        UserError: for an unknown experiment or setting, or a value that a setting cannot have.
+        UserError: for an unknown experiment, environment or setting, a value that a setting cannot have, or spaces that
+            no policy serves.
 
     Example:
         >>> make_experiment("cartpole-ppo", {"lr": 3e-4, "spiking.hidden_sizes": (32,)}).spiking.hidden_sizes
         (32,)
+        >>> make_experiment(env="Pendulum-v1", settings={"num_envs": 4}).environment.num_envs
+        4
     """
-    described = get_experiment(experiment) if isinstance(experiment, str) else experiment
     given = read_settings(at_hand(Path(config))) if config else {}
     named = settings if isinstance(settings, Mapping) else {}
     texts = () if settings is None or isinstance(settings, Mapping) else settings
+    if env is not None:
+        if experiment is not None:
+            shown = experiment if isinstance(experiment, str) else experiment.id
+            raise UserError(f"--env does not go with the experiment {shown!r}", "leave one of them out")
+        return experiment_for(env, texts, {**given, **named}, None if config is None else Path(config))
+    if experiment is None:
+        raise UserError("no experiment is named", "name one, or an environment as env")
+    described = get_experiment(experiment) if isinstance(experiment, str) else experiment
     made = apply_overrides(described, texts, {**given, **named})
     if config:
         _announce_import(kind_of(described), described, made, given, Path(config))
@@ -62,6 +79,7 @@ def make_specs(
     stop_steps: int | None = None,
     settings: Settings | None = None,
     config: str | Path | None = None,
+    env: str | None = None,
 ) -> list[RunSpec]:
     """The runs that are asked for: one, or one for each of several seeds. Arguments as of :func:`synrl_ray.train`.
 
@@ -71,10 +89,11 @@ def make_specs(
     texts = () if settings is None or isinstance(settings, Mapping) else settings
     if settings is not None and not isinstance(settings, Mapping) and not settings:
         raise UserError("--set names no setting", "write for instance --set lr=3e-4")
-    if experiment is None and any("=" not in item for item in texts):
+    if experiment is None and env is None and any("=" not in item for item in texts):
         raise UserError("--set has swallowed the experiment's name", "name the experiment before the options")
-    if experiment is None:
-        raise UserError("no experiment is named", f"`{command('list')}` shows all; or --resume RUN_DIR")
+    if experiment is None and env is None:
+        remedy = f"`{command('list')}` shows all; or --env ID for any environment, or --resume RUN_DIR"
+        raise UserError("no experiment is named", remedy)
     if seed is not None and seeds is not None:
         raise UserError("--seed and --seeds exclude each other", "--seeds N trains the seeds 0 to N-1")
     scale = (("--num-workers", num_workers, 0), ("--num-learners", num_learners, 0))
@@ -83,7 +102,7 @@ def make_specs(
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
     if seed is not None and seed > _LARGEST_SEED:
         raise UserError(f"--seed {seed} is too large", f"it is at most {_LARGEST_SEED}")
-    made = make_experiment(experiment, settings, config=config)
+    made = make_experiment(experiment, settings, config=config, env=env)
     kind = kind_of(made)
     if stop_steps is not None:
         if kind.unit != ENV_STEPS:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synrl_ray.api.any_environment import chosen_block
 from synrl_ray.api.judging import Judged, evaluate
 from synrl_ray.api.places import copy_place, fetched, run_folders
 from synrl_ray.api.specs import Settings, make_specs
 from synrl_ray.errors import UserError
-from synrl_ray.experiment import AnyExperiment, PolicyKind
+from synrl_ray.experiment import AnyExperiment, Experiment, PolicyKind
 from synrl_ray.files import located
 from synrl_ray.kinds import kind_of, kind_of_run
 from synrl_ray.results import Result
 from synrl_ray.running.display import watch_runs
 from synrl_ray.running.kind import Kind, Outcome
-from synrl_ray.running.progress import Watcher
+from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seeds import resume_run, train_seeds
 from synrl_ray.running.storage import is_url
+from synrl_ray.terminal import Lasting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,6 +97,7 @@ def train(
     address: str | None = None,
     resume: str | Path | None = None,
     trust: bool = False,
+    env: str | None = None,
     watch: Watcher | None = None,
 ) -> Trained:
     """Train an experiment, or go on with a run that was stopped; as ``synrl train`` does.
@@ -115,6 +119,8 @@ def train(
         address: host:port of a Ray cluster.
         resume: go on with the run in this folder, or with the copy at this URL.
         trust: load checkpoints, and import modules, of a run that this user has not made on this machine.
+        env: instead of an experiment, the environment that one is made for, whose settings follow from its spaces; see
+            :func:`synrl_ray.make_experiment`. What was chosen, and why, is printed on standard error.
         watch: is told of the progress; by default it is shown on standard error.
 
     Raises:
@@ -127,7 +133,7 @@ def train(
         if resume is not None:
             fixed = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds, "--set": settings, "--config": config}
             fixed |= {"--run-dir": None if is_url(str(resume)) else run_dir, "--policy": policy}
-            fixed |= {"--num-workers": num_workers, "--num-learners": num_learners}
+            fixed |= {"--env": env, "--num-workers": num_workers, "--num-learners": num_learners}
             given = [name for name, value in fixed.items() if value is not None]
             if given:
                 raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
@@ -143,6 +149,21 @@ def train(
             stop_steps=stop_steps,
             settings=settings,
             config=config,
+            env=env,
         )
+        if env is not None:
+            options["watch"] = _with_head(told, chosen_block(specs[0].experiment_as(Experiment)))
         folders = run_folders(specs, place, several=seeds is not None)
         return Trained(train_seeds(specs, folders, kind_of(specs[0].experiment), **options))
+
+
+def _with_head(watch: Watcher, head: str) -> Watcher:
+    """The watcher behind a text that is printed once a run begins, and not above an error that comes before."""
+    heads = [head]
+
+    def watch_below(progress: Progress) -> None:
+        if heads:
+            print(heads.pop(), file=Lasting(sys.stderr), flush=True)
+        watch(progress)
+
+    return watch_below

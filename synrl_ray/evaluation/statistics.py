@@ -95,19 +95,48 @@ def stratified_bootstrap_interval(
     Raises:
         ValueError: if scores are missing or not finite, or a setting is out of range.
     """
-    strata = _strata(scores)
     quantiles = _tails(confidence, num_resamples)
-    rng = np.random.default_rng(seed)
-    num_scores = sum(stratum.size for stratum in strata)
-    estimates = [
-        statistic(
-            np.concatenate([s[rng.integers(s.size, size=(block, s.size))] for s in strata], axis=-1),
-            axis=-1,
-        )
-        for block in _blocks(num_resamples, num_scores)
-    ]
-    low, high = np.quantile(np.concatenate(estimates), quantiles)
+    low, high = np.quantile(_resampled(_strata(scores), statistic, num_resamples, seed), quantiles)
     return float(low), float(high)
+
+
+def bootstrap_difference(
+    first: Scores, second: Scores, statistic: Statistic = iqm, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the statistic of the second scores less that of the first.
+
+    Both are resampled by themselves, within each seed, as :func:`stratified_bootstrap_interval` does.
+
+    Args:
+        first, second: see there.
+        statistic: see there.
+        seed: of the resampling.
+    Returns:
+        ``(low, high)``.
+    Raises:
+        ValueError: as there.
+
+    Example:
+        >>> bootstrap_difference([1.0, 1.0], [3.0, 3.0])
+        (2.0, 2.0)
+    """
+    before, after = (
+        _resampled(_strata(scores), statistic, NUM_RESAMPLES, seed + i) for i, scores in enumerate((first, second))
+    )
+    low, high = np.quantile(after - before, _tails(0.95, NUM_RESAMPLES))
+    return float(low), float(high)
+
+
+def _resampled(
+    strata: list[NDArray[np.float64]], statistic: Statistic, num_resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """The statistic of each resample, ``[R]``."""
+    rng = np.random.default_rng(seed)
+    estimates = [
+        statistic(np.concatenate([s[rng.integers(s.size, size=(block, s.size))] for s in strata], axis=-1), axis=-1)
+        for block in _blocks(num_resamples, sum(stratum.size for stratum in strata))
+    ]
+    return np.concatenate(estimates)
 
 
 def bootstrap_band(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from synrl_ray.evaluation.curves import Curve, EvaluationCurve, learning_curve
 from synrl_ray.evaluation.episodes import EvaluationResult
-from synrl_ray.evaluation.statistics import summarise
+from synrl_ray.evaluation.statistics import bootstrap_difference, iqm, summarise
 from synrl_ray.experiment import Environment
 from synrl_ray.kinds.result import BOOTSTRAP, column, combined, title_of
 from synrl_ray.results import Episodes, Interval, Result
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SAMPLED = "sampled_"
 """What the names of figures of drawn actions begin with."""
+
+GAIN = "sampled_gain_iqm"
+"""Figure: the interquartile mean of drawn actions' returns less that of greedy ones'."""
 
 
 def statistics_of(seeds: Sequence[Episodes], prefix: str = "") -> tuple[dict[str, float | None], Interval]:
@@ -103,7 +106,17 @@ def _of_both(
     if len(drawn) < len(sampled):
         return figures, (interval,)
     more, other = statistics_of(drawn, SAMPLED)
-    return figures | more, (interval, other)
+    gain, sure = _gain_of_drawing(known, drawn)
+    return figures | more | gain, (interval, other, sure)
+
+
+def _gain_of_drawing(greedy: Sequence[Episodes], drawn: Sequence[Episodes]) -> tuple[dict[str, float | None], Interval]:
+    """By how much the interquartile mean of drawn actions lies above that of greedy ones, and its interval."""
+    both = [[each.returns for each in seeds] for seeds in (greedy, drawn)]
+    low, high = bootstrap_difference(*both)
+    over = "episodes" if len(greedy) == 1 else "episodes, stratified by seed"
+    gain = iqm([value for seed in both[1] for value in seed]) - iqm([value for seed in both[0] for value in seed])
+    return {GAIN: gain}, Interval(of=GAIN, low=low, high=high, method=BOOTSTRAP, over=over)
 
 
 def _joint_protocol(protocols: Sequence[Any]) -> dict[str, Any]:

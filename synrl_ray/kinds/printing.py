@@ -11,7 +11,7 @@ from synrl_ray.commands import command
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment
-from synrl_ray.kinds.episodes import SAMPLED
+from synrl_ray.kinds.episodes import GAIN, SAMPLED
 from synrl_ray.results import Result
 from synrl_ray.running.kind import Outcome
 
@@ -61,6 +61,7 @@ def print_returns(result: Result) -> None:
     )
     if f"{SAMPLED}return_iqm" in figures:
         _print_iqm("Drawn IQM  ", result, f"{SAMPLED}return_iqm", ": the same environments, actions drawn")
+        _print_gain(result)
     count, distinct = result.figure("episodes"), figures.get("distinct_episodes")
     if distinct is not None and distinct < count:
         console.print(f"Distinct      {distinct:.0f} of {count:.0f} greedy episodes; the others are copies")
@@ -77,6 +78,17 @@ def print_returns(result: Result) -> None:
             f"Cut           {protocol['episodes_cut']} of {count:.0f} episodes had not ended after "
             f"{protocol['cut_after']:,} steps; the environment sets no time limit"
         )
+
+
+def _print_gain(result: Result) -> None:
+    """Whether drawn actions do better or worse than greedy ones, beyond the chance of the episodes."""
+    gain, sure = result.figures.get(GAIN), result.interval(GAIN)
+    if gain is None or sure is None or sure.low <= 0 <= sure.high:
+        return
+    console.print(
+        f"Differ        drawn actions earn {abs(gain):.1f} {'more' if gain > 0 else 'less'}"
+        f"  (95 % interval {sure.low:+.1f} to {sure.high:+.1f}): greedy and drawn differ beyond chance"
+    )
 
 
 def _print_iqm(label: str, result: Result, figure: str, more: str = "") -> None:

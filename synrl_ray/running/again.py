@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from synrl_ray.commands import command
+from synrl_ray.defaults import DEFAULT_ALGORITHM, default_experiment
 from synrl_ray.errors import UserError
+from synrl_ray.experiment import AnyExperiment, Experiment
 from synrl_ray.overrides import changed_settings
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.spec import RunSpec
@@ -52,8 +54,8 @@ def train_words(spec: RunSpec, *, seeds: int | None = None) -> list[str | Path] 
     ``None`` where its experiment is not at hand.
     """
     with suppress(UserError):
-        base = get_experiment(spec.experiment.id)
-        words: list[str | Path] = ["train", base.id]
+        base = _base_of(spec.experiment)
+        words: list[str | Path] = ["train", *experiment_words(base)]
         if spec.policy != base.policies[0]:
             words += ["--policy", spec.policy]
         if seeds is not None:
@@ -62,9 +64,35 @@ def train_words(spec: RunSpec, *, seeds: int | None = None) -> list[str | Path] 
             words += ["--seed", str(spec.seed)] if spec.seed else []
         for option, value in (("--num-workers", spec.num_workers), ("--num-learners", spec.num_learners)):
             words += [option, str(value)] if value else []
-        changed = changed_settings(spec.experiment, base)
+        changed = [*chosen_algorithm(spec.experiment), *changed_settings(spec.experiment, base)]
         return words + (["--set", *changed] if changed else [])
     return None
+
+
+def experiment_words(experiment: AnyExperiment) -> list[str]:
+    """The words of a command that say which experiment: its id, or the environment that it was made for."""
+    if isinstance(experiment, Experiment) and experiment.facts is not None:
+        return ["--env", experiment.environment.id]
+    return [experiment.id]
+
+
+def _base_of(experiment: AnyExperiment) -> AnyExperiment:
+    """The experiment without what was set by hand.
+
+    Raises:
+        UserError: where its file is not at hand.
+    """
+    if isinstance(experiment, Experiment) and experiment.facts is not None:
+        return default_experiment(experiment.environment.id, experiment.facts, experiment.algorithm.name)
+    return get_experiment(experiment.id)
+
+
+def chosen_algorithm(experiment: AnyExperiment) -> list[str]:
+    """The setting that chooses another algorithm than the default, where there is one."""
+    if not isinstance(experiment, Experiment) or experiment.facts is None:
+        return []
+    name = experiment.algorithm.name
+    return [] if name == DEFAULT_ALGORITHM else [f"algorithm={name}"]
 
 
 def twin_command(spec: RunSpec, folder: Path) -> str | None:

@@ -9,6 +9,7 @@ from synrl_ray.settings.algorithms import ControlAlgorithm
 from synrl_ray.settings.base import BaseExperiment, BaseTarget, EnvSteps
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.environment import Environment, Evaluation
+from synrl_ray.settings.facts import SpaceFacts
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.types import Count
@@ -46,6 +47,8 @@ class Experiment(BaseExperiment):
     stopping: Stopping
     evaluation: Evaluation = field(default_factory=Evaluation)
     target: Target | None = None
+    facts: SpaceFacts | None = None
+    """What ``--env`` has chosen the settings by; ``None`` for an experiment of a file."""
 
     def policy(self, kind: PolicyKind) -> PolicyConfig:
         """The policy of that kind."""

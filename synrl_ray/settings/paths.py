@@ -9,7 +9,7 @@ from typing import Any
 
 from synrl_ray.settings.checked import setting_types
 
-_NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind"}
+_NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "facts"}
 
 
 def setting_paths(settings: Any) -> list[str]:

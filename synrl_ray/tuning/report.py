@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from synrl_ray.commands import command
+from synrl_ray.running.again import chosen_algorithm, experiment_words
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.tuning.score import WORST
 from synrl_ray.tuning.session import SearchOutcome
@@ -63,10 +64,11 @@ def print_search(outcome: SearchOutcome) -> None:
 
 def _train_it(folder: Path, run: RunSpec) -> str:
     """The command that trains what was found, beside the study: the usual folder may hold other runs."""
-    words = ["train", run.experiment.id]
+    words = ["train", *experiment_words(run.experiment)]
     words += ["--policy", run.policy] if run.policy != run.experiment.policies[0] else []
     words += ["--num-workers", str(run.num_workers)] if run.num_workers else []
     beside = folder.with_name(f"{folder.name}-best")
+    words += ["--set", *chosen] if (chosen := chosen_algorithm(run.experiment)) else []
     return command(*words, "--config", folder / "best.json", "--seeds", "5", "--run-dir", beside)
 
 

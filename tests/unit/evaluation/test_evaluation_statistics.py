@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
-from scipy.stats import trim_mean
+from scipy.stats import bootstrap, trim_mean
 
-from synrl_ray.evaluation.statistics import bootstrap_band, iqm, stratified_bootstrap_interval, summarise
+from synrl_ray.evaluation.statistics import (
+    bootstrap_band,
+    bootstrap_difference,
+    iqm,
+    stratified_bootstrap_interval,
+    summarise,
+)
 
 
 def test_iqm_by_hand():
@@ -31,6 +37,23 @@ def test_bootstrap_of_two_values_by_hand():
     # The mean of two draws from {0, 1} is 0 (1/4), 1/2 (1/2) or 1 (1/4): central 40 % is 1/2 alone, 95 % spans all.
     assert stratified_bootstrap_interval([0.0, 1.0], np.mean, confidence=0.95) == (0.0, 1.0)
     assert stratified_bootstrap_interval([0.0, 1.0], np.mean, confidence=0.4) == (0.5, 0.5)
+
+
+def test_the_difference_of_two_sets_is_resampled_as_scipy_does():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0, 1, 60), rng.normal(0.5, 2, 40)
+    found = bootstrap_difference(first, second, np.mean)
+    expected = bootstrap(
+        (first, second), lambda a, b, axis: b.mean(axis) - a.mean(axis), method="percentile", random_state=1
+    ).confidence_interval
+    np.testing.assert_allclose(found, expected, atol=0.05)  # the ends of 2,000 and of 9,999 resamples
+    assert bootstrap_difference(first, second, np.mean) == found
+    back = bootstrap_difference(second, first, np.mean)
+    np.testing.assert_allclose(back, (-found[1], -found[0]), atol=0.1)
+
+
+def test_strata_of_a_difference_keep_their_sizes():
+    assert bootstrap_difference([[0.0] * 4, [1.0] * 12], [[2.0] * 3, [4.0]], np.mean) == (1.75, 1.75)
 
 
 def test_strata_keep_their_sizes():

@@ -84,6 +84,23 @@ def test_drawn_actions_and_copies_of_episodes_are_said(capsys):
     assert not any("Distinct" in line for line in lines_of(capsys, report.print_score, replace(SCORE, figures=figures)))
 
 
+@pytest.mark.parametrize(
+    ("gain", "bounds", "words"),
+    [
+        (242.04, (200.04, 280.0), "drawn actions earn 242.0 more  (95 % interval +200.0 to +280.0)"),
+        (-1.5, (-2.0, -1.0), "drawn actions earn 1.5 less  (95 % interval -2.0 to -1.0)"),
+        (1.5, (-0.1, 2.0), None),
+        (0.0, (0.0, 0.0), None),
+    ],
+)
+def test_greedy_and_drawn_actions_that_differ_beyond_chance_are_said_to(capsys, gain, bounds, words):
+    figures = {**SCORE.figures, "sampled_return_iqm": 350.0, "sampled_gain_iqm": gain}
+    interval = replace(SCORE.intervals[0], of="sampled_gain_iqm", low=bounds[0], high=bounds[1])
+    told = lines_of(capsys, report.print_score, replace(SCORE, figures=figures, intervals=(interval,)))
+    found = [line for line in told if line.startswith("Differ")]
+    assert found == ([] if words is None else [f"Differ        {words}: greedy and drawn differ beyond chance"])
+
+
 def test_episodes_that_had_to_be_cut_are_said(capsys):
     protocol = {"environment": "X-v0", "first_seed": 5, "time_limit": None, "cut_after": 27000, "episodes_cut": 3}
     lines = lines_of(capsys, report.print_score, replace(SCORE, protocol=protocol))

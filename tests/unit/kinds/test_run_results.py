@@ -119,6 +119,19 @@ def test_drawn_actions_are_summarised_where_all_seeds_have_them():
     assert "sampled_return_mean" not in combine([*seeds, RESULTS[0]], aimed()).figures
 
 
+def test_what_drawing_gains_is_a_figure_with_an_interval():
+    greedy = [0.0] * 20 + [100.0]
+    episodes = Episodes(seeds=tuple(range(9)), returns=(3.0,) * 9)
+    combined = combine([seed_result(seed, greedy, sampled=episodes) for seed in (0, 1)], aimed())
+    assert combined.figures["sampled_gain_iqm"] == pytest.approx(3.0)  # the one lucky episode is no part of the IQM
+    interval = combined.interval("sampled_gain_iqm")
+    assert (interval.low, interval.high, interval.over) == (3.0, 3.0, "episodes, stratified by seed")
+    alike = combine([seed_result(0, greedy, sampled=Episodes(seeds=tuple(range(21)), returns=tuple(greedy)))], aimed())
+    assert alike.figures["sampled_gain_iqm"] == 0.0
+    assert alike.interval("sampled_gain_iqm").low <= 0.0 <= alike.interval("sampled_gain_iqm").high
+    assert "sampled_gain_iqm" not in combine([seed_result(0, greedy)], aimed()).figures
+
+
 def test_cut_episodes_of_several_seeds_are_added_up():
     protocol = {"environment": "X-v0", "cut_after": 27_000}
     results = [

@@ -1,0 +1,85 @@
+"""Small environments on which the defaults of ``synrl train --env`` were found; they are judged on others.
+
+``--env finding_environments:Pursuit-v0`` and ``--env finding_environments:Docking-v0``, with ``benchmarks`` on the
+``PYTHONPATH``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+State = NDArray[np.float64]
+
+
+class _Body(gym.Env[NDArray[np.float32], Any]):
+    """A point mass in the plane: position and velocity, pushed by a force for a twentieth of a second at a time."""
+
+    dt = 0.05
+
+    def push(self, force: State) -> None:
+        self.velocity = 0.98 * self.velocity + self.dt * force
+        self.position = self.position + self.dt * self.velocity
+
+    def seen(self, *more: State) -> NDArray[np.float32]:
+        return np.concatenate((self.position, self.velocity, *more)).astype(np.float32)
+
+
+class Pursuit(_Body):
+    """Follow a target that wanders: a force of two numbers, eight numbers seen, the negative distance as reward."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-np.inf, np.inf, (8,), np.float32)
+        self.action_space = spaces.Box(-3.0, 3.0, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start at rest, somewhere near."""
+        super().reset(seed=seed)
+        self.position, self.velocity = self.np_random.uniform(-2, 2, 2), np.zeros(2)
+        self.target, self.drift = self.np_random.uniform(-2, 2, 2), self.np_random.uniform(-1, 1, 2)
+        return self.seen(self.target - self.position, self.drift), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """A twentieth of a second."""
+        self.push(np.asarray(action, np.float64))
+        self.drift = 0.95 * self.drift + 0.3 * self.np_random.normal(size=2)
+        self.target = np.clip(self.target + self.dt * self.drift, -3, 3)
+        distance = float(np.linalg.norm(self.target - self.position))
+        cost = distance + 0.01 * float(np.square(action).sum())
+        return self.seen(self.target - self.position, self.drift), -cost, False, False, {}
+
+
+class Docking(_Body):
+    """Reach a port slowly: nothing or one of four jets, six numbers seen. What comes nearer is paid for and fuel costs;
+    touching the port gives 100 where it is slow and takes 100 where it is not, and so does leaving the field."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-np.inf, np.inf, (6,), np.float32)
+        self.action_space = spaces.Discrete(5)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start some way off, drifting."""
+        super().reset(seed=seed)
+        angle = self.np_random.uniform(0, 2 * np.pi)
+        self.position = self.np_random.uniform(1.5, 3.0) * np.array([np.cos(angle), np.sin(angle)])
+        self.velocity, self.wind = self.np_random.uniform(-1, 1, 2), self.np_random.uniform(-0.5, 0.5, 2)
+        return self.seen(self.wind), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """A twentieth of a second."""
+        before = float(np.linalg.norm(self.position))
+        self.push(self.wind + 4.0 * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)][int(action)]))
+        distance, speed = float(np.linalg.norm(self.position)), float(np.linalg.norm(self.velocity))
+        reward = 10.0 * (before - distance) - (0.1 if action else 0.0)
+        ends = distance < 0.2 or distance > 5.0
+        if ends:
+            reward += 100.0 if distance < 0.2 and speed < 0.5 else -100.0
+        return self.seen(self.wind), reward, ends, False, {}
+
+
+gym.register("Pursuit-v0", entry_point=Pursuit, max_episode_steps=200)
+gym.register("Docking-v0", entry_point=Docking, max_episode_steps=400)

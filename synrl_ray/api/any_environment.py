@@ -1,0 +1,107 @@
+"""``--env``: an experiment for an environment that no file describes, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from synrl_ray.defaults import default_experiment, default_kwargs, reasons
+from synrl_ray.envs.registration import foreign_module
+from synrl_ray.errors import UserError
+from synrl_ray.experiment import Environment, Experiment
+from synrl_ray.overrides import apply_overrides, resolve_setting, shown_settings
+from synrl_ray.policies.facts import facts_of, game_of
+from synrl_ray.running.imports import announce_import
+from synrl_ray.settings.facts import SpaceFacts
+
+ALGORITHM = "algorithm"
+"""The setting that chooses an algorithm, where all else is chosen too."""
+
+
+def experiment_for(
+    env_id: str, texts: Sequence[str], settings: Mapping[str, Any], config: Path | None = None
+) -> Experiment:
+    """The experiment that is trained on an environment.
+
+    Args:
+        env_id: as ``gymnasium.make`` takes it.
+        texts, settings: what is set by hand, see :func:`~synrl_ray.overrides.apply_overrides`. What the environment is
+            made with is set first, since its spaces may hang on that; ``algorithm`` is one of the settings here.
+        config: the file that some of them are from, named where it has a module imported.
+
+    Raises:
+        UserError: if the environment cannot be made, no policy serves its spaces, or a setting is wrong.
+    """
+    game = game_of(env_id)
+    unknown = SpaceFacts(
+        observations="images" if game else "vectors",
+        size=1,
+        have_spread=False,
+        actions="discrete",
+        num_actions=1,
+        time_limit=1,
+        game=game,
+    )
+    draft = default_experiment(env_id, unknown)
+    parts = [(item.partition("=")[0].strip(), item) for item in texts]
+    algorithm = settings.get(ALGORITHM)
+    for key, item in parts:
+        algorithm = item.partition("=")[2].strip() if key == ALGORITHM else algorithm
+    if algorithm is not None and not isinstance(algorithm, str):
+        raise UserError(f"setting 'algorithm' cannot be {json.dumps(algorithm)}", "write its name, such as ppo")
+    first = {key for key in (*settings, *(key for key, _ in parts)) if _is_of_environment(draft, key)}
+    made = cast(
+        Experiment,
+        apply_overrides(
+            draft, [item for key, item in parts if key in first], {k: v for k, v in settings.items() if k in first}
+        ),
+    ).environment
+    _announce(made, config)
+    facts = facts_of(made, game)
+    experiment = default_experiment(env_id, facts, algorithm)
+    environment = replace(
+        experiment.environment, kwargs={**made.kwargs, **default_kwargs(facts)}, preprocessing=made.preprocessing
+    )
+    left = {key: value for key, value in settings.items() if key not in {*first, ALGORITHM}}
+    rest = [item for key, item in parts if key not in {*first, ALGORITHM}]
+    return cast(Experiment, apply_overrides(replace(experiment, environment=environment), rest, left))
+
+
+def chosen_block(experiment: Experiment) -> str:
+    """What was chosen for an environment and why, a line for each reason, every setting as ``--set`` takes it."""
+    facts = experiment.facts
+    assert facts is not None
+    rows: list[tuple[str, str]] = []
+    head = f"{experiment.environment.id}: chosen by the defaults for {facts.observations}; --set NAME=VALUE replaces"
+    for reason in reasons(experiment):
+        names = shown_settings(experiment, reason.paths)
+        if any(path.startswith("algorithm.") for path in reason.paths):
+            names.insert(0, f"{ALGORITHM}={experiment.algorithm.name}")
+        rows.append((" ".join(names), reason.why))
+    width = max(len(names) for names, _ in rows)
+    return "\n".join([head, *(f"  {names:<{width}}  # {why}" for names, why in rows)])
+
+
+def _is_of_environment(draft: Experiment, key: str) -> bool:
+    """Whether a setting says how the environment is made.
+
+    Raises:
+        UserError: if it is another environment.
+    """
+    try:
+        path = resolve_setting(draft, key)
+    except UserError:  # of another algorithm, perhaps; what is wrong is said when all is known
+        return False
+    if path == "environment.id":
+        raise UserError(f"--env does not go with the setting {key}", "name the environment once")
+    return path == "environment.kwargs" or path.startswith("environment.preprocessing")
+
+
+def _announce(environment: Environment, config: Path | None) -> None:
+    """Name the module that a file of settings has imported for an environment that the user has named."""
+    asked = foreign_module(environment.id, environment.kwargs)
+    if config is not None and asked is not None and asked != foreign_module(environment.id):
+        announce_import(asked, config)
