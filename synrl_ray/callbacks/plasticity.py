@@ -39,7 +39,7 @@ class PlasticityCallback(RLlibCallback):
         """Look at the module before anything is trained."""
         if algorithm.env_runner_group is None:
             problem = "plastic weights learn in env runners, and what learns from recorded episodes has none"
-            raise UserError(problem, "take PPO or IMPALA, or ActorCriticModule without the callback")
+            raise UserError(problem, "take PPO, APPO or IMPALA, or ActorCriticModule without the callback")
         module = algorithm.get_module()
         if not (isinstance(module, TransitionLearner) and module.plastic_names):
             raise UserError(

@@ -5,20 +5,26 @@ Legend: B batch of sequences, E environment steps of a sequence, D distribution 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis import TargetNetworkAPI, ValueFunctionAPI
-from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.learner.utils import make_target_network
+from ray.rllib.core.rl_module.apis import (
+    TARGET_NETWORK_ACTION_DIST_INPUTS,
+    InferenceOnlyAPI,
+    TargetNetworkAPI,
+    ValueFunctionAPI,
+)
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.spaces import check_spaces, has_half_bounds
-from synrl_ray.rl_modules.stock_algorithms import check_actor_critic, without_target_network
+from synrl_ray.rl_modules.stock_algorithms import check_actor_critic, of_the_policy
 from synrl_ray.settings.policies import SpikingPolicy, policy_config
 
 STATE = "membranes"
@@ -27,8 +33,8 @@ EPISODE_STARTS = "episode_starts"
 """Optional column ``[B, E]`` bool: the state is zeroed before these steps, inside the sequence."""
 
 
-class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI):
-    """A spiking (or twin non-spiking) actor-critic for RLlib's PPO, IMPALA, BC and MARWIL; others are refused.
+class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI, InferenceOnlyAPI):
+    """A spiking (or twin non-spiking) actor-critic for RLlib's PPO, APPO, IMPALA, BC and MARWIL; others are refused.
 
     ``model_config`` is a :class:`~synrl_ray.settings.policies.SpikingPolicy` or
     :class:`~synrl_ray.settings.policies.AnnPolicy`, or a dictionary of its fields::
@@ -52,9 +58,7 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI):
     def setup(self) -> None:
         """Build the network; RLlib calls this."""
         check_actor_critic(self, self.model_config)
-        # RLlib merges settings of its own default networks into model_config; they mean nothing here.
-        foreign = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
-        config = policy_config({key: value for key, value in self.model_config.items() if key not in foreign})
+        config = policy_config(of_the_policy(self.model_config))
         if isinstance(config, SpikingPolicy) and config.plastic is not None and not self.serves_plastic:
             raise UserError(
                 f"{type(self).__name__} has no plastic layers", "take PlasticActorCritic, or set plastic to None"
@@ -69,8 +73,7 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI):
 
     def get_initial_state(self) -> dict[str, np.ndarray]:
         """Membranes at rest, without batch axis; empty where no state is carried."""
-        size = self.network.state_size
-        return {STATE: np.zeros(size, dtype=np.float32)} if size else {}
+        return initial_state(self.network)
 
     def train(self, mode: bool = True) -> ActorCriticModule:
         """Set the mode. RLlib does so before every pass, and the walk through all modules takes as long as one."""
@@ -99,25 +102,58 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI):
             return self._run(batch)[1]
 
     def make_target_networks(self) -> None:
-        """Refuse to, when a learner is built that wants some. Nothing else tells APPO from PPO in time."""
-        raise without_target_network(self)
+        """Copy the network; learners that need one (APPO's) call this."""
+        self._target_network = make_target_network(self.network)
 
     def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """None."""
-        return []
+        """The network and its target, where a learner has asked for one."""
+        return [(self.network, self._target_network)] if hasattr(self, "_target_network") else []
 
     def forward_target(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Refuse, as :meth:`make_target_networks` does."""
-        raise without_target_network(self)
+        """The target's distribution inputs ``[B, D]``, or ``[B, E, D]`` from the state at the sequences' start."""
+        with torch.no_grad():
+            return {TARGET_NETWORK_ACTION_DIST_INPUTS: run(self._target_network, batch)[0]}
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """What env runners do not need: the target. Critics stay, for their membranes belong to a carried state."""
+        return ["_target_network"]
 
     def _run(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        observations = batch[Columns.OBS]
-        if not torch.isfinite(observations).all():
-            raise NonFiniteError("the observation", "batch['obs']")
-        if not self.network.state_size:
-            inputs, values, state = self.network(observations.unsqueeze(0))
-            return inputs.squeeze(0), values.squeeze(0), state
-        # RLlib's own sequences never cross an episode's start; those of the batched env runner do.
-        starts = batch[EPISODE_STARTS].transpose(0, 1) if EPISODE_STARTS in batch else None
-        inputs, values, state = self.network(observations.transpose(0, 1), batch[Columns.STATE_IN][STATE], starts)
-        return inputs.transpose(0, 1), values.transpose(0, 1), state
+        return run(self.network, batch)
+
+
+def initial_state(network: ActorCritic) -> dict[str, np.ndarray]:
+    """The state of a network at rest, without batch axis; empty where none is carried."""
+    return {STATE: np.zeros(network.state_size, dtype=np.float32)} if network.state_size else {}
+
+
+def observations_of(batch: Mapping[str, Any]) -> Tensor:
+    """The observations of a batch.
+
+    Raises:
+        NonFiniteError: if one holds NaN or infinity.
+    """
+    observations: Tensor = batch[Columns.OBS]
+    if not torch.isfinite(observations).all():
+        raise NonFiniteError("the observation", "batch['obs']")
+    return observations
+
+
+def run(network: ActorCritic, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """A network's pass over a batch as RLlib has it, batch axis first.
+
+    Returns:
+        Inputs ``[B, D]`` and values ``[B]``, or ``[B, E, D]`` and ``[B, E]`` where a state is carried; that state
+        ``[B, S]`` at the end.
+
+    Raises:
+        NonFiniteError: if an observation holds NaN or infinity.
+    """
+    observations = observations_of(batch)
+    if not network.state_size:
+        inputs, values, state = network(observations.unsqueeze(0))
+        return inputs.squeeze(0), values.squeeze(0), state
+    # RLlib's own sequences never cross an episode's start; those of the batched env runner do.
+    starts = batch[EPISODE_STARTS].transpose(0, 1) if EPISODE_STARTS in batch else None
+    inputs, values, state = network(observations.transpose(0, 1), batch[Columns.STATE_IN][STATE], starts)
+    return inputs.transpose(0, 1), values.transpose(0, 1), state

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.utils.numpy import convert_to_numpy
 from torch import Tensor
@@ -82,9 +83,11 @@ class PlasticWeights(TorchRLModule):
 
     _base: dict[str, Tensor] | None = None
 
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """All weights in their own precision; RLlib's would send float64 as float32."""
-        state: dict[str, Any] = convert_to_numpy(self.state_dict(), reduce_type=False)
+    def get_state(self, *args: Any, inference_only: bool = False, **kwargs: Any) -> dict[str, Any]:
+        """All weights that are wanted, in their own precision; RLlib's would send float64 as float32."""
+        unwanted = self.get_non_inference_attributes() if inference_only and isinstance(self, InferenceOnlyAPI) else []
+        wanted = {name: own for name, own in self.state_dict().items() if name.split(".")[0] not in unwanted}
+        state: dict[str, Any] = convert_to_numpy(wanted, reduce_type=False)
         return state
 
     def set_state(self, state: Any) -> None:

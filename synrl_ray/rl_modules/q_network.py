@@ -12,7 +12,6 @@ from ray.rllib.algorithms.dqn.dqn_learner import QF_NEXT_PREDS, QF_PREDS, QF_TAR
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.utils import make_target_network
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, QNetAPI, TargetNetworkAPI
-from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.utils.schedules.scheduler import Scheduler
 from torch import Tensor, nn
@@ -20,10 +19,8 @@ from torch import Tensor, nn
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.q_network import check_q_network, q_values
-from synrl_ray.rl_modules.stock_algorithms import DQN_SETTINGS, check_q_module
-from synrl_ray.settings.policies import SpikingPolicy, policy_config
-
-_OF_RLLIB = set(DefaultModelConfig.__dataclass_fields__) - set(SpikingPolicy.__dataclass_fields__)
+from synrl_ray.rl_modules.stock_algorithms import check_q_module, of_the_policy
+from synrl_ray.settings.policies import policy_config
 
 
 class QModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
@@ -48,7 +45,7 @@ class QModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
         """Build the network; RLlib calls this."""
         given = self.model_config
         check_q_module(self, given)
-        config = policy_config({key: value for key, value in given.items() if key not in DQN_SETTINGS | _OF_RLLIB})
+        config = policy_config(of_the_policy(given))
         check_q_network(self.observation_space, self.action_space, config)
         if given.get("num_atoms", 1) > 1:
             raise ValueError(f"num_atoms must be 1, got {given['num_atoms']}")

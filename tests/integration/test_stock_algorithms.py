@@ -36,7 +36,7 @@ CARRIED = SpikingPolicy(carry_state=True, max_seq_len=16, **SMALL)
 STACKED = AnnPolicy(hidden_sizes=(16,), frame_stack=2)
 ACTOR_CRITICS = [(ActorCriticModule, REST), (ActorCriticModule, CARRIED), (ActorCriticModule, STACKED)]
 NAMES = {REST: "from-rest", PLASTIC: "plastic", CARRIED: "carried", STACKED: "stacked"}
-INSTEAD = "take PPO or IMPALA, or for recorded episodes BC or MARWIL"
+INSTEAD = "take PPO, APPO or IMPALA, or for recorded episodes BC or MARWIL"
 
 
 def config_of(algorithm: str, module: type, policy: SpikingPolicy | AnnPolicy) -> AlgorithmConfig:
@@ -63,7 +63,6 @@ def build(config: AlgorithmConfig) -> Any:
 @pytest.mark.parametrize(
     ("algorithm", "said"),
     [
-        ("APPO", f"APPO cannot train {{}}, which has no target network — {INSTEAD}"),
         ("SAC", f"SAC or IQL cannot train {{}}, which has no critics of actions — {INSTEAD}"),
         ("IQL", f"SAC or IQL cannot train {{}}, which has no critics of actions — {INSTEAD}"),
         ("CQL", f"CQL cannot train {{}}, which has no critics of actions — {INSTEAD}"),
@@ -94,13 +93,13 @@ def test_agents_that_learn_by_themselves_are_for_no_stock_algorithm(algorithm: s
 
 def test_plastic_weights_do_not_learn_from_recorded_episodes() -> None:
     offline = SimpleNamespace(env_runner_group=None)
-    with pytest.raises(UserError, match=r"plastic weights learn in env runners.* — take PPO or IMPALA, or"):
+    with pytest.raises(UserError, match=r"plastic weights learn in env runners.* — take PPO, APPO or IMPALA, or"):
         PlasticityCallback().on_algorithm_init(algorithm=offline)
 
 
 def test_a_remote_learner_refuses_too() -> None:
-    with pytest.raises(UserError, match="APPO cannot train ActorCriticModule"):
-        config_of("APPO", ActorCriticModule, REST).learners(num_learners=1).build_algo()
+    with pytest.raises(UserError, match="DQN cannot train ActorCriticModule"):
+        config_of("DQN", ActorCriticModule, REST).learners(num_learners=1).build_algo()
 
 
 def weights_of(algorithm: Any) -> dict[str, np.ndarray]:
@@ -109,8 +108,9 @@ def weights_of(algorithm: Any) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("module", "policy"), [*ACTOR_CRITICS, (PlasticActorCritic, PLASTIC)])
-def test_impala_trains_every_actor_critic(module: type, policy: Any) -> None:
-    config = config_of("IMPALA", module, policy)
+@pytest.mark.parametrize("algorithm", ["IMPALA", "APPO"])
+def test_every_actor_critic_is_trained_asynchronously(algorithm: str, module: type, policy: Any) -> None:
+    config = config_of(algorithm, module, policy)
     config.env_runners(rollout_fragment_length=32).training(train_batch_size_per_learner=128)
     check_training(config.reporting(min_time_s_per_iteration=0))
 

@@ -7,10 +7,14 @@ import pytest
 import torch
 from gymnasium import spaces
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.utils import update_target_network
+from ray.rllib.core.rl_module.apis import TARGET_NETWORK_ACTION_DIST_INPUTS
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.errors import NonFiniteError
 from synrl_ray.rl_modules import ActorCriticModule
+from synrl_ray.rl_modules.plastic_actor_critic import PlasticActorCritic
+from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 
 OBSERVATIONS, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(2)
@@ -102,9 +106,34 @@ def test_the_mode_is_set_where_it_differs():
     assert module.network.training
 
 
-def test_target_networks_are_refused():
-    module = build(AnnPolicy(hidden_sizes=(4,)))
+@pytest.mark.parametrize("config", [CARRIED, AnnPolicy(hidden_sizes=(4,))], ids=["carried", "from-rest"])
+def test_the_target_is_the_network_as_it_was_and_follows_it(config):
+    module = build(config)
     assert module.get_target_network_pairs() == []
-    for refused in (module.make_target_networks, lambda: module.forward_target({})):
-        with pytest.raises(UserError, match="target network"):
-            refused()
+    batch = sequences(module) if module.is_stateful() else {Columns.OBS: torch.randn(5, 3)}
+    before = module._forward(batch)[Columns.ACTION_DIST_INPUTS].detach()
+    module.make_target_networks()
+    ((network, target),) = module.get_target_network_pairs()
+    assert network is module.network
+    assert not any(parameter.requires_grad for parameter in target.parameters())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1)
+    found = module.forward_target(batch)[TARGET_NETWORK_ACTION_DIST_INPUTS]
+    torch.testing.assert_close(found, before)
+    update_target_network(main_net=network, target_net=target, tau=1.0)
+    now = module._forward(batch)[Columns.ACTION_DIST_INPUTS].detach()
+    torch.testing.assert_close(module.forward_target(batch)[TARGET_NETWORK_ACTION_DIST_INPUTS], now)
+    assert not torch.allclose(now, before)
+
+
+@pytest.mark.parametrize("module_class", [ActorCriticModule, PlasticActorCritic])
+def test_env_runners_are_sent_no_target(module_class):
+    config = SpikingPolicy(hidden_sizes=(4,), plastic=PlasticLayers() if module_class is PlasticActorCritic else None)
+    kwargs = {"observation_space": OBSERVATIONS, "action_space": ACTIONS, "model_config": asdict(config)}
+    learner, runner = module_class(**kwargs, inference_only=False), module_class(**kwargs, inference_only=True)
+    learner.make_target_networks()
+    sent = learner.get_state(inference_only=True)
+    assert set(sent) == set(runner.get_state()) < set(learner.get_state())
+    runner.set_state(sent)
+    torch.testing.assert_close(dict(runner.network.state_dict()), dict(learner.network.state_dict()))
