@@ -200,27 +200,25 @@ def evaluate(
 
 
 @app.command
-def export(run_dir: Path, /, *, out: Path, trust: bool = False, as_json: Json = False) -> None:
-    """Write a spiking policy's actor as a NIR graph, and check it spike by spike on 1,000 observations.
+def export(run_dir: Path, /, *, out: Path, bits: int | None = None, trust: bool = False, as_json: Json = False) -> None:
+    """Write a spiking policy's actor as a NIR graph, checked from raw observations over whole episodes.
 
     Args:
         run_dir: a run's folder.
         out: the .nir file to write.
+        bits: round the weights to so many bits, such as 8, and show the greedy return without and with that.
         trust: import the modules of its environment and network, though you did not make the run on this machine.
-        as_json: print JSON instead of a line.
+        as_json: print JSON instead of lines.
     """
     from synrl_ray.kinds.evaluating import export_folder
 
-    outcome = export_folder(located(run_dir), located(out), trust=trust)
+    outcome = export_folder(located(run_dir), located(out), trust=trust, bits=bits)
     if as_json:
         print(json.dumps(outcome))
     else:
-        clipped = outcome.get("clipped")
-        print(
-            f"{outcome['file']}: read back, {outcome['agreement']:.2f} of the spikes agree "
-            f"over {outcome['observations']:,} observations"
-            + (f"; the policy clips {clipped:,} of them, the graph does not" if clipped else "")
-        )
+        from synrl_ray.kinds.printing import print_export
+
+        print_export(outcome)
 
 
 @app.command

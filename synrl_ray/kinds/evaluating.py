@@ -32,7 +32,9 @@ def evaluate_folder(folder: Path | Description, **options: Any) -> Result:
     return kind.evaluate(description, asked)
 
 
-def export_folder(folder: Path, out: Path, *, trust: bool = False, num_observations: int = 1000) -> dict[str, Any]:
+def export_folder(
+    folder: Path, out: Path, *, trust: bool = False, num_observations: int = 1000, bits: int | None = None
+) -> dict[str, Any]:
     """Write what a folder holds as a NIR graph; see :func:`synrl_ray.kinds.control.exporting.export_nir`.
 
     Raises:
@@ -41,4 +43,4 @@ def export_folder(folder: Path, out: Path, *, trust: bool = False, num_observati
     if out.suffix != ".nir":
         raise UserError(f"{out} is no NIR file", "let its name end in .nir")
     description = read_description(folder)
-    return kind_of_policy(description).export(description, out, trust, num_observations)
+    return kind_of_policy(description).export(description, out, trust, num_observations, bits)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -128,3 +130,24 @@ def _can_be_filmed(environment: Environment) -> bool:
     with suppress(UserError), closing(make_environment(environment.id, environment.kwargs)) as env:
         return "rgb_array" in (env.metadata.get("render_modes") or ())
     return False
+
+
+def print_export(outcome: Mapping[str, Any]) -> None:
+    """What was written, and how far it agrees with the policy."""
+    episodes = "1 episode" if outcome["episodes"] == 1 else f"{outcome['episodes']:,} episodes"
+    console.print(f"{outcome['file']}: {outcome['observations']:,} observations of {episodes}, from raw ones on")
+    for name, found in (("nir's equations", outcome["nir"]), ("snnTorch, NIRTorch", outcome["snntorch"])):
+        shares = found
+        if isinstance(found, Mapping):
+            shares = (
+                f"{found['spikes']:.4f} of the spikes agree, {found['actions']:.4f} of the actions, and "
+                f"{found['played']:.4f} of those played in single precision"
+            )
+        console.print(f"{name:<19} {shares}")
+    if "normaliser" in outcome:
+        console.print(f"Observations are normalised {outcome['normaliser']}")
+    if "bits" in outcome:
+        console.print(
+            f"{outcome['bits']}-bit weights: greedy return {outcome['return_rounded']:.1f}, before "
+            f"{outcome['return']:.1f} (means of {outcome['judged']} episodes)"
+        )

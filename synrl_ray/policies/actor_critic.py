@@ -149,6 +149,25 @@ class ActorCritic(nn.Module):
         features, states, _ = self._prepare(observations.unsqueeze(0), state, None, coded=coded)
         return features, states[0] if self.carry_membranes else None
 
+    def actor_spikes(self, observations: Tensor, state: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """What a spiking actor does, within an episode, for observations ``[E, B, *obs]`` after a state ``[B, S]``.
+
+        Returns:
+            Spikes ``[E, K, B, N]`` of each layer, outputs ``[E, B, O]`` without a value, and the state after them, of
+            which the critic's part has not changed.
+        """
+        features, states, kept = self._prepare(observations, state, None)
+        body, num_steps = cast("SpikingMLP", self.bodies[0]), len(features)
+        if self.carry_membranes:
+            outputs, after, spikes = body.forward_with_spikes(features, states[0])
+            kept += [after, *cast("list[Tensor]", states[1:])]
+            spikes = [layer.unflatten(0, (num_steps, -1)) for layer in spikes]
+        else:
+            outputs, _, spikes = body.forward_with_spikes(features.flatten(0, 1).unsqueeze(0))
+            outputs = outputs.view(*features.shape[:2], -1)
+            spikes = [layer.unflatten(1, (num_steps, -1)).transpose(0, 1) for layer in spikes]
+        return spikes, outputs[..., : self.num_inputs], torch.cat(kept, dim=1) if kept else state
+
     def _prepare(
         self, observations: Tensor, state: Tensor | None, reset_mask: Tensor | None, *, coded: bool = True
     ) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:

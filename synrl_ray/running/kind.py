@@ -159,7 +159,9 @@ class Outcome:
     """What the first of them is."""
 
 
-def _no_export(description: Description, out: Path, trust: bool, num_observations: int) -> dict[str, Any]:
+def _no_export(
+    description: Description, out: Path, trust: bool, num_observations: int, bits: int | None
+) -> dict[str, Any]:
     raise UserError(f"{description.folder} holds {description.format.holds}", "only networks' policies are exported")
 
 
@@ -220,9 +222,9 @@ class Kind(Generic[E]):
     folder, or one that asks for what is not trusted or not there. Other options than its own are refused before."""
     print_evaluation: Callable[[Result], None]
     """Says what :attr:`evaluate` has found."""
-    export: Callable[[Description, Path, bool, int], dict[str, Any]] = _no_export
-    """Writes the policy as a NIR graph. The last arguments are whether the module of its environment is trusted, and on
-    how many observations the graph is compared with the policy."""
+    export: Callable[[Description, Path, bool, int, int | None], dict[str, Any]] = _no_export
+    """Writes the policy as a NIR graph. The last arguments are whether the module of its environment is trusted, on how
+    many observations the graph is compared with the policy, and to how many bits weights are rounded, if they are."""
     environment: Callable[[E], Environment | None] = _no_environment
     """The environment that is trained in, if there is one."""
     own_modules: Callable[[E], Iterable[str]] = _no_modules

@@ -44,6 +44,7 @@ class RunningNorm(nn.Module):
         [0.0, 2.0]
     """
 
+    epsilon = _EPSILON
     mean: Tensor
     variance: Tensor
     count: Tensor
@@ -68,7 +69,7 @@ class RunningNorm(nn.Module):
     @property
     def scale(self) -> Tensor:
         """What currents are multiplied by, one number for each feature."""
-        return self.weight / (self.variance + _EPSILON).sqrt()
+        return self.weight / (self.variance + self.epsilon).sqrt()
 
     @torch.no_grad()
     def update(self, current: Tensor) -> None:

@@ -1,111 +1,144 @@
-"""``synrl export``: a trained spiking policy as a NIR graph, checked on observations that it meets itself."""
+"""``synrl export``: a trained spiking policy as a NIR graph, checked on whole episodes that it plays itself."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from copy import deepcopy
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.experiment import Environment
 from synrl_ray.files import write_atomically
-from synrl_ray.kinds.acting import admitted_environment, factory_of
+from synrl_ray.kinds.acting import admitted_environment, evaluate_in, factory_of
 from synrl_ray.policies.description import Description
-from synrl_ray.policies.given import observations_from
-from synrl_ray.policies.layers import rows_at_once
-from synrl_ray.policies.normaliser import BOUND
 from synrl_ray.policies.policy import Policy, load_network_policy
-from synrl_ray.policies.recording import ObservationRecorder
 from synrl_ray.running.imports import admit_network
 from synrl_ray.settings.policies import SpikingPolicy
 
-_EPISODES = 10
+_EPISODES_AT_ONCE = 2
+_JUDGED_EPISODES = 10
+"""Whose returns with and without rounded weights are compared."""
 
 
 def export_nir(
-    description: Description, out: Path, trust: bool = False, num_observations: int = 1000
+    description: Description,
+    out: Path,
+    trust: bool = False,
+    num_observations: int = 1000,
+    bits: int | None = None,
 ) -> dict[str, Any]:
-    """Export the actor, read it back, and compare spike by spike on observations of its own episodes.
+    """Export the actor, read it back, and compare spikes and actions from raw observations, over whole episodes.
 
     Args:
         description: of the policy.
         out: the ``.nir`` file to write.
-        num_observations: on how many observations the two must agree; fewer if the network is very large.
         trust: import the module that the environment is in, though the folder is not this user's.
+        num_observations: on at least how many observations graph and policy must agree; their episodes are whole.
+        bits: round the weights that are written to so many bits, and compare the greedy returns.
 
     Returns:
-        ``agreement`` (share of equal spikes), ``observations`` and ``file``; for a policy that normalises its
-        observations also ``clipped``: how many of them it has clipped, as the graph does not.
+        ``file``, ``episodes`` and ``observations``; ``nir`` and ``snntorch``, what agrees in ``nir``'s equations and in
+        snnTorch's neurons (shares of equal ``spikes`` and ``actions``, and of the actions ``played`` in single
+        precision), or why the latter cannot run it; ``normaliser``, where observations are normalised: in the graph or
+        before it; ``bits`` and the mean greedy returns before and after where weights were rounded.
 
     Raises:
-        UserError: for a policy that does not spike or carries its state, for what NIR cannot say, and if a single
-            spike differs; nothing is written then.
+        UserError: for a policy that does not spike, for what NIR cannot say, and if a single spike or action differs;
+            nothing is written then.
     """
     policy = load_network_policy(admit_network(description, trust=trust))
-    config = policy.config
-    if not isinstance(config, SpikingPolicy):
+    if not isinstance(policy.config, SpikingPolicy):
         raise UserError(f"the policy in {description.folder} does not spike", "export a run of --policy spiking")
-    if config.has_state:
-        raise UserError(
-            "a policy that carries state across environment steps cannot be checked observation by observation",
-            "train with --set " + " ".join(f"spiking.{setting}" for setting in config.without_state),
-        )
-    if config.encoder != "current":
-        raise UserError(
-            f"NIR takes currents, and the policy codes its observations (encoder={config.encoder})",
-            "train with --set spiking.encoder=current",
-        )
-    from synrl_ray.snn import nir
+    from synrl_ray.snn.nir import NIRError
 
-    num_observations = rows_at_once(policy.network.numbers_per_observation, num_observations)
     environment = admitted_environment(policy, description, trust=trust)
-    # In double precision no spike hangs on how a sum is rounded, so that all must agree.
-    network = deepcopy(policy.network).double()
-    actor, normaliser = network.bodies[0], network.normaliser
-    scaling = None if normaliser is None else nir.Scaling(normaliser.mean, normaliser.deviation)
-    clipped: dict[str, int] = {}
     try:
-        nir.to_nir(actor)  # refuse what NIR cannot say before playing a thousand steps
-        observations, _ = observations_from(
-            _observations(policy, environment, num_observations), policy.observation_space
-        )
-        raw = network.encoder(torch.from_numpy(observations)).double()
-        if normaliser is not None:
-            clipped["clipped"] = int(normaliser.clips(raw).sum())
-        received = raw if normaliser is None else normaliser(raw)
-        with tempfile.TemporaryDirectory() as folder:
-            draft = Path(folder) / "policy.nir"
-            agreement = nir.write(actor, draft, raw, minimum=1.0, scaling=scaling, received=received)
-            write_atomically(out, draft.read_bytes())
-    except nir.NIRError as error:
-        remedy = f"{error}{_clipping(clipped, num_observations)}"
-        raise UserError(f"{description.folder} cannot be exported", remedy) from error
+        outcome, graph = _checked(policy, environment, num_observations)
+        if bits is not None:
+            outcome |= _rounded(graph, bits, policy, environment)
+            graph = outcome.pop("graph")
+        write_atomically(out, _bytes_of(graph))
+    except NIRError as error:
+        raise UserError(f"{description.folder} cannot be exported", str(error)) from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         raise UserError(f"{out} cannot be written ({reason})", "choose another --out") from error
-    return {"file": str(out), "agreement": agreement, "observations": len(raw), **clipped}
+    return {"file": str(out), **outcome}
 
 
-def _clipping(clipped: dict[str, int], num_observations: int) -> str:
-    """Why a graph of a policy that clips its observations may differ."""
-    if not clipped.get("clipped"):
-        return ""
-    return (
-        f"; {clipped['clipped']} of {num_observations:,} observations lie more than {BOUND:g} deviations from their "
-        "mean, where the policy clips them and NIR cannot: train it for longer"
+def _checked(policy: Policy, environment: Environment, num_observations: int) -> tuple[dict[str, Any], Any]:
+    """What agrees, and the graph."""
+    from synrl_ray.policies.graph_check import EpisodeRecorder, compare, num_clipped
+    from synrl_ray.policies.graphs import GraphPolicy, graph_of
+    from synrl_ray.snn.nir import NIRError
+    from synrl_ray.snn.nir.snntorch_reader import SnnTorchRun
+
+    graph_of(policy)  # refuse what NIR cannot say before playing a thousand steps
+    recorded = EpisodeRecorder(policy)
+    while recorded.count < num_observations:
+        seed = len(recorded.observations)
+        evaluate_policy(recorded, factory_of(environment), episodes=_EPISODES_AT_ONCE, seed=seed)
+    # A graph does not clip: where observations reach the normaliser's bound, it stays outside, with the bound.
+    graph = _read_back(graph_of(policy, fold=not num_clipped(policy, recorded)))
+    acting = GraphPolicy(graph)
+    readers: list[Any] = [acting.run]
+    refused = None
+    try:
+        readers.append(SnnTorchRun(graph))
+    except NIRError as error:
+        refused = str(error)
+    own, *others = compare(policy, acting, readers, recorded)
+    for found, name in zip((own, *others), ("in NIR's equations", "in snnTorch's neurons"), strict=False):
+        if min(found.spikes, found.actions) < 1:
+            raise NIRError(
+                f"the exported graph does not do the same {name}: {found.spikes:.6f} of the spikes agree, "
+                f"{found.actions:.6f} of the actions"
+            )
+    outcome = {
+        "episodes": len(recorded.actions),
+        "observations": recorded.count,
+        "nir": asdict(own),
+        "snntorch": asdict(others[0]) if others else refused,
+    }
+    if policy.network.normaliser is not None:
+        outside = any(step["do"] == "normalise" for step in acting.preparation.steps)
+        outcome["normaliser"] = "before the graph" if outside else "in the graph"
+    return outcome, graph
+
+
+def _rounded(graph: Any, bits: int, policy: Policy, environment: Environment) -> dict[str, Any]:
+    """The graph with rounded weights, and the greedy returns without and with them."""
+    from synrl_ray.policies.graphs import GraphPolicy
+    from synrl_ray.snn.nir.quantising import quantised
+
+    try:
+        graph = _read_back(quantised(graph, bits))
+    except ValueError as error:
+        raise UserError(str(error), "leave --bits out, or take 8") from None
+    policies = policy, GraphPolicy(graph)
+    before, after = (
+        evaluate_in(each, environment, episodes=_JUDGED_EPISODES, seed=0).summary().mean for each in policies
     )
+    return {"graph": graph, "bits": bits, "return": before, "return_rounded": after, "judged": _JUDGED_EPISODES}
 
 
-def _observations(policy: Policy, environment: Environment, number: int) -> Any:
-    """Observations of the policy's own episodes ``[number, *obs]``."""
-    recorder = ObservationRecorder(policy, number)
-    episodes = 0
-    while recorder.count < number:
-        evaluate_policy(recorder, factory_of(environment), episodes=_EPISODES, seed=episodes)
-        episodes += _EPISODES
-    return recorder.observations
+def _read_back(graph: Any) -> Any:
+    return _in_a_file(graph, lambda nir, path: nir.read(str(path)))
+
+
+def _bytes_of(graph: Any) -> bytes:
+    content: bytes = _in_a_file(graph, lambda nir, path: path.read_bytes())
+    return content
+
+
+def _in_a_file(graph: Any, use: Callable[[Any, Path], Any]) -> Any:
+    import nir
+
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "policy.nir"
+        nir.write(str(draft), graph)
+        return use(nir, draft)

@@ -1,20 +1,24 @@
 """Export of a run's folder to NIR, on policies that have not been trained."""
 
 import json
+import sys
 
 import gymnasium as gym
 import nir
+import numpy as np
 import pytest
+import torch
 
 from synrl_ray.cli import main
 from synrl_ray.errors import UserError
 from synrl_ray.kinds.control import exporting
 from synrl_ray.kinds.evaluating import export_folder
+from synrl_ray.policies import graph_check
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.policy import Policy
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
-from synrl_ray.snn import nir as snn_nir
 
+ALL = {"spikes": 1.0, "actions": 1.0, "played": 1.0}
 CARTPOLE = {"id": "CartPole-v1", "kwargs": {}}
 ZERO = SpikingPolicy(hidden_sizes=(6, 5), reset="zero", input_gain=8.0)
 
@@ -43,10 +47,12 @@ def error_line(run, out, **options):
     return line
 
 
-def test_exported_actor_agrees_on_every_spike(run, tmp_path):
+def test_exported_actor_agrees_on_every_spike_and_action(run, tmp_path):
     out = tmp_path / "new" / "actor.nir"
-    outcome = export_folder(run, out, num_observations=200)
-    assert outcome == {"file": str(out), "agreement": 1.0, "observations": 200}
+    outcome = export_folder(run, out, num_observations=100)
+    assert outcome["nir"] == outcome["snntorch"] == ALL
+    assert outcome["observations"] >= 100
+    assert outcome["file"] == str(out)
     assert [path.name for path in out.parent.iterdir()] == ["actor.nir"]
 
 
@@ -65,66 +71,119 @@ def test_exporting_again_replaces_the_file(run, tmp_path):
     assert len(nir.read(str(tmp_path / "actor.nir")).nodes) == 8
 
 
-@pytest.mark.parametrize("config", [{"share_layers": True}, {"learn_beta": True, "learn_threshold": True}], ids=str)
-def test_other_settings_of_the_policy_are_exported_too(tmp_path, config):
-    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", input_gain=8.0, **config))
-    assert export_folder(run, tmp_path / "actor.nir", num_observations=50)["agreement"] == 1.0
+CONVOLUTIONS = {"hidden_sizes": (8,), "conv_layers": ((4, 5, 3),), "hidden_gain": 3.0}
+SETTINGS = {
+    "shared": ("CartPole-v1", {"share_layers": True}),
+    "learned": ("CartPole-v1", {"learn_beta": True, "learn_threshold": True}),
+    "by subtraction": ("CartPole-v1", {"reset": "subtract"}),
+    "no reset, carried": ("CartPole-v1", {"reset": "none", "carry_state": True}),
+    "carried by subtraction": ("CartPole-v1", {"reset": "subtract", "carry_state": True, "hidden_sizes": (6, 5)}),
+    "synaptic, carried": ("CartPole-v1", {"neuron": "synaptic", "carry_state": True}),
+    "adaptive, carried": ("CartPole-v1", {"neuron": "adaptive", "carry_state": True, "reset": "subtract"}),
+    "stack": ("CartPole-v1", {"frame_stack": 3}),
+    "stack, carried": ("CartPole-v1", {"frame_stack": 3, "carry_state": True, "readout": "max"}),
+    "population": ("CartPole-v1", {"encoder": "population", "encoder_neurons": 4}),
+    "delta": ("CartPole-v1", {"encoder": "delta", "encoder_threshold": 0.02}),
+    "delta, carried": ("CartPole-v1", {"encoder": "delta", "encoder_threshold": 0.02, "carry_state": True}),
+    "latency": ("CartPole-v1", {"encoder": "latency", "encoder_low": -1.0, "encoder_high": 1.0}),
+    "latency, carried": ("CartPole-v1", {"encoder": "latency", "encoder_low": -1.0, "carry_state": True}),
+    "skip": ("CartPole-v1", {"skip": True, "hidden_sizes": (6, 6, 6), "readout": "mean"}),
+    "no leak": ("CartPole-v1", {"beta": 1.0, "readout_beta": 1.0}),
+    "continuous actions": ("Pendulum-v1", {"carry_state": True, "reset": "subtract", "steps_per_observation": 1}),
+    "an index": ("FrozenLake-v1", {"carry_state": True, "reset": "subtract"}),
+    "images": ("synrl_ray/Pictures-v0", CONVOLUTIONS),
+    "images, carried": ("synrl_ray/Pictures-v0", {**CONVOLUTIONS, "carry_state": True, "frame_stack": 2}),
+    "images, flat": ("synrl_ray/Pictures-v0", {"input_gain": 0.1}),
+}
 
 
-def test_continuous_actions_are_exported_too(tmp_path):
-    environment = {"id": "Pendulum-v1", "kwargs": {}}
-    run = save(tmp_path / "run", environment=environment, env_id="Pendulum-v1")
-    outcome = export_folder(run, tmp_path / "actor.nir", num_observations=50)
-    assert (outcome["agreement"], outcome["observations"]) == (1.0, 50)
+class Pictures(gym.Env):
+    """Five random images ``[H, W, C]``."""
+
+    observation_space = gym.spaces.Box(0, 255, (14, 14, 3), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 5
+        return self.observation_space_of().copy(), {}
+
+    def observation_space_of(self):
+        return self.np_random.integers(0, 256, (14, 14, 3), np.uint8)
+
+    def step(self, action):
+        self.left -= 1
+        return self.observation_space_of(), 0.0, self.left == 0, False, {}
 
 
-@pytest.mark.parametrize("reset", ["subtract", "none"])
-def test_reset_that_nir_does_not_know_is_refused_with_the_reason(tmp_path, reset):
-    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset=reset))
-    line = error_line(run, tmp_path / "actor.nir")
-    assert line.startswith(f"{run} cannot be exported — NIR has no reset by '{reset}'")
-    assert "reset" in line.rpartition("Train with ")[2]
+@pytest.fixture(autouse=True, scope="module")
+def _registered():
+    gym.register("synrl_ray/Pictures-v0", Pictures)
+    yield
+    gym.registry.pop("synrl_ray/Pictures-v0")
 
 
-def test_refused_export_leaves_no_new_folder(tmp_path):
-    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="subtract"))
-    error_line(run, tmp_path / "new" / "actor.nir")
+@pytest.mark.parametrize("name", SETTINGS)
+def test_other_settings_of_the_policy_are_exported_too(tmp_path, name):
+    torch.manual_seed(0)
+    env_id, settings = SETTINGS[name]
+    config = SpikingPolicy(**{"hidden_sizes": (6,), "reset": "zero", "input_gain": 8.0, **settings})
+    run = save(tmp_path / "run", config, {"id": env_id, "kwargs": {}}, env_id)
+    outcome = export_folder(run, tmp_path / "actor.nir", num_observations=30)
+    assert outcome["nir"] == outcome["snntorch"] == ALL
+    spikes = [node for node in nir.read(str(tmp_path / "actor.nir")).nodes if node.startswith("spikes")]
+    assert len(spikes) == len(config.hidden_sizes) + len(config.conv_layers or ())
+
+
+SNNTORCH = SpikingPolicy(hidden_sizes=(6,), neuron="snntorch.Leaky")
+
+
+def test_refused_export_names_the_reason_and_leaves_no_new_folder(tmp_path):
+    run = save(tmp_path / "run", SNNTORCH)
+    line = error_line(run, tmp_path / "new" / "actor.nir")
+    assert line == (
+        f"{run} cannot be exported — layer 0 has neurons of snntorch.Leaky, which have no counterpart: "
+        "train with neuron=lif"
+    )
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("setting", ["beta", "readout_beta"])
-def test_neurons_that_do_not_leak_are_refused_with_the_reason(tmp_path, setting):
-    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", **{setting: 1.0}))
-    assert "does not leak" in error_line(run, tmp_path / "actor.nir")
-
-
-def test_disagreement_is_refused_and_the_earlier_file_stays(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(snn_nir, "spike_agreement", lambda *arguments: 0.9999)
+@pytest.mark.parametrize(("spikes", "actions"), [(0.9999, 1.0), (1.0, 0.999)])
+@pytest.mark.parametrize("which", [0, 1])
+def test_disagreement_is_refused_and_the_earlier_file_stays(run, tmp_path, monkeypatch, which, spikes, actions):
+    found = [graph_check.Agreement(**ALL) for _ in range(2)]
+    found[which] = graph_check.Agreement(spikes, actions, 1.0)
+    monkeypatch.setattr(graph_check, "compare", lambda *arguments: found)
     (tmp_path / "actor.nir").write_text("earlier")
-    assert "0.9999 of the spikes agree" in error_line(run, tmp_path / "actor.nir")
+    line = error_line(run, tmp_path / "actor.nir")
+    assert f"{spikes:.6f} of the spikes agree, {actions:.6f} of the actions" in line
+    assert ("in NIR's equations", "in snnTorch's neurons")[which] in line
     assert (tmp_path / "actor.nir").read_text() == "earlier"
 
 
-@pytest.mark.parametrize(
-    ("settings", "remedy"),
-    [
-        ({"carry_state": True}, "spiking.carry_state=false"),
-        ({"carry_state": True, "frame_stack": 2}, "spiking.carry_state=false spiking.frame_stack=1"),
-        ({"encoder": "delta"}, "spiking.encoder=current"),
-    ],
-)
-def test_carried_state_is_refused_with_the_remedy(tmp_path, settings, remedy):
-    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", **settings))
-    line = error_line(run, tmp_path / "actor.nir")
-    assert "carries state across environment steps" in line
-    assert line.endswith(f" — train with --set {remedy}")
+def test_without_nirtorch_the_export_says_so(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nirtorch", None)
+    outcome = export_folder(run, tmp_path / "actor.nir", num_observations=10)
+    assert (outcome["nir"], outcome["snntorch"]) == (ALL, "NIRTorch is not installed: pip install nirtorch")
 
 
-@pytest.mark.parametrize("encoder", ["population", "latency"])
-def test_an_encoder_is_refused_with_the_remedy(tmp_path, encoder):
-    run = save(tmp_path / "run", SpikingPolicy(hidden_sizes=(6,), reset="zero", encoder=encoder))
-    line = error_line(run, tmp_path / "actor.nir")
-    assert line.endswith(f"(encoder={encoder}) — train with --set spiking.encoder=current")
+def test_weights_of_eight_bits(run, tmp_path):
+    outcome = export_folder(run, tmp_path / "actor.nir", num_observations=10, bits=8)
+    assert {name: type(outcome[name]) for name in ("bits", "return", "return_rounded")} == {
+        "bits": int,
+        "return": float,
+        "return_rounded": float,
+    }
+    first = nir.read(str(tmp_path / "actor.nir")).nodes["linear_0"]
+    levels = first.weight / first.metadata["scale"][:, None]
+    np.testing.assert_allclose(levels, levels.round(), atol=1e-9)
+    assert np.abs(levels).max(axis=1).round().tolist() == [127] * 6
+
+
+@pytest.mark.parametrize("bits", [1, 17])
+def test_too_few_or_too_many_bits_are_refused(run, tmp_path, bits):
+    line = error_line(run, tmp_path / "actor.nir", bits=bits)
+    assert line == f"weights have 2 to 16 bits, got {bits} — leave --bits out, or take 8"
 
 
 def test_policy_that_does_not_spike_is_refused(tmp_path):
@@ -153,7 +212,7 @@ def test_file_that_cannot_be_written_is_named_with_the_reason(run, tmp_path, mon
     def refuse(*arguments):  # as HDF5 does it: a text, and no error number
         raise OSError("Unable to synchronously create file (unable to open file: errno = 13)")
 
-    monkeypatch.setattr(snn_nir.nir, "write", refuse)
+    monkeypatch.setattr(nir, "write", refuse)
     line = error_line(run, tmp_path / "actor.nir")
     assert line.startswith(f"{tmp_path / 'actor.nir'} cannot be written (")
     assert "None" not in line
@@ -181,19 +240,22 @@ def test_folder_without_a_policy_is_named(tmp_path):
     assert error_line(tmp_path / "nowhere", tmp_path / "a.nir").startswith(f"{tmp_path / 'nowhere'} holds no policy")
 
 
-def test_observations_are_those_of_as_many_episodes_as_it_takes(run, tmp_path, monkeypatch):
-    asked = []
+def test_observations_are_those_of_as_many_whole_episodes_as_it_takes(run, tmp_path, monkeypatch):
+    asked, lengths = [], []
     real = exporting.evaluate_policy
 
     def evaluate(policy, make, *, episodes, seed, **options):
         asked.append((seed, episodes))
-        return real(policy, make, episodes=episodes, seed=seed, **options)
+        found = real(policy, make, episodes=episodes, seed=seed, **options)
+        lengths.extend(found.lengths)
+        return found
 
     monkeypatch.setattr(exporting, "evaluate_policy", evaluate)
-    assert export_folder(run, tmp_path / "a.nir", num_observations=300)["observations"] == 300
+    outcome = export_folder(run, tmp_path / "a.nir", num_observations=100)
     seeds = [seed + i for seed, episodes in asked for i in range(episodes)]
     assert len(asked) > 1
     assert seeds == list(range(len(seeds)))  # no episode twice
+    assert (outcome["observations"], outcome["episodes"]) == (sum(lengths), len(lengths))
 
 
 def test_command_prints_agreement_and_file(run, tmp_path, monkeypatch, capsys):
@@ -203,7 +265,15 @@ def test_command_prints_agreement_and_file(run, tmp_path, monkeypatch, capsys):
         main(["export", "run", "--out", "actor.nir", "--json"])
     out, err = capsys.readouterr()
     assert (end.value.code or 0, err) == (0, "")
-    assert json.loads(out) == {"file": "actor.nir", "agreement": 1.0, "observations": 1000}
+    assert (json.loads(out)["file"], json.loads(out)["nir"]) == ("actor.nir", ALL)
+    with pytest.raises(SystemExit):
+        main(["export", "run", "--out", "actor.nir", "--bits", "8"])
+    first, *readers, rounded = capsys.readouterr().out.splitlines()
+    assert first.startswith("actor.nir: 1,0")
+    for reader, line in zip(("nir's equations", "snnTorch, NIRTorch"), readers, strict=True):
+        assert line.startswith(reader)
+        assert "1.0000 of the spikes agree, 1.0000 of the actions" in line
+    assert rounded.startswith("8-bit weights: greedy return ")
 
 
 def test_a_meta_learner_is_not_exported(run, tmp_path):

@@ -289,13 +289,7 @@ def test_dqn_says_what_to_set_for_a_policy_with_state():
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("synaptic", "train with neuron=lif"),
-        ("adaptive", "train with neuron=lif"),
         ("snntorch.Leaky", "train with neuron=lif"),
-        ("highest membrane", "not by its max: train with readout=last"),
-        ("latency", "train with encoder=current"),
-        ("skip", "train with skip=false"),
-        ("recurrent", "train with recurrent=none"),
         ("layer norm", "train with norm=running"),
     ],
 )

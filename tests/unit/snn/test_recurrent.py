@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.utils import prune
 
-from synrl_ray.snn import LIF, AdaptiveLIF, Recurrent, SpikingCNN, SpikingMLP, Surrogate, Synaptic, nir
+from synrl_ray.snn import LIF, AdaptiveLIF, Recurrent, SpikingCNN, SpikingMLP, Surrogate, Synaptic
 from synrl_ray.snn.energy import count_energy
 from synrl_ray.snn.recurrent_scan import Parameters, Settings, recurrent_scan
 
@@ -219,5 +219,3 @@ def test_bad_input():
         layer(torch.zeros(1, 2, 3), torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"reset_mask must be bool \(1, 2\)"):
         layer(torch.zeros(1, 2, 3), None, torch.zeros(1, 2))
-    with pytest.raises(nir.NIRError, match="this network is recurrent: train with recurrent=none"):
-        nir.to_nir(SpikingMLP(2, (3,), 1, recurrent="one_to_one", reset="zero"))
