@@ -57,7 +57,7 @@ def facts_of(environment: Environment, game: Game | None = None) -> SpaceFacts:
         env.close()
     check_spaces(seen, acted, environment.id)
     facts: dict[str, Any] = {
-        "observations": "vectors",
+        "observations": "states" if isinstance(seen, spaces.Discrete) else "vectors",
         "size": ObservationEncoder(seen).num_features,
         "have_spread": True,
         "actions": "discrete" if isinstance(acted, spaces.Discrete) else "continuous",

@@ -12,12 +12,12 @@ from synrl_ray.settings.types import Count
 class SpaceFacts:
     """What is known of an environment by its id, its spaces and its time limit, before anything is learned in it."""
 
-    observations: Literal["vectors", "images"]
-    """Numbers that have no place, or pixels that convolutions fit."""
+    observations: Literal["vectors", "states", "images"]
+    """Numbers that have no place, one of several states, or pixels that convolutions fit."""
     size: Count
     """Numbers that a network receives of one observation."""
     have_spread: bool
-    """Whether these are measures of something, which can be normalised, and no choice among states."""
+    """Whether these are measures of something, which can be normalised."""
     actions: Literal["discrete", "continuous"]
     num_actions: Count
     """Actions to choose from, or numbers of one action."""

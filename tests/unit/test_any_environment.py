@@ -7,6 +7,7 @@ import sys
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from synrl_ray import UserError, make_experiment
@@ -17,6 +18,7 @@ from synrl_ray.defaults import ALGORITHMS, reasons
 from synrl_ray.experiment import A2C, DQN, PPO, AtariFrames, CarRacingFrames
 from synrl_ray.kinds.control.checking import check
 from synrl_ray.overrides import resolve_setting
+from synrl_ray.policies.actor_critic import make_body
 from synrl_ray.running.again import train_words
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.tuning.space import search_space
@@ -55,7 +57,7 @@ def own(monkeypatch):
     [
         ("CartPole-v1", ("vectors", 4, True, "discrete", 2, 500, None)),
         ("Pendulum-v1", ("vectors", 3, True, "continuous", 1, 200, None)),
-        ("CliffWalking-v1", ("vectors", 48, False, "discrete", 4, None, None)),
+        ("CliffWalking-v1", ("states", 48, False, "discrete", 4, None, None)),
         ("synrl_ray/Shower-v0", ("vectors", 2, True, "discrete", 3, None, None)),
         ("CarRacing-v3", ("images", 84 * 84, True, "discrete", 15, 1000, "car_racing")),
         ("ALE/Pong-v5", ("images", 84 * 84, True, "discrete", 6, None, "atari")),
@@ -98,7 +100,7 @@ def test_the_kind_of_observation_chooses_network_normalisation_and_budget():
         (spaces.Box(0, 255, (64, 64, 3), np.uint8), "images", True),
         (spaces.Box(0, 1, (1, 84, 84), np.float32), "images", True),
         (spaces.Box(0, 255, (5, 5, 3), np.uint8), "vectors", False),
-        (spaces.Discrete(7, start=3), "vectors", False),
+        (spaces.Discrete(7, start=3), "states", False),
     ],
 )
 def test_an_environment_of_ones_own_is_served(own, space, observations, have_spread):
@@ -107,6 +109,20 @@ def test_an_environment_of_ones_own_is_served(own, space, observations, have_spr
     assert (experiment.facts.observations, experiment.facts.have_spread) == (observations, have_spread)
     for policy in experiment.policies:
         check(RunSpec(experiment=experiment, policy=policy, seed=0, num_workers=0))
+
+
+@pytest.mark.parametrize(("env", "size"), [("BipedalWalker-v3", 24), ("CliffWalking-v1", 48), ("Taxi-v3", 500)])
+def test_every_layer_fires_at_the_start(env, size):
+    experiment = make_experiment(env=env)
+    torch.manual_seed(0)
+    seen = torch.randn(1, 200, size) if env == "BipedalWalker-v3" else torch.eye(size).unsqueeze(0)
+    network = make_body(experiment.spiking, (size,), 4)
+    rates = []
+    for neurons in network.neurons:
+        neurons.register_forward_hook(lambda layer, inputs, outputs: rates.append(float(outputs[0].detach().mean())))
+    network(seen)
+    assert len(rates) == 2
+    assert all(0.05 < rate < 0.5 for rate in rates)
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "CliffWalking-v1", "ALE/Pong-v5"])
