@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from synrl_ray.callbacks import PlasticityCallback
 from synrl_ray.errors import UserError
-from synrl_ray.rl_modules import ActorCriticModule, QModule
+from synrl_ray.rl_modules import ActorCriticModule, QModule, SpikingCatalog
 from synrl_ray.rl_modules.local import LocalModule
 from synrl_ray.rl_modules.plastic_actor_critic import PlasticActorCritic
 from synrl_ray.settings.plasticity import PlasticLayers
@@ -34,18 +33,22 @@ REST = SpikingPolicy(**SMALL)
 PLASTIC = SpikingPolicy(plastic=PlasticLayers(), **SMALL)
 CARRIED = SpikingPolicy(carry_state=True, max_seq_len=16, **SMALL)
 STACKED = AnnPolicy(hidden_sizes=(16,), frame_stack=2)
+OF_ACTIONS = ("SAC", "TQC")
 ACTOR_CRITICS = [(ActorCriticModule, REST), (ActorCriticModule, CARRIED), (ActorCriticModule, STACKED)]
 NAMES = {REST: "from-rest", PLASTIC: "plastic", CARRIED: "carried", STACKED: "stacked"}
 INSTEAD = "take PPO, APPO or IMPALA, or for recorded episodes BC or MARWIL"
 
 
 def config_of(algorithm: str, module: type, policy: SpikingPolicy | AnnPolicy) -> AlgorithmConfig:
+    """With a module, or a catalog for the default one."""
     folder = importlib.import_module(f"ray.rllib.algorithms.{algorithm.lower()}")
     config: AlgorithmConfig = getattr(folder, f"{algorithm}Config")()
-    env = gym.make("CartPole-v1")
-    config.environment("CartPole-v1", observation_space=env.observation_space, action_space=env.action_space)
+    name = "Pendulum-v1" if module is SpikingCatalog and algorithm in OF_ACTIONS else "CartPole-v1"
+    env = gym.make(name)
+    config.environment(name, observation_space=env.observation_space, action_space=env.action_space)
     config.env_runners(num_env_runners=0).learners(num_learners=0).debugging(seed=0)
-    config.rl_module(rl_module_spec=RLModuleSpec(module_class=module, model_config=asdict(policy)))
+    kind = "catalog_class" if module is SpikingCatalog else "module_class"
+    config.rl_module(model_config=asdict(policy), rl_module_spec=RLModuleSpec(**{kind: module}))
     if module is PlasticActorCritic:
         config.callbacks(PlasticityCallback)
     return config
@@ -121,29 +124,64 @@ def test_dqn_trains_action_values() -> None:
     check_training(config.reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=100))
 
 
-@pytest.mark.parametrize(("module", "policy"), [(ActorCriticModule, REST), (PlasticActorCritic, PLASTIC)])
+@pytest.mark.parametrize("policy", [REST, CARRIED], ids=["from-rest", "carried"])
+@pytest.mark.parametrize("algorithm", ["PPO", "APPO", "IMPALA", "DQN", "SAC", "TQC"])
+def test_default_modules_with_spiking_encoders_learn(algorithm: str, policy: SpikingPolicy) -> None:
+    config = config_of(algorithm, SpikingCatalog, policy)
+    if algorithm in ("DQN", *OF_ACTIONS):
+        replay = {"type": "EpisodeReplayBuffer", "capacity": 1000}
+        config.training(num_steps_sampled_before_learning_starts=32, replay_buffer_config=replay)
+        config.training(train_batch_size_per_learner=8).reporting(min_sample_timesteps_per_iteration=8)
+    else:
+        config.env_runners(rollout_fragment_length=32).training(train_batch_size_per_learner=128)
+        config.training(**({"minibatch_size": 64, "num_epochs": 1} if algorithm == "PPO" else {}))
+    if algorithm in OF_ACTIONS and policy is CARRIED:
+        with pytest.raises(UserError, match=f"{algorithm}'s modules keep no state — set carry_state=false"):
+            build(config)
+    else:
+        check_training(config.reporting(min_time_s_per_iteration=0))
+
+
+@pytest.mark.parametrize(
+    ("module", "policy"),
+    [
+        (ActorCriticModule, REST),
+        (ActorCriticModule, CARRIED),
+        (PlasticActorCritic, PLASTIC),
+        (SpikingCatalog, REST),
+        (SpikingCatalog, CARRIED),
+    ],
+)
 @pytest.mark.parametrize("algorithm", ["BC", "MARWIL"])
-def test_recorded_steps_train_an_actor_critic(algorithm: str, module: type, policy: SpikingPolicy) -> None:
-    """The learner alone: reading episodes is RLlib's, and takes longer than all the rest."""
+def test_recorded_episodes_train_an_actor(algorithm: str, module: type, policy: SpikingPolicy) -> None:
+    """The learner alone, on episodes: reading them from files is RLlib's, and takes longer than all the rest."""
     config = config_of(algorithm, module, policy)
     learner = config.build_learner(spaces={DEFAULT_MODULE_ID: (config.observation_space, config.action_space)})
     learner.build()
     before = {name: np.array(value) for name, value in learner.module[DEFAULT_MODULE_ID].get_state().items()}
     rng = np.random.default_rng(0)
-    rows = {
-        Columns.OBS: rng.normal(size=(32, 4)).astype(np.float32),
-        Columns.ACTIONS: rng.integers(0, 2, 32),
-        Columns.ADVANTAGES: rng.normal(size=32).astype(np.float32),
-        Columns.VALUE_TARGETS: rng.normal(size=32).astype(np.float32),
-    }
-    batch = MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(rows)}, env_steps=32)
-    told = learner.update(batch=batch, timesteps={"num_env_steps_sampled_lifetime": 32})
+    episode = SingleAgentEpisode(
+        observations=list(rng.normal(size=(33, 4)).astype(np.float32)),
+        actions=list(rng.integers(0, 2, 32)),
+        rewards=list(rng.normal(size=32)),
+        terminated=True,
+        observation_space=config.observation_space,
+        action_space=config.action_space,
+        len_lookback_buffer=0,
+    )
+    episode.to_numpy()
+    told = learner.update(episodes=[episode], timesteps={"num_env_steps_sampled_lifetime": 32})
     after = learner.module[DEFAULT_MODULE_ID].get_state()
     assert told
     changed = {name for name, value in before.items() if not np.array_equal(value, after[name])}
     plastic = set(learner.module[DEFAULT_MODULE_ID].unwrapped().plastic_names if module is PlasticActorCritic else ())
-    assert {name for name in before if name.startswith("network.bodies.0.linears.0")} <= changed
+    assert {name for name in before if is_first_of_actor(name)} <= changed
     assert not plastic & changed
+
+
+def is_first_of_actor(name: str) -> bool:
+    """Whether a weight is that of an actor's first layer; RLlib's modules have names of their own for it."""
+    return name.endswith("network.bodies.0.linears.0.weight") and not any(w in name for w in ("target", "critic", "qf"))
 
 
 def check_training(config: AlgorithmConfig) -> None:
@@ -163,4 +201,6 @@ def check_training(config: AlgorithmConfig) -> None:
     assert len(losses) == 3
     assert all(np.isfinite(value).all() for value in after.values())
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
-    assert {name for name in before if name.startswith("network.bodies.0") and name.endswith("weight")} <= changed
+    first = {name for name in before if is_first_of_actor(name) and "_old" not in name}
+    assert first
+    assert first <= changed
