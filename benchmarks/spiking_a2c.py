@@ -46,9 +46,9 @@ from torch import Tensor, nn
 from synrl_ray.algorithms.a2c.rmsprop import RMSpropTF
 from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss
 from synrl_ray.experiment import A2C, Environment, Experiment, Stopping
+from synrl_ray.policies.actions.discrete import Categorical
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.running.own_ray import own_ray
-from synrl_ray.sampling.distributions import choose_actions, logp_and_entropy
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 
 ENV, HIDDEN, SIMULATION_STEPS, BETA = "CartPole-v1", (64, 64), 4, 0.9
@@ -74,7 +74,7 @@ class PlainLoop:
         self.network = network
         self.optimizer = RMSpropTF(network.parameters(), lr=LR)
         self.envs = gym.make_vec(ENV, num_envs=num_envs)
-        self.space = self.envs.single_action_space
+        self.actions = Categorical(self.envs.single_action_space)
         self.observations, _ = self.envs.reset(seed=0)
         self.ended = np.zeros(num_envs, np.bool_)
 
@@ -84,7 +84,7 @@ class PlainLoop:
         with torch.no_grad():
             for _ in range(FRAGMENT):
                 logits, values = self.network(torch.from_numpy(self.observations))
-                actions, _ = choose_actions(self.space, logits)
+                actions, _ = self.actions.sample(logits)
                 rows.append((self.observations, actions, ~self.ended))  # the step after an end is a reset
                 self.observations, rewards, terminated, truncated, _ = self.envs.step(actions.numpy())
                 self.ended = terminated | truncated
@@ -102,7 +102,7 @@ class PlainLoop:
 
     def _learn(self, observations: Tensor, actions: Tensor, returns: Tensor, old_values: Tensor) -> None:
         logits, values = self.network(observations)
-        logp, entropy = logp_and_entropy(self.space, logits, actions)
+        logp, entropy = self.actions.logp_and_entropy(logits, actions)
         loss = policy_gradient_loss(
             logp=logp, advantages=returns - old_values, values=values, value_targets=returns, entropy=entropy,
             value_coeff=VALUE_COEFF, entropy_coeff=0.0,

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 from numpy import ndarray
 
 from synrl_ray.envs.contract import PRESENT, Breach, flag_of, info_of, number_of, reader_of, values_of
+from synrl_ray.envs.flat import FlatSpace, action_mask, flattened
 from synrl_ray.errors import UserError, reason_of
 
 RAISED = (Exception, SystemExit)
@@ -44,7 +46,8 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
     """Fails by :class:`EnvironmentFailure` alone, and returns exactly what Gymnasium's interface says.
 
     What means the same is converted: a list to an array, ``float64`` to the space's ``float32``, a NumPy number to a
-    ``float``. The bounds of a ``Box`` are not enforced, since real environments overshoot them.
+    ``float``. The bounds of a ``Box`` are not enforced, since real environments overshoot them. Observations of several
+    parts are flattened (:class:`~synrl_ray.envs.flat.FlatSpace`), and where they mask actions one has to be allowed.
 
     Args:
         env: any environment.
@@ -56,8 +59,14 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
         super().__init__(env)
         self.name = name
         space = env.observation_space
-        self._read = reader_of(space)
-        self._shape, self._dtype = space.shape, space.dtype
+        read = reader_of(space)
+        self._read, self._shape, self._dtype = read, space.shape, space.dtype
+        self.mask = None
+        flat = flattened(space)
+        if isinstance(flat, FlatSpace):
+            self.observation_space = flat
+            self._read, self._shape = lambda observation: flat.flatten(read(observation)), None
+            self.mask = action_mask(flat, env.action_space)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
@@ -68,7 +77,7 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
         try:
             returned = self.env.reset(seed=seed, options=options)
             observation, info = values_of(returned, "reset")
-            return self._read(observation), info_of(info)
+            return self._read_going_on(observation), info_of(info)
         except UserError:
             raise
         except RAISED as error:
@@ -95,11 +104,19 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
                     return returned
             observation, reward, terminated, truncated, info = values_of(returned, "step")
             ends = flag_of(terminated, "terminated"), flag_of(truncated, "truncated")
-            return self._read(observation), number_of(reward), *ends, info_of(info)
+            read = self._read if ends[0] else self._read_going_on  # nothing is done after the end
+            return read(observation), number_of(reward), *ends, info_of(info)
         except UserError:
             raise
         except RAISED as error:
             raise self._failure("step", error) from error
+
+    def _read_going_on(self, observation: Any) -> Any:
+        """An observation after which an action is taken."""
+        found = self._read(observation)
+        if self.mask is not None and self.mask.forbids_all(found):
+            raise Breach("an action mask that allows no action", "allow one, or end the episode")
+        return found
 
     def close(self) -> None:
         """Release what the environment holds, as far as it still can."""
@@ -143,14 +160,24 @@ def require_working(make: Callable[[], gym.Env]) -> None:
         env = make()
         try:
             env.action_space.seed(attempt)
-            env.reset(seed=attempt)
-            env.step(env.action_space.sample())
+            observation, _ = env.reset(seed=attempt)
+            env.step(env.action_space.sample(**_allowed_by(env, observation)))
             return
         except EnvironmentFailure:
             if attempt == ATTEMPTS:
                 raise
         finally:
             env.close()
+
+
+def _allowed_by(env: gym.Env, observation: Any) -> dict[str, Any]:
+    """What a random action has to be told of those that are allowed, if there is a mask."""
+    mask = env.mask if isinstance(env, CheckedEnv) else None
+    if mask is None:
+        return {}
+    allowed = mask.allowed(observation).astype(np.int8)
+    each = tuple(np.split(allowed, np.cumsum(mask.sizes[:-1])))
+    return {"mask": each if isinstance(env.action_space, gym.spaces.MultiDiscrete) else each[0]}
 
 
 def cause_of(error: BaseException, call: str) -> str:

@@ -9,12 +9,14 @@ Legend: N environments.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+
+from synrl_ray.envs.flat import flattened
 
 _VALUES = {"reset": ("observation", "info"), "step": ("observation", "reward", "terminated", "truncated", "info")}
 PRESENT = "write it for Gymnasium's present interface"
@@ -50,7 +52,13 @@ def reader_of(space: gym.Space) -> Callable[[Any], Any]:
     if isinstance(space, spaces.Discrete):
         return _discrete_reader(space)
     if isinstance(space, spaces.MultiDiscrete):
-        return _multi_discrete_reader(space)
+        return _whole_reader(space, np.asarray(space.start, np.int64), np.asarray(space.nvec, np.int64))
+    if isinstance(space, spaces.MultiBinary):
+        return _whole_reader(space, np.zeros(space.shape, np.int64), np.full(space.shape, 2))
+    if isinstance(space, spaces.Dict) and flattened(space) is not space:
+        return _dict_reader(space)
+    if isinstance(space, spaces.Tuple) and flattened(space) is not space:
+        return _tuple_reader(space)
     return lambda observation: observation
 
 
@@ -105,9 +113,10 @@ def _discrete_reader(space: spaces.Discrete) -> Callable[[Any], int]:
     return read
 
 
-def _multi_discrete_reader(space: spaces.MultiDiscrete) -> Callable[[Any], np.ndarray]:
-    first = np.asarray(space.start, np.int64)
-    last = first + np.asarray(space.nvec, np.int64) - 1
+def _whole_reader(
+    space: spaces.MultiDiscrete | spaces.MultiBinary, first: np.ndarray, number: np.ndarray
+) -> Callable[[Any], np.ndarray]:
+    last = first + number - 1
 
     def read(observation: Any) -> np.ndarray:
         array = as_array(observation, first.shape, np.dtype(space.dtype))
@@ -117,6 +126,43 @@ def _multi_discrete_reader(space: spaces.MultiDiscrete) -> Callable[[Any], np.nd
         return array
 
     return read
+
+
+def _dict_reader(space: spaces.Dict) -> Callable[[Any], dict[str, Any]]:
+    readers = {key: reader_of(part) for key, part in space.items()}
+
+    def read(observation: Any) -> dict[str, Any]:
+        if not isinstance(observation, Mapping) or set(observation) != set(readers):
+            found = sorted(map(str, observation)) if isinstance(observation, Mapping) else type(observation).__name__
+            remedy = "return all of its parts, or correct the space"
+            raise Breach(f"an observation {found}, its space is a Dict of {sorted(map(str, readers))}", remedy)
+        return {key: _part(reader, observation[key], repr(key)) for key, reader in readers.items()}
+
+    return read
+
+
+def _tuple_reader(space: spaces.Tuple) -> Callable[[Any], tuple[Any, ...]]:
+    readers = [reader_of(part) for part in space.spaces]
+
+    def read(observation: Any) -> tuple[Any, ...]:
+        if not isinstance(observation, (tuple, list)) or len(observation) != len(readers):
+            found = f" of {len(observation)}" if isinstance(observation, (tuple, list)) else ""
+            remedy = "return all of its parts, or correct the space"
+            raise Breach(f"{_kind(observation)}{found}, its observation space is a tuple of {len(readers)}", remedy)
+        return tuple(
+            _part(reader, value, f"part {i}")
+            for i, (reader, value) in enumerate(zip(readers, observation, strict=True))
+        )
+
+    return read
+
+
+def _part(reader: Callable[[Any], Any], value: Any, name: str) -> Any:
+    """A part of an observation; what is wrong with it is said of its name."""
+    try:
+        return reader(value)
+    except Breach as breach:
+        raise Breach(f"in {name} {breach.what}", breach.remedy) from breach
 
 
 def values_of(returned: Any, call: str) -> tuple[Any, ...]:

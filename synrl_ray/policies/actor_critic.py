@@ -10,14 +10,15 @@ from typing import cast
 
 import gymnasium as gym
 import torch
-from gymnasium import spaces
 from torch import Tensor, nn
 
+from synrl_ray.envs.flat import FlatSpace, action_mask, flattened
+from synrl_ray.policies.actions.table import action_distribution
 from synrl_ray.policies.frame_stack import FrameStack
 from synrl_ray.policies.layers import layer_options, numbers_per_observation
 from synrl_ray.policies.normaliser import ObservationNormaliser
 from synrl_ray.policies.own_network import OwnNetwork
-from synrl_ray.policies.spaces import ObservationEncoder, num_distribution_inputs
+from synrl_ray.policies.spaces import ObservationEncoder
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.snn import CNN, LIF, MLP, SpikingCNN, SpikingMLP
 from synrl_ray.snn.encoders import DeltaCode, PopulationCode
@@ -29,8 +30,9 @@ Body = SpikingMLP | SpikingCNN | MLP | CNN | OwnNetwork
 class ActorCritic(nn.Module):
     """Action-distribution inputs and state values from observations.
 
-    Discrete actions get logits ``[.., A]``; Box actions get mean and log standard deviation ``[.., 2A]``, the
-    latter a free parameter, independent of the observation.
+    Where the observations have a mask of actions, the logits of those that are not allowed are the least number there
+    is. What the inputs are, and what actions follow from them, says :attr:`distribution`
+    (:mod:`synrl_ray.policies.actions`).
 
     Args:
         observation_space, action_space: see :func:`synrl_ray.policies.spaces.check_spaces`.
@@ -53,8 +55,14 @@ class ActorCritic(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ObservationEncoder(observation_space, keep_shape=config.keeps_shape, channels_last=channels_last)
-        num_inputs = num_distribution_inputs(action_space)
+        space = flattened(observation_space)
+        self.unflattened = space if isinstance(space, FlatSpace) and space is not observation_space else None
+        self.mask = action_mask(space, action_space)
+        self.encoder = ObservationEncoder(
+            space, keep_shape=config.keeps_shape, channels_last=channels_last, mask=self.mask
+        )
+        self.distribution = action_distribution(action_space, config)
+        num_inputs = self.distribution.num_outputs
         shape = self.encoder.out_shape
         self.normaliser = ObservationNormaliser(shape) if config.normalise_observations else None
         self.stack = FrameStack(shape, config.frame_stack) if config.frame_stack > 1 else None
@@ -76,8 +84,9 @@ class ActorCritic(nn.Module):
             for layer in config.homeostatic_layers:
                 _give_each_its_threshold(cast("SpikingMLP", bodies[0]).neurons[layer], config.hidden_sizes[layer])
         self.num_inputs = num_inputs
-        self.num_distribution_inputs = num_inputs * (2 if isinstance(action_space, spaces.Box) else 1)
-        self.log_std = nn.Parameter(torch.zeros(num_inputs)) if isinstance(action_space, spaces.Box) else None
+        self.num_distribution_inputs = self.distribution.num_inputs
+        num_free = self.distribution.num_free
+        self.log_std = nn.Parameter(torch.zeros(num_free)) if num_free else None
         self.carry_membranes = isinstance(config, SpikingPolicy) and config.carry_state
         self.body_state_sizes = [body.state_size if self.carry_membranes else 0 for body in bodies]
         self.memory_sizes = [memory.state_size for memory in (self.stack, self.delta) if memory is not None]
@@ -97,7 +106,8 @@ class ActorCritic(nn.Module):
             outputs = [_from_rest(body, features) for body in self.bodies]
         merged = torch.cat(outputs, dim=-1)
         after = torch.cat(kept, dim=1) if kept else merged.new_zeros(features.shape[1], 0)
-        return *self._split(merged), after
+        inputs = self._completed(merged[..., : self.num_inputs], observations)
+        return inputs, merged[..., self.num_inputs], after
 
     @property
     def numbers_per_observation(self) -> int:
@@ -129,7 +139,7 @@ class ActorCritic(nn.Module):
     def actor(self, observations: Tensor) -> Tensor:
         """Distribution inputs ``[E, B, D]`` of a separable network alone."""
         features, _, _ = self._prepare(observations, None, None)
-        return self._with_deviation(_from_rest(self.bodies[0], features))
+        return self._completed(_from_rest(self.bodies[0], features), observations)
 
     def critic(self, observations: Tensor) -> Tensor:
         """Values ``[E, B]`` of a separable network alone."""
@@ -189,11 +199,14 @@ class ActorCritic(nn.Module):
             features = self.population(features)
         return features, states, kept
 
-    def _split(self, merged: Tensor) -> tuple[Tensor, Tensor]:
-        return self._with_deviation(merged[..., : self.num_inputs]), merged[..., self.num_inputs]
+    def masked(self, outputs: Tensor, observations: Tensor) -> Tensor:
+        """Logits or values ``[..., A]``, and the least number where observations ``[..., *obs]`` forbid an action."""
+        if self.mask is None:
+            return outputs
+        return torch.where(self.mask.allowed(observations), outputs, torch.finfo(outputs.dtype).min)
 
-    def _with_deviation(self, inputs: Tensor) -> Tensor:
-        return inputs if self.log_std is None else torch.cat((inputs, self.log_std.expand_as(inputs)), dim=-1)
+    def _completed(self, outputs: Tensor, observations: Tensor) -> Tensor:
+        return self.masked(self.distribution.complete(outputs, self.log_std), observations)
 
 
 def _give_each_its_threshold(neurons: nn.Module, number: int) -> None:

@@ -5,6 +5,7 @@ Legend: N observations, S state.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from synrl_ray.envs.flat import FlatSpace, flattened
 from synrl_ray.errors import NonFiniteError, UserError
 
 _NUMBERS = "biuf"
@@ -28,28 +30,65 @@ def observations_from(given: Any, space: gym.Space) -> tuple[np.ndarray, bool]:
 
     Args:
         given: one observation ``[*obs]`` or a batch ``[N, *obs]``: whatever numpy takes, of any number type, order of
-            bytes or layout, or a tensor.
+            bytes or layout, or a tensor. Of a space of several parts, dictionaries and tuples of these, or their
+            numbers as :class:`~synrl_ray.envs.flat.FlatSpace` has them.
         space: of one observation.
 
     Returns:
         ``[N, *obs]``, and whether only one was given. Indices of a Discrete space are ``int64``, those of a Box of
-        ``uint8`` its pixels, other numbers ``float32``; the array is contiguous and may be written.
+        ``uint8`` its pixels, other numbers ``float32``; the array is contiguous and may be written. Those of several
+        parts are flat.
 
     Raises:
         InputError: for what are no numbers, another shape, no index or pixel of the space, or more than float32 holds.
         NonFiniteError: for NaN or infinity.
     """
-    values, shape = _numbers(given, "observation"), tuple(space.shape or ())
+    flat = flattened(space)
+    if not isinstance(flat, FlatSpace) or _is_flat(given, flat):
+        return _whole(given, flat, "observation")
+    parts, singles = zip(*_parts(given, flat.original, "observation"), strict=True)
+    if len({len(part) for part in parts}) > 1 or len(set(singles)) > 1:
+        raise InputError("observation has parts of batches that differ", "give one, or a batch of them")
+    return flat.join(parts), singles[0]
+
+
+def _is_flat(given: Any, flat: FlatSpace) -> bool:
+    if isinstance(flat.original, (spaces.Dict, spaces.Tuple)):
+        return not isinstance(given, (Mapping, tuple, list))
+    return tuple(np.shape(given)[-1:]) == flat.shape
+
+
+def _parts(given: Any, space: gym.Space, name: str) -> Iterator[tuple[np.ndarray, bool]]:
+    """The parts of observations in the order of the space, each as :func:`_whole` gives it."""
+    if isinstance(space, spaces.Dict):
+        if not isinstance(given, Mapping) or set(given) != set(space):
+            raise InputError(f"{name} must be a dictionary of {', '.join(map(str, space))}", "give all of its parts")
+        for key, part in space.items():
+            yield from _parts(given[key], part, f"{name}[{key!r}]")
+    elif isinstance(space, spaces.Tuple):
+        if not isinstance(given, (tuple, list)) or len(given) != len(space.spaces):
+            raise InputError(f"{name} must be a tuple of {len(space.spaces)}", "give all of its parts")
+        for i, part in enumerate(space.spaces):
+            yield from _parts(given[i], part, f"{name}[{i}]")
+    else:
+        yield _whole(given, space, name)
+
+
+def _whole(given: Any, space: gym.Space, name: str) -> tuple[np.ndarray, bool]:
+    """A batch of observations of one part."""
+    values, shape = _numbers(given, name), tuple(space.shape or ())
     single = values.ndim == len(shape)
     if values.ndim - len(shape) not in (0, 1) or values.shape[values.ndim - len(shape) :] != shape:
-        raise InputError(f"observation must be {shape}, got {values.shape}", "give one, or a batch of them")
+        raise InputError(f"{name} must be {shape}, got {values.shape}", "give one, or a batch of them")
     batch = values[None] if single else values
-    if isinstance(space, spaces.Discrete):
-        bounds = int(space.start), int(space.start) + int(space.n) - 1
-        return _whole_numbers(batch, bounds, np.int64, "observation"), single
+    if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):
+        number: Any = space.n if isinstance(space, spaces.Discrete) else space.nvec
+        return _whole_numbers(batch, (space.start, space.start + number - 1), np.int64, name), single
+    if isinstance(space, spaces.MultiBinary):
+        return _whole_numbers(batch, (0, 1), np.int8, name), single
     if space.dtype == np.uint8:
-        return _whole_numbers(batch, _PIXELS, np.uint8, "observation"), single
-    return _floats(batch, "observation"), single
+        return _whole_numbers(batch, _PIXELS, np.uint8, name), single
+    return _floats(batch, name), single
 
 
 def states_from(given: Any, num_rows: int, size: int) -> np.ndarray:
@@ -104,10 +143,10 @@ def _floats(values: np.ndarray, name: str) -> np.ndarray:
     return floats
 
 
-def _whole_numbers(values: np.ndarray, bounds: tuple[int, int], dtype: type, name: str) -> np.ndarray:
+def _whole_numbers(values: np.ndarray, bounds: tuple[Any, Any], dtype: type, name: str) -> np.ndarray:
     low, high = bounds
     limits = np.iinfo(dtype)
-    if values.dtype != dtype or (low, high) != (limits.min, limits.max):
+    if values.dtype != dtype or np.any(low != limits.min) or np.any(high != limits.max):
         _require_finite(values, name)
         fits = (values >= low) & (values <= high) & (values == np.rint(values))
         if not fits.all():

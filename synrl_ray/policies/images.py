@@ -7,6 +7,7 @@ from typing import Protocol
 import gymnasium as gym
 from gymnasium import spaces
 
+from synrl_ray.envs.flat import FlatSpace
 from synrl_ray.errors import UserError
 from synrl_ray.settings.policies import PolicyConfig
 from synrl_ray.snn.convolution import layers_of, map_shapes, unseen_borders
@@ -33,7 +34,11 @@ def image_shape(space: gym.Space, *, channels_last: bool) -> tuple[int, int, int
 def one_line(space: gym.Space) -> str:
     """A space's text, whose bounds numpy may have written in many lines."""
     text = " ".join(str(space).split())
-    return text if len(text) <= _MOST_CHARACTERS else f"{type(space).__name__} of shape {space.shape}, {space.dtype}"
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    if space.shape is None or isinstance(space, FlatSpace):
+        return f"{text[:_MOST_CHARACTERS]}…"
+    return f"{type(space).__name__} of shape {space.shape}, {space.dtype}"
 
 
 class Layers(Protocol):
@@ -61,6 +66,12 @@ def check_convolutions(space: gym.Space, config: PolicyConfig, name: str) -> Non
     """Raise :class:`UserError`, naming the layer, if a policy's convolutions do not fit the observations."""
     if config.conv_layers is None or not config.convolves:
         return
+    if isinstance(space, FlatSpace):
+        raise UserError(
+            f"{name} has the observation space {one_line(space)}, of whose parts convolutions see none: they are one "
+            "vector",
+            f"take {config.kind}.conv_layers=null, or let the environment give the image alone",
+        )
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         raise UserError(
             f"{name} has the observation space {one_line(space)}, which is no image [C, H, W] for convolutions",

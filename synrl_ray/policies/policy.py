@@ -10,9 +10,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium import spaces
 from safetensors.torch import save
 
+from synrl_ray.envs.flat import flattened
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.files import write_atomically
 from synrl_ray.policies.actor_critic import ActorCritic
@@ -23,9 +23,10 @@ from synrl_ray.policies.description import (
     damage_of,
     read_description,
 )
-from synrl_ray.policies.given import observations_from, states_from
+from synrl_ray.policies.given import InputError, observations_from, states_from
 from synrl_ray.policies.layers import require_bounded
-from synrl_ray.policies.spaces import check_spaces, space_from_json, space_to_json, to_environment
+from synrl_ray.policies.space_files import space_from_json, space_to_json
+from synrl_ray.policies.spaces import check_spaces, to_environment
 from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config
 
@@ -38,7 +39,8 @@ class Policy:
 
     Args:
         network: the trained network.
-        observation_space, action_space: of a single environment.
+        observation_space, action_space: of a single environment. Observations of several parts are taken as the
+            environment gives them, or flat.
 
     Example:
         >>> from synrl_ray.settings.policies import AnnPolicy
@@ -53,7 +55,7 @@ class Policy:
 
     def __init__(self, network: ActorCritic, observation_space: gym.Space, action_space: gym.Space) -> None:
         self.network = network.eval()
-        self.observation_space = observation_space
+        self.observation_space = flattened(observation_space)
         self.action_space = action_space
 
     @property
@@ -79,14 +81,15 @@ class Policy:
         Args:
             observation: ``[*obs]`` or ``[N, *obs]``, numbers of any type; N may be 0.
             state: what the previous call returned, ``None`` at an episode's start.
-            deterministic: the most likely action, or a sample.
+            deterministic: the distribution's one greedy action (:mod:`synrl_ray.policies.actions`), or a sample.
             generator: source of randomness of the sample.
 
         Returns:
             The action as the environment takes it, and the state for the next call; batched as the observation.
 
         Raises:
-            InputError: if observation or state are no numbers of their spaces, or of another shape; a ``ValueError``.
+            InputError: if observation or state are no numbers of their spaces, or of another shape, or actions are
+                masked and none is allowed; a ``ValueError``.
             NonFiniteError: if observation, state or what the network makes of them hold NaN or infinity.
         """
         batch, single = observations_from(observation, self.observation_space)
@@ -95,22 +98,21 @@ class Policy:
         if not len(batch):
             actions = np.zeros((0, *(self.action_space.shape or ())), np.int64)
             return to_environment(self.action_space, actions), state_NS
+        mask = self.network.mask
+        if mask is not None and mask.forbids_all(batch).any():
+            raise InputError("observation has an action_mask that allows no action", "allow one, or end the episode")
         with torch.no_grad():
             inputs, _, next_state = self.network(torch.from_numpy(batch)[None], torch.from_numpy(state_NS))
             after = next_state.numpy()
             if not (np.isfinite(inputs.numpy()).all() and np.isfinite(after).all()):
                 raise NonFiniteError("the policy's output", "for these observations", "check their scale")
-            chosen = self._choose(inputs[0], deterministic, generator).numpy()
-        actions = to_environment(self.action_space, chosen)
-        return (actions[0], after[0]) if single else (actions, after)
-
-    def _choose(self, inputs: torch.Tensor, deterministic: bool, generator: torch.Generator | None) -> torch.Tensor:
-        if isinstance(self.action_space, spaces.Discrete):
+            distribution = self.network.distribution
             if deterministic:
-                return inputs.argmax(-1)
-            return torch.multinomial(inputs.softmax(-1), 1, generator=generator).squeeze(-1)
-        mean, log_std = inputs.chunk(2, dim=-1)
-        return mean if deterministic else torch.normal(mean, log_std.exp(), generator=generator)
+                chosen = distribution.deterministic(inputs[0])
+            else:
+                chosen, _ = distribution.sample(inputs[0], generator)
+        actions = to_environment(self.action_space, chosen.numpy())
+        return (actions[0], after[0]) if single else (actions, after)
 
     def save(self, folder: Path, **metadata: Any) -> None:
         """Write ``policy.safetensors`` and ``policy.json`` (with ``metadata`` in it), each atomically."""

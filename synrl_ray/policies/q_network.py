@@ -6,6 +6,7 @@ Legend: B batch, A actions.
 from __future__ import annotations
 
 import gymnasium as gym
+import torch
 from gymnasium import spaces
 from torch import Tensor
 
@@ -22,7 +23,7 @@ def check_q_network(
     check_spaces(observation_space, action_space, name, config)
     if not isinstance(action_space, spaces.Discrete):
         raise UserError(
-            f"{name} has the action space {action_space}", "DQN needs discrete actions: take an experiment with PPO"
+            f"{name} has the action space {action_space}", "DQN needs Discrete actions: take an experiment with PPO"
         )
     if config.has_state:
         raise UserError(
@@ -44,7 +45,9 @@ def q_values(network: ActorCritic, observations: Tensor, *, dueling: bool) -> Te
 
     .. math:: Q(x, a) = V(x) + A(x, a) - \frac{1}{|\mathcal A|} \sum_{a'} A(x, a')
 
-    whose argmax over the actions is that of :math:`A`: either way the network's outputs alone say how to act.
+    whose argmax over the actions is that of :math:`A`: either way the network's outputs alone say how to act. Where the
+    observations have a mask of actions, the mean is over those that are allowed, and the others' values are the least
+    number there is.
 
     Args:
         network: carries no state, for discrete actions.
@@ -59,6 +62,17 @@ def q_values(network: ActorCritic, observations: Tensor, *, dueling: bool) -> Te
     """
     if dueling:
         advantages, values, _ = network(observations.unsqueeze(0))
-        return (values.unsqueeze(-1) + advantages - advantages.mean(-1, keepdim=True)).squeeze(0)
-    inputs, _ = network.actor_inputs(observations, observations.new_zeros(len(observations), 0))
-    return network.bodies[0](inputs)[0][0, :, : network.num_inputs]
+        outputs = values.unsqueeze(-1) + advantages - _mean(network, advantages, observations)
+    else:
+        inputs, _ = network.actor_inputs(observations, observations.new_zeros(len(observations), 0))
+        outputs = network.bodies[0](inputs)[0][..., : network.num_inputs]
+    return network.masked(outputs.squeeze(0), observations)
+
+
+def _mean(network: ActorCritic, advantages: Tensor, observations: Tensor) -> Tensor:
+    """Of the allowed actions ``[1, B, 1]``."""
+    if network.mask is None:
+        return advantages.mean(-1, keepdim=True)
+    allowed = network.mask.allowed(observations)
+    number = allowed.sum(-1, keepdim=True).clamp(min=1)
+    return torch.where(allowed, advantages, 0.0).sum(-1, keepdim=True) / number

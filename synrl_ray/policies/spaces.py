@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,13 +10,15 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from synrl_ray.envs.flat import ActionMask, FlatSpace, flattened
 from synrl_ray.errors import UserError
+from synrl_ray.policies.actions.table import OF_BOXES, OF_SPACES
 from synrl_ray.policies.images import check_convolutions, has_channels_last, image_shape, one_line
 from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy
 
-_MOST_NUMBERS = 2**22
-"""Of an observation or action that a file describes: its bounds are arrays of that size."""
-_REMEDY = "policies serve Box or Discrete observations, and Box or Discrete(n, start=0) actions; wrap the environment"
+_SERVED = "policies serve Box, Discrete, MultiDiscrete and MultiBinary"
+_OBSERVATIONS = f"{_SERVED} observations, and Dict and Tuple of these; wrap the environment"
+_ACTIONS = f"{_SERVED} actions, the last three of one axis and with start=0; wrap the environment"
 
 
 def check_spaces(
@@ -28,8 +29,9 @@ def check_spaces(
 ) -> None:
     """Raise :class:`UserError`, naming the space, if a policy (with that configuration, if one is given) cannot
     serve it."""
+    observation_space = flattened(observation_space)
     if not isinstance(observation_space, (spaces.Box, spaces.Discrete)):
-        raise UserError(f"{name} has the observation space {one_line(observation_space)}", _REMEDY)
+        raise UserError(f"{name} has the observation space {one_line(observation_space)}", _OBSERVATIONS)
     _require_numbers(observation_space, "observation", name)
     if config is not None:
         check_convolutions(observation_space, config, name)
@@ -43,14 +45,28 @@ def check_spaces(
             f"{name} has the action space {one_line(action_space)}, and plastic layers choose discrete actions",
             "set spiking.plastic=null",
         )
+    _check_actions(action_space, name, config)
+
+
+def _check_actions(action_space: gym.Space, name: str, config: PolicyConfig | None) -> None:
     if isinstance(action_space, spaces.Box):
         if not np.issubdtype(action_space.dtype, np.floating) or len(action_space.shape) != 1:
             raise UserError(
                 f"{name} has the action space {one_line(action_space)}", "Box actions must be a vector of floats"
             )
         _require_numbers(action_space, "action", name)
-    elif not isinstance(action_space, spaces.Discrete) or action_space.start != 0:
-        raise UserError(f"{name} has the action space {one_line(action_space)}", _REMEDY)
+        if config is not None and OF_BOXES[config.action_distribution].needs_bounds and not _is_bounded(action_space):
+            raise UserError(
+                f"{name} has the action space {one_line(action_space)}, and action_distribution="
+                f"{config.action_distribution} lies between finite bounds",
+                f"set {config.kind}.action_distribution=gaussian, or wrap the environment",
+            )
+    elif not _is_chosen_from_zero(action_space):
+        raise UserError(f"{name} has the action space {one_line(action_space)}", _ACTIONS)
+    elif config is not None and config.of_box_actions:
+        first = config.of_box_actions[0]
+        problem = f"{name} has the action space {one_line(action_space)}, and {first} is for Box actions"
+        raise UserError(problem, f"leave out {config.kind}.{first.partition('=')[0]}")
 
 
 def _require_numbers(space: gym.Space, what: str, name: str) -> None:
@@ -68,6 +84,20 @@ def _require_numbers(space: gym.Space, what: str, name: str) -> None:
         ) from None
 
 
+def _is_chosen_from_zero(action_space: gym.Space) -> bool:
+    """Whether an action is one or several choices that are counted from zero."""
+    if isinstance(action_space, (spaces.MultiDiscrete, spaces.MultiBinary)) and len(action_space.shape) != 1:
+        return False
+    first = getattr(action_space, "start", 0)  # bits have none
+    return isinstance(action_space, tuple(OF_SPACES)) and not np.any(first)
+
+
+def _is_bounded(action_space: spaces.Box) -> bool:
+    """Whether [-1, 1] can be stretched to the bounds of all dimensions."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(action_space.high - action_space.low).all())
+
+
 def _has_a_spread(space: gym.Space, config: PolicyConfig) -> bool:
     """Whether observations are vectors of floats, or images."""
     if not isinstance(space, spaces.Box):
@@ -79,22 +109,33 @@ class ObservationEncoder(nn.Module):
     """Observations to features: Box is flattened to float, Discrete becomes one-hot.
 
     Args:
-        space: Box or Discrete.
+        space: Box or Discrete; of several parts, what :func:`~synrl_ray.envs.flat.flattened` makes of them.
         keep_shape: leave a Box its axes, for convolutions.
         channels_last: then take them as ``[H, W, C]``; by default as :func:`has_channels_last` says.
+        mask: of actions, in the observations: it is left out.
 
     Shape:
         ``[*batch, *space.shape]`` → ``[*batch, *out_shape]``. Images that keep their axes become ``[C, H, W]``, and
         those of a space of ``uint8`` are scaled to [0, 1].
     """
 
-    def __init__(self, space: gym.Space, *, keep_shape: bool = False, channels_last: bool | None = None) -> None:
+    def __init__(
+        self,
+        space: gym.Space,
+        *,
+        keep_shape: bool = False,
+        channels_last: bool | None = None,
+        mask: ActionMask | None = None,
+    ) -> None:
         super().__init__()
+        self.mask = mask
         self.discrete = isinstance(space, spaces.Discrete)
         self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
         self.rank = len(space.shape or ())
-        self.keep_shape = keep_shape and not self.discrete
+        self.keep_shape = keep_shape and not self.discrete and not isinstance(space, FlatSpace)
         self.num_features = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
+        if mask is not None:
+            self.num_features -= sum(mask.sizes)
         last = has_channels_last(space) if channels_last is None else channels_last
         self.channels_last = self.keep_shape and self.rank == 3 and last
         self.out_shape = tuple(space.shape or ()) if self.keep_shape else (self.num_features,)
@@ -105,6 +146,9 @@ class ObservationEncoder(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """Encode a batch."""
         dtype = torch.get_default_dtype()
+        if self.mask is not None:
+            behind = self.mask.where.stop
+            observations = torch.cat((observations[..., : self.mask.first], observations[..., behind:]), dim=-1)
         if self.discrete:
             index = observations.long() - self.start
             return nn.functional.one_hot(index, self.num_features).to(dtype)
@@ -115,21 +159,15 @@ class ObservationEncoder(nn.Module):
         return observations.reshape(*batch, self.num_features).to(dtype)
 
 
-def num_distribution_inputs(action_space: gym.Space) -> int:
-    """Network outputs that parametrise the action: logits, or one mean per action dimension."""
-    return int(action_space.n) if isinstance(action_space, spaces.Discrete) else int(action_space.shape[0])  # type: ignore[index]
-
-
 def to_environment(action_space: gym.Space, actions: np.ndarray) -> np.ndarray:
-    """Turn policy outputs ``[N, ...]`` into environment actions: discrete indices, or numbers inside the Box.
+    """Turn policy outputs ``[N, ...]`` into environment actions: what was chosen, or numbers inside the Box.
 
     Each dimension keeps the bounds that it has. Where both are finite, [-1, 1] is stretched to them, as RLlib's
     ``normalize_actions`` does it; where one is, or they are so far apart that their distance is no finite number, the
     output is taken as it is and clipped.
     """
-    if isinstance(action_space, spaces.Discrete):
-        return actions
-    assert isinstance(action_space, spaces.Box)
+    if not isinstance(action_space, spaces.Box):
+        return actions if isinstance(action_space, spaces.Discrete) else actions.astype(action_space.dtype)
     low, high = action_space.low, action_space.high
     with np.errstate(over="ignore"):
         span = high - low
@@ -149,53 +187,3 @@ def has_half_bounds(action_space: gym.Space) -> bool:
         return False
     finite = np.isfinite((action_space.low, action_space.high))
     return bool(finite.any() and not finite.all())
-
-
-def space_to_json(space: gym.Space) -> dict[str, Any]:
-    """Describe a Box or Discrete space in JSON values; uniform bounds are written once."""
-    if isinstance(space, spaces.Discrete):
-        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
-    assert isinstance(space, spaces.Box)
-    return {
-        "type": "Box",
-        "shape": list(space.shape),
-        "dtype": str(space.dtype),
-        "low": _bound_to_json(space.low),
-        "high": _bound_to_json(space.high),
-    }
-
-
-def space_from_json(data: dict[str, Any]) -> gym.Space:
-    """Inverse of :func:`space_to_json`.
-
-    Raises:
-        ValueError: if the description is not one that :func:`space_to_json` writes.
-    """
-    try:
-        if data["type"] == "Discrete":
-            return spaces.Discrete(int(data["n"]), start=int(data["start"]))
-        if data["type"] == "Box":
-            shape, dtype = tuple(int(size) for size in data["shape"]), np.dtype(data["dtype"])
-            if dtype.kind not in "biuf":
-                raise ValueError(f"type {dtype} is no number")
-            if math.prod(shape) > _MOST_NUMBERS:
-                raise ValueError(f"a shape of {math.prod(shape):,} numbers, {_MOST_NUMBERS:,} are the most")
-            given = [np.broadcast_to(np.array(data[key], float), shape) for key in ("low", "high")]
-            with np.errstate(all="ignore"):  # what a type cannot hold is the space's to judge
-                low, high = (bound.astype(dtype) for bound in given)
-            return spaces.Box(low, high, shape, dtype.type)
-    except (ArithmeticError, AssertionError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not a space description: {error}") from error
-    raise ValueError(f"unknown space type {data['type']!r}")
-
-
-def _bound_to_json(bound: np.ndarray) -> Any:
-    """Nested lists, or one value where all are equal; infinities as strings, since JSON has none."""
-    values = bound.astype(float)
-    if values.size and np.all(values == values.flat[0]):
-        return _number_to_json(values.flat[0])
-    return np.vectorize(_number_to_json, otypes=[object])(values).tolist()
-
-
-def _number_to_json(value: float) -> float | str:
-    return float(value) if np.isfinite(value) else str(value)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.spaces import check_spaces, has_half_bounds
+from synrl_ray.rl_modules.action_distribution import rllib_distribution
 from synrl_ray.rl_modules.stock_algorithms import check_actor_critic, of_the_policy
 from synrl_ray.settings.policies import SpikingPolicy, policy_config
 
@@ -70,6 +71,8 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI, Infer
                 "wrap the environment in gymnasium.wrappers.ClipAction",
             )
         self.network = ActorCritic(self.observation_space, self.action_space, config)
+        found: Any = self.action_dist_cls  # type: ignore[has-type]
+        self.action_dist_cls = rllib_distribution(self.network.distribution, found)
 
     def get_initial_state(self) -> dict[str, np.ndarray]:
         """Membranes at rest, without batch axis; empty where no state is carried."""
@@ -127,13 +130,14 @@ def initial_state(network: ActorCritic) -> dict[str, np.ndarray]:
     return {STATE: np.zeros(network.state_size, dtype=np.float32)} if network.state_size else {}
 
 
-def observations_of(batch: Mapping[str, Any]) -> Tensor:
-    """The observations of a batch.
+def observations_of(network: ActorCritic, batch: Mapping[str, Any]) -> Tensor:
+    """The observations of a batch in one tensor: RLlib's own env runners leave those of several parts as they are.
 
     Raises:
         NonFiniteError: if one holds NaN or infinity.
     """
-    observations: Tensor = batch[Columns.OBS]
+    parts = network.unflattened
+    observations: Tensor = batch[Columns.OBS] if parts is None else parts.flatten(batch[Columns.OBS], torch)
     if not torch.isfinite(observations).all():
         raise NonFiniteError("the observation", "batch['obs']")
     return observations
@@ -149,7 +153,7 @@ def run(network: ActorCritic, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor,
     Raises:
         NonFiniteError: if an observation holds NaN or infinity.
     """
-    observations = observations_of(batch)
+    observations = observations_of(network, batch)
     if not network.state_size:
         inputs, values, state = network(observations.unsqueeze(0))
         return inputs.squeeze(0), values.squeeze(0), state

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.images import one_line
 from synrl_ray.policies.spaces import check_spaces
 from synrl_ray.rl_modules.actor_critic import STATE, initial_state, run
 from synrl_ray.rl_modules.stock_algorithms import catalog_family, of_the_policy
@@ -75,6 +76,12 @@ class SpikingCatalog(Catalog):
     def _check(self) -> None:
         policy = self.policy
         check_spaces(self.observation_space, self.action_space, config=policy)
+        if not isinstance(self.observation_space, (spaces.Box, spaces.Discrete)):
+            problem = f"SpikingCatalog takes observations of one part, not {one_line(self.observation_space)}"
+            raise UserError(problem, "take ActorCriticModule, or RLlib's FlattenObservations")
+        if policy.of_box_actions:
+            problem = f"RLlib's heads choose the distribution of actions, and {policy.of_box_actions[0]} is set"
+            raise UserError(problem, "leave it out, or take ActorCriticModule")
         if self._model_config_dict["use_lstm"]:
             raise UserError("SpikingCatalog has no LSTM", "set carry_state=True of the SpikingPolicy, and no use_lstm")
         if isinstance(policy, SpikingPolicy) and policy.plastic is not None:

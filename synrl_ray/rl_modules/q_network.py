@@ -16,9 +16,9 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.utils.schedules.scheduler import Scheduler
 from torch import Tensor, nn
 
-from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.q_network import check_q_network, q_values
+from synrl_ray.rl_modules.actor_critic import observations_of
 from synrl_ray.rl_modules.stock_algorithms import check_q_module, of_the_policy
 from synrl_ray.settings.policies import policy_config
 
@@ -63,7 +63,14 @@ class QModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
     def _forward_exploration(self, batch: dict[str, Any], t: int = 0, **kwargs: Any) -> dict[str, Any]:
         greedy = self._forward_inference(batch)[Columns.ACTIONS]
         explores = torch.rand(greedy.shape) < self.epsilon.update(t)
-        return {Columns.ACTIONS: torch.where(explores, torch.randint(self.network.num_inputs, greedy.shape), greedy)}
+        return {Columns.ACTIONS: torch.where(explores, self._random(greedy, batch), greedy)}
+
+    def _random(self, greedy: Tensor, batch: dict[str, Any]) -> Tensor:
+        """Any action, of those that are allowed where observations say so."""
+        if self.network.mask is None:
+            return torch.randint(self.network.num_inputs, greedy.shape)
+        allowed = self.network.mask.allowed(observations_of(self.network, batch))
+        return torch.where(allowed, torch.rand(allowed.shape), -1.0).argmax(-1)
 
     # --- learning --------------------------------------------------------------------------------------------
 
@@ -101,7 +108,4 @@ class QModule(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
         return ["_target_network"]
 
     def _values(self, network: ActorCritic, batch: dict[str, Any]) -> Tensor:
-        observations = batch[Columns.OBS]
-        if not torch.isfinite(observations).all():
-            raise NonFiniteError("the observation", "batch['obs']")
-        return q_values(network, observations, dueling=self.dueling)
+        return q_values(network, observations_of(network, batch), dueling=self.dueling)

@@ -29,7 +29,6 @@ from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.time_limit import most_steps
 from synrl_ray.policies.spaces import to_environment
 from synrl_ray.rl_modules.plastic import Transition
-from synrl_ray.sampling.distributions import choose_actions
 from synrl_ray.sampling.failures import FAILURE, FailureCount, keep_going
 from synrl_ray.sampling.metrics import log_cut, log_episode, log_steps
 from synrl_ray.sampling.rollout import Rollout, empty_rollout, join
@@ -182,7 +181,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             else:
                 inputs, values, state = self._forward()
                 rollout.values[t], self._state = values.numpy(), state.numpy()
-            actions, logp = choose_actions(self.module.action_space, inputs, self._generator)
+            actions, logp = network.distribution.sample(inputs, self._generator)
         rollout.observations[t] = self._observations
         rollout.starts[t] = self._starts
         rollout.inputs[t], rollout.logp[t], rollout.actions[t] = inputs.numpy(), logp.numpy(), actions.numpy()

@@ -13,10 +13,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.vector.utils import concatenate, iterate
+from gymnasium.vector.utils import batch_space, concatenate, iterate
 
 from synrl_ray.envs.checked import ATTEMPTS, RAISED, EnvironmentFailure, cause_of, checked, describe
-from synrl_ray.envs.contract import check_column, reader_of, values_of
+from synrl_ray.envs.contract import Breach, check_column, reader_of, values_of
+from synrl_ray.envs.flat import FlatSpace, action_mask, flattened
 from synrl_ray.errors import UserError
 
 FAILURE = "failure"
@@ -153,7 +154,7 @@ class ResettingVectorEnv(VectorWrapper):
     """A vector environment whose parts cannot be made anew alone: when one fails, all start new episodes.
 
     Its arrays are held to Gymnasium's contract as those of single environments are, unless it is Gymnasium's own or
-    ale-py's.
+    ale-py's. Observations of several parts are flattened, too.
 
     Args:
         envs: the vector environment.
@@ -165,6 +166,13 @@ class ResettingVectorEnv(VectorWrapper):
         self.make = make
         self._read = reader_of(envs.observation_space)
         self._is_trusted = type(envs.unwrapped).__module__.partition(".")[0] in _TRUSTED
+        self._mask = None
+        flat = flattened(envs.single_observation_space)
+        if isinstance(flat, FlatSpace):
+            read, self._is_trusted = self._read, False
+            self._read = lambda observations: flat.flatten(read(observations))
+            self._mask = action_mask(flat, envs.single_action_space)
+            self.single_observation_space, self.observation_space = flat, batch_space(flat, self.num_envs)
         self.reports_episodes = getattr(self.env, "reports_episodes", False)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -210,7 +218,10 @@ class ResettingVectorEnv(VectorWrapper):
             (truncated, "truncated", "b"),
         ):
             check_column(values, name, (self.num_envs,), kinds)
-        return self._read(observations), rewards, terminated, truncated, infos
+        read = self._read(observations)
+        if self._mask is not None and (self._mask.forbids_all(read) & ~terminated).any():
+            raise Breach("an action mask that allows no action", "allow one, or end the episode")
+        return read, rewards, terminated, truncated, infos
 
     def _anew(self, cause: str) -> np.ndarray:
         """The first observations of other environments in the place of these, which have failed."""

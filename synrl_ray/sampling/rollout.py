@@ -94,7 +94,7 @@ def empty_rollout(
     seen, acted = observation_space.shape or (), action_space.shape or ()
     return Rollout(
         observations=np.zeros((*shape, *seen), observation_space.dtype),
-        actions=np.zeros((*shape, *acted), np.float32 if acted else np.int64),
+        actions=np.zeros((*shape, *acted), np.float32 if isinstance(action_space, gym.spaces.Box) else np.int64),
         inputs=np.zeros((*shape, num_inputs), np.float32),
         logp=np.zeros(shape, np.float32),
         values=np.zeros((num_steps + 1, num_envs), np.float32),

@@ -131,6 +131,24 @@ class PolicyLayout:
     max_seq_len: Annotated[int, Interval(ge=1, le=2**16)] = 32
     """Environment steps of a sequence in the learner, of backpropagation through time too; used where a state is
     carried."""
+    action_distribution: Literal["gaussian", "beta", "squashed_gaussian"] = "gaussian"
+    """Of Box actions: normal, clipped to the bounds; or between finite bounds, by the Beta distribution (Chou et al.
+    2017) or by the hyperbolic tangent of a normal variable. See :mod:`synrl_ray.policies.actions.continuous`."""
+    state_dependent_std: bool = False
+    """Standard deviations as outputs of the network, instead of parameters of their own; of ``gaussian`` and
+    ``squashed_gaussian``."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that the distribution does not have."""
+        if self.state_dependent_std and self.action_distribution == "beta":
+            raise ValueError("state_dependent_std is of normal distributions, and action_distribution is beta")
+
+    @property
+    def of_box_actions(self) -> tuple[str, ...]:
+        """What is set that only Box actions have."""
+        chosen = self.action_distribution
+        found = (f"action_distribution={chosen}",) if chosen != PolicyLayout.action_distribution else ()
+        return (*found, *(("state_dependent_std=true",) if self.state_dependent_std else ()))
 
     @property
     def convolves(self) -> bool:
@@ -202,7 +220,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
 
     def __post_init__(self) -> None:
         """Refuse settings that are not for one another."""
-        super().__post_init__()
+        PolicyLayout.__post_init__(self)
+        SpikingLayers.__post_init__(self)
         if self.network is not None:
             self._check_own(self.network)
         if self.dropout:

@@ -14,7 +14,6 @@ from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.algorithms.on_policy.train_batch import train_batch
 from synrl_ray.experiment import A2C, PPO, AtariFrames, CarRacingFrames, Environment, Reinforce
 from synrl_ray.registry import get_experiment
-from synrl_ray.sampling.distributions import logp_and_entropy
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -65,7 +64,8 @@ def assert_replayed(environment: Environment, policy: PolicyConfig, algorithm: P
                 assert np.abs(rollout.states[0]).max() > 0
             batch = train_batch([rollout], gamma=0.99, gae_lambda=0.95, standardise=False)
             outputs = module.forward_train(batch)
-            logp, _ = logp_and_entropy(module.action_space, outputs[Columns.ACTION_DIST_INPUTS], batch[Columns.ACTIONS])
+            distribution = module.network.distribution
+            logp, _ = distribution.logp_and_entropy(outputs[Columns.ACTION_DIST_INPUTS], batch[Columns.ACTIONS])
             kept = batch.get(Columns.LOSS_MASK, torch.ones_like(logp, dtype=torch.bool))
             assert int(kept.sum()) == rollout.num_steps
             torch.testing.assert_close(logp[kept], batch[Columns.ACTION_LOGP][kept], atol=1e-5, rtol=0)

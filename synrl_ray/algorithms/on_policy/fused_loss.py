@@ -10,18 +10,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import gymnasium as gym
 import torch
-from gymnasium import spaces
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from synrl_ray.algorithms.on_policy.losses import Terms
+from synrl_ray.policies.actions.base import ActionDistribution
+from synrl_ray.policies.actions.discrete import Categorical
 
 
-def fits(action_space: gym.Space, inputs: Tensor) -> bool:
+def fits(distribution: ActionDistribution, inputs: Tensor) -> bool:
     """Whether the compiled pass can take these distribution inputs: logits of float32 on the CPU."""
-    return isinstance(action_space, spaces.Discrete) and inputs.is_cpu and inputs.dtype is torch.float32
+    return isinstance(distribution, Categorical) and inputs.is_cpu and inputs.dtype is torch.float32
 
 
 def fused_loss(

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-import gymnasium as gym
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
@@ -20,7 +19,7 @@ from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopba
 from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss
 from synrl_ray.algorithms.on_policy.train_batch import Batch, minibatches, num_minibatches, num_valid
 from synrl_ray.errors import NonFiniteError
-from synrl_ray.sampling.distributions import logp_and_entropy
+from synrl_ray.policies.actions.base import ActionDistribution
 
 
 class OnPolicyLearner(TorchLearner):
@@ -38,7 +37,9 @@ class OnPolicyLearner(TorchLearner):
             serve_stores_on_loopback()
 
     @abstractmethod
-    def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
+    def loss(
+        self, config: Any, distribution: ActionDistribution, *, inputs: Tensor, actions: Tensor, **columns: Any
+    ) -> Terms:
         """The loss from distribution inputs, actions, ``values`` and the batch's columns, of M steps."""
 
     def build(self) -> None:
@@ -104,7 +105,7 @@ class OnPolicyLearner(TorchLearner):
             columns = {name: column[batch[Columns.LOSS_MASK]] for name, column in columns.items()}
         number = num_valid(batch)
         if number:
-            self._terms = self.loss(config, self.module[module_id].unwrapped().action_space, **columns)
+            self._terms = self.loss(config, self.module[module_id].unwrapped().network.distribution, **columns)
             total = self._terms.total
         else:  # another learner has the valid steps, and waits for this one's gradient
             total = sum(values.sum() for values in (columns["inputs"], columns["values"])) * 0.0
@@ -128,12 +129,14 @@ class OnPolicyLearner(TorchLearner):
 class PolicyGradientLearner(OnPolicyLearner):
     """The plain policy gradient of A2C and REINFORCE."""
 
-    def loss(self, config: Any, action_space: gym.Space, *, inputs: Tensor, actions: Tensor, **columns: Any) -> Terms:
+    def loss(
+        self, config: Any, distribution: ActionDistribution, *, inputs: Tensor, actions: Tensor, **columns: Any
+    ) -> Terms:
         """See :func:`synrl_ray.algorithms.on_policy.losses.policy_gradient_loss`."""
         del columns["old_logp"]
-        if fits(action_space, inputs):
+        if fits(distribution, inputs):
             return fused_loss(logits=inputs, actions=actions, **columns, **config.coefficients)
-        logp, entropy = logp_and_entropy(action_space, inputs, actions)
+        logp, entropy = distribution.logp_and_entropy(inputs, actions)
         return policy_gradient_loss(logp=logp, entropy=entropy, **columns, **config.coefficients)
 
 

@@ -27,7 +27,7 @@ from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.policies.local.table import agent_class, make_agent
-from synrl_ray.policies.spaces import space_from_json, space_to_json
+from synrl_ray.policies.space_files import space_from_json, space_to_json
 from synrl_ray.policies.weights import load_module
 from synrl_ray.settings.local import LocalSettings
 

@@ -12,17 +12,23 @@ from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner
 from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss
 from synrl_ray.algorithms.ppo.learner import PPOLearner
 from synrl_ray.algorithms.ppo.loss import ppo_loss
-from synrl_ray.sampling.distributions import logp_and_entropy
+from synrl_ray.policies.actions.discrete import Categorical
+from synrl_ray.policies.actions.table import action_distribution
+from synrl_ray.settings.policies import AnnPolicy
 
 COEFFICIENTS = {"value_coeff": 0.7, "entropy_coeff": 0.03}
 SETTINGS = {"clip_param": 0.2, **COEFFICIENTS}
+
+
+def chosen_of(num_actions):
+    return Categorical(gym.spaces.Discrete(num_actions))
 
 
 def batch(num_steps=300, num_actions=5, spread=1.0):
     generator = torch.Generator().manual_seed(num_steps)
     logits = torch.randn(num_steps, num_actions, generator=generator) * 3
     actions = torch.randint(num_actions, (num_steps,), generator=generator)
-    logp, _ = logp_and_entropy(gym.spaces.Discrete(num_actions), logits, actions)
+    logp, _ = chosen_of(num_actions).logp_and_entropy(logits, actions)
     columns = {
         "old_logp": logp + torch.randn(num_steps, generator=generator) * spread,  # ratios on both sides of the clip
         "advantages": torch.randn(num_steps, generator=generator),
@@ -38,7 +44,7 @@ def batch(num_steps=300, num_actions=5, spread=1.0):
 def test_terms_and_gradients_are_those_of_the_equations(shape, num_actions, spread):
     logits, actions, columns = batch(num_actions=num_actions, spread=spread)
     columns["values"].requires_grad_()
-    logp, entropy = logp_and_entropy(gym.spaces.Discrete(num_actions), logits.double(), actions)
+    logp, entropy = chosen_of(num_actions).logp_and_entropy(logits.double(), actions)
     doubles = {name: column.double() for name, column in columns.items()}
     expected = ppo_loss(logp=logp, entropy=entropy, **doubles, **SETTINGS)
     expected_grads = torch.autograd.grad(expected.total, (logits, columns["values"]))
@@ -58,7 +64,7 @@ def test_without_old_probabilities_it_is_the_plain_policy_gradient(shape, num_ac
     logits, actions, columns = batch(num_actions=num_actions)
     del columns["old_logp"]
     columns["values"].requires_grad_()
-    logp, entropy = logp_and_entropy(gym.spaces.Discrete(num_actions), logits.double(), actions)
+    logp, entropy = chosen_of(num_actions).logp_and_entropy(logits.double(), actions)
     doubles = {name: column.double() for name, column in columns.items()}
     expected = policy_gradient_loss(logp=logp, entropy=entropy, **doubles, **COEFFICIENTS)
     expected_grads = torch.autograd.grad(expected.total, (logits, columns["values"]))
@@ -85,9 +91,13 @@ def test_what_is_not_finite_makes_the_total_so(name, is_plain):
 
 
 def test_only_logits_in_single_precision_fit():
-    discrete, box = gym.spaces.Discrete(3), gym.spaces.Box(-1, 1, (3,), np.float32)
+    discrete, box, multi = (
+        action_distribution(space, AnnPolicy())
+        for space in (gym.spaces.Discrete(3), gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.MultiDiscrete([3, 3]))
+    )
     assert fits(discrete, torch.zeros(2, 3))
     assert not fits(box, torch.zeros(2, 6))
+    assert not fits(multi, torch.zeros(2, 6))
     assert not fits(discrete, torch.zeros(2, 3, dtype=torch.float64))
 
 
@@ -95,10 +105,10 @@ def test_only_logits_in_single_precision_fit():
 def test_learners_take_it_where_it_fits_and_nothing_else_changes(learner):
     logits, actions, columns = batch()
     config = SimpleNamespace(settings=SimpleNamespace(clip_param=0.2), coefficients=COEFFICIENTS)
-    space = gym.spaces.Discrete(5)
-    fused = learner.loss(None, config, space, inputs=logits, actions=actions, **columns)
+    distribution = chosen_of(5)
+    fused = learner.loss(None, config, distribution, inputs=logits, actions=actions, **columns)
     assert fused.total.grad_fn.name() == "_FusedLossBackward"
     doubles = {name: column.double() for name, column in columns.items()}
-    plain = learner.loss(None, config, space, inputs=logits.double(), actions=actions, **doubles)
+    plain = learner.loss(None, config, distribution, inputs=logits.double(), actions=actions, **doubles)
     torch.testing.assert_close(fused.total.double(), plain.total, atol=1e-6, rtol=0)
     torch.testing.assert_close(*(torch.autograd.grad(terms.total, logits)[0] for terms in (fused, plain)))

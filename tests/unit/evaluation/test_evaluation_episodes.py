@@ -189,10 +189,10 @@ def test_values_that_are_not_finite_are_named_with_their_place(broken, message):
 
 def test_observations_that_are_no_arrays_are_named():
     class DictEnv(CountdownEnv):
-        observation_space = gym.spaces.Dict({"a": gym.spaces.Discrete(2)})
+        observation_space = gym.spaces.Dict({"a": gym.spaces.Text(2)})
 
         def reset(self, *, seed=None, options=None):
-            return {"a": 1}, {}
+            return {"a": "b"}, {}
 
     with pytest.raises(UserError, match=r"DictEnv gives observations that are no arrays: dict.*FlattenObservation"):
         evaluate_policy(RecordingPolicy(), DictEnv, episodes=1, seed=0)

@@ -164,3 +164,113 @@ def test_discrete_observations_come_single_or_batched():
 def test_discrete_observation_outside_its_space_is_refused(observation):
     with pytest.raises(ValueError, match="observation"):
         make_policy("ann", observation_space=spaces.Discrete(4)).act(observation)
+
+
+PARTS = spaces.Dict(
+    {"noise": spaces.Box(-1, 1, (2, 2)), "gear": spaces.Discrete(3, start=5), "both": spaces.MultiDiscrete([2, 3])}
+)
+MASKED = spaces.Dict({"observations": spaces.Box(-1, 1, (2,)), "action_mask": spaces.MultiBinary(3)})
+
+
+def batch_of(space, number, seed=0):
+    space.seed(seed)
+    rows = [space.sample() for _ in range(number)]
+    return rows, {key: np.stack([row[key] for row in rows]) for key in space}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_observations_of_several_parts_are_taken_as_the_environment_gives_them_and_flat(name):
+    policy = make_policy(name, observation_space=PARTS)
+    rows, batch = batch_of(PARTS, 5)
+    actions, state = policy.act(batch)
+    flat = np.stack([policy.observation_space.flatten(row) for row in rows])
+    for given, before in ((flat, None), (torch.from_numpy(flat), None)):
+        np.testing.assert_array_equal(policy.act(given, before)[0], actions)
+    for row, action, after in zip(rows, actions, state, strict=True):
+        found, found_state = policy.act(row)
+        assert found == action
+        np.testing.assert_allclose(found_state, after, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"gear": 4}, r"observation\['gear'\] must hold whole numbers from 5 to 7, got 4"),
+        ({"both": [0, 3]}, r"observation\['both'\] must hold whole numbers"),
+        ({"noise": np.zeros(3)}, r"observation\['noise'\] must be \(2, 2\), got \(3,\)"),
+        ({"noise": np.full((2, 2), np.nan)}, r"the observation\['noise'\] is not finite"),
+        ({"noise": np.zeros((4, 2, 2))}, "observation has parts of batches that differ"),
+        ({"more": 1}, "observation must be a dictionary of both, gear, noise"),
+    ],
+)
+def test_a_part_that_is_not_of_its_space_is_named(changes, says):
+    policy, (row,) = make_policy(observation_space=PARTS), batch_of(PARTS, 1)[0]
+    with pytest.raises((ValueError, NonFiniteError), match=says):
+        policy.act({**row, **changes})
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Tuple((spaces.Discrete(2), PARTS)), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(4)]
+)
+def test_other_spaces_of_several_parts_act_too(space):
+    policy = make_policy(observation_space=space)
+    space.seed(0)
+    observation = space.sample()
+    action, _ = policy.act(observation)
+    assert action == policy.act(policy.observation_space.flatten(observation))[0]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_no_action_is_taken_that_the_mask_forbids(name, deterministic):
+    policy = make_policy(name, observation_space=MASKED)
+    masks = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1]] * 50, np.int8)
+    observation = {"observations": np.random.default_rng(0).normal(size=(200, 2)), "action_mask": masks}
+    generator = torch.Generator().manual_seed(0)
+    actions, _ = policy.act(observation, deterministic=deterministic, generator=generator)
+    assert masks[np.arange(200), actions].all()
+    assert set(actions[3::4]) <= {0, 2}
+    assert policy.network.encoder.num_features == 2  # the mask is no feature
+
+
+def test_a_mask_that_allows_nothing_is_refused():
+    policy = make_policy(observation_space=MASKED)
+    with pytest.raises(ValueError, match="observation has an action_mask that allows no action — allow one"):
+        policy.act({"observations": np.zeros(2), "action_mask": np.zeros(3, np.int8)})
+
+
+@pytest.mark.parametrize("space", [spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(4)], ids=str)
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_several_choices_at_once_belong_to_the_action_space(space, deterministic):
+    policy = make_policy("spiking", space)
+    for observation in observations(20):
+        action, _ = policy.act(observation, deterministic=deterministic)
+        assert space.contains(action)
+    actions, _ = policy.act(observations(7), deterministic=deterministic)
+    assert actions.shape == (7, *space.shape)
+    assert policy.act(observations(0))[0].shape == (0, *space.shape)
+
+
+@pytest.mark.parametrize(("distribution", "expected"), [("beta", [0.0, 5.0]), ("squashed_gaussian", [0.0, 5.0])])
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_bounded_distributions_act_within_the_bounds(distribution, expected, deterministic):
+    config = AnnPolicy(hidden_sizes=(8,), action_distribution=distribution)
+    policy = Policy(ActorCritic(OBS, BOX, config), OBS, BOX)
+    policy = with_fixed_outputs(policy, [0.0] * policy.network.num_inputs)
+    actions, _ = policy.act(observations(500), deterministic=deterministic, generator=torch.Generator().manual_seed(0))
+    assert all(BOX.contains(action) for action in actions)
+    if deterministic:
+        np.testing.assert_allclose(actions, np.tile(expected, (500, 1)), atol=1e-6)
+    else:
+        assert len(np.unique(actions[:, 0])) == 500
+        assert actions.min(0)[0] < -1.5
+        assert actions.max(0)[1] > 9
+
+
+def test_deviations_that_depend_on_the_observation_are_outputs_of_the_network():
+    config = AnnPolicy(hidden_sizes=(8,), state_dependent_std=True)
+    network = ActorCritic(OBS, BOX, config)
+    assert network.log_std is None
+    assert (network.num_inputs, network.num_distribution_inputs) == (4, 4)
+    inputs, _, _ = network(torch.from_numpy(observations(6))[None])
+    assert len(inputs[0, :, 2].unique()) == 6

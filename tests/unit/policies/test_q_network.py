@@ -74,5 +74,5 @@ def test_policies_with_state_are_refused_with_a_remedy(config, remedy):
 
 
 def test_continuous_actions_are_refused_by_name():
-    with pytest.raises(UserError, match=r"Pendulum has the action space Box.*discrete"):
+    with pytest.raises(UserError, match=r"Pendulum has the action space Box.*Discrete"):
         check_q_network(BOX, spaces.Box(-1, 1, (2,), np.float32), ANN, "Pendulum")

@@ -38,6 +38,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synrl_ray.envs.flat import FlatSpace
 from synrl_ray.errors import UserError
 from synrl_ray.plasticity.bounds import apply_delta, clamp_weights
 from synrl_ray.plasticity.kernel_choice import decay_factor
@@ -299,7 +300,8 @@ def _tensor(observations: np.ndarray) -> Tensor:
 
 def _sizes(observation_space: gym.Space, action_space: gym.Space) -> tuple[int, int]:
     """I and A."""
-    if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
+    several = isinstance(observation_space, FlatSpace)
+    if several or not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
         remedy = "let environment.kwargs say observation place_cells"
         raise UserError(f"place cells cannot see {observation_space}", remedy)
     if bool((observation_space.low < 0).any()):

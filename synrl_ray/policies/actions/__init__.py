@@ -1,0 +1,1 @@
+"""Action distributions on plain tensors: what a network's outputs say of an action."""
