@@ -36,6 +36,8 @@ class RLlibTrainer:
         runners = result["env_runners"]
         self._note_cuts(int(finite(runners.get("num_episodes_cut")) or 0))
         notices = tuple(self.algorithm.faults.take_notices()) if hasattr(self.algorithm, "faults") else ()
+        rates, told = self.algorithm.activity.take() if hasattr(self.algorithm, "activity") else ({}, ())
+        notices = (*notices, *told)
         if self._cuts == "some":
             self._cuts = "told"
             notices = (*notices, _CUTS)
@@ -46,6 +48,7 @@ class RLlibTrainer:
                 "return_mean": finite(runners.get("episode_return_mean")),
                 "episode_length_mean": finite(runners.get("episode_len_mean")),
                 **self._own_columns(result),
+                **{name: finite(rate) for name, rate in rates.items()},
                 **{f"plasticity_{name}": finite(value) for name, value in runners.get("plasticity", {}).items()},
                 **{name: int(finite(result.get(f"num_{name}")) or 0) for name in ("env_failures", "runner_restarts")},
                 **{

@@ -21,6 +21,7 @@ from synrl_ray.policies.own_network import OwnNetwork
 from synrl_ray.policies.spaces import ObservationEncoder
 from synrl_ray.settings.policies import AnnPolicy, PolicyConfig, SpikingPolicy
 from synrl_ray.snn import CNN, LIF, MLP, SpikingCNN, SpikingMLP
+from synrl_ray.snn.calibration import scale_to_rate
 from synrl_ray.snn.encoders import DeltaCode, PopulationCode
 from synrl_ray.snn.norms import RunningNorm, measuring
 
@@ -130,6 +131,39 @@ class ActorCritic(nn.Module):
         """Let these layers, the first one first, see what observations ``[n, *obs]`` after states ``[n, S]`` bring."""
         with measuring(self):
             self(observations.unsqueeze(0), state)
+
+    @torch.no_grad()
+    def firing_rates(self, observations: Tensor, state: Tensor) -> list[float]:
+        """Spikes in each neuron and simulation step of every spiking layer of the actor; none where it does not spike.
+
+        Args:
+            observations, state: ``[n, *obs]``, ``[n, S]``.
+        """
+        body = self.bodies[0]
+        if not isinstance(body, SpikingMLP | SpikingCNN | OwnNetwork):
+            return []
+        inputs, before = self.actor_inputs(observations, state)
+        return [spikes.mean().item() for spikes in body.forward_with_spikes(inputs, before)[2]]
+
+    @torch.no_grad()
+    def calibrate(self, rate: float, observations: Tensor, starts: Tensor) -> list[tuple[float, ...]]:
+        """Scale the weights of every spiking layer so that it fires at a rate, after episodes have started.
+
+        Running moments of currents are measured on the way.
+
+        Args:
+            rate: between 0 and 1.
+            observations, starts: sequences ``[E, B, *obs]`` and where in them episodes start ``[E, B]``.
+
+        Returns:
+            The factor of each layer, of the actor and of the critic.
+        """
+        features, _, _ = self._prepare(observations, None, starts)
+        mask = starts if self.carry_membranes else None
+        features = features if self.carry_membranes else features.flatten(0, 1).unsqueeze(0)
+        spiking = [body for body in self.bodies if isinstance(body, SpikingMLP | SpikingCNN)]
+        with measuring(self):
+            return [scale_to_rate(body, features, mask, rate) for body in spiking]
 
     @property
     def is_separable(self) -> bool:

@@ -71,6 +71,7 @@ def layer_options(config: SpikingLayers) -> dict[str, Any]:
         "readout_beta": config.readout_beta,
         "neuron": None if config.neuron == "lif" else partial(NEURONS[config.neuron], config, surrogate),
         "readout": config.readout,
+        "readout_neurons": config.readout_neurons,
         "recurrent": config.recurrent,
         "norm": config.norm,
         "dropout": config.dropout,

@@ -34,6 +34,8 @@ def check_q_network(
         raise UserError("DQN learns from a replay, not while it acts, as plastic layers do", "set spiking.plastic=null")
     if config.normalise_observations:
         raise UserError("DQN does not measure observations", f"set {config.kind}.normalise_observations=false")
+    if isinstance(config, SpikingPolicy) and config.firing_rate is not None:
+        raise UserError("DQN does not calibrate weights", "set spiking.firing_rate=null, and gains or a threshold")
     if isinstance(config, SpikingPolicy) and config.norm == "running":
         raise UserError("DQN does not measure currents", "set spiking.norm=layer")
 

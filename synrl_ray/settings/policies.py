@@ -81,14 +81,22 @@ class SpikingLayers(LeakyNeurons):
     """Share of a layer's neurons whose spikes do not leave it while a classifier is trained."""
     readout_beta: Fraction = 0.9
     """Decay of the leaky-integrator readout."""
-    readout: Literal["last", "max", "mean"] = "last"
-    """Which of its membranes in an observation's simulation steps is the output: the last, the highest or the mean."""
+    readout: Literal["last", "max", "mean", "spikes", "population"] = "last"
+    """Which of its membranes in an observation's simulation steps is the output: the last, the highest or the mean. Or
+    firing rates: a linear map of those of the last hidden layer, or of a population of output neurons for each output,
+    as in PopSAN (Tang et al. 2020, arXiv:2010.09635)."""
+    readout_neurons: Annotated[int, Interval(ge=1, le=256)] = 10
+    """Output neurons for each output; of ``population``."""
 
     def __post_init__(self) -> None:
         """Refuse settings that the neuron does not have."""
         for name, (neurons, default) in _OF_NEURONS.items():
             if getattr(self, name) != default and self.neuron not in neurons:
                 raise ValueError(f"{name} is of neuron={' or '.join(neurons)}, and neuron is {self.neuron}")
+        if self.readout in ("spikes", "population") and self.readout_beta != SpikingLayers.readout_beta:
+            raise ValueError(f"readout_beta is of readout=last, max or mean, and readout is {self.readout}")
+        if self.readout != "population" and self.readout_neurons != SpikingLayers.readout_neurons:
+            raise ValueError(f"readout_neurons is of readout=population, and readout is {self.readout}")
         if self.recurrent != "none" and self.neuron not in ("lif", "synaptic"):
             raise ValueError(f"recurrent={self.recurrent} is of neuron=lif or synaptic, and neuron is {self.neuron}")
         if self.neuron == "adaptive" and self.reset != "subtract":
@@ -214,6 +222,9 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     """Scale of the first layer's initial weights."""
     hidden_gain: Positive = 1.0
     """Scale of the initial weights of the spiking layers behind it; spikes are rarer than an ann's activations."""
+    firing_rate: Annotated[float, Interval(gt=0, lt=1)] | None = None
+    """Spikes in each neuron and simulation step at the start of training: the initial weights of each spiking layer are
+    scaled until it fires so on the first observations; ``None`` leaves them. With PPO, A2C and REINFORCE."""
     plastic: PlasticLayers | None = None
     """Layers of the actor that learn by a local rule beside the gradients; in fully connected networks that start every
     observation from rest, with layers of the actor's own and discrete actions."""
@@ -238,8 +249,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
             self._check_plastic(self.plastic)
 
     def _check_own(self, network: str) -> None:
-        if self.plastic is not None or self.encoder == "latency":
-            setting = "plastic" if self.plastic is not None else "encoder=latency"
+        if self.plastic is not None or self.encoder == "latency" or self.firing_rate is not None:
+            setting = "plastic" if self.plastic else "firing_rate" if self.firing_rate else "encoder=latency"
             raise ValueError(f"{setting} is of the layers that settings describe, and network={network} has its own")
 
     def _check_plastic(self, plastic: PlasticLayers) -> None:
@@ -248,6 +259,10 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
             raise ValueError("plastic layers are those of a fully connected chain: set conv_layers=null and skip=false")
         if self.recurrent != "none" or self.norm != "none":
             raise ValueError("plastic layers receive spikes alone, as they are: set recurrent=none and norm=none")
+        if self.firing_rate is not None:
+            raise ValueError("firing_rate scales weights, and those of plastic layers have bounds: set it to null")
+        if self.readout == "population":
+            raise ValueError("plastic layers end at the outputs, and a population comes before them: set readout=last")
         if self.has_state or self.share_layers:
             remedies = (*self.without_state, *(("share_layers=false",) if self.share_layers else ()))
             raise ValueError(f"plastic layers are the actor's own, and keep no state: set {' '.join(remedies)}")

@@ -16,7 +16,7 @@ from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.networks import dropped, held, scale_weights, states_of, with_recurrent
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, make_norm, normalised
-from synrl_ray.snn.readouts import Reduction, make_readout
+from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.surrogate import Surrogate
@@ -43,8 +43,8 @@ class SpikingCNN(nn.Module):
         shape: ``"nature"``, ``"small"``, or the convolutions as (channels, kernel size, stride).
         hidden_size: neurons of the fully connected layer; ``None`` takes the shape's own, 256 for a custom one.
         steps_per_observation, beta, threshold, surrogate, reset, learn_beta, learn_threshold, readout_beta, gain,
-            hidden_gain, kernel, neuron, readout: as in ``SpikingMLP``.
-        recurrent: of the fully connected layer.
+            hidden_gain, kernel, neuron, readout, readout_neurons: as in ``SpikingMLP``.
+        recurrent: of the fully connected layers.
         norm: as there, but for maps: ``"layer"`` over the whole of each, ``"running"`` for each channel.
         dropout: as there.
 
@@ -82,6 +82,7 @@ class SpikingCNN(nn.Module):
         kernel: Kernel = "auto",
         neuron: Callable[[], nn.Module] | None = None,
         readout: Reduction = "last",
+        readout_neurons: int = 10,
         recurrent: Recurrence = "none",
         norm: Norm = "none",
         dropout: float = 0.0,
@@ -96,6 +97,8 @@ class SpikingCNN(nn.Module):
         flat = [c * h * w for c, h, w in self.map_shapes[1:]]
         self.convolutions = _convolutions(in_shape[0], layers)
         self.linear = nn.Linear(flat[-1], hidden_size)
+        full = [hidden_size, *population_of(readout, out_features, readout_neurons)]
+        self.population = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(full))
         self.neurons = nn.ModuleList(
             neuron()
             if neuron is not None
@@ -109,19 +112,22 @@ class SpikingCNN(nn.Module):
                 hold=steps_per_observation if layer == 0 else 1,
                 kernel=kernel,
             )
-            for layer in range(len(layers) + 1)
+            for layer in range(len(layers) + len(full))
         )
         if recurrent != "none":
-            self.neurons[-1] = Recurrent(self.neurons[-1], hidden_size, recurrent)
-        maps = [make_norm(norm, c, is_map=True) for c, _, _ in self.map_shapes[1:]] if norm != "none" else []
-        self.norms = nn.ModuleList([*maps, make_norm(norm, hidden_size)]) if norm != "none" else None
+            for layer, size in enumerate(full, len(layers)):
+                self.neurons[layer] = Recurrent(self.neurons[layer], size, recurrent)
+        self.norms = None
+        if norm != "none":
+            maps = [make_norm(norm, channels, is_map=True) for channels, _, _ in self.map_shapes[1:]]
+            self.norms = nn.ModuleList([*maps, *(make_norm(norm, size) for size in full)])
         self.dropout = dropout
         self.readout = make_readout(
-            readout, hidden_size, out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
+            readout, full[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
-        self.state_sizes = [*states_of(self.neurons, [*flat, hidden_size]), out_features]
+        self.state_sizes = [*states_of(self.neurons, [*flat, *full]), self.readout.state_size]
         self.state_size = sum(self.state_sizes)
-        scale_weights([*self.convolutions, self.linear], gain, hidden_gain)
+        scale_weights(self.weights, gain, hidden_gain)
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -167,11 +173,16 @@ class SpikingCNN(nn.Module):
         for layer, out in enumerate(spikes):
             is_map = layer + 1 < len(self.convolutions)
             signals.append(out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out)
-        received = list(zip([*self.convolutions, self.linear, self.readout.linear], signals, strict=True))
+        received = list(zip([*self.weights, self.readout.linear], signals, strict=True))
         return with_recurrent(received, self.neurons, spikes, self.state_sizes, state, reset_mask)
 
+    @property
+    def weights(self) -> list[nn.Module]:
+        """Of all spiking layers."""
+        return [*self.convolutions, self.linear, *self.population]
+
     def _layers(self) -> Iterable[tuple[nn.Module, nn.Module]]:
-        return zip([*self.convolutions, self.linear], self.neurons, strict=True)
+        return zip(self.weights, self.neurons, strict=True)
 
     def _check(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> None:
         _check_frames(inputs, self.in_shape)

@@ -28,6 +28,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.snn.readouts import PopulationDecoder
 from synrl_ray.snn.recurrent import OneToOne
 
 
@@ -148,8 +149,8 @@ def count_energy(
     zeros = sum((signal == 0).sum().item() for signal in emitted)
     total = sum(signal.numel() for signal in emitted)
     macs, acs, dense = macs / decisions, acs / decisions, dense / decisions
-    # what the hidden neurons emit has one entry a neuron and step; the readout integrates as well
-    outputs = cast("Tensor", received[-1][0].weight).shape[0] * num_steps
+    # what the hidden neurons emit has one entry a neuron and step; readouts of membranes integrate as well
+    outputs = getattr(net, "state_sizes", [0])[-1] * num_steps
     updates = total / decisions + outputs if is_spiking else 0.0
     if told:
         updates = float(net.state_size * num_steps)
@@ -184,11 +185,11 @@ def dense_operations(layer: nn.Module, signal: Tensor) -> float:
 
 
 def _operations(layer: nn.Module, active: Tensor, ignore_zero_weights: bool) -> float:
-    if not isinstance(layer, (nn.Linear, nn.Conv2d, OneToOne)):
+    if not isinstance(layer, (nn.Linear, nn.Conv2d, OneToOne, PopulationDecoder)):
         raise TypeError(f"cannot count the operations of {type(layer).__name__}")
     weight = layer.weight
     connected = (weight != 0).double() if ignore_zero_weights else torch.ones_like(weight, dtype=torch.float64)
-    if isinstance(layer, OneToOne):
+    if isinstance(layer, (OneToOne, PopulationDecoder)):  # one synapse for each neuron
         return float(active.flatten(0, -2).sum(0) @ connected)
     if isinstance(layer, nn.Linear):
         return float(active.flatten(0, -2).sum(0) @ connected.sum(0))

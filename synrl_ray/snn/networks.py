@@ -19,7 +19,7 @@ from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, make_norm, normalised
 from synrl_ray.snn.plain import is_plain
-from synrl_ray.snn.readouts import Reduction, make_readout
+from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
 from synrl_ray.snn.stack import spiking_stack
@@ -55,7 +55,9 @@ class SpikingMLP(nn.Module):
         neuron: makes the neurons of a spiking layer in place of :class:`synrl_ray.snn.LIF`, whose arguments then
             play no role: ``Synaptic``, ``AdaptiveLIF``, or any module of their kind, with ``states_per_neuron``.
         readout: which membrane of an observation is its output: the ``"last"``, the highest (``"max"``) or the
-            ``"mean"``.
+            ``"mean"``; or a linear map of the last layer's firing rates (``"spikes"``), or of those of a
+            ``"population"`` of spiking neurons for each output, which are one more layer.
+        readout_neurons: how many each output has in a population.
         skip: add the skip connections above.
         latency: the range in which a feature's size says when it spikes (:class:`synrl_ray.snn.encoders.LatencyCode`),
             in place of the constant current.
@@ -101,6 +103,7 @@ class SpikingMLP(nn.Module):
         kernel: Kernel = "auto",
         neuron: Callable[[], nn.Module] | None = None,
         readout: Reduction = "last",
+        readout_neurons: int = 10,
         skip: bool = False,
         latency: tuple[float, float] | None = None,
         recurrent: Recurrence = "none",
@@ -115,6 +118,7 @@ class SpikingMLP(nn.Module):
             raise ValueError(f"skip needs two hidden layers of equal width before another, got {tuple(hidden_sizes)}")
         if steps_per_observation < 1:
             raise ValueError(f"steps_per_observation must be at least 1, got {steps_per_observation}")
+        hidden_sizes = [*hidden_sizes, *population_of(readout, out_features, readout_neurons)]
         self.in_features = in_features
         self.steps_per_observation = steps_per_observation
         self.kernel = kernel
@@ -145,7 +149,7 @@ class SpikingMLP(nn.Module):
             readout, hidden_sizes[-1], out_features, beta=readout_beta, hold=steps_per_observation, kernel=kernel
         )
         self.skipped_to = frozenset(bridged if skip else ())
-        self.state_sizes = [*states_of(self.neurons, hidden_sizes), out_features]
+        self.state_sizes = [*states_of(self.neurons, hidden_sizes), self.readout.state_size]
         self.state_size = sum(self.state_sizes)
         scale_weights(self.linears, gain, hidden_gain)
 
@@ -206,6 +210,11 @@ class SpikingMLP(nn.Module):
         if layer == 0:
             return inputs if self.encoder is None else self.encoder(inputs)
         return spikes[layer - 1] + spikes[layer - 2] if layer in self.skipped_to else spikes[layer - 1]
+
+    @property
+    def weights(self) -> list[nn.Module]:
+        """Of all spiking layers."""
+        return list(self.linears)
 
     @property
     def is_plain_lif(self) -> bool:

@@ -173,6 +173,7 @@ class LeakyReadout(nn.Module):
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.beta = float(beta)
+        self.state_size = out_features
         powers, device = float(beta) ** torch.arange(hold - 1, -1, -1.0, device="cpu"), torch.get_default_device()
         # On torch's meta device they stay numbers, for no state dictionary has them.
         self.register_buffer("weights", powers if device.type == "meta" else powers.to(device), persistent=False)

@@ -15,6 +15,7 @@ from synrl_ray.policies.given import pixels_from
 from synrl_ray.policies.layers import layer_options
 from synrl_ray.settings.classifiers import ClassifierConfig, SpikingClassifier
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
+from synrl_ray.snn.readouts import RateReadout
 
 _IMAGE = (28, 28)
 
@@ -56,7 +57,8 @@ class Classifier(nn.Module):
         """What a spiking classifier does with images.
 
         Returns:
-            Spikes ``[K, B, N]`` of every spiking layer, and the readout's membrane ``[K, B, C]`` at every step.
+            Spikes ``[K, B, N]`` of every spiking layer, and the readout's membrane ``[K, B, C]`` at every step; of
+            firing rates, what those of the steps so far say.
 
         Raises:
             ValueError: for a classifier that does not spike.
@@ -65,6 +67,9 @@ class Classifier(nn.Module):
             raise ValueError("this classifier does not spike")
         spikes = self.network.forward_with_spikes(self.features(images))[2]
         readout, beta = self.network.readout, self.config.readout_beta  # type: ignore[union-attr]
+        if isinstance(readout, RateReadout):
+            steps = torch.arange(1, len(spikes[-1]) + 1).view(-1, 1, 1)
+            return spikes, readout.linear(spikes[-1].cumsum(0) / steps)
         membrane, trace = torch.zeros(()), []
         for current in readout.linear(spikes[-1]):
             membrane = beta * membrane + current

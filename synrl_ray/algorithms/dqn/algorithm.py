@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.dqn import DQN as RLlibDQN
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -22,6 +25,7 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
+from synrl_ray.algorithms.activity import Activity, Rows
 from synrl_ray.algorithms.dqn.replay import Replay, Transitions
 from synrl_ray.settings.algorithms import DQN
 
@@ -34,6 +38,7 @@ class ReplayDQN(RLlibDQN):
     def setup(self, config: AlgorithmConfig) -> None:
         """Build everything; RLlib calls this."""
         super().setup(config)
+        self.activity = Activity()
         self._start(0)
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
@@ -62,6 +67,7 @@ class ReplayDQN(RLlibDQN):
             self.metrics.aggregate([metrics for _, metrics in results], key=ENV_RUNNER_RESULTS)
         for episodes, _ in results:
             self.replay.add(episodes)
+        self.activity.note(self.get_module().network, partial(_sample_rows, [e for found, _ in results for e in found]))
         if len(self.replay) < settings.learning_starts:
             return
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
@@ -80,6 +86,14 @@ class ReplayDQN(RLlibDQN):
         errors = np.concatenate([result[DEFAULT_MODULE_ID].pop(TD_ERROR_KEY).peek() for result in results], axis=None)
         self.replay.update_priorities(drawn.rows, errors)
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+
+def _sample_rows(episodes: Sequence[SingleAgentEpisode], most: int) -> Rows:
+    """Up to that many observations of episodes, evenly; there are no states."""
+    seen = [np.asarray(episode.get_observations()) for episode in episodes if len(episode)]
+    observations = np.concatenate(seen) if seen else np.zeros((0, 1))
+    chosen = np.linspace(0, len(observations) - 1, min(len(observations), most)).astype(np.int64)
+    return observations[chosen], np.zeros((len(chosen), 0), np.float32)
 
 
 def replay_of(settings: DQN) -> Replay:

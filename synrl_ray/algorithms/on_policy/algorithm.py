@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
+from synrl_ray.algorithms.activity import Activity, percent
 from synrl_ray.algorithms.batched import BatchedAlgorithm, BatchedConfig
 from synrl_ray.algorithms.config import GradientConfig
 from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
@@ -31,10 +33,11 @@ from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout, sample_rows
 from synrl_ray.settings.algorithms import PolicyGradient
+from synrl_ray.settings.policies import SpikingPolicy
 
 _RETURN_SCALE = "return_scale"
 _MOST_ROWS, _MOST_NUMBERS = 1024, 2**22
-"""Observations by which currents are measured, and the numbers that are computed for them."""
+"""Observations by which currents are measured and weights scaled, and the numbers that are computed for them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         """RLlib's constructor."""
         super().setup(config)
         self.return_scale = ReturnScale(self.config.gamma)
+        self.activity = Activity()
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -93,15 +97,47 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         if _RETURN_SCALE in state:
             self.return_scale.set_state(state[_RETURN_SCALE])
 
-    def _measure(self, rollouts: Sequence[Rollout]) -> None:
-        """Let the network's normalisers see the observations, after they were learned from as they were met."""
+    def _calibrate(self) -> None:
+        """Where a firing rate is wanted, scale the initial weights on a first fragment, from which nothing is learned.
+
+        Its steps count. Every learner computes the same factors, from the same weights and observations.
+        """
         network: ActorCritic = self.get_module().network
-        if network.config.normalise_observations:
+        rate = network.config.firing_rate if isinstance(network.config, SpikingPolicy) else None
+        if rate is None or self._steps() > 0:
+            return
+        rollouts = self._sample()
+        self._measure_observations(rollouts)
+        most = _most_rows(network)
+        if network.state_size:  # sequences from an episode's start, for no state is known that the weights lead to
+            first = rollouts[0]
+            steps = min(len(first.valid), network.config.max_seq_len)
+            envs = max(1, most // steps)
+            observations, starts = first.observations[:steps, :envs], first.starts[:steps, :envs]
+        else:
+            observations = sample_rows(rollouts, most)[0][None]
+            starts = np.zeros(observations.shape[:2], np.bool_)
+        seen, begun = torch.from_numpy(observations), torch.from_numpy(starts)
+        found = self.learner_group.foreach_learner(lambda learner: _network_of(learner).calibrate(rate, seen, begun))
+        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+        factors = next(iter(found)).get()
+        if isinstance(factors, Exception):
+            raise factors
+        of_bodies = zip(("actor", "critic"), factors, strict=False)
+        told = "; ".join(f"{name} {', '.join(f'{f:.3g}' for f in layers)}" for name, layers in of_bodies)
+        self.activity.tell(f"initial weights scaled for a firing rate of {percent(rate)} of each layer: by {told}")
+
+    def _measure_observations(self, rollouts: Sequence[Rollout]) -> None:
+        if self.get_module().network.config.normalise_observations:
             seen = torch.from_numpy(np.concatenate([rollout.observations[rollout.valid] for rollout in rollouts]))
             self.learner_group.foreach_learner(lambda learner: _network_of(learner).measure(seen))
+
+    def _measure(self, rollouts: Sequence[Rollout]) -> None:
+        """Let the network's normalisers see the observations, after they were learned from as they were met."""
+        self._measure_observations(rollouts)
+        network: ActorCritic = self.get_module().network
         if network.measures_currents:
-            most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // network.numbers_per_observation))
-            rows = [torch.from_numpy(array) for array in sample_rows(rollouts, most)]
+            rows = [torch.from_numpy(array) for array in sample_rows(rollouts, _most_rows(network))]
             self.learner_group.foreach_learner(lambda learner: _network_of(learner).measure_currents(*rows))
 
     def _learn(self, batch: Batch) -> list[Any]:
@@ -130,7 +166,9 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         """Sample, learn, synchronise."""
         config = self.config
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            self._calibrate()
             rollouts: list[Rollout] = self._sample()
+        self.activity.note(self.get_module().network, partial(sample_rows, rollouts))
         began = time.perf_counter()
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             rewards = config.environment_settings
@@ -143,6 +181,10 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         self.metrics.log_value((SECONDS, "learner"), time.perf_counter() - began, reduce="sum")
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+
+
+def _most_rows(network: ActorCritic) -> int:
+    return max(1, min(_MOST_ROWS, _MOST_NUMBERS // network.numbers_per_observation))
 
 
 def _network_of(learner: Any) -> ActorCritic:

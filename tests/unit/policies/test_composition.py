@@ -24,7 +24,7 @@ from synrl_ray.settings.policies import SpikingPolicy, policy_config
 from synrl_ray.snn import AdaptiveLIF, LeakyReadout, Recurrent, SpikingMLP, Synaptic, nir
 from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode
 from synrl_ray.snn.norms import RunningNorm
-from synrl_ray.snn.readouts import MembraneReadout
+from synrl_ray.snn.readouts import MembraneReadout, PopulationDecoder, RateReadout
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer
 
 OBS, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(4)
@@ -42,6 +42,11 @@ PARTS = {
     "snntorch.Lapicque": replace(BASE, neuron="snntorch.Lapicque", beta=0.6, learn_threshold=True),
     "highest membrane": replace(BASE, readout="max"),
     "mean membrane": replace(BASE, readout="mean"),
+    "firing rates": replace(BASE, readout="spikes"),
+    "output population": replace(BASE, readout="population", readout_neurons=3),
+    "PopSAN": replace(
+        BASE, neuron="synaptic", encoder="population", encoder_low=-1.0, encoder_high=1.0, readout="population",
+    ),
     "population": replace(BASE, encoder="population", encoder_low=-1.0, encoder_high=1.0, encoder_neurons=5),
     "latency": replace(BASE, encoder="latency", encoder_low=-1.0, encoder_high=1.0),
     "delta": replace(BASE, encoder="delta", encoder_threshold=0.3),
@@ -61,6 +66,8 @@ PARTS = {
     "running norm": replace(BASE, norm="running", recurrent="one_to_one"),
     "layer norm, convolutional": replace(CONV, norm="layer"),
     "running norm, convolutional": replace(CONV, norm="running"),
+    "output population, convolutional": replace(CONV, readout="population", recurrent="all_to_all", norm="layer"),
+    "firing rates, convolutional": replace(CONV, readout="spikes", norm="running"),
     "recurrent, convolutional": replace(CONV, recurrent="all_to_all", neuron="synaptic"),
 }  # fmt: skip
 MADE_OF = {
@@ -72,6 +79,8 @@ MADE_OF = {
     "layer norm": nn.LayerNorm,
     "layer norm, convolutional": nn.GroupNorm,
     "highest membrane": MembraneReadout,
+    "firing rates": RateReadout,
+    "output population": PopulationDecoder,
     "population": PopulationCode,
     "latency": LatencyCode,
     "delta": DeltaCode,
@@ -186,7 +195,7 @@ def test_a_policy_of_before_there_was_a_choice_is_the_default(tmp_path):
     path = tmp_path / DESCRIPTION_FILE
     description = json.loads(path.read_text())
     new = ["neuron", "alpha", "learn_alpha", "rho", "kappa", "learn_adaptation", "readout", "skip"]
-    new += ["recurrent", "norm", "dropout"]
+    new += ["recurrent", "norm", "dropout", "readout_neurons", "firing_rate"]
     for key in [*new, *(key for key in description["policy"] if key.startswith("encoder"))]:
         del description["policy"][key]
     path.write_text(json.dumps(description))
@@ -248,7 +257,7 @@ def test_counts_are_those_of_the_layers(name):
         macs = acs = 0.0
         for index, (layer, signal) in enumerate(layers):
             if index or first_spikes:
-                acs += signal.sum().item() * getattr(layer, "out_features", 1)
+                acs += signal.sum().item() * getattr(layer, "out_features", 1)  # one for each of a diagonal
             else:
                 macs += (signal != 0).sum().item() * layer.out_features
         assert counts["effective_macs"] * 7 == pytest.approx(macs)
@@ -280,6 +289,8 @@ def test_action_values_are_of_what_the_policy_sees(name, normalise):
 
 
 def test_dqn_says_what_to_set_for_a_policy_with_state():
+    with pytest.raises(UserError, match=r"DQN does not calibrate weights — set spiking\.firing_rate=null"):
+        check_q_network(OBS, ACTIONS, replace(BASE, firing_rate=0.1))
     with pytest.raises(UserError, match=r"DQN does not measure currents — set spiking\.norm=layer"):
         check_q_network(OBS, ACTIONS, PARTS["running norm"])
     with pytest.raises(UserError, match=r"carries a state.*set spiking.encoder=current spiking.frame_stack=1$"):
@@ -290,6 +301,9 @@ def test_dqn_says_what_to_set_for_a_policy_with_state():
     ("name", "remedy"),
     [
         ("snntorch.Leaky", "train with neuron=lif"),
+        ("firing rates", "a RateReadout is no integrator: train with readout=last"),
+        ("output population", "a RateReadout is no integrator: train with readout=last"),
+        ("output population, convolutional", "a RateReadout is no integrator: train with readout=last"),
         ("layer norm", "train with norm=running"),
     ],
 )
@@ -324,6 +338,12 @@ def test_nir_says_what_it_cannot_hold(name, remedy):
         ({"recurrent": "all_to_all", "neuron": "adaptive"}, "recurrent=all_to_all is of neuron=lif or synaptic, and n"),
         ({"recurrent": "one_to_one", "neuron": "snntorch.Leaky"}, "recurrent=one_to_one is of .* is snntorch.Leaky"),
         ({"recurrent": "all_to_all", "plastic": PlasticLayers()}, "as they are: set recurrent=none and norm=none"),
+        ({"readout": "spikes", "readout_beta": 0.5}, "readout_beta is of readout=last, max or mean, and readout is sp"),
+        ({"readout_neurons": 4}, "readout_neurons is of readout=population, and readout is last"),
+        ({"readout": "population", "plastic": PlasticLayers()}, "a population comes before them: set readout=last"),
+        ({"firing_rate": 0.0}, "firing_rate"),
+        ({"firing_rate": 0.1, "plastic": PlasticLayers()}, "those of plastic layers have bounds: set it to null"),
+        ({"firing_rate": 0.1, "network": "a:B"}, "firing_rate is of the layers that settings describe, and netwo"),
         ({"norm": "batch"}, "norm"),
         ({"norm": "layer", "plastic": PlasticLayers()}, "as they are: set recurrent=none and norm=none"),
         ({"dropout": 0.1}, "dropout is of classifiers: a policy's learner must recompute what the rollout computed"),
