@@ -166,27 +166,28 @@ class _RecurrentScan(torch.autograd.Function):
             run = recurrent_kernel.backward
         else:
             run = _backward
-        started = (membrane > parameters.threshold).to(membrane.dtype)
-        before = [torch.cat((first.unsqueeze(0), later[:-1])) for first, later in (
-            (started, spikes), (membrane, membranes), (synaptic, currents)
-        )]  # fmt: skip
-        if mask is not None:
-            before = [values.masked_fill(mask.unsqueeze(-1), 0.0) for values in before]
-        fired, membranes_before, currents_before = before
+
+        def before(first: Tensor, later: Tensor) -> Tensor:
+            """What a step starts from ``[T, B, N]``."""
+            values = torch.cat((first.unsqueeze(0), later[:-1]))
+            return values if mask is None else values.masked_fill(mask.unsqueeze(-1), 0.0)
+
+        fired = before((membrane > parameters.threshold).to(membrane.dtype), spikes)
         through, grad_u, grad_current, grad_state = run(
             (grad_spikes, grad_membrane, grad_synaptic), fired, membranes, membrane, parameters, ctx.settings, mask
         )
-        kept = membranes_before * (1 - fired) if ctx.settings.reset == "zero" else membranes_before
-        grad_threshold = -through - grad_u * fired if ctx.settings.reset == "subtract" else -through
-        products = (grad_current * currents_before, grad_u * kept, grad_threshold)
-        scalars = [
-            _sum_to(product, like) if needed else None
-            for product, like, needed in zip(products, parameters[:3], ctx.needs_input_grad[3:6], strict=True)
-        ]
-        if scalars[2] is not None:  # the state before the first step acts through its spike as well
-            scalars[2] = scalars[2] - _sum_to(grad_state[2], parameters.threshold)
+        need_alpha, need_beta, need_threshold, need_weight = ctx.needs_input_grad[3:7]
+        scalars: list[Tensor | None] = [None] * 3
+        if need_alpha:
+            scalars[0] = _sum_to(grad_current * before(synaptic, currents), parameters.alpha)
+        if need_beta:
+            kept = grad_u * (1 - fired) if ctx.settings.reset == "zero" else grad_u
+            scalars[1] = _sum_to(kept * before(membrane, membranes), parameters.beta)
+        if need_threshold:  # the state before the first step acts through its spike as well
+            total = through + grad_u * fired if ctx.settings.reset == "subtract" else through
+            scalars[2] = -_sum_to(total, parameters.threshold) - _sum_to(grad_state[2], parameters.threshold)
         grad_weight = None
-        if ctx.needs_input_grad[6]:
+        if need_weight:
             grad_weight = (
                 (grad_current * fired).sum((0, 1))
                 if parameters.weight.dim() == 1
