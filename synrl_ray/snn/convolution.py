@@ -156,7 +156,7 @@ class SpikingCNN(nn.Module):
                 current, mask = held(neuron, current, mask, self.steps_per_observation)
             out, membrane = neuron(current, membranes[layer], mask)
             spikes.append(out)
-            out = dropped(out, self)
+            out = dropped(out, self.dropout if self.training else 0.0)
             final.append(membrane)
             mask, steps = inner_mask, num_observations * self.steps_per_observation
             is_map = layer + 1 < len(self.convolutions)

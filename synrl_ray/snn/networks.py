@@ -172,6 +172,7 @@ class SpikingMLP(nn.Module):
         """As :meth:`forward`, layer by layer, and the spikes ``[E*K, B, N]`` of every spiking layer."""
         self._check(inputs, state, reset_mask)
         batch, k = inputs.shape[1], self.steps_per_observation
+        share = self.dropout if self.training else 0.0
         if state is None:
             state = inputs.new_zeros(batch, self.state_size)
         inner_mask = at_first_step(reset_mask, k)
@@ -182,14 +183,14 @@ class SpikingMLP(nn.Module):
         for (linear, neuron), membrane in zip(self._layers(), membranes, strict=True):
             layer = len(spikes)
             signal = self._received(layer, inputs, spikes)
-            current = normalised(self.norms, layer, linear(dropped(signal, self) if layer else signal))
+            current = normalised(self.norms, layer, linear(dropped(signal, share) if layer else signal))
             if not spikes:
                 current, mask = held(neuron, current, mask, k) if self.encoder is None else (current, inner_mask)
             fired, membrane = neuron(current, membrane, mask)
             spikes.append(fired)
             final.append(membrane)
             mask = inner_mask
-        outputs, readout_membrane = self.readout(dropped(spikes[-1], self), readout_membrane, reset_mask)
+        outputs, readout_membrane = self.readout(dropped(spikes[-1], share), readout_membrane, reset_mask)
         return outputs, torch.cat((*final, readout_membrane), dim=1), spikes
 
     def layer_inputs(
@@ -262,10 +263,9 @@ def held(neuron: nn.Module, current: Tensor, mask: Tensor | None, num_steps: int
     return current.repeat_interleave(num_steps, dim=0), at_first_step(mask, num_steps)
 
 
-def dropped(signal: Tensor, network: nn.Module) -> Tensor:
-    """Spikes ``[T, B, N]`` without those of the neurons that ``network.dropout`` leaves out while it trains."""
-    share = network.dropout
-    if not network.training or not share:
+def dropped(signal: Tensor, share: float) -> Tensor:
+    """Spikes ``[T, B, N]`` without those of a share of each row's neurons, the others weighing more."""
+    if not share:
         return signal
     kept = torch.rand(signal.shape[1:], device=signal.device) >= share
     return signal * (kept.to(signal.dtype) / (1 - share))

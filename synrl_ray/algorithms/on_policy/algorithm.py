@@ -111,7 +111,7 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         most = _most_rows(network)
         if network.state_size:  # sequences from an episode's start, for no state is known that the weights lead to
             first = rollouts[0]
-            steps = min(len(first.valid), network.config.max_seq_len)
+            steps = min(len(first.valid), most)
             envs = max(1, most // steps)
             observations, starts = first.observations[:steps, :envs], first.starts[:steps, :envs]
         else:

@@ -60,6 +60,7 @@ def to_nir(net: nn.Module, scaling: Scaling | None = None, num_outputs: int | No
     """
     if not isinstance(net, SpikingMLP | SpikingCNN):
         raise NIRError(f"only a SpikingMLP or SpikingCNN is exported, got {type(net).__name__}")
+    readout = _Readout.of(net.readout)
     graph = _Drawing()
     norms = _norms(net)
     if isinstance(net, SpikingCNN):
@@ -83,7 +84,6 @@ def to_nir(net: nn.Module, scaling: Scaling | None = None, num_outputs: int | No
             graph.connect(emitting[-2], affine)
         neuron = net.neurons[number]
         emitting.append(add_neurons(graph, number, neuron, (cast("nn.Linear", layer).out_features,), affine))
-    readout = _Readout.of(net.readout)
     outputs = readout.linear.out_features if num_outputs is None else num_outputs
     affine = graph.add("readout", _affine(readout.linear, num_outputs=outputs), emitting[-1])
     integrated = graph.add("integrator", _integrator(torch.tensor(readout.beta), (outputs,), "the readout"), affine)
