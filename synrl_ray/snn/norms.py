@@ -25,7 +25,7 @@ class RunningNorm(nn.Module):
 
     The moments are buffers, which change through :meth:`update` alone: what was computed before can be computed again.
     No gradient passes through them. Before the first update currents pass as they are. Since the moments are fixed
-    while the network runs, the layer is part of the weights before it: :func:`folded`.
+    while the network runs, an export makes the layer part of the weights before it.
 
     Args:
         num_features: N, or C of maps.
@@ -123,19 +123,3 @@ def measuring(network: nn.Module) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@torch.no_grad()
-def folded(layer: nn.Linear, norm: RunningNorm) -> nn.Linear:
-    r"""The linear map and the normalisation behind it as one map: :math:`W' = sW`, :math:`b' = s (b - \mu) + \delta`.
-
-    Example:
-        >>> layer, norm, x = nn.Linear(2, 3), RunningNorm(3), torch.randn(5, 2)
-        >>> norm.update(layer(x))
-        >>> torch.allclose(folded(layer, norm)(x), norm(layer(x)), atol=1e-5)
-        True
-    """
-    merged = nn.Linear(layer.in_features, layer.out_features, device=layer.weight.device, dtype=layer.weight.dtype)
-    merged.weight.copy_(layer.weight * norm.scale.unsqueeze(1))
-    merged.bias.copy_((layer.bias - norm.mean) * norm.scale + norm.bias)
-    return merged

@@ -6,7 +6,7 @@ from torch import nn
 
 from synrl_ray.snn import LIF, SpikingCNN, SpikingMLP, nir
 from synrl_ray.snn.energy import count_energy
-from synrl_ray.snn.norms import RunningNorm, folded, make_norm, measuring
+from synrl_ray.snn.norms import RunningNorm, make_norm, measuring
 
 IMAGE = {"in_shape": (1, 8, 8), "shape": ((3, 4, 2),), "hidden_size": 6}
 
@@ -126,7 +126,11 @@ def test_folded_into_the_weights_it_is_the_same_network():
             norm.weight.uniform_(0.5, 2.0)
             norm.bias.uniform_(-0.5, 0.5)
     plain = SpikingMLP(4, (8, 6), 2, steps_per_observation=3, reset="zero")
-    plain.linears = nn.ModuleList(folded(*pair) for pair in zip(net.linears, net.norms, strict=True))
+    with torch.no_grad():
+        for linear, theirs, norm in zip(plain.linears, net.linears, net.norms, strict=True):
+            scale = norm.weight / (norm.variance + 1e-5).sqrt()
+            linear.weight.copy_(scale.unsqueeze(1) * theirs.weight)
+            linear.bias.copy_(scale * (theirs.bias - norm.mean) + norm.bias)
     plain.readout = net.readout
     torch.testing.assert_close(plain(inputs)[0], net(inputs)[0], rtol=1e-4, atol=1e-5)
     again = nir.from_nir(nir.to_nir(net))
