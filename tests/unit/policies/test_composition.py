@@ -308,7 +308,7 @@ def test_dqn_says_what_to_set_for_a_policy_with_state():
     ],
 )
 def test_nir_says_what_it_cannot_hold(name, remedy):
-    network = ActorCritic(OBS, ACTIONS, PARTS[name])
+    network, _ = made(name)
     with pytest.raises(nir.NIRError, match=remedy):
         nir.to_nir(network.bodies[0])
 
