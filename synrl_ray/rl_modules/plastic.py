@@ -85,15 +85,21 @@ class PlasticWeights(TorchRLModule):
 
     def get_state(self, *args: Any, inference_only: bool = False, **kwargs: Any) -> dict[str, Any]:
         """All weights that are wanted, in their own precision; RLlib's would send float64 as float32."""
-        unwanted = self.get_non_inference_attributes() if inference_only and isinstance(self, InferenceOnlyAPI) else []
-        wanted = {name: own for name, own in self.state_dict().items() if name.split(".")[0] not in unwanted}
+        wanted = {name: own for name, own in self.state_dict().items() if not (inference_only and self._learns(name))}
         state: dict[str, Any] = convert_to_numpy(wanted, reduce_type=False)
         return state
 
     def set_state(self, state: Any) -> None:
-        """Take weights that arrive, in their own precision; changes count from them."""
-        self.load_state_dict({name: torch.as_tensor(np.array(value)) for name, value in state.items()})
+        """Take weights that arrive, in their own precision, less what only learners have; changes count from them."""
+        own = self.state_dict()
+        taken = {name: value for name, value in state.items() if name in own or not self._learns(name)}
+        self.load_state_dict({name: torch.as_tensor(np.array(value)) for name, value in taken.items()})
         self._base = _copies(self.plastic_weights())
+
+    def _learns(self, name: str) -> bool:
+        """Whether a weight is one that only learners have."""
+        only = self.get_non_inference_attributes() if isinstance(self, InferenceOnlyAPI) else []
+        return name.split(".")[0] in only
 
 
 @dataclass(frozen=True)
