@@ -3,7 +3,8 @@
 Numba's own cache fails at import where no folder is writable, and unpickles, which is to execute, what it finds in a
 folder that others may write. Nor does it notice when a function changes that a kernel calls from another file. Here
 nothing is read that another user could have put there, every file carries a digest, and what cannot be read or written
-is compiled again.
+is compiled again. Of processes that need the same kernel at once, such as the env runners of a first run, one compiles
+it and the others wait.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import platform
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,10 +30,17 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache,
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
+try:
+    import fcntl
+except ImportError:  # Windows: each process compiles for itself
+    fcntl = None  # type: ignore[assignment]
+
 logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parent
 _DIGEST_SIZE = 32
+_WAIT_SECONDS = 120.0
+"""For another process that compiles the same kernel: a multiple of what the largest takes."""
 
 
 def kernel_cache(function: Callable[..., Any]) -> Any:
@@ -168,10 +177,49 @@ class _Files:
 
     def __init__(self, folder: str, base: str, stamp: bytes) -> None:
         self._folder, self._base, self._stamp = Path(folder), base, stamp.hex()[:16]
+        self._locks: dict[Path, int] = {}
 
     def load(self, key: Any) -> Any:
+        """What is kept; if nothing is, it is for this process to compile it, and others wait until it is saved."""
+        path = self._path(key)
+        found = self._read(path)
+        if found is None and self._wait_for_lock(path):
+            found = self._read(path)
+            if found is not None:
+                self._unlock(path)
+        return found
+
+    def _wait_for_lock(self, path: Path) -> bool:
+        """Hold the lock of a kernel that is to be compiled. Kernels call one another in one direction: no two wait."""
+        if fcntl is None or path in self._locks:
+            return False
+        end, name = time.monotonic() + _WAIT_SECONDS, path.with_suffix(".lock")
+        while time.monotonic() < end:
+            try:
+                handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except OSError:
+                return False
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._locks[path] = handle
+                return True
+            except BlockingIOError:  # the lock of one that ends is free
+                os.close(handle)
+                time.sleep(0.05)
+            except OSError:  # a file system without locks
+                os.close(handle)
+                return False
+        return False
+
+    def _unlock(self, path: Path) -> None:
+        if (handle := self._locks.pop(path, None)) is not None:
+            with contextlib.suppress(OSError):
+                path.with_suffix(".lock").unlink()  # who waits for it finds the kernel
+            os.close(handle)
+
+    def _read(self, path: Path) -> Any:
         try:
-            with self._path(key).open("rb") as file:
+            with path.open("rb") as file:
                 if not _is_trusted(os.fstat(file.fileno())):
                     return None
                 content = file.read()
@@ -183,8 +231,13 @@ class _Files:
         return pickle.loads(data)  # what only we or root can have written
 
     def save(self, key: Any, data: Any) -> None:
-        pickled = dumps(data)
         path = self._path(key)
+        try:
+            self._write(path, dumps(data))
+        finally:
+            self._unlock(path)
+
+    def _write(self, path: Path, pickled: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=self._folder, prefix=f"{path.name}.", delete=False) as file:
             try:
                 file.write(hashlib.sha256(pickled).digest() + pickled)

@@ -19,6 +19,7 @@ sys.dont_write_bytecode = False
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import pytest  # noqa: E402 (after the environment is set)
+import quick_stack  # noqa: E402, F401
 from warm_python import WarmPython  # noqa: E402
 
 _WARM = "SYNRL_TEST_PYTHON"

@@ -29,6 +29,8 @@ SIZE = 8  # bytes of a number on the socket
 FIRST_JOB = "01000000"
 """Ray's name of the first driver of a session: which one a worker is for, Ray reads when it is imported."""
 _WORKER = "/default_worker.py"
+STANDS_FOR = "for "
+"""What the name of a process begins with that stands for a forked one, whose number follows."""
 
 
 class WarmPython:
@@ -98,6 +100,8 @@ def ask(folder: str, arguments: list[str]) -> None:
     socket.send_fds(connection, [len(text).to_bytes(SIZE, "big")], [0, 1, 2])
     connection.sendall(text)
     pid = _number(connection)
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
+        name.write(f"{STANDS_FOR}{pid}")  # for whoever looks at this process
     for received in (signal.SIGINT, signal.SIGTERM):
         signal.signal(received, lambda number, frame: _pass_on(pid, number))
     status = _number(connection)

@@ -23,6 +23,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import quick_stack  # noqa: F401
 from warm_python import FIRST_JOB, SIZE
 
 sys.path[0] = str(Path(__file__).parents[1])  # of this repository, not of this folder

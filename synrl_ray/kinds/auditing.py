@@ -105,7 +105,8 @@ def _audit_one(folder: Path, trust: bool) -> Audit:
 
 def _seeds_of(folder: Path) -> list[Path]:
     """Folders of the seeds that the result of a folder is made of; empty for a run's."""
-    within = sorted(path.parent for path in folder.glob(f"seed*/{RESULT_FILE}"))
+    found = (path.parent for path in folder.glob(f"seed*/{RESULT_FILE}"))
+    within = sorted(found, key=lambda path: (len(path.name), path.name))  # seed2 before seed10, as they were combined
     if within or (folder / DESCRIPTION_FILE).exists():
         return within
     result = _result_of(folder)

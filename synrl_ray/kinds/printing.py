@@ -62,7 +62,7 @@ def print_returns(result: Result) -> None:
         f"(lowest {figures['return_min']:.1f}, highest {figures['return_max']:.1f})"
     )
     if f"{SAMPLED}return_iqm" in figures:
-        _print_iqm("Drawn IQM  ", result, f"{SAMPLED}return_iqm", ": the same environments, actions drawn")
+        _print_iqm("Drawn IQM  ", result, f"{SAMPLED}return_iqm", "; the same environments, actions drawn")
         _print_gain(result)
     count, distinct = result.figure("episodes"), figures.get("distinct_episodes")
     if distinct is not None and distinct < count:

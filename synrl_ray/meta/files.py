@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
-from synrl_ray.files import write_atomically
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.maml_rl import MamlPolicy
-from synrl_ray.policies.description import (
-    DESCRIPTION_FILE,
-    WEIGHTS_FILE,
-    Description,
-    damage_of,
-    described,
-    read_description,
-)
-from synrl_ray.policies.weights import load_module
+from synrl_ray.policies.description import Description, damage_of, described, read_description
+from synrl_ray.policies.weights import load_module, save_module
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import AnyTasks, Learner
 
@@ -30,10 +19,8 @@ FORMAT = "meta-1"
 
 def save_maml(maml: MamlModel | MamlPolicy, learner: Learner, tasks: AnyTasks, folder: Path, **metadata: Any) -> None:
     """Write weights (with inner rates, where they are learned) and description, each atomically."""
-    weights = {name: tensor.detach().contiguous() for name, tensor in maml.state_dict().items()}
     settings = {"maml": asdict(maml.config), "learner": asdict(learner), "tasks": asdict(tasks)}
-    write_atomically(folder / WEIGHTS_FILE, save(weights))
-    write_atomically(folder / DESCRIPTION_FILE, json.dumps({"format": FORMAT, **settings, **metadata}, indent=2) + "\n")
+    save_module(maml, folder, {"format": FORMAT, **settings, **metadata})
 
 
 def load_maml(folder: str | Path | Description) -> tuple[MamlModel | MamlPolicy, Learner, AnyTasks]:

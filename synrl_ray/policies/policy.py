@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from synrl_ray.envs.flat import flattened
 from synrl_ray.errors import NonFiniteError, UserError
-from synrl_ray.files import write_atomically
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.description import (
-    DESCRIPTION_FILE,
-    WEIGHTS_FILE,
-    Description,
-    damage_of,
-    read_description,
-)
+from synrl_ray.policies.description import Description, damage_of, read_description
 from synrl_ray.policies.given import InputError, observations_from, states_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.space_files import space_from_json, space_to_json
 from synrl_ray.policies.spaces import check_spaces, to_environment
-from synrl_ray.policies.weights import load_module
+from synrl_ray.policies.weights import load_module, save_module
 from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config
 
 _FORMAT = 1
@@ -116,7 +107,6 @@ class Policy:
 
     def save(self, folder: Path, **metadata: Any) -> None:
         """Write ``policy.safetensors`` and ``policy.json`` (with ``metadata`` in it), each atomically."""
-        weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
         description = {
             "format": _FORMAT,
             "policy": asdict(self.config),
@@ -125,8 +115,7 @@ class Policy:
             **({_CHANNELS_LAST: True} if self.network.encoder.channels_last else {}),
             **metadata,
         }
-        write_atomically(folder / WEIGHTS_FILE, save(weights))
-        write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
+        save_module(self.network, folder, description)
 
 
 def load_network_policy(folder: str | Path | Description) -> Policy:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from synrl_ray.files import open_regular
+from synrl_ray.files import open_regular, write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of
 
 M = TypeVar("M", bound=nn.Module)
@@ -45,6 +45,13 @@ class _Kind(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"
+
+
+def save_module(module: nn.Module, folder: Path, description: Mapping[str, Any]) -> None:
+    """Write a module's weights and what it is, ``policy.safetensors`` and ``policy.json``, each atomically."""
+    weights = {name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}
+    write_atomically(folder / WEIGHTS_FILE, save(weights))
+    write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
 
 
 def load_module(make: Callable[[], M], folder: Path, *, anew: bool = False, meta: bool = True) -> M:

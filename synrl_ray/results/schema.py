@@ -19,7 +19,9 @@ from synrl_ray.settings.checked import settings_class, to_json
 SCHEMA: Literal[2] = 2
 """Version of this form; what was written before it had one is version 1."""
 
-Figures = Mapping[str, float | None]
+Figure = int | float | None
+"""A count stays a whole number."""
+Figures = Mapping[str, Figure]
 Count = Annotated[int, Ge(0)]
 
 
@@ -148,7 +150,7 @@ class Result:
     """How the policy was judged."""
     training: tuple[Training, ...] = ()
     """Of each seed; empty for a policy that was judged again."""
-    per_seed: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    per_seed: Mapping[str, tuple[Figure, ...]] = field(default_factory=dict)
     """Figure → its value for each seed, in the order of ``training``; empty unless there are several seeds."""
     target: TargetReached | None = None
     greedy: Episodes | None = None

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Interval
-from safetensors.torch import save
 
-from synrl_ray.files import write_atomically
-from synrl_ray.policies.description import (
-    DESCRIPTION_FILE,
-    WEIGHTS_FILE,
-    Description,
-    damage_of,
-    described,
-    read_description,
-)
+from synrl_ray.policies.description import Description, damage_of, described, read_description
 from synrl_ray.policies.layers import numbers_per_observation, require_bounded
-from synrl_ray.policies.weights import load_module
+from synrl_ray.policies.weights import load_module, save_module
 from synrl_ray.settings.classifiers import ClassifierConfig
 from synrl_ray.supervised.model import Classifier
 
@@ -30,10 +20,8 @@ _Classes = tuple[Annotated[int, Interval(ge=0, le=9)], ...]
 
 def save_classifier(model: Classifier, folder: Path, **metadata: Any) -> None:
     """Write weights and description, each atomically."""
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     description = {"format": _FORMAT, "classifier": asdict(model.config), "classes": list(model.classes), **metadata}
-    write_atomically(folder / WEIGHTS_FILE, save(weights))
-    write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
+    save_module(model, folder, description)
 
 
 def load_classifier(folder: str | Path | Description) -> Classifier:

@@ -65,7 +65,7 @@ class Study:
     def require_installed(self) -> None:
         """Raise :class:`UserError` if the search needs a package that is not there."""
         if self.search == "optuna" and find_spec("optuna") is None:
-            raise UserError("--search optuna needs the package optuna", "install it with `pip install optuna`")
+            raise UserError("--search optuna needs the package optuna", "pip install 'synrl-ray[tune]'")
 
     def experiments(self) -> list[AnyExperiment]:
         """The run's experiment, and what it is with each choice of another environment."""

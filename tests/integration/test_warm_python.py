@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
 import pytest
+import quick_stack
 
 
 def done(python: str, *arguments: str) -> tuple[int, str, str]:
@@ -26,3 +28,9 @@ def done(python: str, *arguments: str) -> tuple[int, str, str]:
 )
 def test_it_writes_and_ends_as_python_does(warm_python: str, arguments: list[str]) -> None:
     assert done(warm_python, *arguments) == done(sys.executable, *arguments)
+
+
+def test_the_quick_stack_is_that_of_python_without_source() -> None:
+    found, expected = quick_stack.frames(), inspect.getouterframes(sys._getframe(), context=0)
+    assert [(each.frame, each.function) for each in found] == [(each.frame, each.function) for each in expected]
+    assert [each.lineno for each in found[1:]] == [each.lineno for each in expected[1:]]

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import fcntl
 import importlib.util
 import logging
 import os
@@ -9,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import pytest
@@ -244,6 +247,51 @@ def test_processes_that_write_at_once(places):
     assert [process.wait() for process in running] == [0, 0, 0]
     both = program.format(" and ".join(calls))
     assert subprocess.check_output([sys.executable, "-c", both], env=environment, text=True) == "2\n"
+
+
+@pytest.fixture
+def in_work(places):
+    """A kernel that another process compiles: its lock, where it will be saved, and what will be there."""
+    loaded(places["source"])(3)
+    (path,) = kept(places)
+    content = path.read_bytes()
+    path.unlink()
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock, path, content
+
+
+def while_waiting(monkeypatch, happens):
+    monkeypatch.setattr(
+        kernel_cache, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: happens())
+    )
+
+
+def test_a_kernel_that_another_process_compiles_is_waited_for(places, in_work, monkeypatch):
+    lock, path, content = in_work
+
+    def saved():
+        path.write_bytes(content)
+        lock.close()
+
+    while_waiting(monkeypatch, saved)
+    kernel = loaded(places["source"])
+    assert (kernel(3), hits(kernel)) == (6, 1)
+    assert list(places["beside"].iterdir()) == [path]
+
+
+def test_a_kernel_whose_other_process_ends_is_compiled(places, in_work, monkeypatch):
+    lock, path, _ = in_work
+    while_waiting(monkeypatch, lock.close)
+    kernel = loaded(places["source"])
+    assert (kernel(3), hits(kernel)) == (6, 0)
+    assert list(places["beside"].iterdir()) == [path], "the lock is gone"
+
+
+def test_a_kernel_is_not_waited_for_without_an_end(places, in_work, monkeypatch):
+    monkeypatch.setattr(kernel_cache, "_WAIT_SECONDS", 0.0)
+    kernel = loaded(places["source"])
+    assert (kernel(3), hits(kernel)) == (6, 0)
 
 
 def test_an_installation_that_cannot_be_written_and_no_home(tmp_path):

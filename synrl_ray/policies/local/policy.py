@@ -5,30 +5,20 @@ Legend: N observations.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from safetensors.torch import save
 
-from synrl_ray.files import write_atomically
-from synrl_ray.policies.description import (
-    DESCRIPTION_FILE,
-    WEIGHTS_FILE,
-    Description,
-    damage_of,
-    described,
-    read_description,
-)
+from synrl_ray.policies.description import Description, damage_of, described, read_description
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.policies.local.table import agent_class, make_agent
 from synrl_ray.policies.space_files import space_from_json, space_to_json
-from synrl_ray.policies.weights import load_module
+from synrl_ray.policies.weights import load_module, save_module
 from synrl_ray.settings.local import LocalSettings
 
 _FORMAT = "local-1"
@@ -85,7 +75,6 @@ class LocalPolicy:
 
     def save(self, folder: Path, **metadata: Any) -> None:
         """Write ``policy.safetensors`` and ``policy.json`` (with ``metadata`` in it), each atomically."""
-        weights = {name: tensor.contiguous() for name, tensor in self.agent.state_dict().items()}
         description = {
             "format": _FORMAT,
             "settings": asdict(self.settings),
@@ -93,8 +82,7 @@ class LocalPolicy:
             "action_space": space_to_json(self.action_space),
             **metadata,
         }
-        write_atomically(folder / WEIGHTS_FILE, save(weights))
-        write_atomically(folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
+        save_module(self.agent, folder, description)
 
 
 def load_local_policy(folder: str | Path | Description) -> LocalPolicy:

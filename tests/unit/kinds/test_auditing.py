@@ -113,6 +113,15 @@ def test_seeds_as_they_were_trained_are_checked_once_and_put_together_again(runs
     assert found.differences[0].startswith("loss is recorded as 0.001, found ")
 
 
+def test_more_than_ten_seeds_are_put_together_in_the_order_of_their_numbers(runs, published):
+    shutil.move(published / "seed0", published / "seed10")
+    shutil.move(published / "seed1", published / "seed2")
+    results = [read_result(published / name) for name in ("seed2", "seed10")]
+    write_result(published, KIND.combine(results, RunFolder(runs[1]).spec()))
+    (found,) = audit(published)
+    assert found.differences == ()
+
+
 def test_a_figure_that_was_changed_is_named_and_the_exit_code_is_1(published, capsys):
     result = read_result(published / "seed1")
     write_result(published / "seed1", replace(result, figures={"loss": 0.001}))

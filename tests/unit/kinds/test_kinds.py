@@ -126,10 +126,14 @@ def test_the_table_of_kinds_imports_neither_torch_nor_ray():
     assert run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_judging_again_imports_no_ray(name):
-    code = f"import sys; from synrl_ray.kinds import kind_named; kind_named({name!r}); sys.exit('ray' in sys.modules)"
-    assert run([sys.executable, "-c", code], check=False).returncode == 0
+def test_judging_again_imports_no_ray():
+    """Whatever the kind; in one process, which imports torch once."""
+    code = (
+        "import sys; from synrl_ray.kinds import kind_named\n"
+        "print([name for name in sys.argv[1:] if kind_named(name) and 'ray' in sys.modules])"
+    )
+    done = run([sys.executable, "-c", code, *KINDS], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
 
 
 def test_only_environment_steps_can_be_moved_once_a_run_has_begun():

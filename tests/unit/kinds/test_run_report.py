@@ -77,7 +77,7 @@ def test_drawn_actions_and_copies_of_episodes_are_said(capsys):
         capsys, report.print_score, replace(SCORE, figures=figures, intervals=(*SCORE.intervals, interval))
     )
     assert lines[2:4] == [
-        "Drawn IQM     350.0  (95 % interval 340.0 to 360.0: the same environments, actions drawn)",
+        "Drawn IQM     350.0  (95 % interval 340.0 to 360.0; the same environments, actions drawn)",
         "Distinct      4 of 100 greedy episodes; the others are copies",
     ]
     figures["distinct_episodes"] = 100

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synrl_ray.results import Episodes, Interval, Result, Training
+from synrl_ray.results import Episodes, Interval, Result, Training, read_result, write_result
 
 SOUND = {
     "experiment": "x",
@@ -52,6 +52,21 @@ def test_episodes_need_a_return_for_each_seed():
 def test_distinct_episodes_are_those_with_digests_of_their_own():
     assert Episodes(seeds=(1, 2, 3), returns=(0, 0, 0), digests=("a", "b", "a")).distinct == 2
     assert Episodes(seeds=(1,), returns=(0,)).distinct is None
+
+
+def test_counts_are_written_and_read_as_whole_numbers(tmp_path):
+    figures = {"return_iqm": 2.0, "episodes": 100}
+    seeds = {"errors": (3, 4), "return_mean": (2.0, 3.5)}
+    write_result(
+        tmp_path, Result(**SOUND | {"figures": figures, "training": (trained(0), trained(1)), "per_seed": seeds})
+    )
+    written = (tmp_path / "result.json").read_text()
+    assert '"episodes": 100\n' in written
+    assert '"return_iqm": 2.0,\n' in written
+    assert '"errors": [3, 4]' in written
+    found = read_result(tmp_path)
+    assert isinstance(found.figures["episodes"], int)
+    assert isinstance(found.per_seed["return_mean"][0], float)
 
 
 def test_figures_are_found_by_name_and_unknown_ones_refused():

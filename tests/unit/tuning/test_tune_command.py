@@ -55,7 +55,7 @@ def succeed(argv):
         (f"tune {ID} --max-concurrent 0", "--max-concurrent 0 is too small"),
         (f"tune {ID} --scheduler best", "--scheduler"),
         (f"tune {ID} --search luck", "--search"),
-        (f"tune {ID} --search optuna", "install it with `pip install optuna`"),
+        (f"tune {ID} --search optuna", "needs the package optuna — pip install 'synrl-ray[tune]'"),
         (f"tune {ID} --scheduler pbt --samples 1", "a population has more than one trial"),
         (f"tune {ID} --scheduler pbt --set lr=1e-3 entropy_coeff=0", "changes settings of the algorithm only"),
         (f"tune {ID} --set lr=1e-3 entropy_coeff=0 spiking.beta=0.9", f"{ID} has nothing to search"),
