@@ -66,7 +66,7 @@ def backward(
 def flat(tensor: Tensor) -> np.ndarray:
     """The tensor's memory as a vector, copied only if it is not contiguous."""
     array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
-    return array.reshape(-1)
+    return np.ascontiguousarray(array).reshape(-1)  # an expanded one would be a vector with a step of 0
 
 
 def mask_array(mask: Tensor | None) -> np.ndarray:

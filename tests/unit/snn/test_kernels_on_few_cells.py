@@ -109,3 +109,40 @@ def test_adaptive_neurons_of_six_cells(surrogate, masked):
 
     assert 0 < results("torch")[0].mean() < 1
     close(results("numba"), results("torch"))
+
+
+@pytest.mark.parametrize("kernel", ["torch", "numba"])
+@pytest.mark.parametrize("reset", RESETS)
+def test_a_single_cell_at_its_threshold_is_not_reset(kernel, reset):
+    """It fires above the threshold only: u is 0.5 * 1 + 0.5 = 1, then 0.5 * 1 + 0.25."""
+    current, membrane, threshold = (
+        torch.tensor(values, dtype=torch.float64).requires_grad_() for values in ([[[0.5]], [[0.25]]], [[1.0]], 1.0)
+    )
+    spikes, membranes = lif_scan(
+        current, membrane, beta=torch.tensor(0.5, dtype=torch.float64), threshold=threshold, surrogate=Surrogate(),
+        reset=reset, kernel=kernel,
+    )  # fmt: skip
+    assert (spikes.flatten().tolist(), membranes.flatten().tolist()) == ([0.0, 0.0], [1.0, 0.75])
+    found = torch.autograd.grad(membranes[1].sum(), [current, membrane, threshold])
+    assert [each.flatten().tolist() for each in found] == [[0.5, 1.0], [0.25], [0.0]]
+
+
+@pytest.mark.parametrize("learned", [("learn_beta",), ("learn_threshold",), ("learn_beta", "learn_threshold")])
+@pytest.mark.parametrize("what", ["outputs", "state"])
+def test_a_network_of_which_one_thing_is_used_and_one_is_learned(monkeypatch, learned, what):
+    """In one call; one parameter has a number for each neuron, and the other is for all."""
+    monkeypatch.setattr(stack, "SMALL_ROWS", 10**6)
+    torch.manual_seed(4)
+    settings = dict.fromkeys(learned, True)
+    net = SpikingMLP(
+        2, (3, 2), 1, steps_per_observation=2, gain=4.0, hidden_gain=3.0, threshold=0.5, **settings
+    ).double()
+    inputs = torch.randn(3, 2, 2, dtype=torch.float64)
+    parameters = [p for p in net.parameters() if p.requires_grad]
+
+    def results(forward):
+        used = forward(inputs)[what == "state"]
+        weights = torch.sin(torch.arange(1.0, 1 + used.numel(), dtype=torch.float64))
+        return torch.autograd.grad((used.flatten() * weights).sum(), parameters, allow_unused=True)
+
+    close(results(net), results(net.forward_with_spikes))
