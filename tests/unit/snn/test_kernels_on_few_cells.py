@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from synrl_ray.snn import AdaptiveLIF, SpikingMLP, Surrogate, lif_scan, stack
+from synrl_ray.snn import LIF, AdaptiveLIF, SpikingMLP, Surrogate, lif_scan, stack
+from synrl_ray.snn.fusion import fused_plan
 from synrl_ray.snn.scan import RESETS
 
 LEARNED = ("beta", "threshold", "rho", "kappa")
@@ -127,22 +128,25 @@ def test_a_single_cell_at_its_threshold_is_not_reset(kernel, reset):
     assert [each.flatten().tolist() for each in found] == [[0.5, 1.0], [0.25], [0.0]]
 
 
+@pytest.mark.parametrize("rows", [0, 10**6], ids=["products", "one call"])
 @pytest.mark.parametrize("learned", [("learn_beta",), ("learn_threshold",), ("learn_beta", "learn_threshold")])
-@pytest.mark.parametrize("what", ["outputs", "state"])
-def test_a_network_of_which_one_thing_is_used_and_one_is_learned(monkeypatch, learned, what):
-    """In one call; one parameter has a number for each neuron, and the other is for all."""
-    monkeypatch.setattr(stack, "SMALL_ROWS", 10**6)
+@pytest.mark.parametrize("per_neuron", ["beta", "threshold"])
+@pytest.mark.parametrize("used", ["outputs", "state"])
+def test_a_network_of_which_one_thing_is_used(monkeypatch, rows, learned, per_neuron, used):
+    """One of a neuron's parameters has a number for each neuron, and the other one for all."""
+    monkeypatch.setattr(stack, "SMALL_ROWS", rows)
     torch.manual_seed(4)
-    settings = dict.fromkeys(learned, True)
-    net = SpikingMLP(
-        2, (3, 2), 1, steps_per_observation=2, gain=4.0, hidden_gain=3.0, threshold=0.5, **settings
-    ).double()
+    settings = {"beta": 0.8, "threshold": 0.5, per_neuron: [0.4, 0.6, 0.9]} | dict.fromkeys(learned, True)
+    net = SpikingMLP(2, (3, 3), 1, steps_per_observation=2, gain=4.0, hidden_gain=3.0)
+    for layer, hold in enumerate((2, 1)):
+        net.neurons[layer] = LIF(**settings, hold=hold)
+    net.double()
     inputs = torch.randn(3, 2, 2, dtype=torch.float64)
-    parameters = [p for p in net.parameters() if p.requires_grad]
 
     def results(forward):
-        used = forward(inputs)[what == "state"]
-        weights = torch.sin(torch.arange(1.0, 1 + used.numel(), dtype=torch.float64))
-        return torch.autograd.grad((used.flatten() * weights).sum(), parameters, allow_unused=True)
+        found = forward(inputs)[used == "state"]
+        weights = torch.sin(torch.arange(1.0, 1 + found.numel(), dtype=torch.float64))
+        return torch.autograd.grad((found.flatten() * weights).sum(), list(net.parameters()), allow_unused=True)
 
+    assert fused_plan(net, inputs, None) is not None
     close(results(net), results(net.forward_with_spikes))
