@@ -11,21 +11,25 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
+from synrl_ray.envs.flat import flattened
+from synrl_ray.policies.actions.table import action_distribution
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.given import observations_from
 from synrl_ray.policies.normaliser import BOUND
 from synrl_ray.policies.policy import Policy
-from synrl_ray.policies.spaces import space_from_json, space_to_json, to_environment
-from synrl_ray.settings.policies import SpikingPolicy
+from synrl_ray.policies.space_files import space_from_json, space_to_json
+from synrl_ray.policies.spaces import check_spaces, to_environment
+from synrl_ray.settings.checked import from_json
+from synrl_ray.settings.policies import PolicyLayout, SpikingPolicy
 from synrl_ray.snn.nir import NIRError, Scaling, to_nir
 from synrl_ray.snn.nir.preparation import Preparation
 from synrl_ray.snn.nir.running import GraphRun, run
 from synrl_ray.snn.nir.writing import READOUT, STEPS
 
 _OBSERVATIONS, _ACTIONS, _RESETS = "observation_space", "action_space", "state_is_zeroed_at"
+_DISTRIBUTION = "action_distribution"
 _OBSERVATION, _EPISODE = "every observation", "an episode's start"
 
 
@@ -46,6 +50,8 @@ def graph_of(policy: Policy, *, fold: bool = True) -> Any:
     network, config = policy.network, policy.config
     if not isinstance(config, SpikingPolicy):
         raise NIRError("the policy does not spike")
+    if network.mask is not None:
+        raise NIRError("no graph holds a mask of actions, and the policy's observations have one")
     steps, scaling, arrays = _prepared(network, config, fold)
     graph = to_nir(network.bodies[0], scaling, network.num_inputs)
     preparation = Preparation(steps, tuple(policy.observation_space.shape or ()), *arrays)
@@ -53,6 +59,7 @@ def graph_of(policy: Policy, *, fold: bool = True) -> Any:
         **preparation.to_metadata(),
         _OBSERVATIONS: json.dumps(space_to_json(policy.observation_space)),
         _ACTIONS: json.dumps(space_to_json(policy.action_space)),
+        _DISTRIBUTION: config.action_distribution,
         _RESETS: _EPISODE if config.carry_state else _OBSERVATION,
     }
     return graph
@@ -106,6 +113,7 @@ class GraphPolicy:
 
     Raises:
         NIRError: for a graph that is not known here, or lacks what has to be known of it.
+        UserError: for spaces that no policy serves.
     """
 
     def __init__(
@@ -116,8 +124,10 @@ class GraphPolicy:
     ) -> None:
         known = graph.metadata
         self.graph = graph
-        self.observation_space = observation_space or _space(known, _OBSERVATIONS)
+        self.observation_space = flattened(observation_space or _space(known, _OBSERVATIONS))
         self.action_space = action_space or _space(known, _ACTIONS)
+        check_spaces(self.observation_space, self.action_space, "the graph")
+        self.distribution = action_distribution(self.action_space, _layout(known))
         self.preparation = Preparation.from_metadata(known)
         self.run = GraphRun(graph)
         self.steps = int(known.get(STEPS, 1))
@@ -150,8 +160,7 @@ class GraphPolicy:
 
     def actions(self, outputs: Tensor) -> np.ndarray:
         """What the environment receives for outputs ``[B, O]``."""
-        discrete = isinstance(self.action_space, spaces.Discrete)
-        return to_environment(self.action_space, (outputs.argmax(-1) if discrete else outputs).numpy())
+        return to_environment(self.action_space, self.distribution.deterministic(outputs).numpy())
 
 
 def read_out(outputs: Tensor, how: str, steps: int) -> Tensor:
@@ -160,6 +169,13 @@ def read_out(outputs: Tensor, how: str, steps: int) -> Tensor:
     if how == "max":
         return parts.amax(1)
     return parts.mean(1) if how == "mean" else parts[:, -1]
+
+
+def _layout(metadata: Any) -> PolicyLayout:
+    """What the metadata say of Box actions; before there was a choice, they said nothing."""
+    named = str(metadata.get(_DISTRIBUTION, PolicyLayout.action_distribution))
+    found: PolicyLayout = from_json(PolicyLayout, {_DISTRIBUTION: named}, "metadata")
+    return found
 
 
 def _space(metadata: Any, name: str) -> gym.Space:

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from synrl_ray.policies.actions.base import ActionDistribution
 from synrl_ray.policies.actions.continuous import Beta, Gaussian, SquashedGaussian
 from synrl_ray.policies.actions.discrete import Bernoulli, Categorical, MultiCategorical
-from synrl_ray.settings.policies import PolicyConfig
+from synrl_ray.settings.policies import PolicyLayout
 
 OF_BOXES: dict[str, type[Any]] = {"gaussian": Gaussian, "squashed_gaussian": SquashedGaussian, "beta": Beta}
 """Distributions of Box actions, by the setting's value. Those with a free deviation take ``state_dependent_std``."""
@@ -27,7 +27,7 @@ OF_SPACES: dict[type[gym.Space], type[Any]] = {
 """Distributions of the other actions."""
 
 
-def action_distribution(action_space: gym.Space, config: PolicyConfig) -> ActionDistribution:
+def action_distribution(action_space: gym.Space, config: PolicyLayout) -> ActionDistribution:
     """What the outputs of a policy's network say of its actions.
 
     Args:
