@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -10,16 +11,19 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from synrl_ray import UserError, make_experiment
+from synrl_ray import UserError, make_experiment, train
+from synrl_ray.api import training
 from synrl_ray.api.any_environment import chosen_block
 from synrl_ray.api.specs import make_specs
 from synrl_ray.cli import main
+from synrl_ray.cluster import submit
 from synrl_ray.defaults import ALGORITHMS, reasons
 from synrl_ray.experiment import A2C, DQN, PPO, AtariFrames, CarRacingFrames
 from synrl_ray.kinds.control.checking import check
 from synrl_ray.overrides import resolve_setting
 from synrl_ray.policies.actor_critic import make_body
 from synrl_ray.running.again import train_words
+from synrl_ray.running.progress import Progress
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.tuning.space import search_space
 
@@ -253,6 +257,39 @@ def test_bad_input_is_answered_in_one_line(own, capsys, tmp_path, monkeypatch, a
     assert (caught.value.code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"synrl: {expected}") or (expected == "--env" and expected in err)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_chosen_is_shown_once_a_run_begins(monkeypatch, capsys, tmp_path):
+    shown_before, seen = [], []
+
+    def train_seeds(specs, folders, kind, *, watch, **options):
+        shown_before.append(capsys.readouterr().err)
+        for phase in ("starting", "training"):
+            watch(Progress(label="spiking seed 0", phase=phase))
+
+    monkeypatch.setattr(training, "train_seeds", train_seeds)
+    monkeypatch.chdir(tmp_path)
+    train(env="CartPole-v1", watch=lambda progress: seen.append(progress.phase))
+    assert (shown_before, seen) == ([""], ["starting", "training"])
+    assert capsys.readouterr().err == chosen_block(make_experiment(env="CartPole-v1")) + "\n"
+    train("cartpole-ppo", watch=seen.append)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("before", [[], ["--env", "NAME=1"]])
+def test_a_job_trains_on_an_environment(monkeypatch, before):
+    jobs = []
+
+    def submit_job(arguments, **options):
+        jobs.append((arguments, options["env_vars"]))
+        return SimpleNamespace(exit_status=0)
+
+    monkeypatch.setattr(submit, "submit_job", submit_job)
+    words = ["train", "--env", "CartPole-v1", "--set", "lr=0.1"]
+    with pytest.raises(SystemExit) as ended:
+        main(["submit", *before, "--", *words])
+    assert ended.value.code in (0, None)
+    assert jobs == [(words, {"NAME": "1"} if before else {})]
 
 
 def test_nothing_is_named_in_python():
