@@ -38,7 +38,7 @@ def test_the_first_row_fires_as_wanted_everywhere_and_only_the_first_is_scaled(n
     calibrate = algorithm._calibrate
     algorithm._calibrate = lambda: (calls.append(algorithm._steps()), calibrate())
     result = algorithm.train()
-    assert 500 <= result["num_env_steps_sampled_lifetime"] <= 512, "two fragments less the resets: the first one counts"
+    assert 450 < result["num_env_steps_sampled_lifetime"] <= 512, "two fragments less the resets: the first one counts"
     columns, (told,) = algorithm.activity.take()
     assert list(columns) == ["firing_rate_0", "firing_rate_1"]
     assert list(columns.values()) == pytest.approx([0.15, 0.15], abs=0.08)

@@ -1,6 +1,7 @@
 """What an algorithm does before its first update where a firing rate is wanted, and with currents after each one."""
 
 import copy
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -132,3 +133,29 @@ def test_without_a_rate_nothing_is_sampled():
     assert algorithm.steps == 0
     algorithm._measure([])
     assert algorithm.activity.take() == ({}, ())
+
+
+def test_an_iteration_scales_plays_measures_and_learns_in_this_order():
+    """What is learned from was played by the scaled weights; the rates of the row are of the same."""
+    algorithm, networks = made(POLICIES["carried, normalised"])
+    learned = []
+
+    def learn(batch):
+        with torch.no_grad():
+            outputs = algorithm.get_module().forward_train(batch)
+        name, mask = "action_dist_inputs", batch["loss_mask"]
+        torch.testing.assert_close(outputs[name][mask], batch[name][mask], rtol=0, atol=1e-5)
+        learned.append([int(network.bodies[0].norms[0].count) for network in networks])
+        return []
+
+    nothing = lambda *_, **__: None  # noqa: E731
+    algorithm._learn = learn
+    algorithm.metrics = SimpleNamespace(log_time=lambda *_: nullcontext(), aggregate=nothing, log_value=nothing)
+    for _ in range(2):
+        OnPolicyAlgorithm.training_step(algorithm)
+    assert learned == [[1, 1, 1], [2, 2, 2]], "measured when weights are scaled, then after what was learned"
+    assert [int(network.bodies[0].norms[0].count) for network in networks] == [3, 3, 3]
+    assert 680 < algorithm.steps <= 768, "three fragments less the resets"
+    columns, notices = algorithm.activity.take()
+    assert list(columns) == ["firing_rate_0", "firing_rate_1"]
+    assert len(notices) == 1
