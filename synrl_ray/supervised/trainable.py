@@ -6,6 +6,8 @@ Legend: B batch, C classes.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,8 @@ class ClassifierTrainable(Trainable):
         self.model.train()
         for rows in order.split(self.batch_size)[: len(labels) // self.batch_size]:
             batch = self._shift(images[rows], settings.max_shift)
-            logits = self.model(batch)
+            with self._dropout():
+                logits = self.model(batch)
             loss = torch.nn.functional.cross_entropy(logits, labels[rows])
             if not torch.isfinite(loss):
                 raise self._not_finite("the loss")
@@ -88,6 +91,17 @@ class ClassifierTrainable(Trainable):
             "train_accuracy": correct / (len(losses) * self.batch_size),
             "validation_accuracy": float((self.predict(self.validation_set) == self.validation_set.labels).mean()),
         }
+
+    @contextmanager
+    def _dropout(self) -> Iterator[None]:
+        """Random numbers that follow from the seed and the checkpoint, where the model draws any."""
+        if not getattr(self.model.config, "dropout", 0.0):
+            yield
+            return
+        seed = int(torch.randint(2**31, (), generator=self.generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
 
     def _not_finite(self, tensor: str) -> NonFiniteError:
         return NonFiniteError(tensor, f"after {self.samples} samples", "try a smaller learning rate")
@@ -112,7 +126,6 @@ class ClassifierTrainable(Trainable):
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "generator": self.generator.get_state(),
-                "dropout": torch.get_rng_state(),
                 "samples": self.samples,
             },
             os.path.join(checkpoint_dir, _CHECKPOINT),
@@ -125,8 +138,6 @@ class ClassifierTrainable(Trainable):
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])
-        if "dropout" in state:  # checkpoints of before have none
-            torch.set_rng_state(state["dropout"])
         self.samples = state["samples"]
 
     def _shift(self, images: Tensor, most: int) -> Tensor:

@@ -164,7 +164,7 @@ def test_what_is_no_image_is_refused_by_name(given, reason):
 
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])
 @pytest.mark.parametrize(("neuron", "kind"), [("synaptic", Synaptic), ("adaptive", AdaptiveLIF)])
-@pytest.mark.parametrize("readout", ["last", "max", "mean"])
+@pytest.mark.parametrize("readout", ["last", "max", "mean", "spikes", "population"])
 def test_neurons_and_readouts_are_those_of_the_settings(architecture, neuron, kind, readout):
     torch.manual_seed(0)
     settings = {"hidden_sizes": (8,), "channels": (2,), "threshold": 0.1, "neuron": neuron, "readout": readout}
@@ -174,3 +174,12 @@ def test_neurons_and_readouts_are_those_of_the_settings(architecture, neuron, ki
     assert logits.shape == (5, 3)
     logits.square().sum().backward()
     assert all(weights.grad.abs().sum() > 0 for weights in model.parameters())
+    if readout in ("spikes", "population"):
+        trace = model.activity(torch.full((5, 28, 28), 200, dtype=torch.uint8))[1]
+        torch.testing.assert_close(trace[-1], model(torch.full((5, 28, 28), 200, dtype=torch.uint8)))
+
+
+def test_running_norms_are_of_policies():
+    with pytest.raises(ValueError, match="norm=running is measured on rollouts of policies: set norm=layer"):
+        SpikingClassifier(norm="running")
+    assert isinstance(make(SpikingClassifier(norm="layer", hidden_sizes=(4,))).network.norms[0], torch.nn.LayerNorm)

@@ -78,16 +78,18 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(make_trainable
 
 
 def test_training_does_not_depend_on_the_global_generator(make_trainable):
-    first, second = make_trainable("max_shift=2"), make_trainable("max_shift=2")
+    first, second, without = (make_trainable(f"spiking.dropout={share}") for share in (0.3, 0.3, 0.0))
     first.step()
     torch.manual_seed(12345)
     second.step()
+    without.step()
+    assert not torch.equal(weights(first), weights(without))
     assert torch.equal(weights(first), weights(second))
 
 
-@pytest.mark.parametrize("policy", ["spiking", "ann"])
-def test_training_goes_on_from_a_checkpoint_bit_for_bit(make_trainable, tmp_path, policy):
-    settings = ("max_shift=2", "weight_decay=0.01")
+@pytest.mark.parametrize(("policy", "dropout"), [("spiking", ()), ("spiking", ("spiking.dropout=0.3",)), ("ann", ())])
+def test_training_goes_on_from_a_checkpoint_bit_for_bit(make_trainable, tmp_path, policy, dropout):
+    settings = ("max_shift=2", "weight_decay=0.01", *dropout)
     whole, first = (make_trainable(*settings, policy=policy) for _ in range(2))
     expected = [figures(whole) for _ in range(3)]
     assert figures(first) == expected[0]
