@@ -268,7 +268,7 @@ def make_body(config: PolicyConfig, shape: tuple[int, ...], out_features: int) -
     if config.conv_layers is None:
         (in_features,) = shape
         if isinstance(config, AnnPolicy):
-            return MLP(in_features, config.hidden_sizes, out_features)
+            return MLP(in_features, config.hidden_sizes, out_features, activation=config.activation)
         return SpikingMLP(
             in_features,
             config.hidden_sizes,

@@ -14,6 +14,7 @@ from synrl_ray.policies.own_network import OwnNetwork
 from synrl_ray.policies.policy import Policy
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.snn.energy import EnergyConstants, EnergyReport, count_energy
+from synrl_ray.snn.strict_energy import count_strictly
 
 
 def decision_energy(
@@ -29,30 +30,38 @@ def decision_energy(
 
     Returns:
         ``policy`` and ``matched_ann`` with the fields of :class:`synrl_ray.snn.energy.EnergyReport`, means per
-        decision; the energy's ratio; how many decisions were counted.
+        decision; ``policy_strict`` and ``matched_ann_strict`` with those of
+        :class:`synrl_ray.snn.strict_energy.StrictReport`; the energies' ratios; how many decisions were counted. Of
+        what rectifiers of a trained twin leave at zero an untrained one tells nothing: the strict count has all its
+        activations, as ``tanh`` would. What a trained one saves is in the result of a run of its own
+        (``--policy ann --set ann.activation=relu``).
     """
     network = policy.network
     seen, _ = observations_from(observations, policy.observation_space)
     inputs, membranes = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(states))
     spiking_input = isinstance(policy.config, SpikingPolicy) and policy.config.encoder in ("latency", "delta")
-    own = count_energy(
-        network.bodies[0],  # type: ignore[arg-type]
-        inputs,
-        membranes,
-        constants=constants,
-        spiking_input=spiking_input,
-    )
-    actor = network.bodies[0]
+    actor: Any = network.bodies[0]
+    own = count_energy(actor, inputs, membranes, constants=constants, spiking_input=spiking_input)
+    strict = count_strictly(actor, inputs, membranes, constants=constants, spiking_input=spiking_input)
+    twins: dict[str, Any] = {}
     if isinstance(actor, OwnNetwork):
         twin = _without_time(own, actor.steps_per_observation, constants or EnergyConstants())
     else:
         plain, _ = network.actor_inputs(torch.from_numpy(seen), torch.as_tensor(states), coded=False)
         layout = AnnPolicy(hidden_sizes=policy.config.hidden_sizes, conv_layers=policy.config.conv_layers)
         num_outputs = network.num_inputs + (1 if policy.config.share_layers else 0)
-        twin = count_energy(make_body(layout, tuple(plain.shape[2:]), num_outputs), plain, constants=constants)
+        body: Any = make_body(layout, tuple(plain.shape[2:]), num_outputs)
+        twin = count_energy(body, plain, constants=constants)
+        most = count_strictly(body, plain, constants=constants, dense=True)
+        twins = {
+            "matched_ann_strict": most.to_dict(),
+            "strict_ratio": strict.energy_pj / most.energy_pj if most.energy_pj else None,
+        }
     return {
         "policy": {**own.to_dict(), "spikes_per_layer": list(own.spikes_per_layer)},
+        "policy_strict": strict.to_dict(),
         "matched_ann": {**twin.to_dict(), "spikes_per_layer": []},
+        **twins,
         "energy_ratio": own.energy_pj / twin.energy_pj if twin.energy_pj else None,
         "decisions": len(observations),
         "constants_pj": {"mac": (constants or EnergyConstants()).mac_pj, "ac": (constants or EnergyConstants()).ac_pj},

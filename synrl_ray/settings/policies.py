@@ -315,9 +315,16 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
 
 @settings_class
 class AnnPolicy(PolicyLayout):
-    """The non-spiking twin: layers of the same sizes, tanh units, rectifiers in a convolutional network."""
+    """The non-spiking twin: layers of the same sizes; rectifiers in a convolutional network."""
 
     kind: Literal["ann"] = "ann"
+    activation: Literal["tanh", "relu"] = "tanh"
+    """Of fully connected units. Rectifiers are zero at times, and what is multiplied by a zero costs nothing."""
+
+    def __post_init__(self) -> None:
+        """Refuse what a convolutional network has not."""
+        if self.conv_layers is not None and self.activation == "relu":
+            raise ValueError("activation is of fully connected networks; with conv_layers units are rectifiers anyway")
 
 
 PolicyConfig = Annotated[SpikingPolicy | AnnPolicy, Discriminator("kind")]

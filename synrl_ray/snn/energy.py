@@ -6,6 +6,8 @@ are not synaptic operations. They are counted from what the layers receive and e
 Where skip connections add spikes, each of them is an accumulate. Recurrent synapses receive spikes of the step before,
 and accumulate those as the others do.
 
+A count that leaves nothing out is beside this one (:mod:`synrl_ray.snn.strict_energy`).
+
 Two things to know when numbers are compared. The observation is held as a constant current, so the first layer's
 product is counted once per observation, as it is computed here; hardware that repeats it each step pays K times that.
 Where an encoder makes spikes of the observation, the first layer accumulates them as the others do. What encoders and
@@ -179,9 +181,14 @@ def accumulates(layer: nn.Module, spikes: Tensor) -> float:
     return _operations(layer, spikes.double(), ignore_zero_weights=True)
 
 
+def products(layer: nn.Module, active: Tensor) -> float:
+    """Weights that activations meet, zero or not, summed over everything in ``active``."""
+    return _operations(layer, active.double(), ignore_zero_weights=False)
+
+
 def dense_operations(layer: nn.Module, signal: Tensor) -> float:
     """All products of a weight and an activation. Padding counts as no activation."""
-    return _operations(layer, torch.ones_like(signal, dtype=torch.float64), ignore_zero_weights=False)
+    return products(layer, torch.ones_like(signal, dtype=torch.float64))
 
 
 def _operations(layer: nn.Module, active: Tensor, ignore_zero_weights: bool) -> float:

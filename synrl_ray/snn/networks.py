@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -304,8 +304,15 @@ def scale_weights(layers: Iterable[nn.Module], gain: float, hidden_gain: float) 
             cast("nn.Linear", layer).weight.mul_(hidden_gain if index else gain)
 
 
+_ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+
+
 class MLP(nn.Module):
     """The non-spiking twin: same layers, a pointwise activation, no time and no state.
+
+    Args:
+        in_features, hidden_sizes, out_features: as of :class:`SpikingMLP`.
+        activation: ``"tanh"`` or ``"relu"``.
 
     Shape:
         inputs ``[E, B, F]`` → outputs ``[E, B, out_features]`` and an empty state ``[B, 0]``.
@@ -313,10 +320,19 @@ class MLP(nn.Module):
 
     state_size = 0
 
-    def __init__(self, in_features: int, hidden_sizes: Sequence[int], out_features: int) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        hidden_sizes: Sequence[int],
+        out_features: int,
+        activation: Literal["tanh", "relu"] = "tanh",
+    ) -> None:
         super().__init__()
         if not hidden_sizes:
             raise ValueError("hidden_sizes must name at least one layer")
+        if activation not in _ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}: choose one of {', '.join(_ACTIVATIONS)}")
+        self.activation = activation
         self.in_features = in_features
         sizes = [in_features, *hidden_sizes, out_features]
         self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
@@ -334,9 +350,9 @@ class MLP(nn.Module):
         """Every layer with weights, and what it receives."""
         if inputs.dim() != 3 or inputs.shape[2] != self.in_features:
             raise ValueError(f"inputs must be [E, B, {self.in_features}], got {tuple(inputs.shape)}")
-        signals = [inputs]
+        signals, activate = [inputs], _ACTIVATIONS[self.activation]
         for linear in self.linears[:-1]:
-            signals.append(torch.tanh(_linear(linear, signals[-1])))
+            signals.append(activate(_linear(linear, signals[-1])))
         return list(zip(self.linears, signals, strict=True))
 
 

@@ -50,3 +50,10 @@ def print_score(result: Result) -> None:
             f"{own['effective_acs']:,.0f} ACs, {own['activation_sparsity']:.0%} of activations zero); "
             f"a non-spiking network of the same layers {twin['energy_pj'] / 1000:.2f} nJ"
         )
+        if (strict := energy.get("policy_strict")) is not None:
+            most = energy.get("matched_ann_strict")
+            beside = f"; that network at most {most['energy_pj'] / 1000:.2f} nJ" if most else ""
+            console.print(
+                f"  strictly    {strict['energy_pj'] / 1000:.2f} nJ, {strict['memory_pj'] / 1000:.2f} of them for "
+                f"{strict['memory_accesses']:,.0f} accesses of memory{beside}"
+            )

@@ -135,3 +135,23 @@ def test_episode_is_counted_from_what_the_recorder_kept():
         recorder.act(observation[None], recorder.initial_state(1))
     energy = decision_energy(recorder.policy, recorder.observations, recorder.states)
     assert (energy["decisions"], energy["policy"]["effective_macs"]) == (2, 4 * 4 + 4 * 2)
+
+
+def test_the_strict_count_is_beside_the_other():
+    """At (1, 1): 2 * 2 products, 2 * 4 updates; 4 ACs of spikes, 2 * 4 biases and 3 resets."""
+    energy = count(spiking(), (1, 1))
+    own, twin = energy["policy_strict"], energy["matched_ann_strict"]
+    assert (own["macs"], own["acs"], own["membrane_macs"]) == (4 + 8, 4 + 8 + 3, 8)
+    assert (twin["macs"], twin["acs"]) == (8, 4)
+    assert energy["strict_ratio"] == pytest.approx(own["energy_pj"] / twin["energy_pj"])
+    assert own["energy_pj"] > energy["policy"]["energy_pj"]
+
+
+def test_what_rectifiers_save_is_in_the_count_of_a_policy_that_has_them():
+    config = AnnPolicy(hidden_sizes=(16,), activation="relu")
+    policy = Policy(ActorCritic(OBS, ACTIONS, config), OBS, ACTIONS)
+    energy = count(policy, (1, 1), (-3, 0.5))
+    assert energy["policy_strict"]["macs"] == energy["policy"]["effective_macs"] < 2 * 16 + 16 * 2
+    assert energy["matched_ann_strict"]["macs"] == 2 * 16 + 16 * 2
+    with pytest.raises(ValueError, match="activation is of fully connected networks"):
+        AnnPolicy(activation="relu", conv_layers="small")

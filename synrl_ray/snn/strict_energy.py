@@ -1,0 +1,251 @@
+r"""What a decision costs by a count that leaves nothing out in a spiking network's favour.
+
+Beside :mod:`synrl_ray.snn.energy`, which counts synaptic operations as NeuroBench does, here
+
+- an observation that is held costs its product in every simulation step,
+- membranes cost their updates: a MAC for each decay and each scaled sum of the neuron's equations, in every step;
+  a subtracted reset an AC for each spike, a bias an AC for each neuron and step,
+- memory costs each access, of 32-bit words: weights, biases, potentials, inputs and outputs.
+
+Accesses follow Lemaire et al. (2022), equations 3 to 15: a spike reads the weights that it meets, reads and writes the
+potentials behind them, and is itself read and written once; potentials are read and written once more in each step. A
+layer that multiplies reads its weights once for each product, in a convolution the input, too, and writes its outputs.
+Where an activation is zero nothing of it is read, in the twins as well. An access of a memory of :math:`n` bytes costs
+
+.. math:: E(n) = 13.2563 + 8.2816 \cdot 10^{-5}\, n \quad \text{pJ},
+
+their least-squares line through Horowitz' figures for 8 KiB, 32 KiB and 1 MiB of SRAM (10, 20 and 100 pJ). Each array
+of weights, potentials or activations is a memory of its own. Addresses, control and communication are not counted.
+
+References:
+    Lemaire, Cordone, Castagnetti, Novac, Courtois & Miramond (2022), "An analytical estimation of spiking neural
+    networks energy efficiency", arXiv:2210.13107.
+    Horowitz (2014), "Computing's energy problem (and what we can do about it)", ISSCC, doi:10.1109/ISSCC.2014.6757323.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from synrl_ray.snn.adaptive import AdaptiveLIF
+from synrl_ray.snn.energy import EnergyConstants, Network, accumulates, effective_operations, products
+from synrl_ray.snn.neurons import LIF
+from synrl_ray.snn.recurrent import OneToOne, Recurrent
+from synrl_ray.snn.snntorch_layer import SnnTorchLayer
+from synrl_ray.snn.synaptic import Synaptic
+
+_WORD = 4  # bytes
+_SNNTORCH_MACS = {"Leaky": 1, "Lapicque": 2, "Synaptic": 2, "Alpha": 3}
+_NEURON_OPERATIONS = {
+    "Leaky": {"subtract": 4, "zero": 4, "none": 2},
+    "Synaptic": {"subtract": 6, "zero": 8, "none": 4},
+    "Lapicque": {"subtract": 11, "zero": 11, "none": 9},
+    "Alpha": {"subtract": 18, "zero": 24, "none": 16},
+}
+"""Additions and multiplications of one update, as NeuroBench 2.3 counts them; it has no ``none``, which here is
+``subtract`` without the product and the difference of the reset."""
+
+
+def access_pj(num_bytes: float) -> float:
+    """Energy of one access of a memory of that size.
+
+    Example:
+        >>> round(access_pj(8 * 1024), 2), round(access_pj(1024 * 1024), 1)
+        (13.93, 100.1)
+    """
+    return 13.2563 + 8.2816e-5 * num_bytes
+
+
+@dataclass(frozen=True)
+class StrictReport:
+    """Means per decision.
+
+    Args:
+        macs, acs: of synapses, membranes, biases and resets.
+        membrane_macs: those of membranes, which are part of ``macs``.
+        neuron_operations: NeuroBench's, of all neurons that spike, which count additions and multiplications singly.
+        memory_accesses: of 32-bit words.
+        compute_pj, memory_pj: energy of operations, and of accesses.
+        energy_pj: both.
+    """
+
+    macs: float
+    acs: float
+    membrane_macs: float
+    neuron_operations: float
+    memory_accesses: float
+    compute_pj: float
+    memory_pj: float
+    energy_pj: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a result file."""
+        return asdict(self)
+
+
+def macs_of_update(neuron: nn.Module) -> int:
+    """Multiply-accumulates that one neuron of a layer takes for one simulation step.
+
+    Example:
+        >>> macs_of_update(LIF()), macs_of_update(Synaptic()), macs_of_update(AdaptiveLIF())
+        (1, 2, 3)
+    """
+    if isinstance(neuron, Recurrent):
+        return macs_of_update(neuron.neuron)
+    if isinstance(neuron, SnnTorchLayer):
+        return _SNNTORCH_MACS[type(neuron.neuron).__name__]
+    if isinstance(neuron, AdaptiveLIF):
+        return 3  # two decays, and kappa times the adaptation
+    return int(getattr(neuron, "states_per_neuron", 1))  # a decay for each
+
+
+def operations_of_update(neuron: nn.Module) -> int:
+    """NeuroBench's neuron operations (2.3) of one neuron and simulation step; a reset counts whether it acts or not.
+
+    Example:
+        >>> operations_of_update(LIF()), operations_of_update(Synaptic(reset="zero"))
+        (4, 8)
+    """
+    if isinstance(neuron, Recurrent):
+        return operations_of_update(neuron.neuron)
+    if isinstance(neuron, AdaptiveLIF):
+        return 8  # a Leaky's 4, the adaptation's decay and sum, and kappa times it less the threshold
+    if isinstance(neuron, SnnTorchLayer):
+        return _NEURON_OPERATIONS[type(neuron.neuron).__name__][neuron.neuron.reset_mechanism]
+    if isinstance(neuron, Synaptic):
+        return _NEURON_OPERATIONS["Synaptic"][neuron.membrane.reset]
+    return _NEURON_OPERATIONS["Leaky"][neuron.reset if isinstance(neuron, LIF) else "none"]
+
+
+class _Account:
+    """Operations and accesses so far."""
+
+    def __init__(self) -> None:
+        self.macs = self.acs = self.membrane_macs = self.neuron_operations = self.accesses = self.memory_pj = 0.0
+
+    def access(self, number: float, words: float) -> None:
+        """So many accesses of a memory of so many words."""
+        self.accesses += number
+        self.memory_pj += number * access_pj(words * _WORD)
+
+
+@torch.no_grad()
+def count_strictly(
+    net: Network,
+    inputs: Tensor,
+    state: Tensor | None = None,
+    reset_mask: Tensor | None = None,
+    constants: EnergyConstants | None = None,
+    *,
+    spiking_input: bool = False,
+    dense: bool = False,
+) -> StrictReport:
+    """Count what the network does for these observations; arguments as for
+    :func:`synrl_ray.snn.energy.count_energy`.
+
+    Args:
+        dense: of a network without spikes: count as if no hidden activation were zero, the most that it can cost.
+
+    Example:
+        >>> from synrl_ray.snn import MLP
+        >>> report = count_strictly(MLP(4, (8,), 2), torch.ones(1, 3, 4))
+        >>> report.macs, report.acs, report.memory_accesses  # weights, biases, inputs of each layer, outputs
+        (48.0, 10.0, 80.0)
+    """
+    constants = constants or EnergyConstants()
+    account = _Account()
+    is_spiking = hasattr(net, "steps_per_observation")
+    num_steps = int(getattr(net, "steps_per_observation", 1))
+    told = getattr(net, "receives_spikes", None)
+    decisions = inputs.shape[0] * inputs.shape[1]
+    received = net.layer_inputs(inputs, state, reset_mask)
+    for index, (layer, signal) in enumerate(received):
+        active = torch.ones_like(signal) if dense and index else signal
+        takes_spikes = is_spiking and (bool(told(signal)) if told else index > 0 or spiking_input)
+        is_held = index == 0 and not told and getattr(net, "encoder", None) is None
+        times = num_steps if is_spiking and is_held else 1
+        _synapses(account, layer, active, takes_spikes, times)
+        outputs = products(layer, torch.ones_like(signal)) / _fan_in(layer) * times
+        if getattr(layer, "bias", None) is not None:
+            account.acs += outputs
+            account.access(outputs, len(cast("Tensor", layer.bias)))
+        if not is_spiking:
+            account.access(outputs, outputs / decisions)
+    if is_spiking:
+        _neurons(account, net, inputs, state, reset_mask, num_steps, decisions)
+    compute = account.macs * constants.mac_pj + account.acs * constants.ac_pj
+    each = (account.macs, account.acs, account.membrane_macs, account.neuron_operations, account.accesses)
+    energies = (compute, account.memory_pj, compute + account.memory_pj)
+    return StrictReport(*(value / decisions for value in (*each, *energies)))
+
+
+def _synapses(account: _Account, layer: nn.Module, signal: Tensor, takes_spikes: bool, times: int) -> None:
+    weights = cast("Tensor", layer.weight).numel()
+    words = signal[0].numel() if isinstance(layer, nn.Conv2d) else signal.shape[-1]
+    if takes_spikes:
+        met, spikes = products(layer, signal) * times, float(signal.sum()) * times
+        account.acs += accumulates(layer, signal) * times
+        account.access(2 * met, _num_outputs(layer, signal))  # potentials: read, written
+        account.access(spikes, words)
+    else:
+        met = products(layer, signal != 0) * times
+        account.macs += effective_operations(layer, signal) * times
+        reads = met if isinstance(layer, nn.Conv2d) else float((signal != 0).sum()) * times
+        account.access(reads, words)
+    account.access(met, weights)
+
+
+def _neurons(
+    account: _Account,
+    net: Network,
+    inputs: Tensor,
+    state: Tensor | None,
+    reset_mask: Tensor | None,
+    num_steps: int,
+    decisions: int,
+) -> None:
+    """Updates of membranes, spikes that are written, and resets."""
+    layers = cast("Any", net)
+    emitted = layers.forward_with_spikes(inputs, state, reset_mask)[2]
+    neurons: Iterable[nn.Module] = getattr(layers, "neurons", ())
+    sizes = list(getattr(layers, "state_sizes", [net.state_size]))
+    updated = num_steps * decisions
+    for neuron, fired, size in zip(neurons, emitted, sizes, strict=False):
+        account.membrane_macs += macs_of_update(neuron) * fired.shape[-1] * updated
+        account.neuron_operations += operations_of_update(neuron) * fired.shape[-1] * updated
+        account.access(2 * size * updated, size)
+        if _subtracts(neuron):
+            account.acs += float(fired.sum())
+    account.membrane_macs += sizes[-1] * updated  # the readout; all that is carried where there are no known layers
+    account.access(2 * sizes[-1] * updated, sizes[-1])
+    for fired in emitted:
+        account.access(float(fired.sum()), fired.shape[-1])
+    account.macs += account.membrane_macs
+
+
+def _subtracts(neuron: nn.Module) -> bool:
+    """Whether a spike takes the threshold from the membrane."""
+    if isinstance(neuron, Recurrent):
+        return _subtracts(neuron.neuron)
+    if isinstance(neuron, Synaptic):
+        return neuron.membrane.reset == "subtract"
+    if isinstance(neuron, SnnTorchLayer):
+        return bool(neuron.neuron.reset_mechanism == "subtract")
+    return neuron.reset == "subtract" if isinstance(neuron, LIF) else True
+
+
+def _fan_in(layer: nn.Module) -> float:
+    """Products for each output."""
+    weight = cast("Tensor", layer.weight)
+    return 1 if isinstance(layer, OneToOne) else weight[0].numel()
+
+
+def _num_outputs(layer: nn.Module, signal: Tensor) -> float:
+    """For one row of a signal."""
+    rows = len(signal) if isinstance(layer, nn.Conv2d) else signal[..., 0].numel()
+    return products(layer, torch.ones_like(signal)) / _fan_in(layer) / rows
