@@ -6,27 +6,32 @@ Legend: E environment step, B batch, K simulation steps for each observation, O 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from synrl_ray.envs.flat import flattened
 from synrl_ray.policies.actions.table import action_distribution
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.given import observations_from
-from synrl_ray.policies.normaliser import BOUND
+from synrl_ray.policies.normaliser import BOUND, LEAST_VARIANCE
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.space_files import space_from_json, space_to_json
 from synrl_ray.policies.spaces import check_spaces, to_environment
 from synrl_ray.settings.checked import from_json
 from synrl_ray.settings.policies import PolicyLayout, SpikingPolicy
-from synrl_ray.snn.nir import NIRError, Scaling, to_nir
+from synrl_ray.snn.convolution import SpikingCNN
+from synrl_ray.snn.networks import SpikingMLP
+from synrl_ray.snn.neurons import LIF, LeakyReadout
+from synrl_ray.snn.nir import NIRError, Scaling, from_nir, to_nir
 from synrl_ray.snn.nir.preparation import Preparation
 from synrl_ray.snn.nir.running import GraphRun, run
 from synrl_ray.snn.nir.writing import READOUT, STEPS
+from synrl_ray.snn.synaptic import Synaptic
 
 _OBSERVATIONS, _ACTIONS, _RESETS = "observation_space", "action_space", "state_is_zeroed_at"
 _DISTRIBUTION = "action_distribution"
@@ -161,6 +166,86 @@ class GraphPolicy:
     def actions(self, outputs: Tensor) -> np.ndarray:
         """What the environment receives for outputs ``[B, O]``."""
         return to_environment(self.action_space, self.distribution.deterministic(outputs).numpy())
+
+
+def policy_from_nir(
+    graph: Any, observation_space: gym.Space | None = None, action_space: gym.Space | None = None
+) -> Policy:
+    """A policy whose actor is the network of a graph: acts, is saved and trained as others are. Its critic is new.
+
+    Args:
+        graph: that :func:`synrl_ray.snn.nir.from_nir` reads, of neurons that share their parameters within a layer.
+            Without the metadata of :func:`graph_of` it takes observations as they are, and keeps its state within an
+            episode.
+        observation_space, action_space: of a single environment; needed where the metadata do not say them.
+
+    Raises:
+        NIRError: for any other graph, or one that does not fit the spaces.
+        UserError: for spaces that no policy serves.
+
+    Example:
+        >>> env = gym.make("CartPole-v1")
+        >>> config = SpikingPolicy(hidden_sizes=(8,), carry_state=True)
+        >>> spaces = env.observation_space, env.action_space
+        >>> policy = Policy(ActorCritic(*spaces, config), *spaces)
+        >>> policy_from_nir(graph_of(policy)).config.carry_state
+        True
+    """
+    acting, net = GraphPolicy(graph, observation_space, action_space), from_nir(graph)
+    steps = {step["do"]: step for step in acting.preparation.steps}
+    config = _config_of(net, acting, steps)
+    network = ActorCritic(acting.observation_space, acting.action_space, config)
+    found, actor = net.state_dict(), network.bodies[0]
+    first = "linears.0.weight" if isinstance(net, SpikingMLP) else "convolutions.0.weight"
+    if "divide" not in steps:
+        found[first] = found[first] * network.encoder.scale  # which was folded, and is the encoder's here
+    try:
+        actor.load_state_dict(found)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise NIRError(f"the graph's actor is none of a policy on these spaces: {reason}") from error
+    if network.normaliser is not None:
+        normaliser, preparation = network.normaliser, acting.preparation
+        normaliser.mean.copy_(torch.as_tensor(preparation.mean))
+        normaliser.variance.copy_(torch.as_tensor(preparation.deviation) ** 2 - LEAST_VARIANCE)
+        normaliser.count.fill_(1)
+    return Policy(network, acting.observation_space, acting.action_space)
+
+
+def _config_of(net: SpikingMLP | SpikingCNN, acting: GraphPolicy, steps: dict[str, Any]) -> SpikingPolicy:
+    """The settings by which such a network is made."""
+    membranes = [layer.membrane if isinstance(layer, Synaptic) else layer for layer in net.neurons]
+    resets = {cast("LIF", layer).reset for layer in membranes}
+    kinds = {type(layer) for layer in net.neurons}
+    if len(resets) != 1 or len(kinds) != 1:
+        raise NIRError("layers have different neurons, and those of a policy have the same")
+    readout = net.readout
+    settings: dict[str, Any] = {
+        "steps_per_observation": net.steps_per_observation,
+        "reset": resets.pop(),
+        "neuron": "synaptic" if kinds == {Synaptic} else "lif",
+        "readout": acting.readout,
+        "readout_beta": readout.beta if isinstance(readout, LeakyReadout) else float(readout.integrator.beta),
+        "carry_state": not acting.from_rest,
+        "normalise_observations": "normalise" in steps,
+        "frame_stack": int(steps.get("stack", {}).get("frames", 1)),
+        "action_distribution": _layout(acting.graph.metadata).action_distribution,
+    }
+    if isinstance(net, SpikingCNN):
+        settings["hidden_sizes"] = (net.linear.out_features,)
+        settings["conv_layers"] = tuple(
+            (layer.out_channels, layer.kernel_size[0], layer.stride[0])
+            for layer in cast("Sequence[nn.Conv2d]", net.convolutions)
+        )
+    else:
+        settings["hidden_sizes"] = tuple(layer.out_features for layer in cast("Sequence[nn.Linear]", net.linears))
+    for name in ("population", "latency", "delta"):
+        if name in steps:
+            names = {"low": "encoder_low", "high": "encoder_high", "neurons": "encoder_neurons"}
+            names |= {"threshold": "encoder_threshold"}
+            settings["encoder"] = name
+            settings |= {names[key]: value for key, value in steps[name].items() if key in names}
+    return SpikingPolicy(**settings)
 
 
 def read_out(outputs: Tensor, how: str, steps: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 BOUND = 10.0
 """Deviations from the mean that a feature is clipped to."""
-_LEAST_VARIANCE = 1e-8
+LEAST_VARIANCE = 1e-8
 
 
 class ObservationNormaliser(nn.Module):
@@ -49,7 +49,7 @@ class ObservationNormaliser(nn.Module):
     @property
     def deviation(self) -> Tensor:
         """What features are divided by, ``[F]``."""
-        return (self.variance + _LEAST_VARIANCE).sqrt()
+        return (self.variance + LEAST_VARIANCE).sqrt()
 
     def clips(self, features: Tensor) -> Tensor:
         """Which of ``[n, F]`` lie beyond the bound, ``[n]`` bool."""

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from synrl_ray.snn.adaptive import AdaptiveLIF
 from synrl_ray.snn.energy import EnergyConstants, Network, accumulates, effective_operations, products
 from synrl_ray.snn.neurons import LIF
-from synrl_ray.snn.recurrent import OneToOne, Recurrent
+from synrl_ray.snn.recurrent import Recurrent
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer
 from synrl_ray.snn.synaptic import Synaptic
 
@@ -241,8 +241,10 @@ def _subtracts(neuron: nn.Module) -> bool:
 
 def _fan_in(layer: nn.Module) -> float:
     """Products for each output."""
-    weight = cast("Tensor", layer.weight)
-    return 1 if isinstance(layer, OneToOne) else weight[0].numel()
+    weight, bias = cast("Tensor", layer.weight), getattr(layer, "bias", None)
+    if weight.dim() > 1:
+        return weight[0].numel()
+    return 1 if bias is None else weight.numel() / len(bias)  # one-to-one synapses; the decoder of a population
 
 
 def _num_outputs(layer: nn.Module, signal: Tensor) -> float:
