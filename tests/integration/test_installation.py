@@ -20,7 +20,7 @@ from synrl_ray.meta.learn2learn_loader import INSTALL, load_maml
 
 ROOT = Path(__file__).parents[2]
 PYTHONS = os.environ.get("SYNRL_PYTHONS", sys.executable).split()  # SYNRL_PYTHONS="/path/python3.11 /path/python3.13"
-TRAIN = ("train", "cartpole-ppo", "--stop-steps", "4096", "--run-dir", "run")
+TRAIN = ("train", "cartpole-ppo", "--stop-steps", "4096", "--run-dir", "run", "--policy")
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,13 @@ def new_environment(folder: Path, python: str, *options: str) -> Path:
     return folder / "venv" / "bin"
 
 
-def assert_trains_outside_the_repository(programs: Path, folder: Path) -> None:
+def assert_trains_outside_the_repository(programs: Path, folder: Path, policy: str) -> None:
     where = called(folder, programs / "python", "-c", "import synrl_ray; print(synrl_ray.__file__)")
     assert Path(where.strip()).is_relative_to(programs.parent)
     assert called(folder, programs / "synrl", "list", "--json") == called(
         ROOT, sys.executable, "-m", "synrl_ray", "list", "--json"
     )
-    called(folder, programs / "synrl", *TRAIN)
+    called(folder, programs / "synrl", *TRAIN, policy)
     result = json.loads((folder / "run" / "result.json").read_text())
     assert result["training"][0]["steps"] >= 4096
 
@@ -72,14 +72,16 @@ def test_pip_needs_no_more_than_a_c_compiler(wheel: Path) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1200)  # kernels are compiled anew: a minute, and several on a busy machine
 def test_the_wheel_trains_outside_the_repository_on_the_packages_that_are_here(wheel: Path, tmp_path: Path) -> None:
-    """Pip finds all that the wheel asks for among them, with no index; the editable install is not seen."""
+    """Pip finds all that the wheel asks for among them, with no index; the editable install is not seen.
+
+    Kernels are compiled anew there, hence the policy with the fewest of them.
+    """
     programs = new_environment(tmp_path, sys.executable, "--without-pip")
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
     (packages / "here.pth").write_text(sysconfig.get_paths()["purelib"])
     called(tmp_path, programs / "python", "-m", "pip", "install", "--quiet", "--no-index", wheel)
-    assert_trains_outside_the_repository(programs, tmp_path)
+    assert_trains_outside_the_repository(programs, tmp_path, "ann")
 
 
 @pytest.mark.slow
@@ -90,7 +92,7 @@ def test_plain_pip_installs_all_of_it_into_an_empty_environment(wheel: Path, tmp
     """Gigabytes from an index and minutes: hence the test above, in each `make test`."""
     programs = new_environment(tmp_path, python)
     called(tmp_path, programs / "pip", "install", "--quiet", "--constraint", ROOT / "requirements.txt", wheel)
-    assert_trains_outside_the_repository(programs, tmp_path)
+    assert_trains_outside_the_repository(programs, tmp_path, "spiking")
     lacks_box2d = called(tmp_path, programs / "synrl", "train", "car-racing-ppo", "--run-dir", "race", code=2)
     assert lacks_box2d.strip().endswith("needs Box2D, which is not installed — pip install 'synrl-ray[box2d]'")
     adapting = ("train", "sinusoid-maml", "--set", "engine=learn2learn", "meta_iterations=2", "--run-dir", "meta")
