@@ -70,8 +70,12 @@ class PlasticWeights(TorchRLModule):
                 raise NonFiniteError(f"the change of {name!r}", "plastic weights", "try a smaller learning rate")
         weights = self.plastic_weights()
         for name, change in delta.items():
-            weights[name].copy_(self.bounded(name, weights[name] + change.to(weights[name])))
-        self._base = _copies(weights)
+            self._put(name, self.bounded(name, weights[name] + change.to(weights[name])))
+        self._base = _copies(self.plastic_weights())
+
+    def _put(self, name: str, weight: Tensor) -> None:
+        """Let a plastic weight be this one."""
+        self.plastic_weights()[name].copy_(weight)
 
     def bounded(self, name: str, weight: Tensor) -> Tensor:
         """A plastic weight, brought into its bounds; there are none by default."""

@@ -63,6 +63,12 @@ class PlasticActorCritic(ActorCriticModule, TransitionLearner):
             return weight.clamp(limits.threshold_min, limits.threshold_max)
         return clamp_weights(weight, self.plasticity.bounds)
 
+    def _put(self, name: str, weight: Tensor) -> None:
+        """A new tensor in place of the old one, through which a learner's thread (IMPALA's or APPO's) may go back."""
+        owner, _, own = name.rpartition(".")
+        module = self.get_submodule(owner)
+        setattr(module, own, nn.Parameter(weight, requires_grad=False) if own in module._parameters else weight)
+
     @torch.no_grad()
     def learn_from(self, transition: Transition) -> None:
         """Apply the rule to every plastic layer."""

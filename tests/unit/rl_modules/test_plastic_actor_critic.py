@@ -177,3 +177,23 @@ def test_the_plain_module_dqn_and_boxes_of_actions_are_refused():
 def test_settings_that_plastic_layers_cannot_have(settings, plastic, message):
     with pytest.raises(ValueError, match=message):
         SpikingPolicy(**settings, plastic=PlasticLayers(**plastic))
+
+
+def test_a_change_within_a_pass_leaves_the_pass_as_it_was():
+    """IMPALA's and APPO's learners go back through a network in a thread, while changes of plastic weights arrive."""
+
+    def gradient(change):
+        module = made(layers=(-1,))
+        module.commit({HEAD: torch.full((2, 2), 0.5)})
+        inputs = module.network(torch.tensor([[[1.0, 1.0]]]))[0]
+        if change:
+            module.commit({name: torch.ones_like(weight) for name, weight in module.plastic_weights().items()})
+        inputs[..., 0].sum().backward()
+        return module, module.network.bodies[0].linears[0].weight.grad
+
+    (still, expected), (changed, found) = gradient(False), gradient(True)
+    torch.testing.assert_close(found, expected)
+    assert expected.abs().sum() > 0
+    for name, weight in changed.plastic_weights().items():
+        assert not torch.equal(weight, still.plastic_weights()[name])
+        assert not weight.requires_grad
