@@ -7,7 +7,7 @@ than those that they are judged on; ``docs/environments.md`` names both.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -25,11 +25,11 @@ from synrl_ray.experiment import (
     Stopping,
     Uniform,
 )
-from synrl_ray.settings.algorithms import ControlAlgorithm, Gradient
+from synrl_ray.settings.algorithms import ControlAlgorithm
 from synrl_ray.settings.facts import SpaceFacts
 from synrl_ray.settings.preprocessing import Preprocessing
 
-ALGORITHMS: dict[str, type[Gradient]] = {cls.name: cls for cls in get_args(get_args(ControlAlgorithm)[0])}
+ALGORITHMS: dict[str, Callable[..., Any]] = {cls.name: cls for cls in get_args(get_args(ControlAlgorithm)[0])}
 """Name and settings of each gradient algorithm; the first is the default."""
 DEFAULT_ALGORITHM = PPO.name
 LIMIT = 1_000
@@ -42,7 +42,11 @@ weights it is a seventh and a fiftieth, and none for states."""
 _MANY = 100  # episodes
 _SHORT = 500  # environment steps
 _RATES = ("lr", "gamma", "gae_lambda", "entropy_coeff")
-_ACTIONS = {"discrete": "actions to choose from", "continuous": "numbers to an action"}
+_ACTIONS = {
+    "discrete": "actions to choose from",
+    "several": "choices to an action",
+    "continuous": "numbers to an action",
+}
 
 
 @dataclass(frozen=True)

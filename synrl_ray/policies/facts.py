@@ -10,6 +10,7 @@ import gymnasium as gym
 from gymnasium import spaces
 
 from synrl_ray.defaults import DEFAULT_ALGORITHM, default_experiment
+from synrl_ray.envs.flat import flattened
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.registration import ensure_registered
 from synrl_ray.envs.time_limit import time_limit
@@ -21,6 +22,7 @@ from synrl_ray.settings.facts import SpaceFacts
 Game = Literal["atari", "car_racing"]
 _GAMES: dict[str, Game] = {"ale_py": "atari", "gymnasium.envs.box2d.car_racing": "car_racing"}
 """Module of the class of an environment → whose frames it gives."""
+_OF_ACTIONS = {spaces.Discrete: "discrete", spaces.Box: "continuous"}
 
 
 def game_of(env_id: str) -> Game | None:
@@ -52,7 +54,7 @@ def facts_of(environment: Environment, game: Game | None = None) -> SpaceFacts:
     """
     env = make_environment(environment.id, environment.kwargs, environment.preprocessing)
     try:
-        seen, acted, limit = env.observation_space, env.action_space, time_limit(env)
+        seen, acted, limit = flattened(env.observation_space), env.action_space, time_limit(env)
     finally:
         env.close()
     check_spaces(seen, acted, environment.id)
@@ -60,7 +62,7 @@ def facts_of(environment: Environment, game: Game | None = None) -> SpaceFacts:
         "observations": "states" if isinstance(seen, spaces.Discrete) else "vectors",
         "size": ObservationEncoder(seen).num_features,
         "have_spread": True,
-        "actions": "discrete" if isinstance(acted, spaces.Discrete) else "continuous",
+        "actions": _OF_ACTIONS.get(type(acted), "several"),
         "num_actions": int(acted.n) if isinstance(acted, spaces.Discrete) else math.prod(acted.shape or (1,)),
         "time_limit": limit,
         "game": game,

@@ -18,9 +18,10 @@ class SpaceFacts:
     """Numbers that a network receives of one observation."""
     have_spread: bool
     """Whether these are measures of something, which can be normalised."""
-    actions: Literal["discrete", "continuous"]
+    actions: Literal["discrete", "several", "continuous"]
+    """One choice, several at once, or numbers."""
     num_actions: Count
-    """Actions to choose from, or numbers of one action."""
+    """Actions to choose from, or choices or numbers of one action."""
     time_limit: Count | None
     """Environment steps after which the environment ends an episode itself."""
     game: Literal["atari", "car_racing"] | None = None

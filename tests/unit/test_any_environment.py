@@ -115,6 +115,25 @@ def test_an_environment_of_ones_own_is_served(own, space, observations, have_spr
         check(RunSpec(experiment=experiment, policy=policy, seed=0, num_workers=0))
 
 
+@pytest.mark.parametrize(
+    ("space", "found"),
+    [
+        (spaces.Discrete(4), ("discrete", 4)),
+        (spaces.MultiDiscrete([3, 2, 5]), ("several", 3)),
+        (spaces.MultiBinary(6), ("several", 6)),
+        (spaces.Box(-1, 1, (2,), np.float32), ("continuous", 2)),
+    ],
+)
+def test_actions_of_every_kind_are_counted(own, space, found):
+    facts = make_experiment(env=own(spaces.Box(-1, 1, (5,), np.float32), space)).facts
+    assert (facts.actions, facts.num_actions) == found
+
+
+def test_observations_of_several_parts_are_one_vector():
+    facts = make_experiment(env="Blackjack-v1").facts
+    assert (facts.observations, facts.size) == ("vectors", 32 + 11 + 2)
+
+
 @pytest.mark.parametrize(("env", "size"), [("BipedalWalker-v3", 24), ("CliffWalking-v1", 48), ("Taxi-v3", 500)])
 def test_every_layer_fires_at_the_start(env, size):
     experiment = make_experiment(env=env)
