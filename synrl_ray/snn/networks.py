@@ -17,7 +17,7 @@ from synrl_ray.snn.fusion import fused_plan
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
-from synrl_ray.snn.norms import Norm, make_norm, normalised
+from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
 from synrl_ray.snn.plain import is_plain
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
@@ -68,7 +68,8 @@ class SpikingMLP(nn.Module):
         recurrent: bring each layer's spikes back to it in the next simulation step
             (:class:`synrl_ray.snn.recurrent.Recurrent`).
 
-    Only a chain of LIF layers on a constant current, with the last membrane, runs fused; others run layer by layer.
+    Only a chain of LIF layers on a constant current, with the last membrane, runs fused, its currents as they are or
+    normalised by running moments; others run layer by layer.
 
     Shape:
         inputs ``[E, B, F]``, state ``[B, state_size]``, reset_mask ``[E, B]``
@@ -162,6 +163,8 @@ class SpikingMLP(nn.Module):
             fused = fused_plan(self, inputs, state)
             if fused is not None:
                 plan, parameters = fused
+                if self.norms is not None:
+                    parameters = merged(parameters, self.norms)
                 return spiking_stack(plan, inputs, state, reset_mask, parameters)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
@@ -229,7 +232,9 @@ class SpikingMLP(nn.Module):
 
     def _is_chain(self) -> bool:
         """Whether the layers are a chain, run as written below, not as a subclass or a replaced method wants it."""
-        if self.skipped_to or self.encoder is not None or self.norms is not None or self.dropout:
+        if self.skipped_to or self.encoder is not None or self.dropout:
+            return False
+        if self.norms is not None and not all(is_plain(norm, RunningNorm) for norm in self.norms):
             return False
         return type(self).forward_with_spikes is _ONE_BY_ONE and "forward_with_spikes" not in self.__dict__
 

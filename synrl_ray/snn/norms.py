@@ -5,9 +5,9 @@ Legend: B batch, N neurons, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -123,3 +123,19 @@ def measuring(network: nn.Module) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def merged(parameters: Sequence[Tensor], norms: Iterable[nn.Module]) -> tuple[Tensor, ...]:
+    r"""A fused network's parameters, weights and biases with the normalisation behind them: :math:`W' = sW`,
+    :math:`b' = s (b - \mu) + \delta`.
+
+    Args:
+        parameters: weight and bias of the readout, then weight, bias, beta and threshold of every spiking layer.
+        norms: of these layers, each a :class:`RunningNorm`.
+    """
+    parts = list(parameters)
+    for layer, norm in enumerate(cast("Iterable[RunningNorm]", norms)):
+        at, scale = 2 + 4 * layer, norm.scale
+        parts[at] = parts[at] * scale.unsqueeze(1)
+        parts[at + 1] = (parts[at + 1] - norm.mean) * scale + norm.bias
+    return tuple(parts)

@@ -138,6 +138,29 @@ def test_folded_into_the_weights_it_is_the_same_network():
     assert count_energy(plain, inputs).effective_acs == count_energy(net, inputs).effective_acs
 
 
+def test_running_norms_run_fused_as_the_layers_one_by_one(monkeypatch):
+    """Values, state and all gradients; and one that is watched is called."""
+    net, inputs = network("mlp", norm="running", gain=3.0, hidden_gain=3.0)
+    with measuring(net), torch.no_grad():
+        net(inputs)
+    mask, state = torch.rand(5, 2) < 0.3, torch.randn(2, net.state_size)
+    results = []
+    for run in (net, lambda *given: net.forward_with_spikes(*given)[:2]):
+        outputs, after = run(inputs, state, mask)
+        loss = outputs.square().sum() + after.sum()
+        results.append((outputs, after, *torch.autograd.grad(loss, list(net.parameters()))))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    called = []
+    handle = net.norms[1].register_forward_hook(lambda *_: called.append(1))
+    net(inputs)
+    assert called == [1]
+    handle.remove()
+    monkeypatch.setattr(SpikingMLP, "forward_with_spikes", None)
+    monkeypatch.setattr("synrl_ray.snn.networks._ONE_BY_ONE", None)
+    net(inputs)
+
+
 def test_what_nir_cannot_say():
     with pytest.raises(nir.NIRError, match="no normalisation over a layer: train with norm=running"):
         nir.to_nir(network("mlp", norm="layer", reset="zero")[0])
