@@ -33,7 +33,7 @@ from tables_figures import (
 )
 
 REPOSITORY = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/results.md")
+DOCUMENTS = ("README.md", "docs/results.md", "docs/environments.md")
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Row = Sequence[str]
@@ -281,6 +281,27 @@ def gridworld() -> Iterator[Row]:
         )
 
 
+def any_environment() -> Iterator[Row]:
+    learners = {"sb3": "Stable-Baselines3's PPO", "spiking": "spiking", "ann": "ann"}
+    heads = (f"{words}: greedy; drawn; seeds" for words in learners.values())
+    yield "environment", "steps", *heads, "spiking has at least its score: greedy; drawn"
+    rows = rows_of("any-environment")
+    for env in dict.fromkeys(name.split()[0] for name in rows):
+        found = {learner: rows.get(f"{env} {learner}") for learner in learners}
+        spiking, peer = found["spiking"], found["sb3"]
+        reached = ("yes" if spiking[way][0] >= peer[way][0] else "no" for way in _WAYS) if spiking and peer else "-"
+        steps = next(row["env_steps"] for row in found.values() if row)
+        yield f"`{env}`", f"{round(steps, -4):,}", *map(_ways, found.values()), "; ".join(reached)
+
+
+_WAYS = ("greedy", "sampled")
+
+
+def _ways(row: dict[str, Any] | None) -> str:
+    """Means over seeds of both ways to act, and of how many seeds."""
+    return "; ".join([*(f"{row[way][0]:.1f}" for way in _WAYS), str(row["seeds"])]) if row else "-"
+
+
 _LOOKS = (0, 200, 600, 2000)
 
 
@@ -324,6 +345,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "omniglot": omniglot,
     "gridworld": gridworld,
     "gridworld-comparison": gridworld_comparison,
+    "any-environment": any_environment,
 }
 
 
