@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/results.md, written from what lies under experiments/results.
+"""The tables of README.md, docs/results.md and docs/algorithms.md, written from what lies under experiments/results.
 
 Run:
     python benchmarks/tables.py            # write them between their markers
@@ -33,7 +33,7 @@ from tables_figures import (
 )
 
 REPOSITORY = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/results.md", "docs/environments.md")
+DOCUMENTS = ("README.md", "docs/results.md", "docs/environments.md", "docs/algorithms.md")
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Row = Sequence[str]
@@ -333,6 +333,25 @@ def _before(steps: int) -> str:
     return f"at most {steps:,}" if steps else "0"
 
 
+def stock_algorithms() -> Iterator[Row]:
+    modules = ("ActorCriticModule", "SpikingCatalog")
+    states = ("from rest", "carried")
+    yield "algorithm", *(f"`{module}`, {state}" for module in modules for state in states)
+    rows = rows_of("stock-algorithms")
+    for algorithm in dict.fromkeys(row["algorithm"] for row in rows.values()):
+        own = [row for row in rows.values() if row["algorithm"] == algorithm]
+        by_cell = {(row["module"].replace("QModule", modules[0]), row["state"]): row for row in own}
+        named = " (`QModule`)" if any(row["module"] == "QModule" for row in own) else ""
+        yield algorithm + named, *(_stock_cell(by_cell[module, state]) for module in modules for state in states)
+
+
+def _stock_cell(row: dict[str, Any]) -> str:
+    if row["outcome"] == "refused":
+        return f"refused: {row['reason'].split(' — ')[0]}"
+    spent = f"{row['env_steps']:,} steps" if "env_steps" in row else f"{row['updates']:,} updates"
+    return f"{row['outcome']}: {row['return']:.1f} on {row['task']}, {spent}"
+
+
 TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "summary": summary,
     "control": control,
@@ -346,6 +365,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "gridworld": gridworld,
     "gridworld-comparison": gridworld_comparison,
     "any-environment": any_environment,
+    "stock-algorithms": stock_algorithms,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
-from synrl_ray.settings.algorithms import A2C, DQN, PPO, Reinforce
+from synrl_ray.settings.algorithms import A2C, DQN, PPO, SAC, Reinforce
 from synrl_ray.settings.classification import AccuracyTarget, ClassificationExperiment, Epochs, Mnist, Supervised
 from synrl_ray.settings.classifiers import AnnClassifier, SpikingClassifier
 from synrl_ray.settings.control import Experiment, Stopping, Target
@@ -39,6 +39,7 @@ __all__ = [
     "A2C",
     "DQN",
     "PPO",
+    "SAC",
     "AccuracyTarget",
     "AnnClassifier",
     "AnnLearner",

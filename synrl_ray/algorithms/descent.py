@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,18 +14,18 @@ from synrl_ray.errors import NonFiniteError
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer, grad_clip: float | None) -> None:
-    """One step down the gradient, its global norm bounded.
+    """One step down the gradient, whose global norm is bounded, in each of the optimiser's groups of its own.
 
     Raises:
-        NonFiniteError: instead of a step where that norm is NaN or infinite.
+        NonFiniteError: instead of a step where such a norm is NaN or infinite.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for parameter in parameters:
+    groups = [group["params"] for group in optimizer.param_groups]
+    for parameter in chain.from_iterable(groups):
         parameter.grad = None
     loss.backward()
     if grad_clip is not None:
-        norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip)
-        if not torch.isfinite(norm):
+        norms = [torch.nn.utils.clip_grad_norm_(parameters, grad_clip) for parameters in groups]
+        if not all(torch.isfinite(norm) for norm in norms):
             raise NonFiniteError("the gradient's norm", f"module {DEFAULT_MODULE_ID!r}")
     optimizer.step()
 

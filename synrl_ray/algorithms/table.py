@@ -7,11 +7,13 @@ from synrl_ray.algorithms.config import GradientConfig
 from synrl_ray.algorithms.dqn.config import DQNConfig
 from synrl_ray.algorithms.ppo.config import PPOConfig
 from synrl_ray.algorithms.reinforce.config import ReinforceConfig
-from synrl_ray.settings.algorithms import A2C, DQN, PPO, Gradient, Reinforce
+from synrl_ray.algorithms.sac.config import SACConfig
+from synrl_ray.settings.algorithms import A2C, DQN, PPO, SAC, Gradient, Reinforce
 
 CONFIGS: dict[type[Gradient], type[GradientConfig]] = {
     PPO: PPOConfig,
     A2C: A2CConfig,
     Reinforce: ReinforceConfig,
     DQN: DQNConfig,
+    SAC: SACConfig,
 }

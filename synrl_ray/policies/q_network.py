@@ -25,19 +25,26 @@ def check_q_network(
         raise UserError(
             f"{name} has the action space {action_space}", "DQN needs Discrete actions: take an experiment with PPO"
         )
+    check_replayed(config, "DQN")
+
+
+def check_replayed(config: PolicyConfig, algorithm: str) -> None:
+    """Raise :class:`UserError` if an algorithm that learns from a replay of transitions cannot train a policy."""
     if config.has_state:
         raise UserError(
-            "DQN cannot train a policy that carries a state, which RLlib's replay does not keep",
+            f"{algorithm} cannot train a policy that carries a state, which RLlib's replay does not keep",
             "set " + " ".join(f"{config.kind}.{setting}" for setting in config.without_state),
         )
     if isinstance(config, SpikingPolicy) and config.plastic is not None:
-        raise UserError("DQN learns from a replay, not while it acts, as plastic layers do", "set spiking.plastic=null")
+        problem = f"{algorithm} learns from a replay, not while it acts, as plastic layers do"
+        raise UserError(problem, "set spiking.plastic=null")
     if config.normalise_observations:
-        raise UserError("DQN does not measure observations", f"set {config.kind}.normalise_observations=false")
+        raise UserError(f"{algorithm} does not measure observations", f"set {config.kind}.normalise_observations=false")
     if isinstance(config, SpikingPolicy) and config.firing_rate is not None:
-        raise UserError("DQN does not calibrate weights", "set spiking.firing_rate=null, and gains or a threshold")
+        remedy = "set spiking.firing_rate=null, and gains or a threshold"
+        raise UserError(f"{algorithm} does not calibrate weights", remedy)
     if isinstance(config, SpikingPolicy) and config.norm == "running":
-        raise UserError("DQN does not measure currents", "set spiking.norm=layer")
+        raise UserError(f"{algorithm} does not measure currents", "set spiking.norm=layer")
 
 
 def q_values(network: ActorCritic, observations: Tensor, *, dueling: bool) -> Tensor:

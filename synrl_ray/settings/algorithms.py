@@ -8,7 +8,7 @@ from pydantic import Discriminator
 
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.q_learning import EpsilonGreedy
-from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Rate
+from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Rate, Sizes
 
 
 @settings_class
@@ -84,13 +84,9 @@ class Reinforce(PolicyGradient):
 
 
 @settings_class
-class DQN(Gradient, EpsilonGreedy):
-    """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236) with RLlib's DQN, on a replay of transitions.
+class OffPolicy(Gradient):
+    """What the algorithms share that learn from a replay of transitions, for policies without state: it keeps none."""
 
-    For policies without state: the replay keeps none.
-    """
-
-    name: Literal["dqn"] = "dqn"
     train_batch_size: Count = 64
     """Transitions of each update."""
     train_interval: Count = 256
@@ -101,18 +97,8 @@ class DQN(Gradient, EpsilonGreedy):
     """Transitions in the replay."""
     learning_starts: Count = 1_000
     """Transitions in the replay before updates begin; after a resumption too, since checkpoints do not hold it."""
-    epsilon_end: Fraction = 0.05
-    """Probability of a random action at the end of the schedule, which is linear, and after it."""
-    epsilon_steps: Count = 10_000
-    """Environment steps of the schedule."""
-    target_update: Count = 256
-    """Environment steps between hard updates of the target network; not used where ``tau`` is below 1."""
     tau: Rate = 1.0
     """Share of the network that the target takes over: 1 for hard updates, less for a soft one after every update."""
-    double_q: bool = True
-    """Let the network choose the next action, and the target value it (van Hasselt et al. 2016, arXiv:1509.06461)."""
-    dueling: bool = False
-    """Compose the values of the critic and the actor's advantages (Wang et al. 2016, arXiv:1511.06581)."""
     n_step: Count = 1
     """Rewards that are summed before a value is taken from the target network."""
     prioritised: bool = False
@@ -125,5 +111,52 @@ class DQN(Gradient, EpsilonGreedy):
     """Bound on the global norm of the gradient."""
 
 
-ControlAlgorithm = Annotated[PPO | A2C | Reinforce | DQN, Discriminator("name")]
+@settings_class
+class DQN(OffPolicy, EpsilonGreedy):
+    """Deep Q-learning (Mnih et al. 2015, doi:10.1038/nature14236) with RLlib's DQN, on a replay of transitions."""
+
+    name: Literal["dqn"] = "dqn"
+    epsilon_end: Fraction = 0.05
+    """Probability of a random action at the end of the schedule, which is linear, and after it."""
+    epsilon_steps: Count = 10_000
+    """Environment steps of the schedule."""
+    target_update: Count = 256
+    """Environment steps between hard updates of the target network; not used where ``tau`` is below 1."""
+    double_q: bool = True
+    """Let the network choose the next action, and the target value it (van Hasselt et al. 2016, arXiv:1509.06461)."""
+    dueling: bool = False
+    """Compose the values of the critic and the actor's advantages (Wang et al. 2016, arXiv:1511.06581)."""
+
+
+@settings_class
+class SAC(OffPolicy):
+    """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) with RLlib's SAC, on a replay of transitions.
+
+    The policy is a squashed Gaussian in a bounded Box, its deviation an output of the network. Two critics, which do
+    not spike, and the temperature are trained beside it, at the same learning rate.
+    """
+
+    name: Literal["sac"] = "sac"
+    draws_actions: ClassVar[bool] = True
+    lr_decay: bool = False
+    """Anneal the learning rate linearly to zero at the last step."""
+    train_batch_size: Count = 256
+    """Transitions of each update."""
+    train_interval: Count = 8
+    """Environment steps between two trainings, over all environments."""
+    num_updates: Count = 8
+    """Updates of each training."""
+    tau: Rate = 0.005
+    """Share of the critics that their targets take over after every update."""
+    critic_sizes: Sizes = (256, 256)
+    """Rectified linear units of each of the critics' layers."""
+    initial_alpha: Positive = 1.0
+    """Temperature at the start: the weight of the entropy, in units of scaled reward."""
+    target_entropy: float | None = None
+    """Entropy (nats) that the temperature is trained for; by default one for each action dimension, negative."""
+    grad_clip: Positive = 10.0
+    """Bound on the norm of the gradient, of policy, critics and temperature each."""
+
+
+ControlAlgorithm = Annotated[PPO | A2C | Reinforce | DQN | SAC, Discriminator("name")]
 """Settings of a gradient algorithm; ``name`` tells them apart."""

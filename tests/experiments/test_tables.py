@@ -18,7 +18,7 @@ def tables():
     return module
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/results.md", "docs/environments.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/results.md", "docs/environments.md", "docs/algorithms.md"])
 def test_tables_are_those_of_the_committed_results(tables, document):
     assert tables.stale((REPOSITORY / document).read_text()) == [], "run `make tables`"
 

@@ -14,9 +14,9 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, TD_ERROR_KEY
 from ray.rllib.utils.schedules.scheduler import Scheduler
 
 from synrl_ray.algorithms.build import algorithm_config
-from synrl_ray.algorithms.dqn.algorithm import replay_of, train_batch
 from synrl_ray.algorithms.dqn.config import DQNConfig
-from synrl_ray.algorithms.dqn.replay import Transitions
+from synrl_ray.algorithms.off_policy.algorithm import replay_of, train_batch
+from synrl_ray.algorithms.off_policy.replay import Transitions
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.experiment import DQN, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
 from synrl_ray.kinds.control.checking import check as check_run
@@ -290,5 +290,5 @@ def test_replay_that_learning_never_starts_with_is_refused() -> None:
 
 
 def test_continuous_actions_are_refused() -> None:
-    with pytest.raises(UserError, match="discrete actions"):
+    with pytest.raises(UserError, match="Discrete actions"):
         check(replace(experiment_of(DQN()), environment=Environment(id="Pendulum-v1")))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from synrl_ray.algorithms.dqn.replay import Replay
+from synrl_ray.algorithms.off_policy.replay import Replay
 from synrl_ray.errors import NonFiniteError
 
 OBSERVATIONS, ACTIONS = gym.spaces.Box(0, 1000, (1,), np.float32), gym.spaces.Discrete(10)

@@ -29,7 +29,7 @@ class Transitions:
     rows: NDArray[np.int64]
     """Where they lie, for :meth:`Replay.update_priorities`."""
     observations: NDArray[Any]
-    actions: NDArray[np.int64]
+    actions: NDArray[Any]
     rewards: NDArray[np.float32]
     """Discounted sums over the steps."""
     next_observations: NDArray[Any]
@@ -99,7 +99,7 @@ class Replay:
         rows = np.arange(self._written, self._written + count) % self.capacity
         columns = {
             "observations": observations[:-1],
-            "actions": np.asarray(episode.get_actions(), np.int64),
+            "actions": np.asarray(episode.get_actions()),
             "rewards": rewards,
             "next_observations": observations[1:],
             "terminated": terminated,

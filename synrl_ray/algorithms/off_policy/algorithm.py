@@ -1,4 +1,4 @@
-"""RLlib's DQN on a :class:`~synrl_ray.algorithms.dqn.replay.Replay`."""
+"""RLlib's algorithms on a :class:`~synrl_ray.algorithms.off_policy.replay.Replay`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,16 @@ from ray.rllib.utils.metrics import (
 )
 
 from synrl_ray.algorithms.activity import Activity, Rows
-from synrl_ray.algorithms.dqn.replay import Replay, Transitions
-from synrl_ray.settings.algorithms import DQN
+from synrl_ray.algorithms.off_policy.replay import Replay, Transitions
+from synrl_ray.settings.algorithms import OffPolicy
 
 
-class ReplayDQN(RLlibDQN):
-    """One iteration: every runner adds a fragment, the learner draws ``num_updates`` batches, weights go back."""
+class ReplayAlgorithm(RLlibDQN):
+    """One iteration: every runner adds a fragment, the learner draws ``num_updates`` batches, weights go back.
+
+    RLlib's SAC is its DQN with another configuration. What an algorithm's configuration is, RLlib asks its class, and
+    makes that of another kind into it: so each algorithm has a class of its own that derives from RLlib's.
+    """
 
     replay: Replay
 
@@ -96,14 +100,14 @@ def _sample_rows(episodes: Sequence[SingleAgentEpisode], most: int) -> Rows:
     return observations[chosen], np.zeros((len(chosen), 0), np.float32)
 
 
-def replay_of(settings: DQN) -> Replay:
+def replay_of(settings: OffPolicy) -> Replay:
     """An empty replay: prioritised or uniform, as the settings say."""
     alpha = settings.priority_alpha if settings.prioritised else 0.0
     return Replay(settings.replay_capacity, alpha=alpha, beta=settings.priority_beta)
 
 
 def train_batch(drawn: Transitions, reward_scale: float = 1.0) -> MultiAgentBatch:
-    """Transitions as the columns of RLlib's DQN learner, their rewards multiplied by ``reward_scale``."""
+    """Transitions as the columns of RLlib's learners, their rewards multiplied by ``reward_scale``."""
     columns = {
         Columns.OBS: drawn.observations,
         Columns.NEXT_OBS: drawn.next_observations,

@@ -1,4 +1,4 @@
-"""DQN's env runner."""
+"""The env runner of algorithms that learn from a replay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from synrl_ray.sampling.seeding import draw_seeds
 
 
-class DQNEnvRunner(SingleAgentEnvRunner):
+class ReplayEnvRunner(SingleAgentEnvRunner):
     """RLlib's env runner, with random numbers of its own, and exceptions that reach the driver."""
 
     def apply(self, func: Any, *args: Any, **kwargs: Any) -> Any:

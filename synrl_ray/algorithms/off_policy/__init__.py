@@ -1,0 +1,1 @@
+"""What algorithms share that learn from a replay of transitions, in arrays."""

@@ -1,0 +1,1 @@
+"""Soft actor-critic: RLlib's, on a replay of transitions in arrays."""
