@@ -166,6 +166,11 @@ def test_a_module_is_described_by_names_that_can_be_imported():
             "norm='none', and take RLlib's MeanStdFilter",
         ),
         (
+            "PPO",
+            SpikingPolicy(firing_rate=0.2),
+            "stock RLlib does not calibrate weights — set firing_rate to None, and gains or a threshold",
+        ),
+        (
             "DQN",
             SpikingPolicy(norm="running"),
             "stock RLlib measures neither observations nor currents — set normalise_observations=False and "
