@@ -219,7 +219,7 @@ def _config_of(net: SpikingMLP | SpikingCNN, acting: GraphPolicy, steps: dict[st
     kinds = {type(layer) for layer in net.neurons}
     if len(resets) != 1 or len(kinds) != 1:
         raise NIRError("layers have different neurons, and those of a policy have the same")
-    readout = net.readout
+    readout: Any = net.readout
     settings: dict[str, Any] = {
         "steps_per_observation": net.steps_per_observation,
         "reset": resets.pop(),

@@ -309,7 +309,7 @@ def scale_weights(layers: Iterable[nn.Module], gain: float, hidden_gain: float) 
             cast("nn.Linear", layer).weight.mul_(hidden_gain if index else gain)
 
 
-_ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 class MLP(nn.Module):
