@@ -78,6 +78,23 @@ def test_without_old_probabilities_it_is_the_plain_policy_gradient(shape, num_ac
         torch.testing.assert_close(grad, 2 * wanted, atol=1e-7, rtol=1e-4)
 
 
+def test_masked_actions_count_for_nothing_and_get_no_gradient():
+    free, actions, columns = batch()
+    allowed = torch.rand(300, 5, generator=torch.Generator().manual_seed(1)) < 0.5
+    allowed[torch.arange(300), actions] = True
+    logits = torch.where(allowed, free, torch.finfo(torch.float32).min)
+    columns["old_logp"] = chosen_of(5).logp_and_entropy(logits, actions)[0].detach()
+    terms = fused_loss(logits=logits, actions=actions, **columns, **SETTINGS)
+    (grad,) = torch.autograd.grad(terms.total, free, retain_graph=True)
+    logp, entropy = chosen_of(5).logp_and_entropy(logits.double(), actions)
+    doubles = {name: column.double() for name, column in columns.items()}
+    expected = ppo_loss(logp=logp, entropy=entropy, **doubles, **SETTINGS)
+    assert terms.entropy.item() == pytest.approx(expected.entropy.item(), abs=1e-6)
+    assert terms.total.item() == pytest.approx(expected.total.item(), abs=1e-6)
+    torch.testing.assert_close(grad, torch.autograd.grad(expected.total, free)[0], atol=1e-7, rtol=1e-4)
+    assert not grad[~allowed].any()
+
+
 @pytest.mark.parametrize("is_plain", [False, True], ids=["clipped", "plain"])
 @pytest.mark.parametrize("name", ["logits", "old_logp", "advantages", "values", "value_targets"])
 def test_what_is_not_finite_makes_the_total_so(name, is_plain):

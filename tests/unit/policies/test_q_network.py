@@ -76,3 +76,41 @@ def test_policies_with_state_are_refused_with_a_remedy(config, remedy):
 def test_continuous_actions_are_refused_by_name():
     with pytest.raises(UserError, match=r"Pendulum has the action space Box.*Discrete"):
         check_q_network(BOX, spaces.Box(-1, 1, (2,), np.float32), ANN, "Pendulum")
+
+
+MASKED = spaces.Dict({"observations": BOX, "action_mask": spaces.MultiBinary(4)})
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_values_of_masked_actions_are_the_least_and_the_mean_is_of_the_others(dueling):
+    torch.manual_seed(0)
+    network = ActorCritic(MASKED, ACTIONS, ANN)
+    flat = torch.cat((torch.randint(2, (30, 4)).float(), torch.rand(30, 3)), dim=-1)
+    flat[0, :4] = 0  # as an episode's last observation may be: finite, whatever is multiplied by it
+    allowed = flat[:, :4] > 0
+    values = q_values(network, flat, dueling=dueling)
+    least = torch.finfo(torch.float32).min
+    assert (values[~allowed] == least).all()
+    assert allowed[torch.arange(30), values.argmax(-1)][allowed.any(-1)].all()
+    assert torch.isfinite(values * 0).all()
+    if dueling:
+        _, critic, _ = network(flat[None])
+        means = torch.where(allowed, values, 0.0).sum(-1) / allowed.sum(-1)
+        torch.testing.assert_close(means[allowed.any(-1)], critic[0, allowed.any(-1)])
+    values[allowed].sum().backward()
+    assert torch.isfinite(network.bodies[0].linears[0].weight.grad).all()
+
+
+def test_exploration_is_among_the_allowed_actions():
+    from ray.rllib.core.columns import Columns
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+    from synrl_ray.rl_modules import QModule
+
+    settings = {"hidden_sizes": (8,), "kind": "ann", "double_q": True, "dueling": True, "epsilon": 1.0}
+    spec = RLModuleSpec(module_class=QModule, observation_space=MASKED, action_space=ACTIONS, model_config=settings)
+    masks = torch.tensor([[0, 1, 0, 1]]).expand(400, 4)
+    batch = {Columns.OBS: {"action_mask": masks, "observations": torch.zeros(400, 3)}}  # as RLlib's env runners have it
+    actions = spec.build().forward_exploration(batch)[Columns.ACTIONS]
+    assert torch.bincount(actions, minlength=4).tolist()[::2] == [0, 0]
+    assert 150 < int((actions == 1).sum()) < 250
