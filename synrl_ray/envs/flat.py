@@ -109,8 +109,7 @@ class ActionMask:
     def forbids_all(self, observations: np.ndarray) -> np.ndarray:
         """Whether there is a choice of which no action is allowed ``[...]``."""
         starts = np.cumsum((0, *self.sizes[:-1]))
-        forbidden: np.ndarray = ~np.logical_or.reduceat(self.allowed(observations), starts, axis=-1).all(-1)
-        return forbidden
+        return np.asarray(~np.logical_or.reduceat(self.allowed(observations), starts, axis=-1).all(-1))
 
 
 def action_mask(observation_space: gym.Space, action_space: gym.Space) -> ActionMask | None:

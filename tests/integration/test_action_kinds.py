@@ -20,7 +20,7 @@ from synrl_ray.algorithms.on_policy.train_batch import train_batch
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import evaluate_policy
-from synrl_ray.experiment import A2C, DQN, PPO, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
+from synrl_ray.experiment import DQN, PPO, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
 from synrl_ray.policies.loading import load_policy
 from synrl_ray.policies.policy import Policy
 from synrl_ray.rl_modules import ActorCriticModule, QModule
@@ -148,9 +148,7 @@ def test_vector_environments_are_flattened_and_their_masks_looked_at() -> None:
     ("env_id", "algorithm", "kind"),
     [
         *((name, ON_POLICY, "ann") for name in TOYS),
-        ("ToyMasked-v0", A2C(num_steps=8, lr=0.02), "spiking"),
         ("ToyMasked-v0", DQN(train_batch_size=32, learning_starts=64, replay_capacity=2000, epsilon_steps=500), "ann"),
-        ("ToyParts-v0", ON_POLICY, "spiking"),
     ],
 )
 def test_it_is_learned_saved_and_judged_again(env_id: str, algorithm: Any, kind: Any, tmp_path: Any) -> None:
