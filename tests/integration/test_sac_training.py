@@ -57,7 +57,7 @@ def test_a_run_leaves_a_policy_that_acts_as_its_module_and_is_judged(tmp_path: P
     observations = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
     actions = module.forward_inference({Columns.OBS: torch.from_numpy(observations)})[Columns.ACTIONS]
     np.testing.assert_allclose(policy.act(observations)[0], 2 * actions.numpy(), rtol=1e-5, atol=1e-6)
-    assert evaluate(folder.path).figures["return_mean"] == result.figures["return_mean"] < 0
+    assert evaluate(folder.path).result.figures["return_mean"] == result.figures["return_mean"] < 0
 
 
 def test_a_restored_run_keeps_its_temperature_and_fills_its_replay_before_it_learns_on(tmp_path: Path) -> None:
