@@ -112,10 +112,10 @@ def _of_both(
 
 def _gain_of_drawing(greedy: Sequence[Episodes], drawn: Sequence[Episodes]) -> tuple[dict[str, float | None], Interval]:
     """By how much the interquartile mean of drawn actions lies above that of greedy ones, and its interval."""
-    both = [[each.returns for each in seeds] for seeds in (greedy, drawn)]
-    low, high = bootstrap_difference(*both)
+    before, after = ([each.returns for each in seeds] for seeds in (greedy, drawn))
+    low, high = bootstrap_difference(before, after)
     over = "episodes" if len(greedy) == 1 else "episodes, stratified by seed"
-    gain = iqm([value for seed in both[1] for value in seed]) - iqm([value for seed in both[0] for value in seed])
+    gain = iqm([value for seed in after for value in seed]) - iqm([value for seed in before for value in seed])
     return {GAIN: gain}, Interval(of=GAIN, low=low, high=high, method=BOOTSTRAP, over=over)
 
 

@@ -63,7 +63,8 @@ class SpikingCatalog(Catalog):
 
     def __new__(cls, observation_space: gym.Space, action_space: gym.Space, model_config_dict: Any) -> SpikingCatalog:
         """Take the class for the algorithm; RLlib's modules call this with what they are told."""
-        told = asdict(model_config_dict) if is_dataclass(model_config_dict) else model_config_dict
+        is_settings = is_dataclass(model_config_dict) and not isinstance(model_config_dict, type)
+        told = asdict(model_config_dict) if is_settings else model_config_dict
         chosen = _CATALOGS[catalog_family(told)] if cls is SpikingCatalog else cls
         return super().__new__(chosen)
 
@@ -204,6 +205,8 @@ class SpikingEncoder(TorchModel, Encoder):
         Encoder.__init__(self, config)
         # An actor-critic of one body, of which the value is not used: RLlib's heads make values of the features.
         (num_features,) = config.output_dims
+        assert config.policy is not None
+        assert config.observation_space is not None
         body = replace(config.policy, share_layers=True)
         self.network = ActorCritic(config.observation_space, spaces.Discrete(num_features), body)
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from synrl_ray.snn.functional import spike
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.plain import is_plain
-from synrl_ray.snn.recurrent_scan import Parameters, Settings, recurrent_scan
+from synrl_ray.snn.recurrent_parameters import Parameters, Settings
+from synrl_ray.snn.recurrent_scan import recurrent_scan
 from synrl_ray.snn.synaptic import Synaptic
 
 Recurrence = Literal["none", "one_to_one", "all_to_all"]

@@ -16,7 +16,7 @@ from synrl_ray.compiled import jit
 from synrl_ray.snn.cell_kernels import RESET_CODES, SURROGATE_CODES, add_through_spike, carry_back, fire, integrate
 from synrl_ray.snn.matmul_kernels import add_rows, matmul
 from synrl_ray.snn.numba_kernel import mask_array
-from synrl_ray.snn.recurrent_scan import Parameters, Settings
+from synrl_ray.snn.recurrent_parameters import Parameters, Settings
 
 
 @jit

@@ -26,31 +26,15 @@ Backward, with :math:`g_t = dL/du_t`, :math:`h_t = dL/dc_t`, :math:`m_t = 0` on 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn.functional import spike
+from synrl_ray.snn.recurrent_parameters import Parameters, Settings
 from synrl_ray.snn.scan import choose
-from synrl_ray.snn.surrogate import Surrogate
-
-
-class Parameters(NamedTuple):
-    """Of the layer: decays and threshold scalar or ``[N]``, the recurrent weight ``[N, N]`` (to, from) or ``[N]``."""
-
-    alpha: Tensor
-    beta: Tensor
-    threshold: Tensor
-    weight: Tensor
-
-
-class Settings(NamedTuple):
-    """What a scan is told beside its tensors."""
-
-    surrogate: Surrogate
-    reset: str
 
 
 def recurrent_scan(

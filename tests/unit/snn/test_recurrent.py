@@ -6,7 +6,8 @@ from torch.nn.utils import prune
 
 from synrl_ray.snn import LIF, AdaptiveLIF, Recurrent, SpikingCNN, SpikingMLP, Surrogate, Synaptic
 from synrl_ray.snn.energy import count_energy
-from synrl_ray.snn.recurrent_scan import Parameters, Settings, recurrent_scan
+from synrl_ray.snn.recurrent_parameters import Parameters, Settings
+from synrl_ray.snn.recurrent_scan import recurrent_scan
 
 NAMES = ("spikes", "u", "c", "current", "membrane", "synaptic", "alpha", "beta", "threshold", "weight")
 RESETS = ["subtract", "zero", "none"]
