@@ -65,9 +65,13 @@ def experiment_for(
     environment = replace(
         experiment.environment, kwargs={**made.kwargs, **default_kwargs(facts)}, preprocessing=made.preprocessing
     )
+    experiment = replace(experiment, environment=environment)
     left = {key: value for key, value in settings.items() if key not in {*first, ALGORITHM}}
     rest = [item for key, item in parts if key not in {*first, ALGORITHM}]
-    return cast(Experiment, apply_overrides(replace(experiment, environment=environment), rest, left))
+    if config is not None:
+        for module in cast(Experiment, apply_overrides(experiment, [], left)).spiking.modules:
+            announce_import(module, config)
+    return cast(Experiment, apply_overrides(experiment, rest, left))
 
 
 def chosen_block(experiment: Experiment) -> str:

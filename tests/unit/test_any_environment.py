@@ -323,3 +323,12 @@ def test_a_module_that_a_file_of_settings_asks_for_is_named_before_it_is_importe
     with pytest.raises(UserError, match="cannot be made"):
         make_experiment(env="GymV26Environment-v0", config=tmp_path / "best.json")
     assert capsys.readouterr().err == f"synrl: imports 'no_module_here', as {tmp_path / 'best.json'} asks\n"
+
+
+def test_the_module_of_a_network_that_a_file_asks_for_is_named(tmp_path, capsys):
+    (tmp_path / "best.json").write_text(json.dumps({"spiking.network": "my_nets:MyNet", "lr": 1e-3}))
+    made = make_experiment(env="CartPole-v1", config=tmp_path / "best.json")
+    assert made.spiking.network == "my_nets:MyNet"
+    assert capsys.readouterr().err == f"synrl: imports 'my_nets', as {tmp_path / 'best.json'} asks\n"
+    make_experiment(env="CartPole-v1", settings={"spiking.network": "my_nets:MyNet"})
+    assert capsys.readouterr().err == ""
