@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from synrl_ray.commands import command
 from synrl_ray.defaults import DEFAULT_ALGORITHM, default_experiment
@@ -71,9 +72,7 @@ def train_words(spec: RunSpec, *, seeds: int | None = None) -> list[str | Path] 
 
 def experiment_words(experiment: AnyExperiment) -> list[str]:
     """The words of a command that say which experiment: its id, or the environment that it was made for."""
-    if isinstance(experiment, Experiment) and experiment.facts is not None:
-        return ["--env", experiment.environment.id]
-    return [experiment.id]
+    return [experiment.id] if experiment.made_for is None else ["--env", experiment.made_for]
 
 
 def _base_of(experiment: AnyExperiment) -> AnyExperiment:
@@ -82,16 +81,18 @@ def _base_of(experiment: AnyExperiment) -> AnyExperiment:
     Raises:
         UserError: where its file is not at hand.
     """
-    if isinstance(experiment, Experiment) and experiment.facts is not None:
-        return default_experiment(experiment.environment.id, experiment.facts, experiment.algorithm.name)
-    return get_experiment(experiment.id)
+    if experiment.made_for is None:
+        return get_experiment(experiment.id)
+    made = cast(Experiment, experiment)
+    assert made.facts is not None
+    return default_experiment(experiment.made_for, made.facts, made.algorithm.name)
 
 
 def chosen_algorithm(experiment: AnyExperiment) -> list[str]:
     """The setting that chooses another algorithm than the default, where there is one."""
-    if not isinstance(experiment, Experiment) or experiment.facts is None:
+    if experiment.made_for is None:
         return []
-    name = experiment.algorithm.name
+    name = cast(Experiment, experiment).algorithm.name
     return [] if name == DEFAULT_ALGORITHM else [f"algorithm={name}"]
 
 

@@ -28,6 +28,11 @@ class BaseExperiment:
         """The kinds of policies that there are; the first is the default."""
         return TWINS
 
+    @property
+    def made_for(self) -> str | None:
+        """The environment that it was made for, where no file describes it."""
+        return None
+
 
 @settings_class
 class BaseTarget:

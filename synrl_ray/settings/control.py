@@ -50,6 +50,11 @@ class Experiment(BaseExperiment):
     facts: SpaceFacts | None = None
     """What ``--env`` has chosen the settings by; ``None`` for an experiment of a file."""
 
+    @property
+    def made_for(self) -> str | None:
+        """The environment that it was made for, where no file describes it."""
+        return None if self.facts is None else self.environment.id
+
     def policy(self, kind: PolicyKind) -> PolicyConfig:
         """The policy of that kind."""
         return self.spiking if kind == "spiking" else self.ann

@@ -124,7 +124,7 @@ def test_spaces_whose_text_has_many_lines_are_named_in_one():
     wide = spaces.Box(np.arange(60, dtype=np.float32), np.arange(1, 61, dtype=np.float32))
     assert "\n" in str(wide)
     policy = AnnPolicy(conv_layers="small", hidden_sizes=(4,))
-    for pair, config in (((wide, spaces.Discrete(2)), policy), ((spaces.Tuple([wide]), spaces.Discrete(2)), None)):
+    for pair, config in (((wide, spaces.Discrete(2)), policy), ((spaces.Sequence(wide), spaces.Discrete(2)), None)):
         with pytest.raises(UserError) as caught:
             check_spaces(*pair, "Wide-v0", config)
         assert "\n" not in str(caught.value)
