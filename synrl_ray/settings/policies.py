@@ -323,6 +323,7 @@ class AnnPolicy(PolicyLayout):
 
     def __post_init__(self) -> None:
         """Refuse what a convolutional network has not."""
+        super().__post_init__()
         if self.conv_layers is not None and self.activation == "relu":
             raise ValueError("activation is of fully connected networks; with conv_layers units are rectifiers anyway")
 

@@ -25,8 +25,8 @@ def test_a_run_of_an_environment_is_as_whole_as_one_of_an_experiment(
     assert spec.experiment.stopping.env_steps == 1000
     assert trained.result.provenance is not None
     assert trained.result.provenance.command == (
-        "synrl train --env CartPole-v1 --set spiking.hidden_sizes=8 num_epochs=1 env_steps=1000 "
-        "evaluation.episodes=3 interval_steps=100000"
+        "synrl train --env CartPole-v1 --set 'spiking.hidden_sizes=[8]' num_epochs=1 env_steps=1000 episodes=3 "
+        "interval_steps=100000"
     )
     assert trained.result.interval("sampled_gain_iqm") is not None
     further = train(resume=trained.folder, stop_steps=3000)
@@ -40,8 +40,9 @@ def test_a_run_of_an_environment_is_as_whole_as_one_of_an_experiment(
 @pytest.mark.usefixtures("local_ray")
 def test_a_search_takes_an_environment_too(tmp_path: Path) -> None:
     said: list[str] = []
+    settings = [SMALL[0], *SMALL[2:], "algorithm=a2c"]
     searched = tune(
-        env="CartPole-v1", samples=1, stop_steps=500, settings=[*SMALL, "algorithm=a2c"], run_dir=tmp_path / "study",
+        env="CartPole-v1", samples=1, stop_steps=500, settings=settings, run_dir=tmp_path / "study",
         scheduler="none", say=said.append,
     )  # fmt: skip
     assert said[0].startswith("CartPole-v1: chosen by the defaults for vectors")

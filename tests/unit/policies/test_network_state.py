@@ -206,7 +206,7 @@ def test_a_q_network_that_measures_observations_is_refused_by_its_setting():
     for config in (AnnPolicy(normalise_observations=True), SpikingPolicy(normalise_observations=True)):
         with pytest.raises(UserError, match=rf"does not measure.* — set {config.kind}\.normalise_observations=false"):
             check_q_network(OBS, DISCRETE, config)
-    with pytest.raises(UserError, match=r"the environment has the action space Box.* — DQN needs discrete actions"):
+    with pytest.raises(UserError, match=r"the environment has the action space Box.* — DQN needs Discrete actions"):
         check_q_network(OBS, gym.spaces.Box(-1, 1, (1,), np.float32), AnnPolicy())
 
 

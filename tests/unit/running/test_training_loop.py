@@ -382,13 +382,22 @@ def test_user_error_is_found_in_chains_and_nowhere_else():
 
 def test_check_passes_what_can_run_and_names_what_cannot():
     assert KIND.check(spec_of()) is None
-    with pytest.raises(UserError, match="Blackjack-v1 has the observation space"):
-        KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Blackjack-v1")))
+    gym.register("Words-v0", WordyCartPole)
+    with pytest.raises(UserError, match="Words-v0 has the observation space Text"):
+        KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Words-v0")))
     with pytest.raises(UserError, match="unknown environment 'Nonsense-v0'"):
         KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Nonsense-v0")))
     gym.register("Column-v0", ColumnCartPole)
     with pytest.raises(UserError, match=r"^environment 'Column-v0' failed: step\(\) returned an observation of shape"):
         KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Column-v0")))
+
+
+class WordyCartPole(CartPoleEnv):
+    """It says what no policy reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gym.spaces.Text(5)
 
 
 class ColumnCartPole(CartPoleEnv):
