@@ -50,7 +50,11 @@ REQUIRED = {
     "AccuracyTarget": {"source": "a test", "accuracy": 1.0},
     "MetaTarget": {"source": "a test"},
     "BaseExperiment": {"id": "a", "summary": "b"},
-}
+    "SpaceFacts": {
+        "observations": "vectors", "size": 1, "have_spread": True, "actions": "discrete", "num_actions": 2,
+        "time_limit": None,
+    },
+}  # fmt: skip
 
 
 @cache
