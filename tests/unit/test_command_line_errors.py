@@ -83,7 +83,7 @@ def error_line(capsys, argv):
         (f"train {ID} --set minibatch_size=4096", "minibatch_size"),
         (f"train {ID} --set env=CartPol-v1", "unknown environment 'CartPol-v1' — did you mean CartPole-v1"),
         (f"train {ID} --set env=nomodulehere:X-v0", "nomodulehere"),
-        (f"train {ID} --set env=Blackjack-v1", "Blackjack-v1 has the observation space Tuple("),
+        ("train cartpole-dqn --set env=Pendulum-v1", "Pendulum-v1 has the action space Box("),
         (f'train {ID} --set environment.kwargs={{"mars":1}}', "mars"),
         ("train --resume nowhere", "nowhere is no run folder (no config.json)"),
         ("train --resume", "--resume"),
