@@ -228,7 +228,10 @@ def test_search_space_keeps_its_kinds_and_choices_of_tuples():
     ("change", "reason"),
     [
         ({"algorithm": {"name": "ppo", "lr": -1}}, "algorithm.lr must be > 0, got -1$"),
-        ({"algorithm": {"name": "sarsa"}}, "algorithm.name must be 'ppo', 'a2c', 'reinforce', 'dqn' or 'sac', got 'sarsa'$"),
+        (
+            {"algorithm": {"name": "sarsa"}},
+            "algorithm.name must be 'ppo', 'a2c', 'reinforce', 'dqn' or 'sac', got 'sarsa'$",
+        ),
         ({"stopping": {}}, "stopping.env_steps is missing$"),
         ({"spiking": {"hidden_sizes": []}}, r"spiking.hidden_sizes must be a list of at least 1 items, got \[\]$"),
         ({"id": 3}, "id must be text, got 3$"),

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.envs.classic_control import CartPoleEnv
 
 from synrl_ray.errors import NonFiniteError, UserError, user_error_in
 from synrl_ray.evaluation.episodes import EvaluationResult
@@ -378,31 +377,3 @@ def test_user_error_is_found_in_chains_and_nowhere_else():
     loop = RuntimeError("loop")
     loop.cause = loop
     assert user_error_in(loop) is None
-
-
-def test_check_passes_what_can_run_and_names_what_cannot():
-    assert KIND.check(spec_of()) is None
-    gym.register("Words-v0", WordyCartPole)
-    with pytest.raises(UserError, match="Words-v0 has the observation space Text"):
-        KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Words-v0")))
-    with pytest.raises(UserError, match="unknown environment 'Nonsense-v0'"):
-        KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Nonsense-v0")))
-    gym.register("Column-v0", ColumnCartPole)
-    with pytest.raises(UserError, match=r"^environment 'Column-v0' failed: step\(\) returned an observation of shape"):
-        KIND.check(spec_of(environment=replace(CARTPOLE.environment, id="Column-v0")))
-
-
-class WordyCartPole(CartPoleEnv):
-    """It says what no policy reads."""
-
-    def __init__(self):
-        super().__init__()
-        self.observation_space = gym.spaces.Text(5)
-
-
-class ColumnCartPole(CartPoleEnv):
-    """Its observation is a column vector from the first step on."""
-
-    def step(self, action):
-        observation, *rest = super().step(action)
-        return observation[:, None], *rest

@@ -1,0 +1,50 @@
+"""Tables of how far the library reaches: environments without an experiment of their own, RLlib's stock algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tables_figures import rows_of
+
+Row = Sequence[str]
+
+
+def any_environment() -> Iterator[Row]:
+    learners = {"sb3": "Stable-Baselines3's PPO", "spiking": "spiking", "ann": "ann"}
+    heads = (f"{words}: greedy; drawn; seeds" for words in learners.values())
+    yield "environment", "steps", *heads, "spiking has at least its score: greedy; drawn"
+    rows = rows_of("any-environment")
+    for env in dict.fromkeys(name.split()[0] for name in rows):
+        found = {learner: rows.get(f"{env} {learner}") for learner in learners}
+        spiking, peer = found["spiking"], found["sb3"]
+        reached = ("yes" if spiking[way][0] >= peer[way][0] else "no" for way in _WAYS) if spiking and peer else "-"
+        steps = next(row["env_steps"] for row in found.values() if row)
+        yield f"`{env}`", f"{round(steps, -4):,}", *map(_ways, found.values()), "; ".join(reached)
+
+
+_WAYS = ("greedy", "sampled")
+
+
+def _ways(row: dict[str, Any] | None) -> str:
+    """Means over seeds of both ways to act, and of how many seeds."""
+    return "; ".join([*(f"{row[way][0]:.1f}" for way in _WAYS), str(row["seeds"])]) if row else "-"
+
+
+def stock_algorithms() -> Iterator[Row]:
+    modules = ("ActorCriticModule", "SpikingCatalog")
+    states = ("from rest", "carried")
+    yield "algorithm", *(f"`{module}`, {state}" for module in modules for state in states)
+    rows = rows_of("stock-algorithms")
+    for algorithm in dict.fromkeys(row["algorithm"] for row in rows.values()):
+        own = [row for row in rows.values() if row["algorithm"] == algorithm]
+        by_cell = {(row["module"].replace("QModule", modules[0]), row["state"]): row for row in own}
+        named = " (`QModule`)" if any(row["module"] == "QModule" for row in own) else ""
+        yield algorithm + named, *(_stock_cell(by_cell[module, state]) for module in modules for state in states)
+
+
+def _stock_cell(row: dict[str, Any]) -> str:
+    if row["outcome"] == "refused":
+        return f"refused: {row['reason'].split(' — ')[0]}"
+    spent = f"{row['env_steps']:,} steps" if "env_steps" in row else f"{row['updates']:,} updates"
+    return f"{row['outcome']}: {row['return']:.1f} on {row['task']}, {spent}"
