@@ -12,12 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from warm_python import STANDS_FOR
 
 from synrl_ray.cluster import processes
 from synrl_ray.cluster.job_server import free_ports
@@ -31,6 +32,7 @@ ACTORS = """
 import json, os, ray, sys
 from pathlib import Path
 from synrl_ray.running.ray_session import ray_session
+sys.executable = os.environ["PYTHON"]  # of workers
 if "imported before" in sys.argv:
     import ray._private.services
 for _ in range(1 + ("twice" in sys.argv)):
@@ -56,12 +58,14 @@ def home(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def running(*command: str, home: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+def running(
+    *command: str, home: Path, python: str = sys.executable, **variables: str
+) -> Iterator[subprocess.Popen[str]]:
     """Run a program of this interpreter for the block, under a home without a token; it is ended afterwards."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"HOME": str(home), **variables}
     process = subprocess.Popen(
-        [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [python, *command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         yield process
@@ -77,8 +81,14 @@ def wait_until(true: Callable[[], Any], process: subprocess.Popen[str]) -> None:
 
 
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    root = psutil.Process(process.pid)
-    return [root, *root.children(recursive=True)]
+    """All processes of the program; those that were forked for it are children of another one."""
+    found = [psutil.Process(process.pid)]
+    for each in found:  # which grows
+        with suppress(psutil.NoSuchProcess):
+            found += each.children()
+            if (name := each.name()).startswith(STANDS_FOR):
+                found.append(psutil.Process(int(name.removeprefix(STANDS_FOR))))
+    return found
 
 
 def names(process: subprocess.Popen[str]) -> set[str]:
@@ -133,9 +143,10 @@ def closed_to_others(path: Path) -> bool:
 
 
 def test_sessions_are_private_and_leave_nothing_and_what_a_killed_one_left_is_removed_by_the_next(
-    home: Path, tmp_path: Path
+    home: Path, tmp_path: Path, warm_python: str
 ) -> None:
     place = {"RAY_TMPDIR": str(tmp_path)} if len(os.fsencode(tmp_path)) < 20 else {}
+    place["PYTHON"] = warm_python
     with running("-c", ACTORS, home=home, **place) as process:
         left = require_ready(process)
         process.kill()
@@ -169,10 +180,10 @@ def require_ready(process: subprocess.Popen[str]) -> Path:
     return path
 
 
-def test_training_with_env_runners_and_learners(home: Path, tmp_path: Path) -> None:
+def test_training_with_env_runners_and_learners(home: Path, tmp_path: Path, warm_python: str) -> None:
     run = tmp_path / "run"
     command = ["train", "cartpole-ppo", "--num-workers", "2", "--num-learners", "2", "--run-dir", str(run)]
-    with running("-m", "synrl_ray", *command, "--set", *SMALL, home=home) as process:
+    with running("-m", "synrl_ray", *command, "--set", *SMALL, home=home, python=warm_python) as process:
         metrics = run / "metrics.jsonl"
         wait_until(lambda: metrics.exists() and metrics.read_text().count("\n"), process)
         programs = names(process)
@@ -181,10 +192,10 @@ def test_training_with_env_runners_and_learners(home: Path, tmp_path: Path) -> N
         require_private(process)
 
 
-def test_search(home: Path, tmp_path: Path) -> None:
+def test_search(home: Path, tmp_path: Path, warm_python: str) -> None:
     study = tmp_path / "study"
     command = ["tune", "cartpole-ppo", "--samples", "1", "--run-dir", str(study), "--set", *SMALL]
-    with running("-m", "synrl_ray", *command, home=home) as process:
+    with running("-m", "synrl_ray", *command, home=home, python=warm_python) as process:
         wait_until(lambda: any(path.stat().st_size for path in study.glob("trials/*/metrics.jsonl")), process)
         require_private(process)
 
