@@ -1,7 +1,6 @@
 """Small environments on which the defaults of ``synrl train --env`` were found; they are judged on others.
 
-``--env finding_environments:Pursuit-v0`` and ``--env finding_environments:Docking-v0``, with ``benchmarks`` on the
-``PYTHONPATH``.
+``--env finding_environments:Pursuit-v0``, ``…:Docking-v0`` and ``…:Beam-v0``, with ``benchmarks`` on the ``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -81,5 +80,33 @@ class Docking(_Body):
         return self.seen(self.wind), reward, ends, False, {}
 
 
+class Beam(gym.Env[NDArray[np.float32], Any]):
+    """Keep a ball on a beam that is shaken: turned one way or the other at each step, four numbers seen (place and speed
+    of the ball, angle and rate of the beam), a reward of 1 for each step until the ball falls off."""
+
+    dt = 0.03
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+        self.action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start with the ball near the middle."""
+        super().reset(seed=seed)
+        self.state = self.np_random.uniform(-1, 1, 4) * (0.3, 0.1, 0.05, 0.05)
+        return self.state.astype(np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Three hundredths of a second."""
+        place, speed, angle, rate = self.state
+        rate = 0.97 * rate + self.dt * (5.0 if action else -5.0) + 0.15 * self.np_random.normal()
+        angle += self.dt * rate
+        speed += self.dt * 5 / 7 * 9.81 * np.sin(angle)
+        place += self.dt * speed
+        self.state = np.array([place, speed, angle, rate])
+        return self.state.astype(np.float32), 1.0, bool(abs(place) > 1.0 or abs(angle) > 0.5), False, {}
+
+
+gym.register("Beam-v0", entry_point=Beam, max_episode_steps=500)
 gym.register("Pursuit-v0", entry_point=Pursuit, max_episode_steps=200)
 gym.register("Docking-v0", entry_point=Docking, max_episode_steps=400)

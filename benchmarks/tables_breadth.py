@@ -1,11 +1,12 @@
-"""Tables of how far the library reaches: environments without an experiment of their own, RLlib's stock algorithms."""
+"""Tables of how far the library reaches: what a policy is made of, environments without an experiment, stock RLlib."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any
 
-from tables_figures import rows_of
+from tables_figures import at_target, decision_energy, result, rows_of, spread, steps_to_target, with_interval
 
 Row = Sequence[str]
 
@@ -48,3 +49,31 @@ def _stock_cell(row: dict[str, Any]) -> str:
         return f"refused: {row['reason'].split(' — ')[0]}"
     spent = f"{row['env_steps']:,} steps" if "env_steps" in row else f"{row['updates']:,} updates"
     return f"{row['outcome']}: {row['return']:.1f} on {row['task']}, {spent}"
+
+
+def composition() -> Iterator[Row]:
+    yield "settings", "seeds that reach 475", "steps to it", "greedy, mean (interval)", "drawn", "seconds a 10,000 steps"
+    for name, row in rows_of("composition").items():
+        steps = [f"{each:,}" if each else "never" for each in row["steps"]]
+        greedy, drawn = (spread(row[way], 1) for way in ("greedy", "sampled"))
+        seconds = f"{row['seconds_per_10000_steps'][0]:.1f}"
+        yield name, f"{row['reached']} of {row['seeds']}", ", ".join(steps), greedy, drawn, seconds
+
+
+def pendulum() -> Iterator[Row]:
+    yield (
+        *("policy", "seeds that end at the target", "return IQM (interval)", "mean", "drawn actions, IQM"),
+        *("steps to target, median", "energy a decision"),
+    )
+    for kind in ("spiking", "ann"):
+        found = result(f"pendulum-sac/{kind}")
+        steps = steps_to_target(found)
+        yield (
+            kind,
+            at_target(found),
+            with_interval(found, "return_iqm", 1),
+            f"{found.figure('return_mean'):.1f}",
+            f"{found.figure('sampled_return_iqm'):.1f}",
+            f"{median(steps):,.0f}" if steps else "never",
+            decision_energy(found),
+        )

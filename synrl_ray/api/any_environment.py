@@ -13,7 +13,6 @@ from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment, Experiment
 from synrl_ray.overrides import apply_overrides, resolve_setting, shown_settings
-from synrl_ray.policies.facts import facts_of, game_of
 from synrl_ray.running.imports import announce_import
 from synrl_ray.settings.facts import SpaceFacts
 
@@ -35,6 +34,8 @@ def experiment_for(
     Raises:
         UserError: if the environment cannot be made, no policy serves its spaces, or a setting is wrong.
     """
+    from synrl_ray.policies.facts import facts_of, game_of  # imports torch, which the other commands' mistakes need not
+
     game = game_of(env_id)
     unknown = SpaceFacts(
         observations="images" if game else "vectors",

@@ -26,6 +26,8 @@ TERMINAL = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 RUN_ROOT_VARIABLE = "SYNRL_RUN_ROOT"
 REMOTE_RUN_ROOT = "~/synrl"
 _PATH_VARIABLES = ("SYNRL_DATA", "SYNRL_EXPERIMENTS")
+_SECONDS_TO_STOP = 120
+"""What a stopped job has to end its iteration and write its checkpoint, before Ray kills it: by itself after three."""
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # Ray lets these override an address that the caller gives.
 _OVERRIDING_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -130,6 +132,7 @@ def submit_job(
                 "excludes": package.excludes,
                 "env_vars": {
                     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+                    "RAY_JOB_STOP_WAIT_TIME_S": str(_SECONDS_TO_STOP),
                     RUN_ROOT_VARIABLE: str(working_dir.absolute()) if own_head else REMOTE_RUN_ROOT,
                     **(_paths_here() if own_head else {}),
                     **(env_vars or {}),

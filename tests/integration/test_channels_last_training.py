@@ -56,7 +56,7 @@ gym.register("ColoursFirst-v0", Colours, kwargs={"channels_last": False})
 
 @pytest.mark.parametrize(
     "algorithm",
-    [A2C(num_steps=16), DQN(train_batch_size=16, learning_starts=64, replay_capacity=1000)],
+    [A2C(num_steps=16), DQN(train_batch_size=16, learning_starts=64, replay_capacity=1000, num_updates=16)],
     ids=lambda algorithm: algorithm.name,
 )
 @pytest.mark.parametrize("kind", POLICIES)

@@ -117,8 +117,8 @@ def test_a_small_maze_is_learned_and_learned_again_from_there(tmp_path: Path) ->
 
 
 def test_a_maze_is_learned_by_two_runners(tmp_path: Path) -> None:
-    trainer = LocalTrainer(_maze("env_steps=48000", num_workers=2))
-    while trainer.train_once().steps < 48_000:
+    trainer = LocalTrainer(_maze(num_workers=2))
+    while trainer.train_once().steps < 24_000:
         pass
     assert trainer.evaluate()["evaluation_success_rate"] == 1.0
     trainer.close()

@@ -104,14 +104,24 @@ def run(*command):
     return subprocess.run([sys.executable, *command], capture_output=True, text=True)
 
 
+def imported_by(done):
+    return {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+
+
 def test_listing_imports_neither_torch_nor_ray(tmp_path):
     done = run("-X", "importtime", "-m", "synrl_ray", "list")
-    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert done.returncode == 0
     assert done.stdout.split()[0] in registry.all_experiments()
-    assert "synrl_ray" in imported
-    assert imported & {"torch", "ray", "gymnasium", "matplotlib"} == set()
+    assert "synrl_ray" in imported_by(done)
+    assert imported_by(done) & {"torch", "ray", "gymnasium", "matplotlib"} == set()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_name_is_told_of_before_torch_and_ray_are_imported():
+    done = run("-X", "importtime", "-m", "synrl_ray", "train", "no-such")
+    assert done.returncode == 2
+    assert "unknown experiment 'no-such'" in done.stderr
+    assert imported_by(done) & {"torch", "ray", "matplotlib"} == set()
 
 
 def test_module_runs_help_and_reports_errors_like_the_command():

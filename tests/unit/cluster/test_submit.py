@@ -74,6 +74,7 @@ def test_the_job_that_is_sent(fake: Any, project: Path) -> None:
     assert client.sent["runtime_env"]["env_vars"] == {
         "MORE": "1",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_JOB_STOP_WAIT_TIME_S": "120",
         "SYNRL_RUN_ROOT": "~/synrl",
     }
     assert outcome.exit_status == 0
