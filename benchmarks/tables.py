@@ -1,4 +1,4 @@
-"""The tables of README.md, docs/results.md and docs/algorithms.md, written from what lies under experiments/results.
+"""The tables of README.md and of docs, written from what lies under experiments/results.
 
 Run:
     python benchmarks/tables.py            # write them between their markers
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tables_breadth import any_environment, stock_algorithms
+from tables_breadth import any_environment, composition, pendulum, stock_algorithms
 from tables_figures import (
     at_target,
     by_step,
@@ -34,7 +34,7 @@ from tables_figures import (
 )
 
 REPOSITORY = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/results.md", "docs/environments.md", "docs/algorithms.md")
+DOCUMENTS = ("README.md", *(f"docs/{name}.md" for name in ("results", "environments", "algorithms", "networks")))
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Row = Sequence[str]
@@ -316,6 +316,7 @@ def _before(steps: int) -> str:
 TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "summary": summary,
     "control": control,
+    "pendulum": pendulum,
     "games": games,
     "mnist": mnist,
     "local": local,
@@ -326,6 +327,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "gridworld": gridworld,
     "gridworld-comparison": gridworld_comparison,
     "any-environment": any_environment,
+    "composition": composition,
     "stock-algorithms": stock_algorithms,
 }
 
