@@ -1,6 +1,6 @@
 """Small environments on which the defaults of ``synrl train --env`` were found; they are judged on others.
 
-``--env finding_environments:Pursuit-v0``, ``…:Docking-v0`` and ``…:Beam-v0``, with ``benchmarks`` on the ``PYTHONPATH``.
+``--env finding_environments:Pursuit-v0``, ``…:Docking-v0`` or ``…:Beam-v0``, with ``benchmarks`` on ``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Docking(_Body):
 
 
 class Beam(gym.Env[NDArray[np.float32], Any]):
-    """Keep a ball on a beam that is shaken: turned one way or the other at each step, four numbers seen (place and speed
-    of the ball, angle and rate of the beam), a reward of 1 for each step until the ball falls off."""
+    """Keep a ball on a shaken beam, which is turned one way or the other at each step. Four numbers are seen: place and
+    speed of the ball, angle and rate of the beam. The reward is 1 for each step until the ball falls off."""
 
     dt = 0.03
 

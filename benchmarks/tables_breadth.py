@@ -52,7 +52,14 @@ def _stock_cell(row: dict[str, Any]) -> str:
 
 
 def composition() -> Iterator[Row]:
-    yield "settings", "seeds that reach 475", "steps to it", "greedy, mean (interval)", "drawn", "seconds a 10,000 steps"
+    yield (
+        "settings",
+        "seeds that reach 475",
+        "steps to it",
+        "greedy, mean (interval)",
+        "drawn",
+        "s a 10,000 steps",
+    )
     for name, row in rows_of("composition").items():
         steps = [f"{each:,}" if each else "never" for each in row["steps"]]
         greedy, drawn = (spread(row[way], 1) for way in ("greedy", "sampled"))

@@ -36,9 +36,6 @@ LIMIT = 1_000
 """Environment steps of an episode where the environment sets no limit itself."""
 _FEW_NUMBERS = 6
 _FEW_STATES = 100
-_GAIN = 2.0
-"""A quarter and a tenth of the neurons of two layers then fire in a simulation step at the start; of torch's own
-weights it is a seventh and a fiftieth, and none for states."""
 _MANY = 100  # episodes
 _SHORT = 500  # environment steps
 _RATES = ("lr", "gamma", "gae_lambda", "entropy_coeff")
@@ -143,13 +140,16 @@ def reasons(experiment: Experiment) -> list[Reason]:
             else ("spiking.hidden_sizes", "spiking.steps_per_observation", "spiking.carry_state"),
             "pixels: motion is seen by membranes that live on" if images else "every observation starts from rest",
         ),
-        Reason(("spiking.input_gain", "spiking.hidden_gain"), "layers that fire from the start"),
         Reason(("environment.num_envs",), "one batch holds many episodes' parts"),
         Reason(
             ("evaluation.episodes", "evaluation.interval_steps"),
             "episodes take long" if experiment.evaluation.episodes < _MANY else "episodes are short",
         ),
     ]
+    if images:
+        found.append(Reason(("spiking.input_gain", "spiking.hidden_gain"), "layers that fire from the start"))
+    elif facts.observations == "states":
+        found.append(Reason(("spiking.input_gain",), "of all the numbers of a state one is not zero"))
     if default_kwargs(facts):
         found.append(Reason(("environment.kwargs",), "the environment sets no time limit"))
     return found
@@ -164,18 +164,15 @@ def _why_so_long(facts: SpaceFacts) -> str:
 
 def _for_vectors(facts: SpaceFacts) -> dict[str, Any]:
     shared: dict[str, Any] = {"hidden_sizes": (64, 64), "normalise_observations": facts.have_spread}
+    # Of a state one number of n is not zero, and its weight is initialised as one of n: too small for a spike.
+    gain = {"input_gain": round(facts.size**0.5, 1)} if facts.observations == "states" else {}
     return {
         "algorithm": PPO(lr=1e-3, train_batch_size=2048, minibatch_size=128, num_epochs=8),
-        "spiking": SpikingPolicy(**shared, input_gain=_input_gain(facts), hidden_gain=_GAIN),
+        "spiking": SpikingPolicy(**shared, **gain),
         "ann": AnnPolicy(**shared),
         "num_envs": 8,
         "env_steps": 100_000 if _is_small(facts) else 200_000,
     }
-
-
-def _input_gain(facts: SpaceFacts) -> float:
-    """Of a state one number of many is not zero, whose weight is initialised as one of many."""
-    return round(_GAIN * facts.size**0.5, 1) if facts.observations == "states" else _GAIN
 
 
 def _is_small(facts: SpaceFacts) -> bool:
