@@ -16,11 +16,9 @@ References:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from synrl_ray.envs.gridworld import Gridworlds
-from synrl_ray.envs.gridworld_episodes import GridworldPolicy
 from synrl_ray.errors import UserError
 
 
@@ -66,7 +64,7 @@ def policy_state_values(
 
     Args:
         grids: the tasks.
-        probabilities: ``[M, S, 4]``, the distribution of actions in each state; see :func:`action_probabilities`.
+        probabilities: ``[M, S, 4]``, the distribution of actions in each state.
         discount, reward: as in :func:`optimal_action_values`.
 
     Returns:
@@ -102,24 +100,6 @@ def regret(grids: Gridworlds, probabilities: Tensor, discount: float = 1.0) -> T
     Arguments and errors are those of :func:`policy_state_values`. Up to rounding it is not negative.
     """
     return optimal_values(grids, discount) - policy_values(grids, probabilities, discount)
-
-
-@torch.no_grad()
-def action_probabilities(grids: Gridworlds, policy: GridworldPolicy) -> Tensor:
-    """The distribution of actions that a policy without memory has in each state, ``[M, S, 4]`` of float64.
-
-    Args:
-        grids: the tasks.
-        policy: gives logits; it is called once, with each state in the place of an episode.
-
-    Raises:
-        UserError: if it gives anything else.
-    """
-    logits = policy(grids.all_observations())
-    if logits.shape != grids.reward.shape or not logits.is_floating_point():
-        problem = f"the policy gave {logits.dtype} of shape {list(logits.shape)}"
-        raise UserError(problem, f"logits of shape {list(grids.reward.shape)} are needed, [M, S, 4]")
-    return logits.double().softmax(dim=-1)
 
 
 def _ahead(grids: Gridworlds, values: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from episodes_in_gridworlds import play
 
-from synrl_ray.envs.gridworld_episodes import play
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.envs.gridworld_values import optimal_values
 from synrl_ray.errors import UserError
@@ -89,7 +89,7 @@ def test_settings_reach_the_tasks_and_they_can_be_played():
     rewards = GridworldRewards(2.0, 0.1, shaping_scale=4.0, shaping_discount=0.9)
     tasks = GridworldDistribution(4, 5, horizon=12, rewards=rewards, observation="coordinates", show_obstacles=True)
     grids = tasks.sample("validation", range(3))
-    played = play(grids, lambda seen: torch.zeros(3, 4, 4), 4, torch.Generator().manual_seed(0))
+    played = play(grids, lambda seen: torch.zeros(3, 4, 4), 4, seed=0)
     assert played.observations.shape == (12, 3, 4, 22)
     assert grids.rewards == rewards
     assert not torch.equal(grids.reward, grids.task_reward)
