@@ -1,6 +1,7 @@
 """Small environments on which the defaults of ``synrl train --env`` were found; they are judged on others.
 
-``--env finding_environments:Pursuit-v0``, ``…:Docking-v0`` or ``…:Beam-v0``, with ``benchmarks`` on ``PYTHONPATH``.
+``--env finding_environments:Pursuit-v0``, ``…:Docking-v0``, ``…:Beam-v0`` or ``…:Swing-v0``, with ``benchmarks`` on
+``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -107,6 +108,33 @@ class Beam(gym.Env[NDArray[np.float32], Any]):
         return self.state.astype(np.float32), 1.0, bool(abs(place) > 1.0 or abs(angle) > 0.5), False, {}
 
 
+class Swing(gym.Env[NDArray[np.float32], Any]):
+    """Swing a pendulum up with a motor that is too weak to lift it: turned back, not or on at each step, three numbers
+    seen (sine and cosine of the angle, speed), a reward of -1 for each step until it is high enough."""
+
+    dt = 0.1
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+        self.action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start hanging, nearly at rest."""
+        super().reset(seed=seed)
+        self.angle, self.speed = self.np_random.uniform(-0.1, 0.1, 2)
+        return self._seen(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """A tenth of a second."""
+        self.speed = 0.995 * self.speed + self.dt * (0.45 * (int(action) - 1) - np.sin(self.angle))
+        self.angle += self.dt * self.speed
+        return self._seen(), -1.0, bool(np.cos(self.angle) < 0.5), False, {}
+
+    def _seen(self) -> NDArray[np.float32]:
+        return np.array([np.sin(self.angle), np.cos(self.angle), self.speed], np.float32)
+
+
+gym.register("Swing-v0", entry_point=Swing, max_episode_steps=400)
 gym.register("Beam-v0", entry_point=Beam, max_episode_steps=500)
 gym.register("Pursuit-v0", entry_point=Pursuit, max_episode_steps=200)
 gym.register("Docking-v0", entry_point=Docking, max_episode_steps=400)

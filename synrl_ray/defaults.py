@@ -14,6 +14,7 @@ from typing import Any, get_args
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import (
     PPO,
+    SAC,
     AnnPolicy,
     AtariFrames,
     CarRacingFrames,
@@ -25,7 +26,7 @@ from synrl_ray.experiment import (
     Stopping,
     Uniform,
 )
-from synrl_ray.settings.algorithms import ControlAlgorithm
+from synrl_ray.settings.algorithms import ControlAlgorithm, OffPolicy
 from synrl_ray.settings.facts import SpaceFacts
 from synrl_ray.settings.preprocessing import Preprocessing
 
@@ -36,6 +37,7 @@ LIMIT = 1_000
 """Environment steps of an episode where the environment sets no limit itself."""
 _FEW_NUMBERS = 6
 _FEW_STATES = 100
+_AS_THEY_ARE = "what is replayed is taken as it is"
 _MANY = 100  # episodes
 _SHORT = 500  # environment steps
 _RATES = ("lr", "gamma", "gae_lambda", "entropy_coeff")
@@ -78,9 +80,7 @@ def default_experiment(env_id: str, facts: SpaceFacts, algorithm: str | None = N
     made = make(facts)
     settings: Any = made["algorithm"] if algorithm in (None, DEFAULT_ALGORITHM) else ALGORITHMS[algorithm]()
     steps, rollouts = made["env_steps"], settings.several_learners
-    spiking, ann = (
-        made[kind] if rollouts else replace(made[kind], normalise_observations=False) for kind in ("spiking", "ann")
-    )
+    spiking, ann = (made[kind] if rollouts else _replayed(made[kind], settings) for kind in ("spiking", "ann"))
     return Experiment(
         id=re.sub(r"[^\w.-]+", "-", env_id),
         summary=f"{env_id} with {settings.name.upper()}, by the defaults for {facts.observations}",
@@ -131,14 +131,23 @@ def reasons(experiment: Experiment) -> list[Reason]:
         Reason(("stopping.env_steps",), _why_so_long(facts)),
         Reason(
             ("spiking.normalise_observations", "ann.normalise_observations"),
-            "each number in units of its own spread" if facts.have_spread else "there is no spread to measure",
+            _AS_THEY_ARE
+            if not experiment.algorithm.several_learners
+            else "each number in units of its own spread"
+            if facts.have_spread
+            else "there is no spread to measure",
         ),
-        Reason(("environment.normalise_rewards",), "rewards of any size look alike to the critic"),
+        Reason(
+            ("environment.normalise_rewards",),
+            "rewards of any size look alike to the critic" if experiment.algorithm.several_learners else _AS_THEY_ARE,
+        ),
         Reason(
             ("spiking.conv_layers", "spiking.hidden_sizes", "spiking.carry_state")
             if images
             else ("spiking.hidden_sizes", "spiking.steps_per_observation", "spiking.carry_state"),
-            "pixels: motion is seen by membranes that live on" if images else "every observation starts from rest",
+            "pixels: motion is seen by membranes that live on"
+            if images and experiment.algorithm.several_learners
+            else "every observation starts from rest",
         ),
         Reason(("environment.num_envs",), "one batch holds many episodes' parts"),
         Reason(
@@ -173,6 +182,17 @@ def _for_vectors(facts: SpaceFacts) -> dict[str, Any]:
         "num_envs": 8,
         "env_steps": 100_000 if _is_small(facts) else 200_000,
     }
+
+
+def _replayed(policy: SpikingPolicy | AnnPolicy, algorithm: OffPolicy) -> Any:
+    """What an algorithm can train that learns from a replay: no state is kept there, and nothing is measured."""
+    changes: dict[str, Any] = {"normalise_observations": False}
+    if isinstance(algorithm, SAC):
+        changes |= {"action_distribution": "squashed_gaussian", "state_dependent_std": True, "share_layers": False}
+    if isinstance(policy, AnnPolicy):
+        return replace(policy, **changes, frame_stack=1)
+    held = {"carry_state": False, "steps_per_observation": SpikingPolicy.steps_per_observation}
+    return replace(policy, **changes, **(held if policy.carry_state else {}))
 
 
 def _is_small(facts: SpaceFacts) -> bool:

@@ -19,9 +19,15 @@ Rows = tuple[np.ndarray, np.ndarray]
 
 
 class Activity:
-    """Firing rates of the actor's layers, measured once a row of metrics on a sample of what was collected."""
+    """Firing rates of the actor's layers, measured once a row of metrics on a sample of what was collected.
 
-    def __init__(self) -> None:
+    Args:
+        calibrates: the algorithm can scale initial weights to a firing rate, which is then what silent layers are
+            told to try.
+    """
+
+    def __init__(self, *, calibrates: bool = True) -> None:
+        self._remedy = ("spiking.firing_rate=0.1, or " if calibrates else "") + "other gains or threshold"
         self._rates: list[float] | None = None
         self._notices: list[str] = []
         self._told: set[str] = set()
@@ -61,7 +67,7 @@ class Activity:
         found = ", ".join(f"{layer} ({percent(rates[layer])})" for layer in layers)
         self.tell(
             f"of the actor's layers {what}: {found}; little is learned through such a layer "
-            "(start anew with spiking.firing_rate=0.1, or other gains or threshold)"
+            f"(start anew with {self._remedy})"
         )
 
 

@@ -13,7 +13,7 @@ from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment, Experiment
 from synrl_ray.overrides import apply_overrides, resolve_setting, shown_settings
-from synrl_ray.running.imports import announce_import
+from synrl_ray.running.imports import announce_import, announce_imports
 from synrl_ray.settings.facts import SpaceFacts
 
 ALGORITHM = "algorithm"
@@ -64,15 +64,15 @@ def experiment_for(
     facts = facts_of(made, game)
     experiment = default_experiment(env_id, facts, algorithm)
     environment = replace(
-        experiment.environment, kwargs={**made.kwargs, **default_kwargs(facts)}, preprocessing=made.preprocessing
+        experiment.environment, kwargs={**default_kwargs(facts), **made.kwargs}, preprocessing=made.preprocessing
     )
     experiment = replace(experiment, environment=environment)
     left = {key: value for key, value in settings.items() if key not in {*first, ALGORITHM}}
     rest = [item for key, item in parts if key not in {*first, ALGORITHM}]
+    experiment = cast(Experiment, apply_overrides(experiment, rest, left))
     if config is not None:
-        for module in cast(Experiment, apply_overrides(experiment, [], left)).spiking.modules:
-            announce_import(module, config)
-    return cast(Experiment, apply_overrides(experiment, rest, left))
+        announce_imports(experiment.spiking.modules, left, config)
+    return experiment
 
 
 def chosen_block(experiment: Experiment) -> str:

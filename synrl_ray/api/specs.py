@@ -15,8 +15,8 @@ from synrl_ray.files import at_hand
 from synrl_ray.kinds import kind_of
 from synrl_ray.overrides import apply_overrides, read_settings
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.imports import announce_import
-from synrl_ray.running.kind import ENV_STEPS, Kind
+from synrl_ray.running.imports import announce_imports
+from synrl_ray.running.kind import ENV_STEPS
 from synrl_ray.running.spec import RunSpec
 
 _LARGEST_SEED = 2**31 - 1  # numpy's generators take 32 bits, and env runners count on from it
@@ -64,7 +64,8 @@ def make_experiment(
     described = get_experiment(experiment) if isinstance(experiment, str) else experiment
     made = apply_overrides(described, texts, {**given, **named})
     if config:
-        _announce_import(kind_of(described), described, made, given, Path(config))
+        modules = kind_of(described).modules
+        announce_imports(set(modules([made])) - set(modules([described])), given, Path(config))
     return made
 
 
@@ -119,16 +120,6 @@ def make_specs(
         RunSpec(experiment=made, policy=chosen, seed=s, num_workers=num_workers, num_learners=num_learners)
         for s in (range(seeds) if seeds is not None else [seed or 0])
     ]
-
-
-def _announce_import(
-    kind: Kind[Any], described: AnyExperiment, experiment: AnyExperiment, given: Mapping[str, Any], config: Path
-) -> None:
-    """Name the modules that are imported because a file of settings asks for an environment or a network in them."""
-    of_file = apply_overrides(described, [], given)
-    asked = set(kind.modules([of_file])) - set(kind.modules([described]))
-    for module in sorted(asked.intersection(kind.modules([experiment]))):
-        announce_import(module, config)
 
 
 def _chosen_policy(experiment: AnyExperiment, policy: PolicyKind | None) -> PolicyKind:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
@@ -63,6 +65,14 @@ def sign_modules(modules: Iterable[str], file: Path) -> None:
 def announce_import(module: str, file: Path) -> None:
     """Name a module that is imported because a file asks for it."""
     print(f"synrl: imports {module!r}, as {file} asks", file=sys.stderr, flush=True)
+
+
+def announce_imports(modules: Iterable[str], settings: Mapping[str, Any], file: Path) -> None:
+    """Name those modules that the settings of a file ask for, and nobody else."""
+    text = json.dumps(settings)
+    for module in sorted(modules):
+        if json.dumps(module)[1:-1] in text:
+            announce_import(module, file)
 
 
 def _admit(module: str, file: Path, *, trust: bool) -> None:

@@ -181,7 +181,37 @@ def test_any_gradient_algorithm_can_be_chosen():
     assert isinstance(dqn.algorithm, DQN)
     assert not dqn.environment.normalise_rewards
     assert not dqn.spiking.normalise_observations
-    check(RunSpec(experiment=dqn, policy="spiking", seed=0, num_workers=0))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "CliffWalking-v1", "ALE/Pong-v5", "CarRacing-v3"])
+def test_every_algorithm_can_train_what_it_is_given_by_default(env, algorithm):
+    made = make_experiment(env=env, settings=[f"algorithm={algorithm}"])
+    of_boxes = made.facts.actions == "continuous"
+    for policy in made.policies:
+        spec = RunSpec(experiment=made, policy=policy, seed=0, num_workers=0)
+        if {"dqn": of_boxes, "sac": not of_boxes}.get(algorithm):
+            with pytest.raises(UserError, match="has the action space"):
+                check(spec)
+        else:
+            check(spec)
+    told = chosen_block(made)
+    replayed = algorithm in ("dqn", "sac")
+    assert ("what is replayed is taken as it is" in told) == replayed
+    assert ("carry_state=true" in told) == (made.facts.observations == "images" and not replayed)
+
+
+def test_a_time_limit_that_is_set_by_hand_is_the_one_that_counts():
+    for limit in (-1, 70):
+        made = make_experiment(env="CliffWalking-v1", settings=[f'kwargs={{"max_episode_steps": {limit}}}'])
+        assert made.environment.kwargs == {"max_episode_steps": limit}
+
+
+@pytest.mark.parametrize("named", [{"experiment": "cartpole-ppo"}, {"env": "CartPole-v1"}])
+def test_a_file_of_settings_and_settings_by_hand_are_judged_together(tmp_path, named):
+    (tmp_path / "settings.json").write_text('{"spiking.kappa": 0.1}')
+    made = make_experiment(**named, settings=["spiking.neuron=adaptive"], config=tmp_path / "settings.json")
+    assert (made.spiking.neuron, made.spiking.kappa) == ("adaptive", 0.1)
 
 
 def test_arguments_of_the_environment_come_before_what_follows_from_its_spaces():

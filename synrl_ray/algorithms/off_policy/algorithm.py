@@ -42,7 +42,7 @@ class ReplayAlgorithm(RLlibDQN):
     def setup(self, config: AlgorithmConfig) -> None:
         """Build everything; RLlib calls this."""
         super().setup(config)
-        self.activity = Activity()
+        self.activity = Activity(calibrates=False)
         self._start(0)
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
