@@ -191,8 +191,9 @@ def _replayed(policy: SpikingPolicy | AnnPolicy, algorithm: OffPolicy) -> Any:
         changes |= {"action_distribution": "squashed_gaussian", "state_dependent_std": True, "share_layers": False}
     if isinstance(policy, AnnPolicy):
         return replace(policy, **changes, frame_stack=1)
-    held = {"carry_state": False, "steps_per_observation": SpikingPolicy.steps_per_observation}
-    return replace(policy, **changes, **(held if policy.carry_state else {}))
+    if policy.carry_state:
+        changes |= {"carry_state": False, "steps_per_observation": SpikingPolicy.steps_per_observation}
+    return replace(policy, **changes)
 
 
 def _is_small(facts: SpaceFacts) -> bool:
