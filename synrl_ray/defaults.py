@@ -176,7 +176,13 @@ def _for_vectors(facts: SpaceFacts) -> dict[str, Any]:
     # Of a state one number of n is not zero, and its weight is initialised as one of n: too small for a spike.
     gain = {"input_gain": round(facts.size**0.5, 1)} if facts.observations == "states" else {}
     return {
-        "algorithm": PPO(lr=1e-3, train_batch_size=2048, minibatch_size=128, num_epochs=8),
+        "algorithm": PPO(
+            lr=1e-3,
+            train_batch_size=2048,
+            minibatch_size=128,
+            num_epochs=8,
+            entropy_coeff=0.0 if facts.actions == "continuous" else 0.01,
+        ),
         "spiking": SpikingPolicy(**shared, **gain),
         "ann": AnnPolicy(**shared),
         "num_envs": 8,

@@ -201,6 +201,13 @@ def test_every_algorithm_can_train_what_it_is_given_by_default(env, algorithm):
     assert ("carry_state=true" in told) == (made.facts.observations == "images" and not replayed)
 
 
+@pytest.mark.parametrize(
+    ("env", "coefficient"), [("CartPole-v1", 0.01), ("CliffWalking-v1", 0.01), ("Pendulum-v1", 0.0)]
+)
+def test_choices_are_kept_open_and_forces_are_not(env, coefficient):
+    assert make_experiment(env=env).algorithm.entropy_coeff == coefficient
+
+
 def test_a_time_limit_that_is_set_by_hand_is_the_one_that_counts():
     for limit in (-1, 70):
         made = make_experiment(env="CliffWalking-v1", settings=[f'kwargs={{"max_episode_steps": {limit}}}'])
