@@ -104,7 +104,7 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
                     return returned
             observation, reward, terminated, truncated, info = values_of(returned, "step")
             ends = flag_of(terminated, "terminated"), flag_of(truncated, "truncated")
-            read = self._read if ends[0] else self._read_going_on  # nothing is done after the end
+            read = self._read if ends[0] else self._read_going_on  # a truncated step's value is needed
             return read(observation), number_of(reward), *ends, info_of(info)
         except UserError:
             raise
@@ -112,10 +112,10 @@ class CheckedEnv(gym.Wrapper, RecordConstructorArgs):
             raise self._failure("step", error) from error
 
     def _read_going_on(self, observation: Any) -> Any:
-        """An observation after which an action is taken."""
+        """An observation after which an action is taken, or would have been had the episode not been cut."""
         found = self._read(observation)
         if self.mask is not None and self.mask.forbids_all(found):
-            raise Breach("an action mask that allows no action", "allow one, or end the episode")
+            raise Breach("an action mask that allows no action", "allow one, or terminate the episode")
         return found
 
     def close(self) -> None:

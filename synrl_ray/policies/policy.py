@@ -91,7 +91,8 @@ class Policy:
             return to_environment(self.action_space, actions), state_NS
         mask = self.network.mask
         if mask is not None and mask.forbids_all(batch).any():
-            raise InputError("observation has an action_mask that allows no action", "allow one, or end the episode")
+            problem = "observation has an action_mask that allows no action"
+            raise InputError(problem, "allow one, or terminate the episode")
         with torch.no_grad():
             inputs, _, next_state = self.network(torch.from_numpy(batch)[None], torch.from_numpy(state_NS))
             after = next_state.numpy()

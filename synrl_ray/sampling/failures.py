@@ -220,7 +220,7 @@ class ResettingVectorEnv(VectorWrapper):
             check_column(values, name, (self.num_envs,), kinds)
         read = self._read(observations)
         if self._mask is not None and (self._mask.forbids_all(read) & ~terminated).any():
-            raise Breach("an action mask that allows no action", "allow one, or end the episode")
+            raise Breach("an action mask that allows no action", "allow one, or terminate the episode")
         return read, rewards, terminated, truncated, infos
 
     def _anew(self, cause: str) -> np.ndarray:

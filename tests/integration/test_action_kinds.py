@@ -105,8 +105,8 @@ class ManyParts(gym.vector.VectorEnv):
 
     metadata = {"render_modes": [], "autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
-    def __init__(self, num_envs: int = 2, empty_after: int | None = None) -> None:
-        self.num_envs, self.empty_after, self.count = num_envs, empty_after, 0
+    def __init__(self, num_envs: int = 2, empty_after: int | None = None, end: str = "") -> None:
+        self.num_envs, self.empty_after, self.end, self.count = num_envs, empty_after, end, 0
         one = toy_envs.Masked()
         self.single_observation_space, self.single_action_space = one.observation_space, one.action_space
         self.observation_space = gym.vector.utils.batch_space(one.observation_space, num_envs)
@@ -117,8 +117,8 @@ class ManyParts(gym.vector.VectorEnv):
 
     def step(self, actions: Any) -> tuple[Any, ...]:
         self.count += 1
-        ended = np.zeros(self.num_envs, np.bool_)
-        return self._observe(), np.zeros(self.num_envs), ended, ended.copy(), {}
+        ends = [np.full(self.num_envs, self.end == how) for how in ("terminated", "truncated")]
+        return self._observe(), np.zeros(self.num_envs), *ends, {}
 
     def _observe(self) -> Any:
         mask = np.ones((self.num_envs, 5), np.int8)
@@ -137,6 +137,14 @@ def test_vector_environments_are_flattened_and_their_masks_looked_at() -> None:
     assert not info
     *_, info = envs.step(np.zeros(2, np.int64))
     assert info["failure"][0] == "step() returned an action mask that allows no action"
+
+
+@pytest.mark.parametrize(("end", "fails"), [("terminated", False), ("truncated", True)])
+def test_vector_environments_may_forbid_all_at_termination_alone(end: str, fails: bool) -> None:
+    envs = ResettingVectorEnv(ManyParts(empty_after=1, end=end), ManyParts)
+    envs.reset()
+    *_, info = envs.step(np.zeros(2, np.int64))
+    assert ("failure" in info) is fails
 
 
 # --- with Ray ----------------------------------------------------------------------------------------------------

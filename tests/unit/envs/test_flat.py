@@ -223,10 +223,20 @@ def test_a_mask_that_allows_no_action_names_the_environment(call):
         env.reset() if call == "reset" else env.step(0)
 
 
-def test_nothing_need_be_allowed_at_an_episodes_end():
+def test_nothing_need_be_allowed_at_termination():
     env = checked(Toy([[1, 0, 0], [0, 0, 0]], ends=True))
     env.reset()
     assert env.step(0)[2]
+
+
+def test_a_truncated_step_needs_an_allowed_action_for_the_value_behind_it():
+    env = checked(Toy([[1, 0, 0], [0, 0, 0], [0, 1, 0]]))  # truncates in every step
+    env.reset()
+    with pytest.raises(EnvironmentFailure, match=r"allows no action — allow one, or terminate the episode$"):
+        env.step(0)
+    env.unwrapped.masks[1] = [1, 0, 0]
+    env.reset()
+    assert env.step(0)[2:4] == (False, True)
 
 
 @pytest.mark.parametrize(
