@@ -122,9 +122,11 @@ class _Chain:
             ahead = [b for b in self.following[name] if b not in scales]
             if len(ahead) != 1 or len(self.names) > len(order):
                 raise self.refusal
+            if self.loops[name] and not isinstance(graph.nodes[name], nir.Threshold):
+                raise self.refusal  # reset_of judges a loop of a threshold, and nothing judges another
             (name,) = ahead
             self.names.append(name)
-        if len(self.names) + len(scales) + 1 != len(order):
+        if len(self.names) + len(scales) + 1 != len(order) or self.following[end]:
             raise self.refusal
         self.names.pop()
 
@@ -181,8 +183,6 @@ def _take_neurons(layer: _Layer, chain: _Chain) -> None:
         name, node = chain.take()
         if np.any(node.v_reset):
             raise NIRError("neurons must leak and reset to zero")
-        if chain.loops[name]:
-            raise chain.refusal
         if isinstance(node, nir.CubaLIF):
             decays.append(decay_of(node.tau_syn, node.w_in, chain.dt))
         decays.append(_decays(node, chain.dt))

@@ -162,3 +162,40 @@ def test_graphs_that_run_and_are_no_network_of_ours():
     flat = nir.Flatten({"input": np.array([1, 4, 4])}, 0)
     with pytest.raises(ours.NIRError, match="convolutions must be square, without padding"):
         ours.from_nir(chain(padded, spiking, flat, nir.Affine(np.ones((1, 16)), one), leaky(nir.LI)))
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("input", "linear_0"),
+        ("linear_0", "spikes_0"),
+        ("linear_0", "membrane_0"),
+        ("membrane_0", "membrane_0"),
+        ("membrane_0", "spikes_0"),
+        ("spikes_0", "spikes_0"),
+        ("readout", "integrator"),
+        ("integrator", "integrator"),
+        ("output", "integrator"),
+    ],
+)
+def test_a_scale_that_is_no_reset_is_never_left_out(source, target):
+    torch.manual_seed(0)
+    graph = ours.to_nir(SpikingMLP(3, (3,), 3, steps_per_observation=5, reset="subtract", gain=4.0))
+    changed = nir.NIRGraph(dict(graph.nodes), list(graph.edges), metadata=graph.metadata)
+    changed.nodes["more"] = nir.Scale(np.full(3, -0.5))
+    changed.edges += [(source, "more"), ("more", target)]
+    observations = torch.rand(1, 20, 3)
+    before, after = (ours.run(ours.GraphRun(each), observations, hold=5)[1] for each in (graph, changed))
+    assert not torch.allclose(before, after), "the scale does something"
+    with pytest.raises(ours.NIRError, match="expected linear maps"):
+        ours.from_nir(changed)
+
+
+@pytest.mark.parametrize(("source", "target"), [("convolution_0", "spikes_0"), ("spikes_0", "convolution_0")])
+def test_a_scale_beside_a_convolution_is_never_left_out(source, target):
+    net = SpikingCNN((1, 3, 3), 2, shape=((1, 1, 1),), hidden_size=4, steps_per_observation=2, reset="zero")
+    graph = ours.to_nir(net)
+    graph.nodes["more"] = nir.Scale(np.full((1, 3, 3), 2.0))
+    graph.edges += [(source, "more"), ("more", target)]
+    with pytest.raises(ours.NIRError, match="expected linear maps"):
+        ours.from_nir(graph)
