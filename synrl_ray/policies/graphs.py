@@ -34,7 +34,7 @@ from synrl_ray.snn.nir.writing import READOUT, STEPS
 from synrl_ray.snn.synaptic import Synaptic
 
 _OBSERVATIONS, _ACTIONS, _RESETS = "observation_space", "action_space", "state_is_zeroed_at"
-_DISTRIBUTION = "action_distribution"
+_DISTRIBUTION, _DEVIATIONS = "action_distribution", "state_dependent_std"
 _OBSERVATION, _EPISODE = "every observation", "an episode's start"
 
 
@@ -65,6 +65,7 @@ def graph_of(policy: Policy, *, fold: bool = True) -> Any:
         _OBSERVATIONS: json.dumps(space_to_json(policy.observation_space)),
         _ACTIONS: json.dumps(space_to_json(policy.action_space)),
         _DISTRIBUTION: config.action_distribution,
+        _DEVIATIONS: config.state_dependent_std,
         _RESETS: _EPISODE if config.carry_state else _OBSERVATION,
     }
     return graph
@@ -229,7 +230,7 @@ def _config_of(net: SpikingMLP | SpikingCNN, acting: GraphPolicy, steps: dict[st
         "carry_state": not acting.from_rest,
         "normalise_observations": "normalise" in steps,
         "frame_stack": int(steps.get("stack", {}).get("frames", 1)),
-        "action_distribution": _layout(acting.graph.metadata).action_distribution,
+        **{name: getattr(_layout(acting.graph.metadata), name) for name in (_DISTRIBUTION, _DEVIATIONS)},
     }
     if isinstance(net, SpikingCNN):
         settings["hidden_sizes"] = (net.linear.out_features,)
@@ -259,7 +260,9 @@ def read_out(outputs: Tensor, how: str, steps: int) -> Tensor:
 def _layout(metadata: Any) -> PolicyLayout:
     """What the metadata say of Box actions; before there was a choice, they said nothing."""
     named = str(metadata.get(_DISTRIBUTION, PolicyLayout.action_distribution))
-    found: PolicyLayout = from_json(PolicyLayout, {_DISTRIBUTION: named}, "metadata")
+    deviate = metadata.get(_DEVIATIONS, PolicyLayout.state_dependent_std)
+    deviate = deviate.item() if isinstance(deviate, np.generic) else deviate  # files give NumPy's
+    found: PolicyLayout = from_json(PolicyLayout, {_DISTRIBUTION: named, _DEVIATIONS: deviate}, "metadata")
     return found
 
 

@@ -1,5 +1,6 @@
 """A graph's outputs become the policy's greedy action, whatever the distribution of actions."""
 
+import nir
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,7 @@ from gymnasium import spaces
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.policies.graphs import GraphPolicy, graph_of
+from synrl_ray.policies.graphs import GraphPolicy, graph_of, policy_from_nir
 from synrl_ray.policies.policy import Policy
 from synrl_ray.settings.policies import SpikingPolicy
 from synrl_ray.snn.nir import NIRError
@@ -47,6 +48,32 @@ def test_the_greedy_action_follows_from_the_graph_alone(action_space, settings, 
     assert found.dtype == expected.dtype
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 if isinstance(action_space, spaces.Box) else 0)
     assert len(np.unique(expected, axis=0)) > 1
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "squashed_gaussian"])
+def test_deviations_that_are_outputs_come_back_from_a_file(distribution, tmp_path):
+    policy = policy_of(BOX, action_distribution=distribution, state_dependent_std=True)
+    nir.write(str(tmp_path / "policy.nir"), graph_of(policy))
+    graph = nir.read(str(tmp_path / "policy.nir"))
+    back, acting = policy_from_nir(graph), GraphPolicy(graph)
+    assert back.config.state_dependent_std
+    assert back.config.action_distribution == distribution
+    seen = np.stack([OBS.sample() for _ in range(50)])
+    expected, _ = policy.act(seen)
+    for found in (back.act(seen)[0], acting.act(seen, acting.initial_state(50))[0]):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    drawn = [
+        each.act(seen, deterministic=False, generator=torch.Generator().manual_seed(0))[0] for each in (policy, back)
+    ]
+    np.testing.assert_allclose(*drawn, rtol=0, atol=1e-4)
+    assert np.abs(drawn[0] - expected).max() > 0.1
+
+
+def test_what_a_graph_says_of_its_deviations_is_yes_or_no():
+    graph = graph_of(policy_of(BOX, state_dependent_std=True))
+    graph.metadata["state_dependent_std"] = "perhaps"
+    with pytest.raises(UserError, match=r"state_dependent_std must be true or false"):
+        GraphPolicy(graph)
 
 
 def test_a_mask_of_actions_is_held_by_no_graph():
