@@ -42,7 +42,9 @@ def decision_energy(
     spiking_input = isinstance(policy.config, SpikingPolicy) and policy.config.encoder in ("latency", "delta")
     actor: Any = network.bodies[0]
     own = count_energy(actor, inputs, membranes, constants=constants, spiking_input=spiking_input)
-    strict = count_strictly(actor, inputs, membranes, constants=constants, spiking_input=spiking_input)
+    encoder = network.population if network.delta is None else network.delta
+    options: dict[str, Any] = {"constants": constants, "spiking_input": spiking_input, "encoder": encoder}
+    strict = count_strictly(actor, inputs, membranes, **options)
     twins: dict[str, Any] = {}
     if isinstance(actor, OwnNetwork):
         twin = _without_time(own, actor.steps_per_observation, constants or EnergyConstants())

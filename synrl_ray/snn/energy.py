@@ -6,7 +6,7 @@ are not synaptic operations. They are counted from what the layers receive and e
 Where skip connections add spikes, each of them is an accumulate. Recurrent synapses receive spikes of the step before,
 and accumulate those as the others do.
 
-A count that leaves nothing out is beside this one (:mod:`synrl_ray.snn.strict_energy`).
+A count of what this one leaves out is beside it (:mod:`synrl_ray.snn.strict_energy`).
 
 Two things to know when numbers are compared. The observation is held as a constant current, so the first layer's
 product is counted once per observation, as it is computed here; hardware that repeats it each step pays K times that.

@@ -1,26 +1,41 @@
-r"""What a decision costs by a count that leaves nothing out in a spiking network's favour.
+r"""What a decision costs by a count of what :mod:`synrl_ray.snn.energy` leaves out in a spiking network's favour, too.
 
-Beside :mod:`synrl_ray.snn.energy`, which counts synaptic operations as NeuroBench does, here
+That one counts synaptic operations as NeuroBench does. Here
 
 - an observation that is held costs its product in every simulation step,
 - membranes cost their updates: a MAC for each decay and each scaled sum of the neuron's equations, in every step;
   a subtracted reset an AC for each spike, a bias an AC for each neuron and step,
+- normalisation over a layer costs three MACs and an AC for each current and step: it is added to the sum of all (AC)
+  and its square to that of squares (MAC), from which :math:`\mu` and :math:`\sigma` follow, becomes
+  :math:`i / \sigma - \mu / \sigma` (MAC) and meets gain and shift (MAC). Each layer, or set of maps, takes six MACs
+  more: one for :math:`\mu`, two for the variance, one for :math:`\mu / \sigma`, and the root and its reciprocal as one
+  each, for want of a figure. Running moments cost nothing, since they are part of the weights,
+- an encoder costs, once for each observation and number, a MAC to scale it (population, latency) or an AC for its
+  change (delta), and for each of its receptive fields eleven MACs and three ACs: the distance (AC), its square (MAC),
+  and the exponential in single precision as the Cephes library has it, ten MACs and two ACs,
+- a mean over membranes costs an AC for each output and step; its division is part of the weights,
 - memory costs each access, of 32-bit words: weights, biases, potentials, inputs and outputs.
 
 Accesses follow Lemaire et al. (2022), equations 3 to 15: a spike reads the weights that it meets, reads and writes the
 potentials behind them, and is itself read and written once; potentials are read and written once more in each step. A
 layer that multiplies reads its weights once for each product, in a convolution the input, too, and writes its outputs.
-Where an activation is zero nothing of it is read, in the twins as well. An access of a memory of :math:`n` bytes costs
+Where an activation is zero nothing of it is read, in the twins as well. A current that is normalised is written once
+and read twice, and its gain and shift are read; an encoder reads numbers and writes currents or spikes, and for changes
+reads and writes the numbers of before. Readouts of the highest or mean membrane read and write it in each step. An
+access of a memory of :math:`n` bytes costs
 
 .. math:: E(n) = 13.2563 + 8.2816 \cdot 10^{-5}\, n \quad \text{pJ},
 
 their least-squares line through Horowitz' figures for 8 KiB, 32 KiB and 1 MiB of SRAM (10, 20 and 100 pJ). Each array
-of weights, potentials or activations is a memory of its own. Addresses, control and communication are not counted.
+of weights, potentials or activations is a memory of its own. Comparisons (with a threshold, with a bound), addresses,
+control and communication are not counted, nor what is done to observations before a policy and its twin alike, such as
+their normalisation. Of a user's network no more is seen than its linear maps, convolutions and state.
 
 References:
     Lemaire, Cordone, Castagnetti, Novac, Courtois & Miramond (2022), "An analytical estimation of spiking neural
     networks energy efficiency", arXiv:2210.13107.
     Horowitz (2014), "Computing's energy problem (and what we can do about it)", ISSCC, doi:10.1109/ISSCC.2014.6757323.
+    Moshier (1989), "Methods and programs for mathematical functions", Ellis Horwood: Cephes, ``expf``.
 """
 
 from __future__ import annotations
@@ -33,13 +48,18 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.adaptive import AdaptiveLIF
+from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode
 from synrl_ray.snn.energy import EnergyConstants, Network, accumulates, effective_operations, products
 from synrl_ray.snn.neurons import LIF
+from synrl_ray.snn.readouts import MembraneReadout
 from synrl_ray.snn.recurrent import Recurrent
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer
 from synrl_ray.snn.synaptic import Synaptic
 
 _WORD = 4  # bytes
+_FIELD_MACS, _FIELD_ACS = 11, 3
+"""Of a receptive field: ``d = x - m``, ``d * d``, and of ``exp`` three MACs to reduce the range, a square, six of the
+polynomial, one added to it and one to the exponent."""
 _SNNTORCH_MACS = {"Leaky": 1, "Lapicque": 2, "Synaptic": 2, "Alpha": 3}
 _NEURON_OPERATIONS = {
     "Leaky": {"subtract": 4, "zero": 4, "none": 2},
@@ -66,7 +86,7 @@ class StrictReport:
     """Means per decision.
 
     Args:
-        macs, acs: of synapses, membranes, biases and resets.
+        macs, acs: of synapses, membranes, biases, resets, normalisations, encoders and readouts.
         membrane_macs: those of membranes, which are part of ``macs``.
         neuron_operations: NeuroBench's, of all neurons that spike, which count additions and multiplications singly.
         memory_accesses: of 32-bit words.
@@ -143,13 +163,18 @@ def count_strictly(
     constants: EnergyConstants | None = None,
     *,
     spiking_input: bool = False,
+    encoder: nn.Module | None = None,
     dense: bool = False,
 ) -> StrictReport:
     """Count what the network does for these observations; arguments as for
     :func:`synrl_ray.snn.energy.count_energy`.
 
     Args:
+        encoder: a ``PopulationCode`` or ``DeltaCode`` that has made the inputs; that of latencies is the network's own.
         dense: of a network without spikes: count as if no hidden activation were zero, the most that it can cost.
+
+    Raises:
+        TypeError: for another encoder, or a layer whose operations are not known.
 
     Example:
         >>> from synrl_ray.snn import MLP
@@ -164,16 +189,24 @@ def count_strictly(
     told = getattr(net, "receives_spikes", None)
     decisions = inputs.shape[0] * inputs.shape[1]
     received = net.layer_inputs(inputs, state, reset_mask)
+    own_encoder = getattr(net, "encoder", None)
+    if encoder is not None:
+        _encoding(account, encoder, inputs, decisions)
+    if own_encoder is not None:
+        _encoding(account, own_encoder, received[0][1], decisions)
+    norms = _layer_norms(net)
     for index, (layer, signal) in enumerate(received):
         active = torch.ones_like(signal) if dense and index else signal
         takes_spikes = is_spiking and (bool(told(signal)) if told else index > 0 or spiking_input)
-        is_held = index == 0 and not told and getattr(net, "encoder", None) is None
+        is_held = index == 0 and not told and own_encoder is None
         times = num_steps if is_spiking and is_held else 1
         _synapses(account, layer, active, takes_spikes, times)
         outputs = products(layer, torch.ones_like(signal)) / _fan_in(layer) * times
         if getattr(layer, "bias", None) is not None:
             account.acs += outputs
             account.access(outputs, len(cast("Tensor", layer.bias)))
+        if layer in norms:
+            _normalisation(account, norms[layer], outputs, _num_outputs(layer, signal))
         if not is_spiking:
             account.access(outputs, outputs / decisions)
     if is_spiking:
@@ -182,6 +215,41 @@ def count_strictly(
     each = (account.macs, account.acs, account.membrane_macs, account.neuron_operations, account.accesses)
     energies = (compute, account.memory_pj, compute + account.memory_pj)
     return StrictReport(*(value / decisions for value in (*each, *energies)))
+
+
+def _layer_norms(net: Network) -> dict[nn.Module, nn.Module]:
+    """What normalises the currents of a layer with weights, where that is not part of them."""
+    norms: Iterable[nn.Module] = getattr(net, "norms", None) or ()
+    pairs = zip(getattr(net, "weights", ()), norms, strict=False)
+    return {layer: norm for layer, norm in pairs if isinstance(norm, nn.LayerNorm | nn.GroupNorm)}
+
+
+def _normalisation(account: _Account, norm: nn.Module, currents: float, together: float) -> None:
+    """Of so many currents, so many of which are normalised together."""
+    account.macs += 3 * currents + 6 * currents / together
+    account.acs += currents
+    account.access(3 * currents, together)
+    account.access(2 * currents, cast("Tensor", norm.weight).numel())  # gain, shift
+
+
+def _encoding(account: _Account, encoder: nn.Module, coded: Tensor, decisions: int) -> None:
+    """What makes ``coded`` of observations, once for each of them."""
+    width, written = coded.shape[-1], float(coded.sum())  # of spikes
+    if isinstance(encoder, PopulationCode):
+        features, written = width // encoder.num_neurons, float(coded.numel())
+        account.macs += decisions * features + _FIELD_MACS * written
+        account.acs += _FIELD_ACS * written
+    elif isinstance(encoder, LatencyCode):
+        features = width
+        account.macs += decisions * features
+    elif isinstance(encoder, DeltaCode):
+        features = encoder.state_size
+        account.acs += decisions * features
+        account.access(2 * decisions * features, features)  # the numbers of before: read, written
+    else:
+        raise TypeError(f"cannot count the operations of {type(encoder).__name__}")
+    account.access(decisions * features, features)
+    account.access(written, width)
 
 
 def _synapses(account: _Account, layer: nn.Module, signal: Tensor, takes_spikes: bool, times: int) -> None:
@@ -223,6 +291,10 @@ def _neurons(
             account.acs += float(fired.sum())
     account.membrane_macs += sizes[-1] * updated  # the readout; all that is carried where there are no known layers
     account.access(2 * sizes[-1] * updated, sizes[-1])
+    readout = getattr(layers, "readout", None)
+    if isinstance(readout, MembraneReadout):  # the sum, or the highest so far
+        account.acs += sizes[-1] * updated if readout.how == "mean" else 0
+        account.access(2 * sizes[-1] * updated, sizes[-1])
     for fired in emitted:
         account.access(float(fired.sum()), fired.shape[-1])
     account.macs += account.membrane_macs

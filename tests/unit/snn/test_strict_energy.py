@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from synrl_ray.snn import CNN, MLP, AdaptiveLIF, Recurrent, SpikingCNN, SpikingMLP, Synaptic
+from synrl_ray.snn.encoders import DeltaCode, PopulationCode
 from synrl_ray.snn.energy import EnergyConstants
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer
 from synrl_ray.snn.strict_energy import access_pj, count_strictly, macs_of_update, operations_of_update
@@ -116,6 +117,80 @@ def test_spikes_at_the_input_accumulate():
     given, coded = (count_strictly(net, inputs, spiking_input=spiking_input) for spiking_input in (False, True))
     assert given.macs - coded.macs == pytest.approx(K * ones * 12)
     assert coded.acs - given.acs == pytest.approx(K * ones * 12)  # held, as the current
+
+
+def test_currents_normalised_over_a_layer_cost_their_sums_squares_scale_and_gain_in_each_step():
+    net, inputs = spiking(norm="layer", recurrent="one_to_one"), torch.randn(3, 2, 5)
+    report, spikes = count_strictly(net, inputs), spikes_of(net, inputs)
+    back = sum(s.sum().item() / ROWS for layer, s in net.layer_inputs(inputs) if not hasattr(layer, "bias"))
+    norms, updates = 3 * (12 + 9) + 2 * 6, 12 + 9 + 2
+    assert report.macs == K * (5 * 12 + updates + norms)
+    assert report.acs == pytest.approx(spikes[0] * 9 + spikes[1] * 2 + back + K * updates + sum(spikes) + K * (12 + 9))
+
+
+def test_memory_of_normalised_currents():
+    """Silent neurons, so that nothing else differs: each current written, read twice, its gain and shift read."""
+    inputs = torch.randn(3, 2, 5)
+    own, plain = (count_strictly(spiking(norm=norm, threshold=99.0), inputs) for norm in ("layer", "none"))
+    assert own.memory_accesses - plain.memory_accesses == 5 * K * (12 + 9)
+    expected = 5 * K * (12 * access_pj(4 * 12) + 9 * access_pj(4 * 9))
+    assert own.memory_pj - plain.memory_pj == pytest.approx(expected)
+
+
+def test_maps_are_normalised_each_as_a_whole_with_a_gain_of_each_channel():
+    options = {"shape": ((3, 4, 2),), "hidden_size": 5, "steps_per_observation": K, "threshold": 99.0}
+    inputs = torch.rand(2, 3, 1, 8, 8) + 0.1
+    own, plain = (count_strictly(SpikingCNN((1, 8, 8), 2, norm=norm, **options), inputs) for norm in ("layer", "none"))
+    assert own.macs - plain.macs == K * (3 * (27 + 5) + 2 * 6)
+    assert own.acs - plain.acs == K * (27 + 5)
+    expected = K * (27 * (3 * access_pj(4 * 27) + 2 * access_pj(4 * 3)) + 5 * 5 * access_pj(4 * 5))
+    assert own.memory_pj - plain.memory_pj == pytest.approx(expected)
+
+
+def test_running_moments_are_part_of_the_weights():
+    inputs = torch.randn(3, 2, 5)
+    own, plain = (count_strictly(spiking(norm=norm, threshold=99.0), inputs) for norm in ("running", "none"))
+    assert own == plain
+
+
+def test_receptive_fields_are_paid_once_for_each_observation():
+    code, numbers = PopulationCode(-3.0, 3.0, 4), torch.randn(3, 2, 5)
+    net, currents = SpikingMLP(20, (12,), 2, steps_per_observation=K), code(numbers)
+    own, plain = count_strictly(net, currents, encoder=code), count_strictly(net, currents)
+    assert own.macs - plain.macs == pytest.approx(5 + 20 * 11)
+    assert own.acs - plain.acs == pytest.approx(20 * 3)
+    expected = 5 * access_pj(4 * 5) + 20 * access_pj(4 * 20)  # numbers read, currents written
+    assert own.memory_pj - plain.memory_pj == pytest.approx(expected)
+
+
+def test_changes_and_latencies_are_paid_once_for_each_observation():
+    code, numbers = DeltaCode(5, 0.1), torch.randn(3, 2, 5)
+    spikes, _ = code(numbers)
+    net, ones = SpikingMLP(10, (12,), 2, steps_per_observation=K), spikes.sum().item() / ROWS
+    own, plain = (count_strictly(net, spikes, spiking_input=True, encoder=encoder) for encoder in (code, None))
+    assert own.macs == plain.macs
+    assert own.acs - plain.acs == pytest.approx(5)
+    expected = (5 + 2 * 5) * access_pj(4 * 5) + ones * access_pj(4 * 10)
+    assert own.memory_pj - plain.memory_pj == pytest.approx(expected)
+    net = spiking(latency=(-3.0, 3.0), threshold=99.0)
+    spikes = net.layer_inputs(numbers)[0][1]
+    own, ones = count_strictly(net, numbers, spiking_input=True), spikes.sum().item() / ROWS
+    assert own.macs == pytest.approx(K * (12 + 9 + 2) + 5)
+    accesses = K * 23 * 3 + ones * (1 + 12 + 2 * 12) + 5 + ones  # updates, biases; spikes met, and the code
+    assert own.memory_accesses == pytest.approx(accesses)
+
+
+def test_an_encoder_that_is_not_known_is_refused():
+    with pytest.raises(TypeError, match="cannot count the operations of Linear"):
+        count_strictly(spiking(), torch.randn(1, 1, 5), encoder=torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(("readout", "sums"), [("mean", 1), ("max", 0)])
+def test_the_mean_or_highest_membrane_is_kept_beside_it(readout, sums):
+    inputs = torch.randn(3, 2, 5)
+    own, plain = (count_strictly(spiking(readout=how), inputs) for how in (readout, "last"))
+    assert own.acs - plain.acs == pytest.approx(sums * K * 2)
+    assert own.memory_pj - plain.memory_pj == pytest.approx(2 * K * 2 * access_pj(4 * 2))
 
 
 def test_constants_scale_the_operations_and_not_the_memory():
