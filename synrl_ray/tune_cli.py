@@ -57,8 +57,8 @@ def tune(
         run_dir: the study's folder; runs/EXPERIMENT/tune-POLICY-seedN where not given.
         address: host:port of a Ray cluster; without it a local Ray is started.
         resume: go on with the study in this folder.
-        trust: load checkpoints, and import the module that the environment is in, though you did not make the study on
-            this machine. RLlib's checkpoints are pickles, which can execute anything.
+        trust: load checkpoints, and import the modules of environments and networks, though you did not make the study
+            on this machine. RLlib's checkpoints are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
     """
     import synrl_ray

@@ -69,8 +69,8 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
         path: the study's folder.
         address: of a Ray cluster; a local Ray is started without it.
         say: is told what happens, a line at a time.
-        trust: load checkpoints that were not made by this user on this machine, and import the module that the
-            environment is in; RLlib's checkpoints can execute anything.
+        trust: load checkpoints that were not made by this user on this machine, and import the modules of
+            environments and networks, those of choices among them; RLlib's checkpoints can execute anything.
 
     Raises:
         UserError: for a folder that is no study's, is damaged, or is not to be trusted; see also :func:`start_study`.

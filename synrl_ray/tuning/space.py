@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnyExperiment, Choice, LogUniform, PolicyKind, Uniform
 from synrl_ray.overrides import read_value, resolve_setting
-from synrl_ray.settings.checked import SettingError
+from synrl_ray.settings.checked import SettingError, to_json
 from synrl_ray.settings.paths import with_settings
 from synrl_ray.settings.search import Range, ends_of, is_whole
 
@@ -93,7 +94,9 @@ def num_combinations(space: Mapping[str, Range]) -> float:
 
 
 def as_json(value: Any) -> Any:
-    """A value as JSON has it: a list for a tuple."""
+    """A value as JSON has it: a list for a tuple, a mapping for settings."""
+    if is_dataclass(value):
+        return to_json(value)
     return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 

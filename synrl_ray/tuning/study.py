@@ -68,11 +68,15 @@ class Study:
             raise UserError("--search optuna needs the package optuna", "pip install 'synrl-ray[tune]'")
 
     def experiments(self) -> list[AnyExperiment]:
-        """The run's experiment, and what it is with each choice of another environment."""
-        choices = [
+        """The run's experiment, and what it is with each option of a choice: all that its trials may import is there.
+
+        Raises:
+            UserError: for an option that does not fit the others' settings.
+        """
+        choices = [  # of any setting: not the environment alone names a module
             {path: as_json(option)}
             for path, bounds in self.space.items()
-            if path.startswith("environment.") and isinstance(bounds, Choice)
+            if isinstance(bounds, Choice)
             for option in bounds.options
         ]
         return [self.run.experiment, *(self.trial(choice).experiment for choice in choices)]

@@ -318,6 +318,28 @@ def test_runs_and_files_of_settings_name_the_module_of_a_network(own_network, tm
     assert not was_imported(own_network)
 
 
+@pytest.mark.parametrize(
+    ("path", "option"),
+    [
+        ("spiking.network", f"{MODULE}:Net"),
+        ("environment.kwargs", {"env_id": f"{MODULE}:Strange-v0"}),
+        ("environment.id", f"{MODULE}:Strange-v0"),
+    ],
+)
+def test_no_choice_of_a_strangers_study_is_imported(own_network, tmp_path, monkeypatch, path, option):
+    plain = get_experiment("cartpole-ppo")
+    searched = replace(plain, search_space={path: Choice((option,))})
+    run = RunSpec(experiment=searched, policy="spiking", seed=0, num_workers=0)
+    monkeypatch.setattr(control, "KIND", replace(control.KIND, check=stop))
+    study = StudyFolder.create(tmp_path / "study", Study(run=run, samples=1))
+    with pytest.raises(Checked):  # one's own
+        resume_search(study.path)
+    (study.path / "study.seal.json").unlink()
+    with pytest.raises(UserError, match=rf"study\.json asks to import the module '{MODULE}', and nothing shows"):
+        resume_search(study.path)
+    assert not was_imported(own_network)
+
+
 class Checked(Exception):
     """The first place that makes the environment was reached."""
 

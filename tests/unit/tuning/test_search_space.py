@@ -11,6 +11,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import Choice, LogUniform, Uniform
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import all_experiments, get_experiment
+from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.search import is_whole
 from synrl_ray.tuning.space import draw, num_combinations, search_space, within
 
@@ -100,3 +101,10 @@ def test_bad_ranges(extra, expected):
     with pytest.raises(UserError) as caught:
         search_space(PPO, "spiking", extra=[extra])
     assert expected in str(caught.value)
+
+
+def test_parts_of_settings_are_options_too():
+    plastic = PlasticLayers(layers=(-1,))
+    found = draw(PPO, {"spiking.plastic": Choice((plastic,))}, np.random.default_rng(0))
+    assert found == json.loads(json.dumps(found))
+    assert apply_overrides(PPO, (), found).spiking.plastic == plastic
