@@ -18,6 +18,10 @@ from synrl_ray.errors import UserError, reason_of
 from synrl_ray.settings.policies import SpikingPolicy
 
 _CONTRACT = "it takes inputs [B, *shape] and a state [B, state_size], and returns outputs [B, O] and the next state"
+_ROWS = 5
+"""Of the batch that a network is tried with."""
+_ROUNDING = 1e-3
+"""Of the largest number: what another order of sums may change, with a wide margin."""
 
 
 class OwnNetwork(nn.Module):
@@ -50,7 +54,8 @@ class OwnNetwork(nn.Module):
 
     Raises:
         UserError: if the class is not there, cannot be made, or does not do what is said above; so too if it draws
-            random numbers or keeps something between calls, since learners could not replay what it did.
+            random numbers, keeps something between calls, or computes something else for a row alone than within a
+            batch, or in eval mode than in train mode, since learners could not replay what it did.
     """
 
     def __init__(self, settings: SpikingPolicy, shape: tuple[int, ...], num_outputs: int) -> None:
@@ -145,6 +150,36 @@ class OwnNetwork(nn.Module):
                 f"network {self.path!r} returns something else when it is called again with the same inputs and state",
                 "let it draw no random numbers, and keep nothing between calls but in the state",
             )
+        self._compare()
+
+    def _compare(self) -> None:
+        """Compute rows together, in both modes, and each alone: rollouts, learners and saved policies do all of that.
+
+        Buffers may differ: snnTorch's neurons write theirs at every call.
+        """
+        inputs = torch.linspace(-1, 1, 2 * _ROWS * torch.Size(self.shape).numel()).view(2, _ROWS, *self.shape)
+        with torch.no_grad(), _modes_kept(self.module):
+            self.module.eval()
+            with self._blamed("cannot take an observation in eval mode"):
+                judged = self(inputs)
+            self.module.train()
+            with self._blamed("cannot take an observation in train mode"):
+                together = self(inputs)
+            self._require_same(together, judged, "in eval mode than in train mode", "let both modes do the same")
+            with self._blamed("cannot take one row of a batch alone"):
+                each = [self(row) for row in inputs.split(1, dim=1)]
+        outputs, states = zip(*each, strict=True)
+        alone = torch.cat(outputs, dim=1), torch.cat(states)
+        self._require_same(
+            together, alone, "for a row alone than for the same row within a batch", "let no row depend on the others"
+        )
+
+    def _require_same(self, found: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], when: str, remedy: str) -> None:
+        """Raise :class:`UserError` if outputs ``[E, B, O]`` or states ``[B, S]`` are not the same up to rounding."""
+        for ours, theirs, what in zip(found, other, ("other outputs", "another state"), strict=True):
+            if _differ(ours, theirs):
+                advice = f"{remedy}: batch normalisation does not keep to that, layer normalisation does"
+                raise UserError(f"network {self.path!r} returns {what} {when}", advice)
 
     def _let_go(self) -> None:
         """Cut what modules have put into their buffers, as snnTorch's do with their state, off its history."""
@@ -184,6 +219,25 @@ def _forget_in_snntorch(network: nn.Module) -> None:
         neurons = sys.modules["snntorch"].SpikingNeuron
         own = set(network.modules())
         neurons.instances[:] = [neuron for neuron in neurons.instances if neuron not in own]
+
+
+@contextmanager
+def _modes_kept(network: nn.Module) -> Iterator[None]:
+    """Give every module its own mode back, which may not be that of the whole."""
+    before = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def _differ(found: Tensor, other: Tensor) -> bool:
+    """Whether most rows ``[..., B, N]`` do: rounding may carry a membrane over its threshold in one, not in most."""
+    if not found.numel():
+        return False
+    far = ~torch.isclose(found, other, rtol=0, atol=_ROUNDING * found.abs().max().item())
+    return int(far.transpose(-1, -2).flatten(0, -2).any(0).sum()) > _ROWS // 2
 
 
 def _brief(returned: Any) -> str:

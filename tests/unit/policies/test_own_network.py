@@ -86,6 +86,74 @@ class Keeps(Base):
         return self.outputs(inputs) + self.kept, state
 
 
+class Normed(Base):
+    def __init__(self, shape, num_outputs, settings):
+        super().__init__(shape, num_outputs, settings)
+        self.norm = nn.BatchNorm1d(num_outputs)
+
+    def forward(self, inputs, state):
+        return self.norm(self.outputs(inputs)), state
+
+
+class NormedByBatch(Base):
+    def __init__(self, shape, num_outputs, settings):
+        super().__init__(shape, num_outputs, settings)
+        self.norm = nn.BatchNorm1d(num_outputs, track_running_stats=False)
+
+    def forward(self, inputs, state):
+        return self.norm(self.outputs(inputs)), state
+
+
+class MapsNormed(nn.Module):
+    state_size = 1
+
+    def __init__(self, shape, num_outputs, settings):
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(1, 2, 1), nn.BatchNorm1d(2, track_running_stats=False)
+        self.outputs = nn.Linear(2 * shape[0], num_outputs)
+
+    def forward(self, inputs, state):
+        return self.outputs((self.norm(self.conv(inputs.unsqueeze(1))) > 0).float().flatten(1)), state
+
+
+class Centred(Base):
+    def forward(self, inputs, state):
+        return self.outputs(inputs), state + inputs[:, :2] - inputs[0, :2]
+
+
+class NormedInEval(Normed):
+    def train(self, mode=True):
+        return super().train(False)
+
+
+class LayerNormed(Base):
+    def __init__(self, shape, num_outputs, settings):
+        super().__init__(shape, num_outputs, settings)
+        self.norm, self.frozen = nn.LayerNorm(num_outputs), nn.Dropout(0.0).eval()
+
+    def forward(self, inputs, state):
+        return self.frozen(self.norm(self.outputs(inputs))), state
+
+
+class WideSpiking(nn.Module):
+    state_size = 2048
+
+    def __init__(self, shape, num_outputs, settings):
+        super().__init__()
+        self.hidden, self.outputs = nn.Linear(shape[0], 2048), nn.Linear(2048, num_outputs)
+
+    def forward(self, inputs, state):
+        state = 0.9 * state + 8 * self.hidden(inputs)
+        spikes = (state > 1).float()
+        return 1e-3 * self.outputs(spikes), state - spikes
+
+
+class Rounds(Base):  # changes all numbers a little, and makes a spike in the row that is nearest to a threshold
+    def forward(self, inputs, state):
+        spikes = (inputs.abs().amin(1, keepdim=True) < 0.04).float() * (len(inputs) > 1)
+        return self.outputs(inputs) * (1 + 1e-6 * len(inputs)) + spikes, state
+
+
 class Fails(Base):
     def forward(self, inputs, state):
         return self.outputs(inputs[:, :1]), state
@@ -255,6 +323,17 @@ def test_images_come_in_their_own_shape_with_channels_first():
         ("other_nets:Alone", "returned Tensor — it takes inputs"),
         ("other_nets:Random", "returns something else when it is called again with the same inputs and state — let it"),
         ("other_nets:Keeps", "returns something else when it is called again with the same inputs and state — let it"),
+        (
+            "other_nets:Normed",
+            "returns other outputs in eval mode than in train mode — let both modes do the same: batch normalisation "
+            "does not keep to that, layer normalisation does",
+        ),
+        ("other_nets:NormedByBatch", "cannot take one row of a batch alone (ValueError: Expected more than 1 value"),
+        (
+            "other_nets:MapsNormed",
+            "returns other outputs for a row alone than for the same row within a batch — let no row depend on the",
+        ),
+        ("other_nets:Centred", "returns another state for a row alone than for the same row within a batch — let no"),
         ("other_nets:Fails", "cannot take an observation (RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
     ],
 )
@@ -263,6 +342,23 @@ def test_what_is_no_such_network_is_refused_in_one_line(name, said):
         ActorCritic(OBS, ACTIONS, SpikingPolicy(network=name))
     assert str(refused.value).startswith(f"network {name!r} {said}")
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["NormedInEval", "LayerNormed"])
+def test_what_computes_the_same_in_both_modes_and_alone_is_taken_as_it_is(name):
+    if name == "NormedInEval":
+        made = OwnNetwork(SpikingPolicy(network=f"other_nets:{name}"), (3,), 4).module.train()
+        assert not made.norm.training
+    else:
+        made = OwnNetwork(SpikingPolicy(network=f"other_nets:{name}"), (3,), 4).module
+        assert (made.training, made.norm.training, made.frozen.training) == (True, True, False)
+
+
+@pytest.mark.parametrize(("name", "size"), [("WideSpiking", 512), ("Rounds", 3)])
+def test_rounding_refuses_no_network_not_even_where_it_makes_a_spike(name, size):
+    torch.manual_seed(0)
+    settings = replace(BASE, network=f"other_nets:{name}", steps_per_observation=8)
+    assert OwnNetwork(settings, (size,), 4).shape == (size,)
 
 
 @pytest.mark.parametrize(
