@@ -96,31 +96,44 @@ class OwnNetwork(nn.Module):
     def layer_inputs(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> list[tuple[nn.Module, Tensor]]:
-        """Every linear layer and convolution in the order of their calls, and what it receives ``[E*K, B, ...]``.
+        """Every linear layer and convolution in the order of their calls, and what it receives: ``[E*K, B, ...]``, or
+        maps ``[E*K*B, C, H, W]``. A layer that receives several shapes is there once for each.
 
         Nothing else of the network is seen here: what it computes besides is not a synaptic operation.
         """
-        received: dict[nn.Module, list[Tensor]] = {}
+        received = self._received(inputs, state, reset_mask)
+        return [
+            (layer, signal.reshape(-1, *signal.shape[-3:]) if isinstance(layer, nn.Conv2d) else signal)
+            for layer, signal in received
+        ]
 
-        def keep(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-            received.setdefault(layer, []).append(given[0].detach())
+    def _received(
+        self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None
+    ) -> list[tuple[nn.Module, Tensor]]:
+        """As :meth:`layer_inputs`, of all layers one call after another ``[E*K, B, ...]``."""
+        received: dict[tuple[nn.Module, torch.Size], list[Tensor]] = {}
+
+        def keep(layer: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            signal = (given[0] if given else named["input"]).detach()
+            received.setdefault((layer, signal.shape), []).append(signal)
 
         layers = [layer for layer in self.module.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
-        handles = [layer.register_forward_pre_hook(keep) for layer in layers]
+        handles = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers]
         try:
             self(inputs, state, reset_mask)
         finally:
             for handle in handles:
                 handle.remove()
-        return [(layer, torch.stack(signals)) for layer, signals in received.items()]
+        return [(layer, torch.stack(signals)) for (layer, _), signals in received.items()]
 
     def forward_with_spikes(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """As :meth:`forward`, and the spikes ``[E*K, B, N]`` that layers receive; those of no layer are not seen."""
         outputs, after = self(inputs, state, reset_mask)
-        received = self.layer_inputs(inputs, state, reset_mask)[1:]
-        return outputs, after, [signal.flatten(2) for _, signal in received if self.receives_spikes(signal)]
+        received = [signal for _, signal in self._received(inputs, state, reset_mask)[1:]]
+        spikes = [signal for signal in received if self.receives_spikes(signal)]
+        return outputs, after, [signal.reshape(*signal.shape[:2], -1) for signal in spikes]
 
     @staticmethod
     def receives_spikes(signal: Tensor) -> bool:
