@@ -53,9 +53,7 @@ def space_from_json(data: dict[str, Any]) -> gym.Space:
         ValueError: if the description is not one that :func:`space_to_json` writes.
     """
     try:
-        space = _made(data, 0)
-        if space is not None and flat_size(space) > _MOST_NUMBERS and not isinstance(space, spaces.Discrete):
-            raise ValueError(f"{flat_size(space):,} numbers, {_MOST_NUMBERS:,} are the most")
+        space = _made(data, 0, _MOST_NUMBERS)
     except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"not a space description: {error}") from error
     if space is None:
@@ -63,8 +61,8 @@ def space_from_json(data: dict[str, Any]) -> gym.Space:
     return space
 
 
-def _made(data: dict[str, Any], depth: int) -> gym.Space | None:
-    """The space; ``None`` of an unknown type."""
+def _made(data: dict[str, Any], depth: int, left: int) -> gym.Space | None:
+    """The space, of at most so many numbers as are left; ``None`` of an unknown type."""
     kind = data["type"]
     if kind in ("Dict", "Tuple"):
         if depth == _DEEPEST:
@@ -72,19 +70,28 @@ def _made(data: dict[str, Any], depth: int) -> gym.Space | None:
         keys, parts = zip(*data["spaces"], strict=True) if kind == "Dict" else (None, data["spaces"])
         if keys is not None and (len(set(keys)) < len(keys) or not all(isinstance(key, str) for key in keys)):
             raise ValueError("keys that are no text, or twice the same")
-        made = [_made(part, depth + 1) for part in parts]
-        if any(part is None for part in made):
-            raise ValueError("a part of an unknown type")
-        return spaces.Tuple(made) if keys is None else spaces.Dict(OrderedDict(zip(keys, made, strict=True)))  # type: ignore[arg-type]
+        made: list[gym.Space] = []
+        for part in parts:  # each may take what those before it have left, and so all together no more than one
+            space = _made(part, depth + 1, left)
+            if space is None:
+                raise ValueError("a part of an unknown type")
+            left -= flat_size(space)
+            made.append(space)
+        return spaces.Tuple(made) if keys is None else spaces.Dict(OrderedDict(zip(keys, made, strict=True)))
     if kind == "Discrete":
-        return spaces.Discrete(int(data["n"]), start=int(data["start"]))
+        choices = int(data["n"])
+        if depth:  # alone it is one number
+            _require_left(choices, left)
+        return spaces.Discrete(choices, start=int(data["start"]))
     if kind == "MultiBinary":
-        shape = _shape(data["shape"])
+        shape = _shape(data["shape"], left)
         return spaces.MultiBinary(shape if len(shape) > 1 else shape[0])
     if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(data["nvec"], dtype=_number_type(data, "iu").type, start=data["start"])
+        several = spaces.MultiDiscrete(data["nvec"], dtype=_number_type(data, "iu").type, start=data["start"])
+        _require_left(flat_size(several), left)
+        return several
     if kind == "Box":
-        shape, dtype = _shape(data["shape"]), _number_type(data, "biuf")
+        shape, dtype = _shape(data["shape"], left), _number_type(data, "biuf")
         given = [np.broadcast_to(np.array(data[key], float), shape) for key in ("low", "high")]
         with np.errstate(all="ignore"):  # what a type cannot hold is the space's to judge
             low, high = (bound.astype(dtype) for bound in given)
@@ -99,12 +106,16 @@ def _number_type(data: dict[str, Any], kinds: str) -> np.dtype:
     return dtype
 
 
-def _shape(sizes: list[Any]) -> tuple[int, ...]:
-    """A shape of a bounded number of numbers."""
+def _shape(sizes: list[Any], left: int) -> tuple[int, ...]:
+    """A shape of no more numbers than are left."""
     shape = tuple(int(size) for size in sizes)
-    if math.prod(shape) > _MOST_NUMBERS:
-        raise ValueError(f"a shape of {math.prod(shape):,} numbers, {_MOST_NUMBERS:,} are the most")
+    _require_left(math.prod(shape), left)
     return shape
+
+
+def _require_left(size: int, left: int) -> None:
+    if size > left:
+        raise ValueError(f"{_MOST_NUMBERS - left + size:,} numbers or more, {_MOST_NUMBERS:,} are the most")
 
 
 def _bound_to_json(bound: np.ndarray) -> Any:

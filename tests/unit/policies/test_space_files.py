@@ -95,3 +95,22 @@ def test_equal_bounds_are_written_once_and_infinities_as_text():
 def test_damaged_space_description_is_a_value_error(data, reason):
     with pytest.raises(ValueError, match=reason):
         space_from_json(data)
+
+
+@pytest.mark.parametrize("nest", [lambda part: part, lambda part: {"type": "Tuple", "spaces": [part, part]}])
+def test_no_part_is_made_that_is_too_much_beside_the_others(nest, monkeypatch):
+    made, init = [], spaces.Box.__init__
+    monkeypatch.setattr(spaces.Box, "__init__", lambda *given: made.append(given[3]) or init(*given))
+    part = nest({"type": "Box", "shape": [2**21], "dtype": "float32", "low": 0, "high": 1})
+    with pytest.raises(ValueError, match="6,291,456 numbers or more, 4,194,304 are the most"):
+        space_from_json({"type": "Dict", "spaces": [[str(i), part] for i in range(8)]})
+    assert made == [(2**21,)] * 2
+
+
+def test_parts_that_fill_the_bound_are_made():
+    bits = [{"type": "MultiBinary", "shape": [2**20]}] * 4
+    assert len(space_from_json({"type": "Tuple", "spaces": bits}).spaces) == 4
+    with pytest.raises(ValueError, match="4,194,305 numbers or more"):
+        space_from_json({"type": "Tuple", "spaces": [*bits, {"type": "MultiBinary", "shape": [1]}]})
+    with pytest.raises(ValueError, match="4,194,306 numbers or more"):
+        space_from_json({"type": "Tuple", "spaces": [*bits, ONE]})
