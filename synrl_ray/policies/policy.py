@@ -17,7 +17,7 @@ from synrl_ray.policies.description import Description, damage_of, read_descript
 from synrl_ray.policies.given import InputError, observations_from, states_from
 from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.space_files import space_from_json, space_to_json
-from synrl_ray.policies.spaces import check_spaces, to_environment
+from synrl_ray.policies.spaces import check_codes, check_spaces, to_environment
 from synrl_ray.policies.weights import load_module, save_module
 from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config
 
@@ -136,6 +136,7 @@ def load_network_policy(folder: str | Path | Description) -> Policy:
         action_space = space_from_json(description["action_space"])
         config = policy_config(description["policy"], "policy")
         check_spaces(observation_space, action_space)
+        check_codes(observation_space, config)
         channels_last = description.get(_CHANNELS_LAST) is True
     own = config.network if isinstance(config, SpikingPolicy) else None
     if own is not None and not description.trusted:

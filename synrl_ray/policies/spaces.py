@@ -35,6 +35,7 @@ def check_spaces(
     _require_numbers(observation_space, "observation", name)
     if config is not None:
         check_convolutions(observation_space, config, name)
+        check_codes(observation_space, config, name)
     if config is not None and config.normalise_observations and not _has_a_spread(observation_space, config):
         raise UserError(
             f"{name} has the observation space {one_line(observation_space)}, which is not normalised",
@@ -46,6 +47,26 @@ def check_spaces(
             "set spiking.plastic=null",
         )
     _check_actions(action_space, name, config)
+
+
+def check_codes(observation_space: gym.Space, config: PolicyConfig, name: str = "the environment") -> None:
+    """Raise :class:`UserError`, naming the setting, if a policy codes or stacks observations that are no vectors.
+
+    Only users' networks receive such ones: the library's see vectors, or convolve images, which are not coded.
+    """
+    space = flattened(observation_space)
+    if not isinstance(config, SpikingPolicy) or config.network is None or not isinstance(space, spaces.Box):
+        return
+    rank = len(space.shape)
+    if config.encoder != "current" and rank != 1:
+        setting, other = f"encoder={config.encoder}", "encoder=current"
+    elif config.frame_stack > 1 and rank == 0:
+        setting, other = f"frame_stack={config.frame_stack}", "frame_stack=1"
+    else:
+        return
+    problem = f"which network={config.network} receives in that shape, and {setting} is not for it"
+    remedy = f"set spiking.{other}, or wrap the environment so that it gives vectors"
+    raise UserError(f"{name} has the observation space {one_line(space)}, {problem}", remedy)
 
 
 def _check_actions(action_space: gym.Space, name: str, config: PolicyConfig | None) -> None:
