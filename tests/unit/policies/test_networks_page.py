@@ -14,7 +14,8 @@ from synrl_ray.settings.checked import setting_types
 from synrl_ray.settings.policies import SpikingPolicy
 
 PAGE = (Path(__file__).parents[3] / "docs" / "networks.md").read_text()
-ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")][2:]
+PARTS = PAGE.partition("| setting | value |")[2].partition("\n\n")[0]
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PARTS.splitlines()[2:]]
 TYPES = setting_types(SpikingPolicy)
 
 
