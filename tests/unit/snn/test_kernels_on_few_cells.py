@@ -49,6 +49,25 @@ def test_a_layer_of_six_cells(reset, surrogate, hold, per_neuron, masked, learne
         close(results("numba", number), results("torch", number))
 
 
+@pytest.mark.parametrize("reset", RESETS)
+def test_a_layer_that_is_wider_than_a_block(reset):
+    """Blocks begin within rows, each with neurons of its own."""
+    g = torch.Generator().manual_seed(4)
+    current, membrane = (torch.randn(*size, generator=g, dtype=torch.float64) for size in ((2, 2, 3000), (2, 3000)))
+    beta, threshold = (0.2 + 0.7 * torch.rand(3000, generator=g, dtype=torch.float64) for _ in range(2))
+    weights = torch.randn(2, 2, 2, 3000, generator=g, dtype=torch.float64)
+
+    def results(kernel):
+        tensors = [t.clone().requires_grad_() for t in (current, membrane, beta, threshold)]
+        outputs = lif_scan(
+            *tensors[:2], beta=tensors[2], threshold=tensors[3], surrogate=Surrogate(), reset=reset, kernel=kernel
+        )
+        loss = sum((weights[i] * output).sum() for i, output in enumerate(outputs))
+        return *outputs, *torch.autograd.grad(loss, tensors)
+
+    close(results("numba"), results("torch"))
+
+
 @pytest.mark.parametrize("rows", [0, 10**6], ids=["products", "one call"])
 @pytest.mark.parametrize("sizes", [(1,), (3,), (3, 2), (2, 1, 3)])
 @pytest.mark.parametrize("k", [1, 2])
