@@ -53,7 +53,7 @@ test: $(STAMP)  ## Lint, types, import contracts and tests (no slow learning run
 	@$(MAKE) --no-print-directory -j 2 lint pytest
 
 pytest: $(STAMP)
-	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP)  ## The slow learning runs
 	$(PY) -m pytest -m slow
