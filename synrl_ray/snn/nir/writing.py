@@ -145,8 +145,9 @@ def _convolutions(
         if scaling is not None and number == 0:
             if scaling.mean.numel() != 1 or scaling.deviation.numel() != 1:
                 raise NIRError("a convolution's weights take in one scale for all pixels only")
-            deviation, mean = float(scaling.deviation), float(scaling.mean)
-            weight, bias = weight / deviation, bias - weight.sum((1, 2, 3)) * (mean / deviation)
+            # In double precision, as below: over an episode of images some spike hangs on a rounded weight.
+            weight = weight.double() / float(scaling.deviation)
+            bias = bias.double() - weight.sum((1, 2, 3)) * float(scaling.mean)
         node = nir.Conv2d(
             input_shape=tuple(before[1:]),
             weight=weight.numpy(),

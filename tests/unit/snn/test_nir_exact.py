@@ -102,6 +102,13 @@ def test_a_scale_of_pixels_becomes_part_of_the_first_weights():
         assert share_of_equal(spikes, ours.run(reader(graph), raw, hold=K)[0]) == 1.0
 
 
+def test_a_scale_of_pixels_is_not_rounded_to_the_weights_precision():
+    net = cnn().float()
+    graph = ours.to_nir(net, ours.Scaling(torch.tensor(0.0), torch.tensor(255.0)))
+    expected = net.convolutions[0].weight.detach().double() / 255
+    np.testing.assert_array_equal(graph.nodes["convolution_0"].weight, expected)
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_pooling_and_a_current_between(reader):
     """Sums and means of [[1, 2], [3, 4]] and of twice that, into a current that decays by 1/2 and a membrane by 1/4."""
