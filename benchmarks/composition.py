@@ -85,7 +85,7 @@ def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "condition": name,
             "seeds": len(own),
             "reached": sum(row["steps"] is not None for row in own),
-            "steps": sorted(row["steps"] or 0 for row in own),
+            "steps": tuple(sorted(row["steps"] or 0 for row in own)),
             "greedy": interval_of([row["greedy"] for row in own]),
             "worst": min(row["greedy"] for row in own),
             "sampled": interval_of([row["sampled"] for row in own]),
