@@ -132,6 +132,7 @@ def test_a_vector_form_starts_new_episodes_everywhere(fault, made):
     envs = keep_going(lambda: make(faults={2: fault}), Failing)
     assert isinstance(envs, ResettingVectorEnv)
     assert envs.reports_episodes
+    assert not ResettingVectorEnv(SyncVectorEnv([Failing]), Failing).reports_episodes
     envs.make = make
     envs.reset(seed=0)
     before = Failing.made
