@@ -35,6 +35,14 @@ DISTRIBUTIONS = {
 REPARAMETRISED = ["gaussian", "squashed", "beta"]
 
 
+def test_free_parameters_stand_behind_the_outputs_of_every_row():
+    outputs, free = torch.randn(2, 4, A), torch.tensor([0.5, -1.0, 2.0])
+    completed = DISTRIBUTIONS["gaussian"].complete(outputs, free)
+    assert torch.equal(completed[..., :A], outputs)
+    assert torch.equal(completed[..., A:], free.expand(2, 4, A))
+    assert DISTRIBUTIONS["categorical"].complete(outputs, None) is outputs
+
+
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
