@@ -31,18 +31,6 @@ import torch
 from torch import nn
 
 
-class OnImages(nn.Module):
-    state_size = 0
-
-    def __init__(self, shape, num_outputs, settings):
-        super().__init__()
-        self.conv = nn.Conv2d(shape[0], 2, 3)
-        self.outputs = nn.Linear(2 * (shape[1] - 2) * (shape[2] - 2), num_outputs)
-
-    def forward(self, inputs, state):
-        return self.outputs((self.conv(inputs) > 0).float().flatten(1)), state
-
-
 class Base(nn.Module):
     state_size = 2
 
@@ -300,7 +288,7 @@ def test_operations_are_counted_where_layers_receive_spikes_and_where_they_do_no
 
 def test_images_come_in_their_own_shape_with_channels_first():
     space = spaces.Box(0, 255, (12, 10, 3), np.uint8)
-    network = ActorCritic(space, ACTIONS, SpikingPolicy(network="other_nets:OnImages", conv_layers="nature"))
+    network = ActorCritic(space, ACTIONS, SpikingPolicy(network="image_nets:OnImages", conv_layers="nature"))
     assert network.bodies[0].shape == (3, 12, 10)
     inputs, _, _ = network(torch.randint(256, (1, 2, 12, 10, 3), dtype=torch.uint8))
     assert inputs.shape == (1, 2, 4)
