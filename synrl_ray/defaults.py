@@ -149,6 +149,11 @@ def reasons(experiment: Experiment) -> list[Reason]:
             if images and experiment.algorithm.several_learners
             else "every observation starts from rest",
         ),
+        *(
+            [Reason(("spiking.critic",), "where nothing has been met, it stays hopeful; a spiking one does not")]
+            if experiment.spiking is not None and experiment.spiking.critic == "ann"
+            else []
+        ),
         Reason(("environment.num_envs",), "one batch holds many episodes' parts"),
         Reason(
             ("evaluation.episodes", "evaluation.interval_steps"),
@@ -183,7 +188,7 @@ def _for_vectors(facts: SpaceFacts) -> dict[str, Any]:
             num_epochs=8,
             entropy_coeff=0.0 if facts.actions == "continuous" else 0.01,
         ),
-        "spiking": SpikingPolicy(**shared, **gain),
+        "spiking": SpikingPolicy(**shared, **gain, critic="ann"),
         "ann": AnnPolicy(**shared),
         "num_envs": 8,
         "env_steps": 100_000 if _is_small(facts) else 200_000,
@@ -197,6 +202,7 @@ def _replayed(policy: SpikingPolicy | AnnPolicy, algorithm: OffPolicy) -> Any:
         changes |= {"action_distribution": "squashed_gaussian", "state_dependent_std": True, "share_layers": False}
     if isinstance(policy, AnnPolicy):
         return replace(policy, **changes, frame_stack=1)
+    changes["critic"] = SpikingPolicy.critic
     if policy.carry_state:
         changes |= {"carry_state": False, "steps_per_observation": SpikingPolicy.steps_per_observation}
     return replace(policy, **changes)

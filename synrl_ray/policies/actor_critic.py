@@ -6,7 +6,7 @@ Legend: E environment step, B batch, D distribution inputs, S state.
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import NamedTuple, cast
 
 import gymnasium as gym
 import torch
@@ -26,6 +26,15 @@ from synrl_ray.snn.encoders import DeltaCode, PopulationCode
 from synrl_ray.snn.norms import RunningNorm, measuring
 
 Body = SpikingMLP | SpikingCNN | MLP | CNN | OwnNetwork
+
+
+class _Features(NamedTuple):
+    """What is seen of observations, ``[E, B, ...]``."""
+
+    plain: Tensor
+    """Without a code."""
+    of_bodies: tuple[Tensor, Tensor]
+    """As the actor's body receives it, and as the critic's does."""
 
 
 class ActorCritic(nn.Module):
@@ -71,6 +80,7 @@ class ActorCritic(nn.Module):
             shape = self.stack.stacked_shape
         self.delta: DeltaCode | None = None
         self.population: PopulationCode | None = None
+        seen = shape if config.conv_layers else (math.prod(shape),)
         if isinstance(config, SpikingPolicy):
             if config.encoder == "delta":
                 self.delta = DeltaCode(shape[0], config.encoder_threshold)
@@ -78,8 +88,13 @@ class ActorCritic(nn.Module):
             elif config.encoder == "population":
                 self.population = PopulationCode(config.encoder_low, config.encoder_high, config.encoder_neurons)
                 shape = (config.encoder_neurons * shape[0],)
-        sizes = [num_inputs + 1] if config.share_layers else [num_inputs, 1]
-        bodies = [make_body(config, shape, size) for size in sizes]
+        self.plain_critic = isinstance(config, SpikingPolicy) and config.critic == "ann"
+        bodies = [make_body(config, shape, num_inputs + 1 if config.share_layers else num_inputs)]
+        if self.plain_critic:
+            layers = AnnPolicy(hidden_sizes=config.hidden_sizes, conv_layers=config.conv_layers)
+            bodies.append(make_body(layers, seen, 1))
+        elif not config.share_layers:
+            bodies.append(make_body(config, shape, 1))
         self.bodies = nn.ModuleList(bodies)
         if isinstance(config, SpikingPolicy):
             for layer in config.homeostatic_layers:
@@ -99,14 +114,16 @@ class ActorCritic(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return distribution inputs, values and the state after the last environment step."""
         features, states, kept = self._prepare(observations, state, reset_mask)
+        received = features.of_bodies[: len(self.bodies)]
         if self.carry_membranes:
-            results = [body(features, s, reset_mask) for body, s in zip(self.bodies, states, strict=True)]
+            runs = zip(self.bodies, received, states, strict=True)
+            results = [body(inputs, before, reset_mask) for body, inputs, before in runs]
             outputs = [out for out, _ in results]
             kept += [after for _, after in results]
         else:
-            outputs = [_from_rest(body, features) for body in self.bodies]
+            outputs = [_from_rest(body, inputs) for body, inputs in zip(self.bodies, received, strict=True)]
         merged = torch.cat(outputs, dim=-1)
-        after = torch.cat(kept, dim=1) if kept else merged.new_zeros(features.shape[1], 0)
+        after = torch.cat(kept, dim=1) if kept else merged.new_zeros(merged.shape[1], 0)
         inputs = self._completed(merged[..., : self.num_inputs], observations)
         return inputs, merged[..., self.num_inputs], after
 
@@ -156,9 +173,9 @@ class ActorCritic(nn.Module):
             observations, starts: sequences ``[E, B, *obs]`` and where in them episodes start ``[E, B]``.
 
         Returns:
-            The factor of each layer, of the actor and of the critic.
+            The factor of each layer, of the actor and of a spiking critic.
         """
-        features, _, _ = self._prepare(observations, None, starts)
+        features = self._prepare(observations, None, starts)[0].of_bodies[0]
         mask = starts if self.carry_membranes else None
         features = features if self.carry_membranes else features.flatten(0, 1).unsqueeze(0)
         spiking = [body for body in self.bodies if isinstance(body, SpikingMLP | SpikingCNN)]
@@ -172,12 +189,12 @@ class ActorCritic(nn.Module):
 
     def actor(self, observations: Tensor) -> Tensor:
         """Distribution inputs ``[E, B, D]`` of a separable network alone."""
-        features, _, _ = self._prepare(observations, None, None)
+        features = self._prepare(observations, None, None)[0].of_bodies[0]
         return self._completed(_from_rest(self.bodies[0], features), observations)
 
     def critic(self, observations: Tensor) -> Tensor:
         """Values ``[E, B]`` of a separable network alone."""
-        features, _, _ = self._prepare(observations, None, None)
+        features = self._prepare(observations, None, None)[0].of_bodies[1]
         return _from_rest(self.bodies[1], features).squeeze(-1)
 
     def actor_inputs(self, observations: Tensor, state: Tensor, *, coded: bool = True) -> tuple[Tensor, Tensor | None]:
@@ -190,8 +207,8 @@ class ActorCritic(nn.Module):
         Returns:
             Its inputs ``[1, B, ...]`` and its state, ``None`` where it starts from rest.
         """
-        features, states, _ = self._prepare(observations.unsqueeze(0), state, None, coded=coded)
-        return features, states[0] if self.carry_membranes else None
+        features, states, _ = self._prepare(observations.unsqueeze(0), state, None)
+        return features.of_bodies[0] if coded else features.plain, states[0] if self.carry_membranes else None
 
     def actor_spikes(self, observations: Tensor, state: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """What a spiking actor does, within an episode, for observations ``[E, B, *obs]`` after a state ``[B, S]``.
@@ -200,8 +217,9 @@ class ActorCritic(nn.Module):
             Spikes ``[E, K, B, N]`` of each layer, outputs ``[E, B, O]`` without a value, and the state after them, of
             which the critic's part has not changed.
         """
-        features, states, kept = self._prepare(observations, state, None)
-        body, num_steps = cast("SpikingMLP", self.bodies[0]), len(features)
+        found, states, kept = self._prepare(observations, state, None)
+        features, body = found.of_bodies[0], cast("SpikingMLP", self.bodies[0])
+        num_steps = len(features)
         if self.carry_membranes:
             outputs, after, spikes = body.forward_with_spikes(features, states[0])
             kept += [after, *cast("list[Tensor]", states[1:])]
@@ -213,8 +231,8 @@ class ActorCritic(nn.Module):
         return spikes, outputs[..., : self.num_inputs], torch.cat(kept, dim=1) if kept else state
 
     def _prepare(
-        self, observations: Tensor, state: Tensor | None, reset_mask: Tensor | None, *, coded: bool = True
-    ) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
+        self, observations: Tensor, state: Tensor | None, reset_mask: Tensor | None
+    ) -> tuple[_Features, list[Tensor | None], list[Tensor]]:
         """What the bodies receive, their states, and what else is carried on."""
         features = self.encoder(observations)
         if self.normaliser is not None:
@@ -225,13 +243,14 @@ class ActorCritic(nn.Module):
         if self.stack is not None:
             features, frames = self.stack(features, states.pop(0), reset_mask)
             kept.append(frames)
+        coded = features
         if self.delta is not None:
-            spikes, last = self.delta(features, states.pop(0), reset_mask)
+            coded, last = self.delta(features, states.pop(0), reset_mask)
             kept.append(last)
-            features = spikes if coded else features
-        if self.population is not None and coded:
-            features = self.population(features)
-        return features, states, kept
+        if self.population is not None:
+            coded = self.population(features)
+        seen = features if self.config.conv_layers else features.flatten(2)
+        return _Features(features, (coded, seen if self.plain_critic else coded)), states, kept
 
     def masked(self, outputs: Tensor, observations: Tensor) -> Tensor:
         """Logits or values ``[..., A]``, and the least number where observations ``[..., *obs]`` forbid an action."""

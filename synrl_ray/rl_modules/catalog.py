@@ -87,6 +87,10 @@ class SpikingCatalog(Catalog):
             raise UserError("SpikingCatalog has no LSTM", "set carry_state=True of the SpikingPolicy, and no use_lstm")
         if isinstance(policy, SpikingPolicy) and policy.plastic is not None:
             raise UserError("SpikingCatalog has no plastic layers", "take PlasticActorCritic, or set plastic to None")
+        if isinstance(policy, SpikingPolicy) and policy.critic != SpikingPolicy.critic:
+            raise UserError(
+                "critics of SpikingCatalog have the actor's layers", "leave critic out, or take ActorCriticModule"
+            )
         if isinstance(policy, SpikingPolicy) and policy.firing_rate is not None:
             raise UserError(
                 "stock RLlib does not calibrate weights", "set firing_rate to None, and gains or a threshold"

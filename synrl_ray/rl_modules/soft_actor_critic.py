@@ -25,7 +25,7 @@ from synrl_ray.policies.q_network import check_replayed
 from synrl_ray.policies.spaces import ObservationEncoder, check_spaces
 from synrl_ray.rl_modules.actor_critic import observations_of
 from synrl_ray.rl_modules.stock_algorithms import check_sac_module, of_the_policy
-from synrl_ray.settings.policies import PolicyConfig, policy_config
+from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config
 
 
 class SACModule(DefaultSACTorchRLModule):
@@ -127,5 +127,7 @@ def check_soft_actor_critic(
             f"set {kind}.action_distribution=squashed_gaussian {kind}.state_dependent_std=true",
         )
     check_replayed(config, "SAC")
+    if isinstance(config, SpikingPolicy) and config.critic != SpikingPolicy.critic:
+        raise UserError("SAC's critics never spike", "leave out spiking.critic, and set critic_sizes")
     if config.share_layers:
         raise UserError("SAC's critics are networks of their own", f"set {kind}.share_layers=false")

@@ -225,6 +225,9 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     firing_rate: Annotated[float, Interval(gt=0, lt=1)] | None = None
     """Spikes in each neuron and simulation step at the start of training: the initial weights of each spiking layer are
     scaled until it fires so on the first observations; ``None`` leaves them. With PPO, A2C and REINFORCE."""
+    critic: Literal["spiking", "ann"] = "spiking"
+    """Network of the state's value: as the actor's, or its non-spiking twin, as beside PopSAN (Tang et al. 2020). It only
+    serves training, sees the newest stack of observations, without a code, and carries nothing."""
     plastic: PlasticLayers | None = None
     """Layers of the actor that learn by a local rule beside the gradients; in fully connected networks that start every
     observation from rest, with layers of the actor's own and discrete actions."""
@@ -245,6 +248,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
             raise ValueError("skip is for fully connected layers, and conv_layers are given")
         if self.skip and not any(i == j for i, j in pairwise(self.hidden_sizes[:-1])):
             raise ValueError(f"skip needs two layers of equal width before another one, got {self.hidden_sizes}")
+        if self.critic == "ann" and self.share_layers:
+            raise ValueError("critic=ann has layers of its own: set share_layers=false")
         if self.plastic is not None:
             self._check_plastic(self.plastic)
 

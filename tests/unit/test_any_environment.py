@@ -74,6 +74,15 @@ def test_facts_are_those_of_the_environment(env, facts):
     assert tuple(getattr(found, name) for name in names) == facts
 
 
+def test_vectors_have_a_critic_without_spikes_where_the_algorithm_has_one():
+    chosen = {name: make_experiment(env="Pendulum-v1", settings=[f"algorithm={name}"]) for name in ("ppo", "sac")}
+    assert [experiment.spiking.critic for experiment in chosen.values()] == ["ann", "spiking"]
+    told = {name: [r.paths for r in reasons(experiment)] for name, experiment in chosen.items()}
+    assert ("spiking.critic",) in told["ppo"]
+    assert ("spiking.critic",) not in told["sac"]
+    assert make_experiment(env="CarRacing-v3").spiking.share_layers, "and so the critic's are the actor's"
+
+
 def test_the_kind_of_observation_chooses_network_normalisation_and_budget():
     cartpole, walker, cliff = (make_experiment(env=e) for e in ("CartPole-v1", "BipedalWalker-v3", "CliffWalking-v1"))
     assert cartpole.spiking.conv_layers is None

@@ -230,6 +230,7 @@ def test_the_replay_keeps_actions_as_they_are() -> None:
         (replace(ANN, normalise_observations=True), "set ann.normalise_observations=false"),
         (replace(ANN, share_layers=True), "set ann.share_layers=false"),
         (replace(SPIKING, norm="running"), "set spiking.norm=layer"),
+        (replace(SPIKING, critic="ann"), "leave out spiking.critic, and set critic_sizes"),
     ],
 )
 def test_policies_that_sac_cannot_train_are_refused(policy: Any, said: str) -> None:

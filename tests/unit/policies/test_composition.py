@@ -21,7 +21,7 @@ from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.q_network import check_q_network, q_values
 from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.policies import SpikingPolicy, policy_config
-from synrl_ray.snn import AdaptiveLIF, LeakyReadout, Recurrent, SpikingMLP, Synaptic, nir
+from synrl_ray.snn import CNN, MLP, AdaptiveLIF, LeakyReadout, Recurrent, SpikingMLP, Synaptic, nir
 from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode
 from synrl_ray.snn.norms import RunningNorm
 from synrl_ray.snn.readouts import MembraneReadout, PopulationDecoder, RateReadout
@@ -62,6 +62,10 @@ PARTS = {
     "synaptic, convolutional": replace(CONV, neuron="synaptic", readout="max"),
     "snntorch, convolutional": replace(CONV, neuron="snntorch.Synaptic", readout="max"),
     "adaptive, convolutional": replace(CONV, neuron="adaptive", readout="mean"),
+    "plain critic": replace(BASE, critic="ann"),
+    "plain critic, population": replace(BASE, encoder="population", critic="ann", normalise_observations=True),
+    "plain critic, delta of a stack": replace(BASE, encoder="delta", encoder_threshold=0.3, frame_stack=3, critic="ann"),
+    "plain critic, convolutional": replace(CONV, critic="ann"),
     "layer norm": replace(BASE, norm="layer"),
     "running norm": replace(BASE, norm="running", recurrent="one_to_one"),
     "layer norm, convolutional": replace(CONV, norm="layer"),
@@ -195,7 +199,7 @@ def test_a_policy_of_before_there_was_a_choice_is_the_default(tmp_path):
     path = tmp_path / DESCRIPTION_FILE
     description = json.loads(path.read_text())
     new = ["neuron", "alpha", "learn_alpha", "rho", "kappa", "learn_adaptation", "readout", "skip"]
-    new += ["recurrent", "norm", "dropout", "readout_neurons", "firing_rate"]
+    new += ["recurrent", "norm", "dropout", "readout_neurons", "firing_rate", "critic"]
     for key in [*new, *(key for key in description["policy"] if key.startswith("encoder"))]:
         del description["policy"][key]
     path.write_text(json.dumps(description))
@@ -313,6 +317,39 @@ def test_nir_says_what_it_cannot_hold(name, remedy):
         nir.to_nir(network.bodies[0])
 
 
+# --- a critic without spikes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if name.startswith("plain critic")])
+def test_a_plain_critic_sees_observations_without_a_code_and_keeps_nothing(name):
+    network, space = made(name, carry=True)
+    critic = network.bodies[1]
+    assert type(critic) is (CNN if network.config.conv_layers else MLP)
+    obs, starts = observations(space, 5, 2), torch.zeros(5, 2, dtype=torch.bool)
+    _, values, _ = network(obs, torch.zeros(2, network.state_size), starts)
+    seen = network.encoder(obs) if network.normaliser is None else network.normaliser(network.encoder(obs))
+    if network.stack is not None:
+        seen, _ = network.stack(seen, torch.zeros(2, network.stack.state_size), starts)
+    torch.testing.assert_close(critic(seen)[0].squeeze(-1), values, rtol=0, atol=1e-6)
+    assert network.body_state_sizes[1] == 0
+
+
+def test_the_actor_beside_a_plain_critic_is_the_one_beside_a_spiking_one():
+    """The actor is made first, from the same random numbers."""
+    plain, spiking = made("plain critic")[0], made("lif")[0]
+    obs = observations(OBS, 5, 4)
+    torch.testing.assert_close(plain(obs)[0], spiking(obs)[0], rtol=0, atol=0)
+    assert not torch.equal(plain(obs)[1], spiking(obs)[1])
+
+
+def test_a_plain_critic_is_none_of_the_layers_that_are_calibrated():
+    network, _ = made("plain critic")
+    before = network.critic(observations(OBS, 6, 4))
+    factors = network.calibrate(0.3, observations(OBS, 6, 4), torch.zeros(6, 4, dtype=torch.bool))
+    assert len(factors) == 1
+    torch.testing.assert_close(network.critic(observations(OBS, 6, 4)), before, rtol=0, atol=0)
+
+
 # --- what is refused ----------------------------------------------------------------------------------------
 
 
@@ -320,6 +357,7 @@ def test_nir_says_what_it_cannot_hold(name, remedy):
     ("settings", "message"),
     [
         ({"neuron": "izhikevich"}, "neuron"),
+        ({"critic": "ann", "share_layers": True}, "critic=ann has layers of its own: set share_layers=false"),
         ({"readout": "median"}, "readout"),
         ({"encoder": "rate"}, "encoder"),
         ({"neuron": "snntorch.SLSTM"}, "neuron"),

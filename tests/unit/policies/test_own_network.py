@@ -294,6 +294,16 @@ def test_images_come_in_their_own_shape_with_channels_first():
     assert inputs.shape == (1, 2, 4)
 
 
+@pytest.mark.parametrize("layers", [None, ((4, 3, 2),)], ids=["pixels side by side", "convolutions"])
+def test_beside_it_a_plain_critic_has_the_layers_of_the_settings(layers):
+    space = spaces.Box(0, 255, (12, 10, 3), np.uint8)
+    config = SpikingPolicy(network="image_nets:OnImages", hidden_sizes=(7,), conv_layers=layers, critic="ann")
+    network = ActorCritic(space, ACTIONS, config)
+    assert [tuple(w.shape) for w in network.bodies[1].parameters() if w.ndim == 2][-1] == (1, 7)
+    _, values, _ = network(torch.randint(256, (3, 2, 12, 10, 3), dtype=torch.uint8))
+    assert values.shape == (3, 2)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -171,6 +171,11 @@ def test_a_module_is_described_by_names_that_can_be_imported():
             "stock RLlib does not calibrate weights — set firing_rate to None, and gains or a threshold",
         ),
         (
+            "PPO",
+            SpikingPolicy(critic="ann"),
+            "critics of SpikingCatalog have the actor's layers — leave critic out, or take ActorCriticModule",
+        ),
+        (
             "DQN",
             SpikingPolicy(norm="running"),
             "stock RLlib measures neither observations nor currents — set normalise_observations=False and "
