@@ -226,8 +226,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     """Spikes in each neuron and simulation step at the start of training: the initial weights of each spiking layer are
     scaled until it fires so on the first observations; ``None`` leaves them. With PPO, A2C and REINFORCE."""
     critic: Literal["spiking", "ann"] = "spiking"
-    """Network of the state's value: as the actor's, or its non-spiking twin, as beside PopSAN (Tang et al. 2020). It only
-    serves training, sees the newest stack of observations, without a code, and carries nothing."""
+    """Network of the state's value: as the actor's, or its non-spiking twin, as beside PopSAN (Tang et al. 2020). It
+    only serves training, sees observations without a code, and carries nothing."""
     plastic: PlasticLayers | None = None
     """Layers of the actor that learn by a local rule beside the gradients; in fully connected networks that start every
     observation from rest, with layers of the actor's own and discrete actions."""

@@ -64,7 +64,9 @@ PARTS = {
     "adaptive, convolutional": replace(CONV, neuron="adaptive", readout="mean"),
     "plain critic": replace(BASE, critic="ann"),
     "plain critic, population": replace(BASE, encoder="population", critic="ann", normalise_observations=True),
-    "plain critic, delta of a stack": replace(BASE, encoder="delta", encoder_threshold=0.3, frame_stack=3, critic="ann"),
+    "plain critic, delta of a stack": replace(
+        BASE, encoder="delta", encoder_threshold=0.3, frame_stack=3, critic="ann",
+    ),
     "plain critic, convolutional": replace(CONV, critic="ann"),
     "layer norm": replace(BASE, norm="layer"),
     "running norm": replace(BASE, norm="running", recurrent="one_to_one"),
