@@ -16,7 +16,9 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from synrl_ray import make_experiment
 from synrl_ray.envs.make import make_environment
 from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.experiment import Experiment
+from synrl_ray.running.own_ray import own_ray
 
 JUDGED = (
     *("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "CliffWalking-v1"),
@@ -46,13 +49,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="rows as JSON lines; those that are there are not run again")
     parser.add_argument("--table", type=Path, help="also write the table there, as JSON that `make tables` reads")
     options = parser.parse_args()
-    for seed in range(options.seeds):
-        for env in options.environments:
-            for learner in options.learners:
-                measure = partial(stable_baselines if learner == "sb3" else ours, env, learner, seed, options.settings)
-                keys = {"env": env, "learner": learner, "seed": seed, "settings": " ".join(options.settings)}
-                row = Rows(options.out).get(keys, measure)
-                print(*(f"{name}={value}" for name, value in row.items()), flush=True)
+    with nullcontext() if options.learners == ["sb3"] else own_ray(num_cpus=1):
+        for seed, env, learner in product(range(options.seeds), options.environments, options.learners):
+            measure = partial(stable_baselines if learner == "sb3" else ours, env, learner, seed, options.settings)
+            keys = {"env": env, "learner": learner, "seed": seed, "settings": " ".join(options.settings)}
+            row = Rows(options.out).get(keys, measure)
+            print(*(f"{name}={value}" for name, value in row.items()), flush=True)
     rows = [row for row in Rows(options.out).known if row["settings"] == " ".join(options.settings)]
     show("Untuned", table(rows), options.table)
 
