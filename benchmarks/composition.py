@@ -26,29 +26,36 @@ from synrl_ray.running.own_ray import own_ray
 from synrl_ray.running.progress import ignore
 
 _CARRIED = {"spiking.carry_state": True}
+_CRITIC = {"spiking.critic": "ann"}
 _NORMALISED = {"spiking.normalise_observations": True}
 CONDITIONS: dict[str, dict[str, Any]] = {
     "lif": {},
     "lif, carried": _CARRIED,
     "synaptic": {"spiking.neuron": "synaptic"},
     "synaptic, carried": {"spiking.neuron": "synaptic"} | _CARRIED,
+    "synaptic, carried, critic=ann": {"spiking.neuron": "synaptic"} | _CARRIED | _CRITIC,
     "adaptive": {"spiking.neuron": "adaptive"},
     "adaptive, carried": {"spiking.neuron": "adaptive"} | _CARRIED,
     "snntorch.Leaky": {"spiking.neuron": "snntorch.Leaky"},
     "snntorch.Synaptic": {"spiking.neuron": "snntorch.Synaptic"},
     "snntorch.Alpha": {"spiking.neuron": "snntorch.Alpha", "alpha": 0.95, "threshold": 0.25},
     "snntorch.Lapicque": {"spiking.neuron": "snntorch.Lapicque"},
+    "snntorch.Lapicque, firing_rate=0.1": {"spiking.neuron": "snntorch.Lapicque", "spiking.firing_rate": 0.1},
     "recurrent=one_to_one, carried": {"spiking.recurrent": "one_to_one"} | _CARRIED,
     "recurrent=all_to_all, carried": {"spiking.recurrent": "all_to_all"} | _CARRIED,
     "norm=layer": {"spiking.norm": "layer"},
     "norm=running": {"spiking.norm": "running"},
+    "norm=running, critic=ann": {"spiking.norm": "running"} | _CRITIC,
     "encoder=population": {"spiking.encoder": "population"} | _NORMALISED,
     "encoder=latency": {"spiking.encoder": "latency", "steps_per_observation": 8} | _NORMALISED,
+    "encoder=latency, critic=ann": {"spiking.encoder": "latency", "steps_per_observation": 8} | _NORMALISED | _CRITIC,
     "encoder=delta": {"spiking.encoder": "delta", "spiking.encoder_threshold": 0.05} | _NORMALISED | _CARRIED,
     "readout=max": {"spiking.readout": "max"},
     "readout=mean": {"spiking.readout": "mean"},
     "readout=spikes": {"spiking.readout": "spikes"},
     "readout=population": {"spiking.readout": "population"},
+    "readout=population, critic=ann": {"spiking.readout": "population"} | _CRITIC,
+    "critic=ann": _CRITIC,
     "firing_rate=0.1": {"spiking.firing_rate": 0.1},
     "skip": {"spiking.skip": True, "spiking.hidden_sizes": [64, 64, 64]},
     "own network": {"spiking.network": "own_networks:TwoLayers"},
