@@ -104,7 +104,7 @@ def _prepared(
         width = network.population.width if network.population is not None else 1.0
         steps.append({"do": "population", **low_high, "neurons": config.encoder_neurons, "width": width})
     elif config.encoder == "delta":
-        steps.append({"do": "delta", "threshold": config.encoder_threshold})
+        steps.append({"do": "send_on_delta", "threshold": config.encoder_threshold})
     elif config.encoder == "latency":
         steps.append({"do": "latency", **low_high, "steps": config.steps_per_observation})
     return steps, scaling, arrays
@@ -240,11 +240,11 @@ def _config_of(net: SpikingMLP | SpikingCNN, acting: GraphPolicy, steps: dict[st
         )
     else:
         settings["hidden_sizes"] = tuple(layer.out_features for layer in cast("Sequence[nn.Linear]", net.linears))
-    for name in ("population", "latency", "delta"):
+    for name, code in (("population", "population"), ("latency", "latency"), ("send_on_delta", "delta")):
         if name in steps:
             names = {"low": "encoder_low", "high": "encoder_high", "neurons": "encoder_neurons"}
             names |= {"threshold": "encoder_threshold"}
-            settings["encoder"] = name
+            settings["encoder"] = code
             settings |= {names[key]: value for key, value in steps[name].items() if key in names}
     return SpikingPolicy(**settings)
 

@@ -126,8 +126,8 @@ def load_network_policy(folder: str | Path | Description) -> Policy:
         folder: holds ``policy.safetensors`` and ``policy.json``.
 
     Raises:
-        UserError: if the files are missing or damaged, or name a network of a user's own, and the description is not
-            trusted.
+        UserError: if the files are missing or damaged, code observations as it was done once, or name a network of a
+            user's own, and the description is not trusted.
     """
     description = read_description(folder)
     with damage_of(description.file):
@@ -138,6 +138,9 @@ def load_network_policy(folder: str | Path | Description) -> Policy:
         check_spaces(observation_space, action_space)
         check_codes(observation_space, config)
         channels_last = description.get(_CHANNELS_LAST) is True
+        is_older = "critic" not in description["policy"]  # a setting as old as what the delta code is now
+    if is_older and isinstance(config, SpikingPolicy) and config.encoder == "delta":
+        raise UserError(f"{description.file} has a delta code of a kind no longer read", "train the policy again")
     own = config.network if isinstance(config, SpikingPolicy) else None
     if own is not None and not description.trusted:
         problem = f"{description.file} asks to import {own!r}, which would be executed"

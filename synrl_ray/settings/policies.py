@@ -204,8 +204,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     """Carry what the neurons hold across environment steps."""
     encoder: Literal["current", "population", "latency", "delta"] = "current"
     """What the network receives: its observation as a constant current; as currents of neurons with receptive fields;
-    as one spike of each number, the earlier the larger it is; or as spikes where it has changed since the observation
-    before. The last three are for vectors, and scale what they code by the settings below."""
+    as one spike of each number, the earlier the larger it is; or as spikes for how far it has moved from what its
+    spikes so far have told. The last three are for vectors, and scale what they code by the settings below."""
     encoder_low: float = -3.0
     """Low end of the range that is coded, of every number, normalised where observations are; of ``population`` and
     ``latency``."""
@@ -214,7 +214,7 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     encoder_neurons: Annotated[int, Interval(ge=2, le=256)] = 8
     """Neurons for each number; of ``population``."""
     encoder_threshold: Positive = 0.1
-    """Least change that is a spike; of ``delta``."""
+    """Change that each spike tells; of ``delta``."""
     skip: bool = False
     """Let layers receive the spikes of the layer before the previous one as well, where both have the same width; in
     fully connected networks of at least three layers."""

@@ -125,9 +125,15 @@ class LatencyCode(nn.Module):
 
 
 class DeltaCode(nn.Module):
-    """Spikes where a feature has changed since the observation before; before an episode's first one it was zero.
+    r"""Spikes for how far a feature has moved from what its spikes so far have told, zero where an episode starts.
 
-    A rise by at least the threshold is a spike of the feature's first neuron, a fall one of its second.
+    With a threshold :math:`\theta` and the reference :math:`r` that the spikes have told, a feature :math:`x` gives
+
+    .. math:: n = \mathrm{trunc}\Big(\frac{x - r}{\theta}\Big), \qquad r \leftarrow r + \theta n,
+
+    :math:`n` spikes of its first neuron for a rise, of its second for a fall: one for each crossing of the threshold,
+    as a pixel of an event camera has them. What is told stays within a threshold of the feature, however slowly it
+    moves.
 
     Args:
         num_features: F.
@@ -135,19 +141,20 @@ class DeltaCode(nn.Module):
 
     Shape:
         features ``[E, B, F]``, state ``[B, F]``, reset_mask ``[E, B]``
-        → spikes ``[E, B, 2F]``, rises first, then falls; state ``[B, F]``, the last features.
+        → numbers of spikes ``[E, B, 2F]``, rises first, then falls; state ``[B, F]``, the references.
 
     Raises:
         ValueError: if the threshold is not positive.
 
     References:
         Lichtsteiner, Posch & Delbruck (2008), "A 128x128 120 dB 15 us latency asynchronous temporal contrast vision
-        sensor", doi:10.1109/JSSC.2007.914337, for pixels.
+        sensor", doi:10.1109/JSSC.2007.914337, for pixels; Miskowicz (2006), "Send-on-delta concept: an event-based data
+        reporting strategy", doi:10.3390/s6010049.
 
     Example:
         >>> import torch
-        >>> DeltaCode(1, 0.5)(torch.tensor([[[0.0]], [[1.0]], [[0.9]], [[0.0]]]))[0].squeeze(1).tolist()
-        [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
+        >>> DeltaCode(1, 0.5)(torch.tensor([[[0.0]], [[1.0]], [[0.6]], [[0.4]]]))[0].squeeze(1).int().tolist()
+        [[0, 0], [2, 0], [0, 0], [0, 1]]
     """
 
     def __init__(self, num_features: int, threshold: float) -> None:
@@ -159,11 +166,13 @@ class DeltaCode(nn.Module):
     def forward(
         self, features: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the spikes and the last features."""
-        first = torch.zeros_like(features[0]) if state is None else state
-        before = torch.cat((first.unsqueeze(0), features[:-1]))
-        if reset_mask is not None:
-            before = before.masked_fill(reset_mask.unsqueeze(-1), 0)
-        change = features - before
-        spikes = torch.cat((change >= self.threshold, change <= -self.threshold), dim=-1)
-        return spikes.to(features.dtype), features[-1]
+        """Return the spikes and the references."""
+        told = torch.zeros_like(features[0]) if state is None else state
+        starts = [None] * len(features) if reset_mask is None else reset_mask.unsqueeze(-1)
+        numbers = []
+        for now, start in zip(features, starts, strict=True):
+            told = told if start is None else told.masked_fill(start, 0)
+            numbers.append(((now - told) / self.threshold).trunc())
+            told = told + self.threshold * numbers[-1]
+        crossed = torch.stack(numbers)
+        return torch.cat((crossed.clamp(min=0), (-crossed).clamp(min=0)), dim=-1), told

@@ -244,8 +244,8 @@ def _encoding(account: _Account, encoder: nn.Module, coded: Tensor, decisions: i
         account.macs += decisions * features
     elif isinstance(encoder, DeltaCode):
         features = encoder.state_size
-        account.acs += decisions * features
-        account.access(2 * decisions * features, features)  # the numbers of before: read, written
+        account.acs += decisions * features + written
+        account.access(2 * decisions * features, features)  # what has been told: read, written
     else:
         raise TypeError(f"cannot count the operations of {type(encoder).__name__}")
     account.access(decisions * features, features)

@@ -33,7 +33,7 @@ class Preparation:
     - ``normalise`` (``bound``): ``clip((x - mean) / deviation, -bound, bound)``.
     - ``stack`` (``frames``): behind those before it, zeros before an episode's start.
     - ``population`` (``low``, ``high``, ``neurons``, ``width``): currents of neurons with Gaussian receptive fields.
-    - ``delta`` (``threshold``): spikes where a number has risen by the threshold, then where it has fallen.
+    - ``send_on_delta`` (``threshold``): how many thresholds a number has risen from what was sent before, then fallen.
     - ``latency`` (``low``, ``high``, ``steps``): one spike for each number, the earlier the larger it is.
 
     Args:
@@ -70,7 +70,8 @@ class Preparation:
             if function is None:
                 raise NIRError(f"the graph asks for its observations to be prepared by {step['do']!r}, unknown here")
             frame = math.prod(signal.shape[1:])
-            self._sizes.append({"stack": (step.get("frames", 1) - 1) * frame, "delta": frame}.get(step["do"], 0))
+            kept = {"stack": (step.get("frames", 1) - 1) * frame, "send_on_delta": frame}
+            self._sizes.append(kept.get(step["do"], 0))
             if step["do"] != "latency":
                 signal, _ = function(self, step, signal, np.zeros((1, self._sizes[-1])))
         self.state_size = sum(self._sizes)
@@ -151,10 +152,10 @@ def _population(of: Preparation, step: Mapping[str, Any], signal: Array, state: 
     return np.exp(-0.5 * distance**2).reshape(len(signal), -1), state
 
 
-def _delta(of: Preparation, step: Mapping[str, Any], signal: Array, state: Array) -> tuple[Array, Array]:
-    change = signal - state
-    spikes = np.concatenate((change >= step["threshold"], change <= -step["threshold"]), axis=1)
-    return spikes.astype(np.float64), signal
+def _send_on_delta(of: Preparation, step: Mapping[str, Any], signal: Array, state: Array) -> tuple[Array, Array]:
+    crossed = np.trunc((signal - state) / step["threshold"])
+    spikes = np.concatenate((np.maximum(crossed, 0), np.maximum(-crossed, 0)), axis=1)
+    return spikes, state + step["threshold"] * crossed
 
 
 def _latency(step: Mapping[str, Any], signal: Array) -> Array:
@@ -171,6 +172,6 @@ _STEPS_BY_NAME = {
     "normalise": _normalise,
     "stack": _stack,
     "population": _population,
-    "delta": _delta,
+    "send_on_delta": _send_on_delta,
     "latency": lambda of, step, signal, state: (signal, state),
 }

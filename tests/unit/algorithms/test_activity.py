@@ -102,8 +102,8 @@ def test_a_network_is_calibrated_actor_and_critic(settings):
     made.measure(observations.flatten(0, 1))
     factors = made.calibrate(0.2, observations, starts)
     assert len(factors) == len(made.bodies)
-    features, _, _ = made._prepare(observations, None, starts)
-    for body in made.bodies:
+    received = made._prepare(observations, None, starts)[0].of_bodies
+    for body, features in zip(made.bodies, received, strict=False):
         spikes = (
             body.forward_with_spikes(features, None, starts)
             if made.carry_membranes

@@ -208,6 +208,18 @@ def test_a_policy_of_before_there_was_a_choice_is_the_default(tmp_path):
     assert load_policy(tmp_path).config == BASE
 
 
+def test_a_delta_code_of_before_is_refused_rather_than_read_as_another(tmp_path):
+    """It compared with the observation before; the file's settings are the same."""
+    config = replace(BASE, encoder="delta")
+    Policy(ActorCritic(OBS, ACTIONS, config), OBS, ACTIONS).save(tmp_path)
+    assert load_policy(tmp_path).config == config
+    description = json.loads((tmp_path / DESCRIPTION_FILE).read_text())
+    del description["policy"]["critic"]
+    (tmp_path / DESCRIPTION_FILE).write_text(json.dumps(description))
+    with pytest.raises(UserError, match="has a delta code of a kind no longer read — train the policy again"):
+        load_policy(tmp_path)
+
+
 @every_part
 def test_the_settings_survive_rllibs_dictionary(name):
     assert policy_config(asdict(PARTS[name])) == PARTS[name]

@@ -246,9 +246,9 @@ def test_changes_are_coded_after_the_state_and_are_state_themselves():
     before = torch.tensor([[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]])
     observations = torch.tensor([[1.0, 0.0, 0.2]])
     coded, _ = net.actor_inputs(observations, before)
-    assert coded[0, 0].tolist() == [0, 0, 0, 1, 0, 0, 1, 1, 1, 0, 0, 0]
+    assert coded[0, 0].tolist() == [0, 0, 0, 2, 0, 0, 2, 2, 2, 0, 0, 0]
     _, _, after = net(observations[None], before)
-    assert after[0].tolist() == pytest.approx([1, 0, 0.2, 0, 0, 0, 1, 0, 0.2])
+    assert after[0].tolist() == pytest.approx([1, 0, 0.2, 0, 0, 0, 1, 0, 0])
     plain, _ = net.actor_inputs(observations, before, coded=False)
     assert plain[0, 0].tolist() == pytest.approx([0, 0, 0, 1, 0, 0.2])
 

@@ -148,7 +148,8 @@ def test_the_strict_count_is_beside_the_other():
 
 
 def test_the_strict_count_has_the_encoder_and_the_twin_has_none():
-    """Receptive fields: of 2 numbers, 3 each. Changes: of 2 numbers. Both beside products and updates."""
+    """Receptive fields: of 2 numbers, 3 each. Changes: of 2 numbers, each of 10 thresholds. Both beside products and
+    updates."""
     options = {"hidden_sizes": (2,), "steps_per_observation": 2}
     config = SpikingPolicy(encoder="population", encoder_neurons=3, **options)
     energy = count(Policy(ActorCritic(OBS, ACTIONS, config), OBS, ACTIONS), (1, 1))
@@ -159,7 +160,7 @@ def test_the_strict_count_has_the_encoder_and_the_twin_has_none():
     with torch.no_grad():
         policy.network.bodies[0].linears[0].weight.zero_()  # no spikes but the code's, which meet no weight
         policy.network.bodies[0].linears[0].bias.zero_()
-    assert count(policy, (1, 1))["policy_strict"]["acs"] == 2 * (2 + 2) + 2
+    assert count(policy, (1, 1))["policy_strict"]["acs"] == 2 * (2 + 2) + 2 + 2 * 10
 
 
 def test_what_rectifiers_save_is_in_the_count_of_a_policy_that_has_them():

@@ -35,16 +35,22 @@ def test_population_code_by_hand():
 
 
 def test_changes_and_their_memory():
-    """An episode's first observation is compared with zero, others with the one before, across calls too."""
-    signal = torch.tensor([0.2, 0.2, 1.0, 0.5, 0.5]).view(5, 1, 1)
-    code = DeltaCode(1, 0.3)
-    whole, last = code(signal)
-    assert whole[:, 0].tolist() == [[0, 0], [0, 0], [1, 0], [0, 1], [0, 0]]
-    assert last.tolist() == [[0.5]]
+    """An episode's first observation is compared with zero, others with what has been told, across calls too."""
+    signal = torch.tensor([0.2, 0.2, 1.0, 0.75, 0.375]).view(5, 1, 1)
+    code = DeltaCode(1, 0.25)
+    whole, told = code(signal)
+    assert whole[:, 0].tolist() == [[0, 0], [0, 0], [4, 0], [0, 1], [0, 1]]
+    assert told.tolist() == [[0.5]]
     first, state = code(signal[:2])
     assert torch.equal(torch.cat((first, code(signal[2:], state)[0])), whole)
     starts = torch.tensor([False, False, False, False, True]).view(5, 1)
-    assert code(signal, torch.ones(1, 1), starts)[0][:, 0].tolist() == [[0, 1], [0, 0], [1, 0], [0, 1], [1, 0]]
+    assert code(signal, torch.ones(1, 1), starts)[0][:, 0].tolist() == [[0, 3], [0, 0], [3, 0], [0, 1], [1, 0]]
+
+
+def test_a_number_that_creeps_is_told_of_in_time():
+    spikes, told = DeltaCode(1, 0.5)(torch.linspace(0, 2, 33).view(33, 1, 1))
+    assert spikes[:, 0, 0].nonzero().flatten().tolist() == [8, 16, 24, 32], "a sixteenth at a time"
+    assert told.item() == 2.0
 
 
 @pytest.mark.parametrize("how", ["max", "mean"])

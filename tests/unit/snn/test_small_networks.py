@@ -239,10 +239,11 @@ def test_changes_by_hand():
     code = DeltaCode(2, 1.0)
     features = torch.tensor([[[1.0, -1.0]], [[1.5, -3.0]], [[2.5, -2.1]], [[2.5, 5.0]]])
     spikes, state = code(features)
-    assert spikes[:, 0].tolist() == [[1, 0, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
-    assert state.tolist() == [[2.5, 5.0]]
-    again, _ = code(features[:1], torch.tensor([[2.0, -1.5]]))
+    assert spikes[:, 0].tolist() == [[1, 0, 0, 1], [0, 0, 0, 2], [1, 0, 0, 0], [0, 8, 0, 0]]
+    assert state.tolist() == [[2.0, 5.0]]
+    again, told = code(features[:1], torch.tensor([[2.0, -1.5]]))
     assert again[0].tolist() == [[0, 0, 1, 0]]
+    assert told.tolist() == [[1.0, -1.5]]
     masked, _ = code(features[:1], torch.tensor([[2.0, -1.5]]), torch.tensor([[True]]))
     assert masked[0].tolist() == [[1, 0, 0, 1]]
     assert code.state_size == 2
