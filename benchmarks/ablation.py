@@ -69,15 +69,21 @@ def by_condition(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return {name: [r for r in rows if r["condition"] == name] for name in dict.fromkeys(r["condition"] for r in rows)}
 
 
-def parser_of(description: str | None, *, num_envs: int) -> argparse.ArgumentParser:
-    """The options that both have."""
+def rows_parser(description: str | None, *, seeds: int) -> argparse.ArgumentParser:
+    """The options of everything that measures a row for each seed."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--out", type=Path, help="rows as JSON lines; those that are there are not run again")
+    parser.add_argument("--table", type=Path, help="also write the table there, as JSON that `make tables` reads")
+    return parser
+
+
+def parser_of(description: str | None, *, num_envs: int) -> argparse.ArgumentParser:
+    """The options that the ablations of local learning have."""
+    parser = rows_parser(description, seeds=10)
     parser.add_argument("--num-envs", type=int, default=num_envs)
     parser.add_argument("--env-steps", type=int, help="of a run, in place of the environment's own number")
     parser.add_argument("--conditions", nargs="+", help="some of them; all by default")
-    parser.add_argument("--out", type=Path, help="rows as JSON lines; those that are there are not run again")
-    parser.add_argument("--table", type=Path, help="also write the table there, as JSON that `make tables` reads")
     return parser
 
 

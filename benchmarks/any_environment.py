@@ -11,7 +11,6 @@ others; docs/environments.md names them.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ablation import Rows, by_condition, interval_of, show
+from ablation import Rows, by_condition, interval_of, rows_parser, show
 from numpy.typing import NDArray
 
 from synrl_ray import make_experiment
@@ -41,13 +40,10 @@ _EPISODES = 50
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser = rows_parser(__doc__, seeds=5)
     parser.add_argument("--environments", nargs="+", default=JUDGED)
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=LEARNERS)
     parser.add_argument("--set", nargs="+", default=[], help="settings, as of `synrl train`", dest="settings")
-    parser.add_argument("--out", type=Path, help="rows as JSON lines; those that are there are not run again")
-    parser.add_argument("--table", type=Path, help="also write the table there, as JSON that `make tables` reads")
     options = parser.parse_args()
     with nullcontext() if options.learners == ["sb3"] else own_ray(num_cpus=1):
         for seed, env, learner in product(range(options.seeds), options.environments, options.learners):

@@ -12,14 +12,13 @@ on seeds of their own. Seconds are those of a training in one process, on a mach
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablation import Rows, by_condition, interval_of, show
+from ablation import Rows, by_condition, interval_of, rows_parser, show
 
 import synrl_ray
 from synrl_ray.running.own_ray import own_ray
@@ -104,11 +103,8 @@ def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = rows_parser(__doc__, seeds=3)
     parser.add_argument("--conditions", nargs="+", help="some of them; all by default")
-    parser.add_argument("--out", type=Path, help="rows as JSON lines; those that are there are not run again")
-    parser.add_argument("--table", type=Path, help="also write the table there")
     args = parser.parse_args()
     known, rows = Rows(args.out), []
     with own_ray(num_cpus=1):

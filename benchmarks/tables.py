@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tables_breadth import any_environment, composition, pendulum, stock_algorithms
+from tables_breadth import any_environment, composition, pendulum, stock_algorithms, unvisited
 from tables_figures import (
     at_target,
     by_step,
@@ -328,6 +328,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "gridworld-comparison": gridworld_comparison,
     "any-environment": any_environment,
     "composition": composition,
+    "unvisited": unvisited,
     "stock-algorithms": stock_algorithms,
 }
 

@@ -68,6 +68,13 @@ def composition() -> Iterator[Row]:
         yield name, f"{row['reached']} of {row['seeds']}", ", ".join(steps), greedy, drawn, seconds
 
 
+def unvisited() -> Iterator[Row]:
+    yield "critic", "seeds", "states that were met", "that were not", "of these above the mean of those that were"
+    for name, row in rows_of("unvisited-states").items():
+        share = spread([100 * each for each in row["above"]], 0)
+        yield name, str(row["seeds"]), spread(row["met"], 2), spread(row["unmet"], 2), f"{share} %"
+
+
 def pendulum() -> Iterator[Row]:
     yield (
         *("policy", "seeds that end at the target", "return IQM (interval)", "mean", "drawn actions, IQM"),

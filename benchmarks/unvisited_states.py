@@ -12,17 +12,15 @@ the face of what is unknown, and the actor goes where it has not been.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from ablation import Rows, by_condition, interval_of, show
+from ablation import Rows, by_condition, interval_of, rows_parser, show
 from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 from numpy.typing import NDArray
 
@@ -50,11 +48,7 @@ gym.register("AcrobotWithoutGoal-v0", AcrobotWithoutGoal, max_episode_steps=_STE
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="rows as JSON lines; those that are there are not run again")
-    parser.add_argument("--table", type=Path, help="also write the table there")
-    options = parser.parse_args()
+    options = rows_parser(__doc__, seeds=5).parse_args()
     known, rows = Rows(options.out), []
     with own_ray(num_cpus=1):
         for seed in range(options.seeds):
