@@ -18,7 +18,6 @@ import time
 from contextlib import nullcontext
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ JUDGED = (
 )
 LEARNERS = ("spiking", "ann", "sb3")
 _EPISODES = 50
+_TOLD_APART = ("env", "learner", "settings")
 
 
 def main() -> None:
@@ -51,8 +51,7 @@ def main() -> None:
             keys = {"env": env, "learner": learner, "seed": seed, "settings": " ".join(options.settings)}
             row = Rows(options.out).get(keys, measure)
             print(*(f"{name}={value}" for name, value in row.items()), flush=True)
-    rows = [row for row in Rows(options.out).known if row["settings"] == " ".join(options.settings)]
-    show("Untuned", table(rows), options.table)
+    show("Untuned", table(Rows(options.out).known), options.table)
 
 
 def ours(env: str, learner: str, seed: int, settings: list[str]) -> dict[str, Any]:
@@ -113,9 +112,10 @@ class _Peer:
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each environment and learner: means over seeds, with their intervals and every seed's score."""
+    """A row for each environment, learner and settings: means over seeds, with their intervals, every seed's score."""
+    named = [{**row, "condition": " ".join(filter(None, (row[key] for key in _TOLD_APART)))} for row in rows]
     found = []
-    for name, each in by_condition([{**row, "condition": f"{row['env']} {row['learner']}"} for row in rows]).items():
+    for name, each in by_condition(named).items():
         each.sort(key=lambda row: row["seed"])
         found.append(
             {

@@ -18,7 +18,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tables_breadth import any_environment, composition, pendulum, stock_algorithms, unvisited
+from tables_breadth import (
+    action_distributions,
+    any_environment,
+    composition,
+    pendulum,
+    stock_algorithms,
+    unvisited,
+)
 from tables_figures import (
     at_target,
     by_step,
@@ -329,6 +336,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "any-environment": any_environment,
     "composition": composition,
     "unvisited": unvisited,
+    "action-distributions": action_distributions,
     "stock-algorithms": stock_algorithms,
 }
 

@@ -68,6 +68,14 @@ def composition() -> Iterator[Row]:
         yield name, f"{row['reached']} of {row['seeds']}", ", ".join(steps), greedy, drawn, seconds
 
 
+def action_distributions() -> Iterator[Row]:
+    yield "policy", "distribution of the force", "greedy, mean (interval over seeds)", "drawn", "seeds"
+    for name, row in rows_of("action-distributions").items():
+        _, learner, *settings = name.split()
+        told = settings[0].rpartition("=")[2] if settings else "gaussian"
+        yield learner, told, *(spread(row[way], 1) for way in _WAYS), str(row["seeds"])
+
+
 def unvisited() -> Iterator[Row]:
     yield "critic", "seeds", "states that were met", "that were not", "of these above the mean of those that were"
     for name, row in rows_of("unvisited-states").items():
