@@ -6,7 +6,7 @@ from dataclasses import field
 
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.policy_kinds import TWINS, PolicyKind
-from synrl_ray.settings.search import SearchSpace, check_space
+from synrl_ray.settings.search import SearchSpace, checked_space
 from synrl_ray.settings.types import Count
 
 
@@ -21,7 +21,7 @@ class BaseExperiment:
 
     def __post_init__(self) -> None:
         """Refuse a search of what the settings cannot be."""
-        check_space(self)
+        object.__setattr__(self, "search_space", checked_space(self))
 
     @property
     def policies(self) -> tuple[PolicyKind, ...]:

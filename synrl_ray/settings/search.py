@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from annotated_types import MinLen
 from pydantic import Discriminator
 
-from synrl_ray.settings.checked import SettingError, checked, settings_class
+from synrl_ray.settings.checked import SettingError, checked, from_json, settings_class
 from synrl_ray.settings.paths import setting_paths, setting_type
 from synrl_ray.settings.types import AsTuple, Positive
 
@@ -62,22 +62,28 @@ SearchSpace = Mapping[str, Range]
 """Setting path → range."""
 
 
-def check_space(settings: Any) -> None:
-    """Hold the ``search_space`` of an experiment to its settings.
+def checked_space(settings: Any) -> SearchSpace:
+    """The ``search_space`` of an experiment, held to its settings; options that come from JSON as these have them.
 
     Raises:
         SettingError: for a path that leads to no setting, or a range with what its setting cannot be.
     """
     paths = setting_paths(settings)
-    for path, bounds in settings.search_space.items():
+    space = dict(settings.search_space)
+    for path, bounds in space.items():
         if path not in paths:
             nearest = ", ".join(difflib.get_close_matches(path, paths, n=3, cutoff=0.5) or paths)
             raise SettingError(("search_space", path), f" is no setting: choose from {nearest}")
         try:
-            for value in ends_of(settings, path, bounds):
-                checked(setting_type(settings, path), value)
+            kind = setting_type(settings, path)
+            if isinstance(bounds, Choice):
+                space[path] = Choice(tuple(_option(kind, option) for option in bounds.options))
+            else:
+                for value in ends_of(settings, path, bounds):
+                    checked(kind, value)
         except SettingError as error:
             raise error.of("search_space", path) from None
+    return space
 
 
 def ends_of(settings: Any, path: str, bounds: Range) -> tuple[Any, ...]:
@@ -102,6 +108,11 @@ def is_whole(settings: Any, path: str) -> bool:
     while get_origin(annotation) is not None and get_args(annotation) and annotation is not int:
         annotation = next(part for part in get_args(annotation) if part is not type(None))
     return annotation is int
+
+
+def _option(kind: Any, option: Any) -> Any:
+    """An option, of settings that may be settings themselves, which JSON has as objects."""
+    return from_json(kind, option) if isinstance(option, dict) else checked(kind, option)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -18,9 +18,10 @@ import annotated_types
 import pytest
 
 import synrl_ray.settings
-from synrl_ray.experiment import PPO, AnnPolicy, AtariFrames, Environment, Experiment, SpikingPolicy, Stopping
+from synrl_ray.experiment import PPO, AnnPolicy, AtariFrames, Choice, Environment, Experiment, SpikingPolicy, Stopping
 from synrl_ray.registry import all_experiments
 from synrl_ray.settings.checked import SettingError, from_json, setting_types, settings_class, to_json
+from synrl_ray.settings.plasticity import PlasticLayers
 
 NAMES = [module.name for module in pkgutil.iter_modules(synrl_ray.settings.__path__)]
 MODULES = [importlib.import_module(f"synrl_ray.settings.{name}") for name in NAMES]
@@ -263,4 +264,14 @@ def test_settings_that_are_values_of_a_dictionary_are_named_by_their_key(bad, me
     data = to_json(EXPERIMENTS["cartpole-ppo"])
     data["search_space"]["spiking.beta"] = bad
     with pytest.raises(SettingError, match=re.escape(f"search_space['spiking.beta']{message}")):
+        from_json(Experiment, data)
+
+
+def test_options_that_are_settings_themselves_survive_a_file():
+    options = (None, PlasticLayers(layers=(1,)))
+    wide = replace(EXPERIMENTS["cartpole-ppo"], search_space={"spiking.plastic": Choice(options)})
+    assert from_json(Experiment, to_json(wide)) == wide
+    data = to_json(wide)
+    data["search_space"]["spiking.plastic"]["options"][1]["layers"] = "all"
+    with pytest.raises(SettingError, match=re.escape("search_space['spiking.plastic'].layers must be")):
         from_json(Experiment, data)
