@@ -7,7 +7,8 @@ A folder of results holds ``result.json`` and ``policy.json``, as ``experiments/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def check_folder(folder: Path, *, trust: bool = False) -> None:
         UserError: see :func:`audit`.
     """
     wrong = total = 0
-    for found in audit(folder, trust=trust):
+    for found in audit(folder, trust=trust, tell=_tell):
         total, wrong = total + 1, wrong + bool(found.differences)
         print(f"{found.folder}: {found.summary}", flush=True)
         for line in found.differences:
@@ -63,18 +64,23 @@ def check_folder(folder: Path, *, trust: bool = False) -> None:
         raise Disagreement(f"{wrong} of {total} results are not what their policies give", "the lines above name what")
 
 
-def audit(folder: Path, *, trust: bool = False) -> Iterator[Audit]:
+def _tell(judged: Path) -> None:
+    print(f"judging {judged} again", file=sys.stderr, flush=True)
+
+
+def audit(folder: Path, *, trust: bool = False, tell: Callable[[Path], None] | None = None) -> Iterator[Audit]:
     """Judge again what lies in a folder of results, or in the folders below it.
 
     Args:
         folder: of one result, or of many.
         trust: as in :func:`~synrl_ray.kinds.evaluating.evaluate_folder`.
+        tell: called with the folder of each policy before it is judged again, which may take minutes.
 
     Raises:
         UserError: if there is no result, or something is damaged.
     """
     if (folder / RESULT_FILE).exists():
-        yield _audit_one(folder, trust)
+        yield _audit_one(folder, trust, tell)
         return
     places = sorted(path.parent for path in folder.rglob(RESULT_FILE))
     if not places:
@@ -82,10 +88,15 @@ def audit(folder: Path, *, trust: bool = False) -> Iterator[Audit]:
     parts = {seed for place in places for seed in _seeds_of(place)}  # a seed's is part of that of all seeds
     for place in places:
         if place not in parts:
-            yield _audit_one(place, trust)
+            yield _audit_one(place, trust, tell)
 
 
-def _audit_one(folder: Path, trust: bool) -> Audit:
+def _audit_one(folder: Path, trust: bool, tell: Callable[[Path], None] | None) -> Audit:
+    def judged_again(place: Path, result: Result) -> Result:
+        if tell is not None:
+            tell(place)
+        return _judged_again(place, result, trust)
+
     recorded = _result_of(folder)
     places = _seeds_of(folder)
     seeds = {place: _result_of(place) for place in places}
@@ -93,13 +104,13 @@ def _audit_one(folder: Path, trust: bool) -> Audit:
     for place, result in seeds.items():
         if (place / DESCRIPTION_FILE).exists():
             policies += 1
-            found += [f"{place.name}: {line}" for line in differences(result, _judged_again(place, result, trust))]
+            found += [f"{place.name}: {line}" for line in differences(result, judged_again(place, result))]
     if seeds:
         found += differences(recorded, _together(places[0], list(seeds.values())))
     if not policies:  # there is the first seed's, in the folder itself
         policies = 1
         one = next(iter(seeds.values())) if seeds else _of_first_seed(recorded)
-        found += differences(one, _judged_again(folder, one, trust))
+        found += differences(one, judged_again(folder, one))
     return Audit(folder=folder, policies=policies, seeds=len(seeds), differences=tuple(found))
 
 

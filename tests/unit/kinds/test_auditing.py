@@ -96,7 +96,9 @@ def test_results_that_were_left_alone_agree(published, capsys):
         main(["evaluate", str(published.parents[1]), "--check"])
     assert not ended.value.code
     line = f"{published}: agrees (2 policies judged again, 2 seeds put together again)"
-    assert capsys.readouterr().out.splitlines() == [line]
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [line]
+    assert err.splitlines() == [f"judging {published / seed} again" for seed in ("seed0", "seed1")]
 
 
 def test_seeds_as_they_were_trained_are_checked_once_and_put_together_again(runs, tmp_path):
@@ -133,7 +135,7 @@ def test_a_figure_that_was_changed_is_named_and_the_exit_code_is_1(published, ca
     assert first.startswith(f"{published}: differs")
     assert lines[0].startswith("  seed1: loss is recorded as 0.001, found ")
     assert any(line.startswith("  loss of the seeds differs: number 1 is recorded as") for line in lines)
-    assert err.startswith("synrl: 1 of 1 results are not what their policies give")
+    assert err.splitlines()[-1].startswith("synrl: 1 of 1 results are not what their policies give")
 
 
 def test_a_policy_that_was_exchanged_is_noticed(runs, published):
