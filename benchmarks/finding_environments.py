@@ -1,7 +1,7 @@
 """Small environments on which the defaults of ``synrl train --env`` were found; they are judged on others.
 
-``--env finding_environments:Pursuit-v0``, ``…:Docking-v0``, ``…:Beam-v0``, ``…:Swing-v0`` or ``…:HighSwing-v0``, with
-``benchmarks`` on ``PYTHONPATH``.
+``--env finding_environments:Pursuit-v0``, ``…:Docking-v0``, ``…:Beam-v0``, ``…:Swing-v0``, ``…:HighSwing-v0`` or, of
+images, ``…:Catch-v0``, with ``benchmarks`` on ``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -136,6 +136,44 @@ class Swing(gym.Env[NDArray[np.float32], Any]):
         return np.array([np.sin(self.angle), np.cos(self.angle), self.speed], np.float32)
 
 
+class Catch(gym.Env[NDArray[np.uint8], Any]):
+    """Catch a ball that drifts down an image of 44 by 44 pixels with a paddle at its foot, which goes left, stays or
+    goes right: 1 for a ball that is caught, -1 for one that is missed. One image does not show which way it drifts."""
+
+    size, width = 44, 8
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(0, 255, (self.size, self.size, 1), np.uint8)
+        self.action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start with the ball above, somewhere, and the paddle somewhere else."""
+        super().reset(seed=seed)
+        self.ball = self.np_random.uniform((2, 0), (self.size - 2, 2))
+        self.drift = float(self.np_random.uniform(-2, 2))
+        self.paddle = int(self.np_random.integers(self.size - self.width))
+        return self._seen(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """The ball falls by two pixels, and is thrown back by the walls; the paddle moves by three."""
+        self.paddle = int(np.clip(self.paddle + 3 * (int(action) - 1), 0, self.size - self.width))
+        self.ball = self.ball + np.array((self.drift, 2.0))
+        if not 0 <= self.ball[0] <= self.size - 1:
+            self.drift = -self.drift
+            self.ball[0] += 2 * self.drift
+        ends = bool(self.ball[1] >= self.size - 2)
+        caught = self.paddle - 1 <= self.ball[0] <= self.paddle + self.width
+        return self._seen(), (1.0 if caught else -1.0) if ends else 0.0, ends, False, {}
+
+    def _seen(self) -> NDArray[np.uint8]:
+        image = np.zeros((self.size, self.size, 1), np.uint8)
+        column, row = (int(np.clip(value, 0, self.size - 2)) for value in self.ball)
+        image[row : row + 2, column : column + 2] = 255
+        image[-2:, self.paddle : self.paddle + self.width] = 255
+        return image
+
+
+gym.register("Catch-v0", entry_point=Catch, max_episode_steps=100)
 gym.register("Swing-v0", entry_point=Swing, max_episode_steps=400)
 gym.register("HighSwing-v0", entry_point=Swing, max_episode_steps=400, kwargs={"goal": 0.0})
 gym.register("Beam-v0", entry_point=Beam, max_episode_steps=500)
