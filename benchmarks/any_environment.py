@@ -45,13 +45,14 @@ def main() -> None:
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=LEARNERS)
     parser.add_argument("--set", nargs="+", default=[], help="settings, as of `synrl train`", dest="settings")
     options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
     with nullcontext() if options.learners == ["sb3"] else own_ray(num_cpus=1):
         for seed, env, learner in product(range(options.seeds), options.environments, options.learners):
             measure = partial(stable_baselines if learner == "sb3" else ours, env, learner, seed, options.settings)
             keys = {"env": env, "learner": learner, "seed": seed, "settings": " ".join(options.settings)}
-            row = Rows(options.out).get(keys, measure)
+            rows.append(row := Rows(options.out).get(keys, measure))
             print(*(f"{name}={value}" for name, value in row.items()), flush=True)
-    show("Untuned", table(Rows(options.out).known), options.table)
+    show("Untuned", table(Rows(options.out).known or rows), options.table)
 
 
 def ours(env: str, learner: str, seed: int, settings: list[str]) -> dict[str, Any]:

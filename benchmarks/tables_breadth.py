@@ -18,6 +18,8 @@ def any_environment() -> Iterator[Row]:
     rows = rows_of("any-environment")
     for env in dict.fromkeys(name.split()[0] for name in rows):
         found = {learner: rows.get(f"{env} {learner}") for learner in learners}
+        if not any(found.values()):  # of other settings
+            continue
         spiking, peer = found["spiking"], found["sb3"]
         reached = ("yes" if spiking[way][0] >= peer[way][0] else "no" for way in _WAYS) if spiking and peer else "-"
         steps = next(row["env_steps"] for row in found.values() if row)
@@ -28,8 +30,8 @@ _WAYS = ("greedy", "sampled")
 
 
 def _ways(row: dict[str, Any] | None) -> str:
-    """Means over seeds of both ways to act, and of how many seeds."""
-    return "; ".join([*(f"{row[way][0]:.1f}" for way in _WAYS), str(row["seeds"])]) if row else "-"
+    """Means over seeds of both ways to act, with their intervals, and of how many seeds."""
+    return "; ".join([*(spread(row[way], 1) for way in _WAYS), str(row["seeds"])]) if row else "-"
 
 
 def stock_algorithms() -> Iterator[Row]:

@@ -151,7 +151,7 @@ def reasons(experiment: Experiment) -> list[Reason]:
         ),
         *(
             [Reason(("spiking.critic",), "where nothing has been met, it stays hopeful; a spiking one does not")]
-            if experiment.spiking is not None and experiment.spiking.critic == "ann"
+            if experiment.spiking.critic == "ann"
             else []
         ),
         Reason(("environment.num_envs",), "one batch holds many episodes' parts"),

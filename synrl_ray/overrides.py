@@ -16,6 +16,7 @@ from synrl_ray.experiment import AnyExperiment
 from synrl_ray.files import read_bounded
 from synrl_ray.settings.checked import SettingError, from_json, to_json
 from synrl_ray.settings.paths import setting_at, setting_paths, setting_type, with_settings
+from synrl_ray.settings.policies import require_known_code
 
 _MOST_BYTES = 1024**2
 _PYTHON = {"True": True, "False": False, "None": None}
@@ -136,9 +137,12 @@ def experiment_from_json(data: Any) -> AnyExperiment:
 
     Raises:
         SettingError: naming a field that is wrong, missing or unknown.
+        ValueError: for a code of observations that is no longer read.
     """
     if isinstance(data, Mapping) and "kind" not in data:
         data = {"kind": data.get("task", "control"), **{key: data[key] for key in data if key != "task"}}  # of before
+    if isinstance(data, Mapping):
+        require_known_code(data.get("spiking"))
     return cast(AnyExperiment, from_json(AnyExperiment, data))
 
 

@@ -249,8 +249,10 @@ class ActorCritic(nn.Module):
             kept.append(last)
         if self.population is not None:
             coded = self.population(features)
-        seen = features if self.config.conv_layers else features.flatten(2)
-        return _Features(features, (coded, seen if self.plain_critic else coded)), states, kept
+        seen = coded
+        if self.plain_critic:
+            seen = features if self.config.conv_layers else features.reshape(*features.shape[:2], -1)
+        return _Features(features, (coded, seen)), states, kept
 
     def masked(self, outputs: Tensor, observations: Tensor) -> Tensor:
         """Logits or values ``[..., A]``, and the least number where observations ``[..., *obs]`` forbid an action."""

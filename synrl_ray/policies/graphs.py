@@ -96,7 +96,7 @@ def _prepared(
             scaling = Scaling(normaliser.mean, normaliser.deviation)
         else:
             steps.append({"do": "normalise", "bound": BOUND})
-            arrays = [normaliser.mean.double().numpy(), normaliser.deviation.double().numpy()]
+            arrays = [normaliser.mean.double().numpy(), (normaliser.variance.double() + LEAST_VARIANCE).sqrt().numpy()]
     if network.stack is not None:
         steps.append({"do": "stack", "frames": network.stack.size})
     low_high = {"low": config.encoder_low, "high": config.encoder_high}

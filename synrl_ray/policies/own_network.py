@@ -136,9 +136,10 @@ class OwnNetwork(nn.Module):
         return outputs, after, [signal.reshape(*signal.shape[:2], -1) for signal in spikes]
 
     @staticmethod
-    def receives_spikes(signal: Tensor) -> bool:
-        """Whether what a layer receives is nothing but zeros and ones."""
-        return bool(((signal == 0) | (signal == 1)).all())
+    def receives_spikes(signal: Tensor, *, counts: bool = False) -> bool:
+        """Whether what a layer receives is nothing but zeros and ones, or whole numbers where a code may give several
+        spikes at once."""
+        return bool((((signal == 0) | (signal == 1)) if not counts else (signal >= 0) & (signal % 1 == 0)).all())
 
     def _step(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         returned: Any = self.module(inputs, state)

@@ -19,7 +19,7 @@ from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.space_files import space_from_json, space_to_json
 from synrl_ray.policies.spaces import check_codes, check_spaces, to_environment
 from synrl_ray.policies.weights import load_module, save_module
-from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config
+from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config, require_known_code
 
 _FORMAT = 1
 _CHANNELS_LAST = "channels_last"  # absent in files of before there was a choice, whose images were read as they came
@@ -134,13 +134,11 @@ def load_network_policy(folder: str | Path | Description) -> Policy:
         description.require_format(_FORMAT)
         observation_space = space_from_json(description["observation_space"])
         action_space = space_from_json(description["action_space"])
+        require_known_code(description["policy"])
         config = policy_config(description["policy"], "policy")
         check_spaces(observation_space, action_space)
         check_codes(observation_space, config)
         channels_last = description.get(_CHANNELS_LAST) is True
-        is_older = "critic" not in description["policy"]  # a setting as old as what the delta code is now
-    if is_older and isinstance(config, SpikingPolicy) and config.encoder == "delta":
-        raise UserError(f"{description.file} has a delta code of a kind no longer read", "train the policy again")
     own = config.network if isinstance(config, SpikingPolicy) else None
     if own is not None and not description.trusted:
         problem = f"{description.file} asks to import {own!r}, which would be executed"

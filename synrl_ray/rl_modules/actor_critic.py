@@ -44,8 +44,8 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI, Infer
             module_class=ActorCriticModule, model_config=SpikingPolicy(hidden_sizes=(64, 64))))
 
     With ``carry_state=True`` the module is stateful: RLlib hands it sequences ``[B, E, ...]`` with the
-    membranes at their start, and backpropagates through time within ``max_seq_len`` steps. Critic
-    membranes are part of the state, so the critic runs in the env runners too.
+    membranes at their start, and backpropagates through time within ``max_seq_len`` steps. Membranes of a spiking
+    critic are part of the state, so the critic runs in the env runners too.
 
     Raises:
         UserError: if the algorithm or the spaces cannot be served, or RLlib's own env runners would leave bounds of the
@@ -118,7 +118,7 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI, Infer
             return {TARGET_NETWORK_ACTION_DIST_INPUTS: run(self._target_network, batch)[0]}
 
     def get_non_inference_attributes(self) -> list[str]:
-        """What env runners do not need: the target. Critics stay, for their membranes belong to a carried state."""
+        """What env runners do not need: the target. Critics stay, for a carried state holds membranes of theirs."""
         return ["_target_network"]
 
     def _run(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

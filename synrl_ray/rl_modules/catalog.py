@@ -89,7 +89,8 @@ class SpikingCatalog(Catalog):
             raise UserError("SpikingCatalog has no plastic layers", "take PlasticActorCritic, or set plastic to None")
         if isinstance(policy, SpikingPolicy) and policy.critic != SpikingPolicy.critic:
             raise UserError(
-                "critics of SpikingCatalog have the actor's layers", "leave critic out, or take ActorCriticModule"
+                "critics of SpikingCatalog have the actor's layers",
+                "leave critic out, or take a module of synrl_ray",
             )
         if isinstance(policy, SpikingPolicy) and policy.firing_rate is not None:
             raise UserError(

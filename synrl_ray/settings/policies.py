@@ -181,7 +181,7 @@ class PolicyLayout:
 
 @settings_class
 class SpikingPolicy(PolicyLayout, SpikingLayers):
-    """An actor and a critic of leaky integrate-and-fire layers.
+    """An actor of leaky integrate-and-fire layers, and a critic of such or of units that do not spike.
 
     Two ways to see time. With ``carry_state=False`` every observation is simulated for
     ``steps_per_observation`` steps from rest. With ``carry_state=True`` membranes, currents and adaptations live on
@@ -227,7 +227,7 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     scaled until it fires so on the first observations; ``None`` leaves them. With PPO, A2C and REINFORCE."""
     critic: Literal["spiking", "ann"] = "spiking"
     """Network of the state's value: as the actor's, or its non-spiking twin, as beside PopSAN (Tang et al. 2020). It
-    only serves training, sees observations without a code, and carries nothing."""
+    only serves training, sees observations, or stacks of them, without a code, and carries nothing."""
     plastic: PlasticLayers | None = None
     """Layers of the actor that learn by a local rule beside the gradients; in fully connected networks that start every
     observation from rest, with layers of the actor's own and discrete actions."""
@@ -249,7 +249,7 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
         if self.skip and not any(i == j for i, j in pairwise(self.hidden_sizes[:-1])):
             raise ValueError(f"skip needs two layers of equal width before another one, got {self.hidden_sizes}")
         if self.critic == "ann" and self.share_layers:
-            raise ValueError("critic=ann has layers of its own: set share_layers=false")
+            raise ValueError("critic=ann has layers of its own: set share_layers=false or critic=spiking")
         if self.plastic is not None:
             self._check_plastic(self.plastic)
 
@@ -289,8 +289,8 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
 
     @property
     def convolves(self) -> bool:
-        """Whether there are convolutions of these settings, not of a network of the user's."""
-        return self.network is None and super().convolves
+        """Whether there are convolutions of these settings, not of a network of the user's alone."""
+        return (self.network is None or self.critic == "ann") and super().convolves
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -334,6 +334,15 @@ class AnnPolicy(PolicyLayout):
 
 
 PolicyConfig = Annotated[SpikingPolicy | AnnPolicy, Discriminator("kind")]
+
+
+def require_known_code(policy: object) -> None:
+    """Raise :class:`ValueError` for what a file says of a policy whose delta code is not what it is now.
+
+    It compared with the observation before. Files of that time lack a setting which is as old as the present code.
+    """
+    if isinstance(policy, Mapping) and policy.get("encoder") == "delta" and "critic" not in policy:
+        raise ValueError("encoder=delta was another code when it was made, which is no longer read")
 
 
 def policy_config(settings: Mapping[str, object], *place: str) -> PolicyConfig:

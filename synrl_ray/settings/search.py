@@ -112,7 +112,12 @@ def is_whole(settings: Any, path: str) -> bool:
 
 def _option(kind: Any, option: Any) -> Any:
     """An option, of settings that may be settings themselves, which JSON has as objects."""
-    return from_json(kind, option) if isinstance(option, dict) else checked(kind, option)
+    try:
+        return checked(kind, option)
+    except SettingError:
+        if not isinstance(option, dict):
+            raise
+        return from_json(kind, option)
 
 
 def _as_tuple(value: Any) -> Any:

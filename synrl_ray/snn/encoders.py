@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+_GRANTED = 1e-3  # of a threshold, where numbers that move by whole ones are rounded
+
 
 def rate(rates: Tensor, num_steps: int, generator: torch.Generator | None = None) -> Tensor:
     """Poisson-like spike trains: each step spikes independently with probability ``rates``, ``[...]`` → ``[T, ...]``.
@@ -129,11 +131,11 @@ class DeltaCode(nn.Module):
 
     With a threshold :math:`\theta` and the reference :math:`r` that the spikes have told, a feature :math:`x` gives
 
-    .. math:: n = \mathrm{trunc}\Big(\frac{x - r}{\theta}\Big), \qquad r \leftarrow r + \theta n,
+    .. math:: n = \mathrm{trunc}\Big(\frac{x - r}{\theta} \pm \epsilon\Big), \qquad r \leftarrow r + \theta n,
 
     :math:`n` spikes of its first neuron for a rise, of its second for a fall: one for each crossing of the threshold,
     as a pixel of an event camera has them. What is told stays within a threshold of the feature, however slowly it
-    moves.
+    moves. :math:`\epsilon`, a thousandth away from zero, makes up for rounding where features move by whole thresholds.
 
     Args:
         num_features: F.
@@ -172,7 +174,8 @@ class DeltaCode(nn.Module):
         numbers = []
         for now, start in zip(features, starts, strict=True):
             told = told if start is None else told.masked_fill(start, 0)
-            numbers.append(((now - told) / self.threshold).trunc())
+            moved = (now - told) / self.threshold
+            numbers.append((moved + _GRANTED * moved.sign()).trunc())
             told = told + self.threshold * numbers[-1]
         crossed = torch.stack(numbers)
         return torch.cat((crossed.clamp(min=0), (-crossed).clamp(min=0)), dim=-1), told

@@ -139,7 +139,7 @@ def count_energy(
     macs = acs = dense = 0.0
     for index, (layer, signal) in enumerate(received):
         dense += dense_operations(layer, signal)
-        if is_spiking and (told(signal) if told else index > 0 or spiking_input):
+        if is_spiking and (told(signal, counts=spiking_input) if told else index > 0 or spiking_input):
             acs += accumulates(layer, signal)
         else:
             macs += effective_operations(layer, signal)

@@ -11,8 +11,9 @@ That one counts synaptic operations as NeuroBench does. Here
   more: one for :math:`\mu`, two for the variance, one for :math:`\mu / \sigma`, and the root and its reciprocal as one
   each, for want of a figure. Running moments cost nothing, since they are part of the weights,
 - an encoder costs, once for each observation and number, a MAC to scale it (population, latency) or an AC for its
-  change (delta), and for each of its receptive fields eleven MACs and three ACs: the distance (AC), its square (MAC),
-  and the exponential in single precision as the Cephes library has it, ten MACs and two ACs,
+  change and one for each spike that tells of it (delta), and for each of its receptive fields eleven MACs and three
+  ACs: the distance (AC), its square (MAC), and the exponential in single precision as the Cephes library has it, ten
+  MACs and two ACs,
 - a mean over membranes costs an AC for each output and step; its division is part of the weights,
 - memory costs each access, of 32-bit words: weights, biases, potentials, inputs and outputs.
 
@@ -21,7 +22,7 @@ potentials behind them, and is itself read and written once; potentials are read
 layer that multiplies reads its weights once for each product, in a convolution the input, too, and writes its outputs.
 Where an activation is zero nothing of it is read, in the twins as well. A current that is normalised is written once
 and read twice, and its gain and shift are read; an encoder reads numbers and writes currents or spikes, and for changes
-reads and writes the numbers of before. Readouts of the highest or mean membrane read and write it in each step. An
+reads and writes what has been told of. Readouts of the highest or mean membrane read and write it in each step. An
 access of a memory of :math:`n` bytes costs
 
 .. math:: E(n) = 13.2563 + 8.2816 \cdot 10^{-5}\, n \quad \text{pJ},
@@ -197,7 +198,7 @@ def count_strictly(
     norms = _layer_norms(net)
     for index, (layer, signal) in enumerate(received):
         active = torch.ones_like(signal) if dense and index else signal
-        takes_spikes = is_spiking and (bool(told(signal)) if told else index > 0 or spiking_input)
+        takes_spikes = is_spiking and (told(signal, counts=spiking_input) if told else index > 0 or spiking_input)
         is_held = index == 0 and not told and own_encoder is None
         times = num_steps if is_spiking and is_held else 1
         _synapses(account, layer, active, takes_spikes, times)

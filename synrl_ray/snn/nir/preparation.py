@@ -69,6 +69,10 @@ class Preparation:
             function = _STEPS_BY_NAME.get(step["do"])
             if function is None:
                 raise NIRError(f"the graph asks for its observations to be prepared by {step['do']!r}, unknown here")
+            if step["do"] == "send_on_delta" and not step["threshold"] > 0:
+                raise NIRError(
+                    f"the graph's send_on_delta has the threshold {step['threshold']}, which is not positive"
+                )
             frame = math.prod(signal.shape[1:])
             kept = {"stack": (step.get("frames", 1) - 1) * frame, "send_on_delta": frame}
             self._sizes.append(kept.get(step["do"], 0))
@@ -153,7 +157,8 @@ def _population(of: Preparation, step: Mapping[str, Any], signal: Array, state: 
 
 
 def _send_on_delta(of: Preparation, step: Mapping[str, Any], signal: Array, state: Array) -> tuple[Array, Array]:
-    crossed = np.trunc((signal - state) / step["threshold"])
+    moved = (signal - state) / step["threshold"]
+    crossed = np.trunc(moved + 1e-3 * np.sign(moved))  # a thousandth for rounding, where numbers move by thresholds
     spikes = np.concatenate((np.maximum(crossed, 0), np.maximum(-crossed, 0)), axis=1)
     return spikes, state + step["threshold"] * crossed
 

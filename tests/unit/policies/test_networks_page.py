@@ -23,7 +23,7 @@ def named(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
-@pytest.mark.parametrize("setting", ["neuron", "recurrent", "norm", "encoder", "readout"])
+@pytest.mark.parametrize("setting", ["neuron", "recurrent", "norm", "encoder", "readout", "critic"])
 def test_the_table_has_every_value_and_the_default_first(setting):
     begin = next(i for i, row in enumerate(ROWS) if row[0] == f"`{setting}`")
     values = named(ROWS[begin][1])

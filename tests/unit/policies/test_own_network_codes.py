@@ -12,6 +12,7 @@ from gymnasium import spaces
 from synrl_ray.envs.flat import flattened
 from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.loading import load_policy
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.spaces import check_spaces
@@ -62,7 +63,31 @@ def test_codes_and_stacks_are_for_vectors(space, settings, other):
         f"Odd-v0 has the observation space {space}, which network=shape_nets:Reshapes receives in that shape, and "
         f"{setting} is not for it — set spiking.{other}, or wrap the environment so that it gives vectors"
     )
-    check_spaces(space, ACTIONS, "Odd-v0", replace(config, encoder="current", frame_stack=1))
+    for critic in ("spiking", "ann"):
+        served = replace(config, encoder="current", frame_stack=1, critic=critic)
+        check_spaces(space, ACTIONS, "Odd-v0", served)
+        given = torch.as_tensor(np.stack([space.sample(), space.sample()])).unsqueeze(0)
+        assert ActorCritic(space, ACTIONS, served)(given)[1].shape == (1, 2)
+
+
+def test_convolutions_of_a_plain_critic_are_held_to_the_images():
+    config = SpikingPolicy(network="shape_nets:Reshapes", conv_layers="nature", critic="ann")
+    with pytest.raises(UserError, match="no image"):
+        check_spaces(OBS, ACTIONS, config=config)
+    with pytest.raises(UserError, match="hidden_sizes"):
+        check_spaces(spaces.Box(0, 255, (84, 84, 3), np.uint8), ACTIONS, config=config)
+
+
+def test_spikes_that_come_several_at_once_are_accumulated():
+    """A number of 0.6 is one spike at a threshold of 0.5 and one of 1.6 is three; each meets four weights."""
+    options = {"encoder": "delta", "encoder_threshold": 0.5, "steps_per_observation": 1}
+    config = SpikingPolicy(network="shape_nets:Reshapes", **options)
+    wide = spaces.Box(-9, 9, (3,), np.float32)
+    policy = Policy(ActorCritic(wide, ACTIONS, config), wide, ACTIONS)
+    for value, spikes in ((0.6, 1), (1.6, 3)):
+        seen = np.full((1, 3), value, np.float32)
+        counted = decision_energy(policy, seen, policy.initial_state(1))["policy"]
+        assert (counted["effective_macs"], counted["effective_acs"]) == (0, 3 * spikes * 4)
 
 
 @pytest.mark.parametrize("encoder", ["current", "population", "delta"])

@@ -14,7 +14,9 @@ from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 BOX, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(4)
 SPIKING, ANN = SpikingPolicy(hidden_sizes=(8,)), AnnPolicy(hidden_sizes=(8,))
 every_policy = pytest.mark.parametrize(
-    "config", [SPIKING, ANN, replace(SPIKING, share_layers=True), replace(ANN, share_layers=True)], ids=str
+    "config",
+    [SPIKING, ANN, *(replace(c, share_layers=True) for c in (SPIKING, ANN)), replace(SPIKING, critic="ann")],
+    ids=str,
 )
 
 

@@ -173,7 +173,7 @@ def test_a_module_is_described_by_names_that_can_be_imported():
         (
             "PPO",
             SpikingPolicy(critic="ann"),
-            "critics of SpikingCatalog have the actor's layers — leave critic out, or take ActorCriticModule",
+            "critics of SpikingCatalog have the actor's layers — leave critic out, or take a module of synrl_ray",
         ),
         (
             "DQN",

@@ -28,6 +28,8 @@ PARTS = {
     "delta from rest": {"encoder": "delta"},
     "delta carried": {"encoder": "delta", "carry_state": True},
     "skip": {"skip": True, "carry_state": True},
+    "plain critic": {"critic": "ann", "carry_state": True},
+    "plain critic, delta": {"critic": "ann", "encoder": "delta"},
     "all": {"neuron": "adaptive", "readout": "mean", "encoder": "delta", "skip": True, "frame_stack": 2},
 }
 

@@ -47,6 +47,16 @@ def test_changes_and_their_memory():
     assert code(signal, torch.ones(1, 1), starts)[0][:, 0].tolist() == [[0, 3], [0, 0], [3, 0], [0, 1], [1, 0]]
 
 
+def test_numbers_on_a_grid_cross_in_spite_of_rounding():
+    """Steps of a tenth with a threshold of a tenth: every one is told of, in single precision too."""
+    walk = torch.randint(-1, 2, (2_000, 1, 3), generator=torch.Generator().manual_seed(0)).cumsum(0)
+    for dtype in (torch.float32, torch.float64):
+        spikes, told = DeltaCode(3, 0.1)((walk / 10).to(dtype))
+        rises, falls = spikes.chunk(2, dim=-1)
+        assert torch.equal((rises - falls).cumsum(0).long(), walk)
+        torch.testing.assert_close(told, (walk[-1] / 10).to(dtype), rtol=0, atol=1e-3)
+
+
 def test_a_number_that_creeps_is_told_of_in_time():
     spikes, told = DeltaCode(1, 0.5)(torch.linspace(0, 2, 33).view(33, 1, 1))
     assert spikes[:, 0, 0].nonzero().flatten().tolist() == [8, 16, 24, 32], "a sixteenth at a time"
