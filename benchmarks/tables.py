@@ -41,7 +41,10 @@ from tables_figures import (
 )
 
 REPOSITORY = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", *(f"docs/{name}.md" for name in ("results", "environments", "algorithms", "networks")))
+DOCUMENTS = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("results", "environments", "algorithms", "networks", "spaces")),
+)
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Row = Sequence[str]
