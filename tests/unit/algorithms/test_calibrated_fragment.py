@@ -119,7 +119,7 @@ def test_currents_are_measured_after_they_were_learned_from_and_the_rollout_is_r
             outputs = module.forward_train(batch)
         mask = batch["loss_mask"]
         name = "action_dist_inputs"
-        torch.testing.assert_close(outputs[name][mask], batch[name][mask], rtol=0, atol=1e-5)
+        torch.testing.assert_close(outputs[name][mask], batch[name][mask], rtol=1e-6, atol=1e-5)
         assert int(networks[1].bodies[0].norms[0].count) == count
         algorithm._measure(rollouts)
         assert [int(network.bodies[1].norms[1].count) for network in networks] == [count, count + 1, count + 1]
@@ -144,7 +144,7 @@ def test_an_iteration_scales_plays_measures_and_learns_in_this_order():
         with torch.no_grad():
             outputs = algorithm.get_module().forward_train(batch)
         name, mask = "action_dist_inputs", batch["loss_mask"]
-        torch.testing.assert_close(outputs[name][mask], batch[name][mask], rtol=0, atol=1e-5)
+        torch.testing.assert_close(outputs[name][mask], batch[name][mask], rtol=1e-6, atol=1e-5)
         learned.append([int(network.bodies[0].norms[0].count) for network in networks])
         return []
 

@@ -46,7 +46,7 @@ def test_the_greedy_action_follows_from_the_graph_alone(action_space, settings, 
     found, _ = graph.act(np.stack(seen), graph.initial_state(50))
     expected, _ = policy.act(np.stack(seen))
     assert found.dtype == expected.dtype
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 if isinstance(action_space, spaces.Box) else 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5 if isinstance(action_space, spaces.Box) else 0)
     assert len(np.unique(expected, axis=0)) > 1
 
 
@@ -61,7 +61,7 @@ def test_deviations_that_are_outputs_come_back_from_a_file(distribution, tmp_pat
     seen = np.stack([OBS.sample() for _ in range(50)])
     expected, _ = policy.act(seen)
     for found in (back.act(seen)[0], acting.act(seen, acting.initial_state(50))[0]):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
     drawn = [
         each.act(seen, deterministic=False, generator=torch.Generator().manual_seed(0))[0] for each in (policy, back)
     ]
