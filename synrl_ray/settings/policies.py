@@ -13,7 +13,7 @@ from synrl_ray.settings.checked import from_json, settings_class
 from synrl_ray.settings.plasticity import PlasticLayers
 from synrl_ray.settings.types import AsTuple, ClassPath, Fraction, NonNegative, Positive, Size, Sizes, Steps
 
-Surrogate = Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"]
+Surrogate = Literal["fast_sigmoid", "atan", "sigmoid", "straight_through", "triangle", "box"]
 Neuron = Literal[
     "lif",
     "synaptic",
@@ -35,7 +35,7 @@ class LeakyNeurons:
     beta: Fraction = 0.9
     """Membrane decay per simulation step, in [0, 1]."""
     surrogate: Surrogate = "fast_sigmoid"
-    """Name of the surrogate gradient."""
+    """Name of the surrogate gradient; triangle and box are zero away from the threshold."""
     surrogate_slope: Positive | None = None
     """Its sharpness; the surrogate's default where not given."""
 

@@ -59,7 +59,6 @@ def _backward(
     """Fill ``grad_current`` and the gradients of the state; ``sums [4, M]`` are those of the parameters."""
     beta, theta, rho, kappa = parameters[0], parameters[1], parameters[2], parameters[3]
     one, zero = beta.dtype.type(1), beta.dtype.type(0)
-    k = beta.dtype.type(slope)
     grad_s, arriving, x, level = np.zeros_like(beta), np.empty_like(beta), np.empty_like(beta), np.empty_like(beta)
     started = np.empty_like(beta)
     for j in range(beta.size):
@@ -70,7 +69,7 @@ def _backward(
             arriving[j] = grad_spikes[t, j] + grad_s[j]
             level[j] = theta[j] + kappa[j] * a_t[j]
         x[:] = 0
-        add_through_spike(arriving, one, membranes[t], level, kind, k, x)
+        add_through_spike(arriving, one, membranes[t], level, kind, slope, x)
         for j in range(beta.size):
             grad_u[j] += grad_membranes[t, j] + x[j]
             grad_a[j] += grad_adaptations[t, j] - kappa[j] * x[j]
@@ -93,7 +92,7 @@ def _backward(
     for j in range(beta.size):
         level[j] = theta[j] + kappa[j] * adaptation[j]
     x[:] = 0
-    add_through_spike(grad_s, one, membrane, level, kind, k, x)
+    add_through_spike(grad_s, one, membrane, level, kind, slope, x)
     for j in range(beta.size):
         grad_u[j] += x[j]
         grad_a[j] -= kappa[j] * x[j]

@@ -12,7 +12,7 @@ import math
 from synrl_ray.compiled import jit
 
 RESET_CODES = {"none": 0, "subtract": 1, "zero": 2}
-SURROGATE_CODES = {"fast_sigmoid": 0, "atan": 1, "sigmoid": 2, "straight_through": 3}
+SURROGATE_CODES = {"fast_sigmoid": 0, "atan": 1, "sigmoid": 2, "straight_through": 3, "triangle": 4, "box": 5}
 
 
 @jit
@@ -81,9 +81,13 @@ def pool(u, theta, weight, is_first, total):
 
 
 @jit
-def add_through_spike(grad, scale, u, theta, kind, k, total):
-    """``total += scale * dL/ds * sigma'(u - theta)``."""
+def add_through_spike(grad, scale, u, theta, kind, slope, total):
+    """``total += scale * dL/ds * sigma'(u - theta)``.
+
+    ``slope`` comes in double precision, so that ``1 / slope`` is rounded once, to what torch compares with.
+    """
     one, half, half_pi = u.dtype.type(1), u.dtype.type(0.5), u.dtype.type(math.pi / 2)
+    zero, k, width = u.dtype.type(0), u.dtype.type(slope), u.dtype.type(1.0 / slope)
     if kind == 0:
         for j in range(u.size):
             d = one + k * abs(u[j] - theta[j])
@@ -96,9 +100,18 @@ def add_through_spike(grad, scale, u, theta, kind, k, total):
         for j in range(u.size):
             y = one / (one + math.exp(-k * (u[j] - theta[j])))
             total[j] += scale * grad[j] * k * y * (one - y)
-    else:
+    elif kind == 3:
         for j in range(u.size):
             total[j] += scale * grad[j] * k
+    elif kind == 4:
+        square = k * k
+        for j in range(u.size):
+            inside = width - abs(u[j] - theta[j])
+            total[j] += scale * grad[j] * square * (inside if inside > zero else zero)
+    else:
+        height = half * k
+        for j in range(u.size):
+            total[j] += scale * grad[j] * (height if abs(u[j] - theta[j]) < width else zero)
 
 
 @jit

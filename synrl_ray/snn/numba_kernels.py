@@ -175,7 +175,7 @@ def backward(
     grad_threshold[:] = 0
     num_cells = batch * num_neurons
     learned = grad_beta.size > 0
-    k, gain = grad_current.dtype.type(slope), grad_current.dtype.type(bias_gain)
+    one, gain = grad_current.dtype.type(1), grad_current.dtype.type(bias_gain)
     block = _block_size(num_cells, num_neurons)
     scratch = np.zeros((9, block), grad_current.dtype)
     for first in range(0, num_cells, block):
@@ -195,16 +195,16 @@ def backward(
                 add(_at(grad_membranes, t, num_cells, first, size), g)
             if grad_spikes.size > 0:
                 pooled = pool_K.size > 0
-                scale = pool_K[t % period] if pooled else k / k
+                scale = pool_K[t % period] if pooled else one
                 through = _at(grad_spikes, t // period if pooled else t, num_cells, first, size)
                 u = _at(membranes, t, num_cells, first, size)
                 if learned:
                     product[:] = 0
-                    add_through_spike(through, scale, u, theta, kind, k, product)
+                    add_through_spike(through, scale, u, theta, kind, slope, product)
                     add(product, g)
                     subtract(product, theta_sum)
                 else:
-                    add_through_spike(through, scale, u, theta, kind, k, g)
+                    add_through_spike(through, scale, u, theta, kind, slope, g)
             if t % hold == hold - 1:
                 copy(g, _at(grad_current, t // hold, num_cells, first, size))
             else:

@@ -72,13 +72,13 @@ def _backward(
     alpha, beta, theta = parameters[0], parameters[1], parameters[2]
     g, h, feedback = grads[0].reshape(-1), grads[1].reshape(-1), grads[2].reshape(-1)
     arriving, x = np.empty_like(g), np.empty_like(g)
-    one, k = g.dtype.type(1), g.dtype.type(slope)
+    one = g.dtype.type(1)
     for t in range(num_steps - 1, -1, -1):
         from_outside = grad_spikes[t].reshape(-1)
         for j in range(g.size):
             arriving[j] = from_outside[j] + feedback[j]
         x[:] = 0
-        add_through_spike(arriving, one, membranes[t].reshape(-1), theta, kind, k, x)
+        add_through_spike(arriving, one, membranes[t].reshape(-1), theta, kind, slope, x)
         for j in range(g.size):
             g[j] += x[j]
             h[j] += g[j]
@@ -96,7 +96,7 @@ def _backward(
         _rest(mask, t, grads)
     arriving[:] = feedback
     feedback[:] = 0
-    add_through_spike(arriving, one, membrane.reshape(-1), theta, kind, k, feedback)
+    add_through_spike(arriving, one, membrane.reshape(-1), theta, kind, slope, feedback)
     for j in range(g.size):
         g[j] += feedback[j]
 

@@ -64,7 +64,7 @@ def backward_pass(
     dtype = inputs.dtype
     empty_2d, empty_3d = _EMPTY_2D[dtype], _EMPTY_3D[dtype]
     _, where, widths, reset_codes = plan.structure
-    kinds, slopes = _surrogates(plan.surrogates, dtype)
+    kinds, slopes = _surrogates(plan.surrogates)
     learned = _learned(tuple(needs[6:]))
     grad_flat = np.zeros(flat.numel(), empty_2d.dtype)
     grad_inputs = inputs.new_empty(inputs.shape) if needs[1] else None
@@ -93,9 +93,9 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _surrogates(surrogates: tuple[Surrogate, ...], dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
+def _surrogates(surrogates: tuple[Surrogate, ...]) -> tuple[np.ndarray, np.ndarray]:
     kinds = np.array([SURROGATE_CODES[surrogate.name] for surrogate in surrogates], dtype=np.int64)
-    return kinds, np.array([surrogate.k for surrogate in surrogates], dtype=EMPTY[dtype].dtype)
+    return kinds, np.array([surrogate.k for surrogate in surrogates], dtype=np.float64)
 
 
 @lru_cache(maxsize=256)

@@ -25,7 +25,7 @@ class SnnTorchLayer(nn.Module):
 
     Args:
         name: of the class in :mod:`snntorch`.
-        surrogate: surrogate gradient of the spike; the formulas are those of ``snntorch.surrogate``.
+        surrogate: surrogate gradient of the spike; the formulas of :class:`Surrogate`.
         settings: arguments of the class, such as ``beta``, ``threshold``, ``learn_beta`` or ``reset_mechanism``.
 
     Shape:

@@ -2,7 +2,8 @@
 
 The forward pass emits ``Theta(x)`` with ``x = membrane - threshold``; the backward pass uses the
 derivative of a smooth *primitive* instead (Neftci, Mostafa & Zenke 2019, doi:10.1109/MSP.2019.2931595).
-Names, formulas and default slopes are those of ``snntorch.surrogate``.
+Names, formulas and default slopes are those of ``snntorch.surrogate``, but for the two with compact support:
+snnTorch's ``triangular`` is a constant whose sign changes at the threshold, another function than ``triangle``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-SurrogateName = Literal["fast_sigmoid", "atan", "sigmoid", "straight_through"]
+SurrogateName = Literal["fast_sigmoid", "atan", "sigmoid", "straight_through", "triangle", "box"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class _Shape:
     primitive: Callable[[Tensor, float], Tensor]
     derivative: Callable[[Tensor, float], Tensor]
     curvature: Callable[[Tensor, float], Tensor]
+    is_compact: bool = False
 
 
 def _sigmoid_derivative(x: Tensor, slope: float) -> Tensor:
@@ -41,6 +43,17 @@ def _atan_curvature(x: Tensor, slope: float) -> Tensor:
     return (-slope * ratio**2) * x * ((ratio * x).square_().add_(1)).square_().reciprocal_()
 
 
+def _clipped(x: Tensor, k: float) -> Tensor:
+    """``x``, beyond the support its end, where autograd too finds a derivative of exactly zero."""
+    return torch.where(x.abs() < 1 / k, x, x.clamp(-1 / k, 1 / k).detach())
+
+
+def _triangle_primitive(x: Tensor, slope: float) -> Tensor:
+    y = slope * _clipped(x, slope)
+    return 0.5 + y * (1 - y.abs() / 2)
+
+
+# All kernels compare |x| with 1/k, never k|x| with 1, which rounding could make another support.
 _SHAPES: dict[str, _Shape] = {
     "fast_sigmoid": _Shape(
         25.0,
@@ -58,6 +71,20 @@ _SHAPES: dict[str, _Shape] = {
     "straight_through": _Shape(
         1.0, lambda x, k: k * x, lambda x, k: torch.full_like(x, k), lambda x, k: torch.zeros_like(x)
     ),
+    "triangle": _Shape(
+        1.0,
+        _triangle_primitive,
+        lambda x, k: (1 / k - x.abs()).clamp_(min=0).mul_(k * k),
+        lambda x, k: x.sign().mul_(x.abs() < 1 / k).mul_(-k * k),
+        is_compact=True,
+    ),
+    "box": _Shape(
+        2.0,
+        lambda x, k: 0.5 + k / 2 * _clipped(x, k),
+        lambda x, k: (x.abs() < 1 / k).to(x.dtype).mul_(k / 2),
+        lambda x, k: torch.zeros_like(x),
+        is_compact=True,
+    ),
 }
 
 
@@ -74,7 +101,15 @@ class Surrogate:
     atan              ``k/2 / (1 + (pi k x / 2)^2)``          2
     sigmoid           ``k s(kx) (1 - s(kx))``                 25
     straight_through  ``k``                                   1
+    triangle          ``k max(0, 1 - k|x|)``                  1
+    box               ``k/2`` where ``|x| < 1/k``, else 0     2
     ================  ======================================  =============
+
+    Triangle and box have compact support, ``|x| < 1/k``, and an area of 1. No gradient passes through a spike outside
+    of it, so that a backward pass can leave those out and stay exact (Perez-Nieves & Goodman 2021, arXiv:2105.08810);
+    and a neuron that never comes near its threshold does not learn by its spikes. With default slopes the triangle is
+    that of Esser et al. (2016), doi:10.1073/pnas.1604850113, which Bellec et al. (2018), arXiv:1803.09574, multiply by
+    0.3, and the box that of Wu et al. (2018), doi:10.3389/fnins.2018.00331, of width 1; both are 1 at the threshold.
 
     Args:
         name: one of the names above.
@@ -102,6 +137,19 @@ class Surrogate:
     def k(self) -> float:
         """The slope in use."""
         return _SHAPES[self.name].default_slope if self.slope is None else self.slope
+
+    @property
+    def support(self) -> float | None:
+        """Half-width ``1/k`` of the support, in the unit of the membrane; ``None`` for wide surrogates.
+
+        Where ``|x| >= support`` the derivative is exactly zero, which an event-driven backward pass may rely on.
+        A wide surrogate has no such width, however small its tails: none of them is cut off.
+
+        Example:
+            >>> Surrogate("box").support, Surrogate("atan").support
+            (0.5, None)
+        """
+        return 1 / self.k if _SHAPES[self.name].is_compact else None
 
     def derivative(self, x: Tensor) -> Tensor:
         """Surrogate derivative at ``x``, elementwise, same shape."""

@@ -18,6 +18,9 @@ SURROGATES = {
     "atan": theirs.atan(alpha=2.0),
     "sigmoid": theirs.sigmoid(slope=25),
     "straight_through": theirs.straight_through_estimator(),
+    # snnTorch has neither of these: its ``triangular`` is a constant whose sign changes at the threshold.
+    "triangle": theirs.custom_surrogate(lambda x, grad, _: grad * (1 - x.abs()).clamp(min=0)),
+    "box": theirs.custom_surrogate(lambda x, grad, _: grad * (x.abs() < 0.5)),
 }
 
 

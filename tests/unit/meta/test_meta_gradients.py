@@ -7,11 +7,12 @@ from synrl_ray.meta.learn2learn_loader import load_maml
 from synrl_ray.meta.losses import SquaredError
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.networks import conv4, mlp, spiking_mlp
+from synrl_ray.meta.sinusoids import SinusoidDistribution
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.meta.vmapped import VmappedNetwork
 from synrl_ray.meta.written_out.network import WrittenOutNetwork
 from synrl_ray.settings.maml import Maml
-from synrl_ray.snn import LIF
+from synrl_ray.snn import LIF, Surrogate
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,21 @@ def test_written_out_gradients_equal_those_of_vmap(model_and_batch, meta_gradien
 
     found = meta_gradients(model, batch, inner_steps=2)
     assert_same(found, meta_gradients(model, batch, inner_steps=2, prepare=without_fast_path), 1e-10)
+
+
+@pytest.mark.parametrize("name", ["triangle", "box"])
+def test_written_out_gradients_of_surrogates_with_compact_support(name, meta_gradients, assert_same):
+    torch.manual_seed(0)
+    model = spiking_mlp(hidden_sizes=(8, 6), num_steps=4, surrogate=Surrogate(name)).double()
+    batch = SinusoidDistribution(shots=4).sample("train", range(3)).to(torch.float64)
+    assert WrittenOutNetwork.of(model) is not None
+
+    def without_fast_path(maml):
+        maml._engine.body, maml._engine.network = None, VmappedNetwork(model)
+
+    found = meta_gradients(model, batch, inner_steps=2)
+    assert_same(found, meta_gradients(model, batch, inner_steps=2, prepare=without_fast_path), 1e-10)
+    assert_same(found, meta_gradients(model, batch, inner_steps=2, engine="learn2learn"))
 
 
 def test_neurons_with_other_equations_go_through_vmap():

@@ -18,7 +18,7 @@ def tensors(seed=0):
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
-@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "atan", "sigmoid", "straight_through"])
+@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "atan", "sigmoid", "straight_through", "triangle", "box"])
 @pytest.mark.parametrize("graded", [False, True])
 def test_equals_the_fused_scan(reset, surrogate, graded):
     results = []
@@ -79,14 +79,15 @@ def test_vmap_over_parameters():
         torch.testing.assert_close(outputs[i], expected, rtol=1e-6, atol=1e-6)
 
 
-def test_second_order_against_finite_differences():
+@pytest.mark.parametrize("surrogate", ["atan", "triangle", "box"])
+def test_second_order_against_finite_differences(surrogate):
     """Graded spikes make the surrogate the true derivative, so the Hessian can be checked numerically."""
     fixed = {name: t.detach() for name, t in tensors().items()}
 
     def loss(current):
         spikes, membranes = lif_scan(
             current.view(2, 1, 3), torch.zeros(1, 3).double(), beta=fixed["beta"][:3], threshold=fixed["threshold"][:3],
-            surrogate=Surrogate("atan", 1.0), reset="none", graded=True, kernel="functional",
+            surrogate=Surrogate(surrogate, 1.0), reset="none", graded=True, kernel="functional",
         )  # fmt: skip
         return (spikes.exp() * membranes).sum()
 

@@ -10,7 +10,7 @@ from synrl_ray.snn.fusion import fused_plan
 from synrl_ray.snn.scan import RESETS
 
 LEARNED = ("beta", "threshold", "rho", "kappa")
-SURROGATES = ["fast_sigmoid", "atan", "sigmoid", "straight_through"]
+SURROGATES = ["fast_sigmoid", "atan", "sigmoid", "straight_through", "triangle", "box"]
 
 
 def close(found, expected):

@@ -30,7 +30,7 @@ def results(net, forward, inputs, state, mask):
 
 @pytest.mark.usefixtures("fused_path")
 @pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
-@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "atan", "sigmoid", "straight_through"])
+@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "atan", "sigmoid", "straight_through", "triangle", "box"])
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize(("carried", "masked"), [(False, False), (True, False), (True, True)])
 def test_fused_equals_layer_by_layer(reset, surrogate, learned, carried, masked):

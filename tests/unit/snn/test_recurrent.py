@@ -49,7 +49,7 @@ def test_gradients_equal_automatic_differentiation(kernel, kind, reset, per_neur
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
 
 
-@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "sigmoid", "straight_through"])
+@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "sigmoid", "straight_through", "triangle", "box"])
 def test_surrogates(surrogate):
     tensors, settings = case(), Settings(Surrogate(surrogate, 2.0), "subtract")
     for a, b in zip(run(tensors, None, settings, "numba"), run(tensors, None, settings, "functional"), strict=True):

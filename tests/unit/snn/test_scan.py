@@ -6,7 +6,7 @@ import torch
 from synrl_ray.snn import Surrogate, lif_scan
 
 RESETS = ["subtract", "zero", "none"]
-SURROGATES = ["fast_sigmoid", "atan", "sigmoid", "straight_through"]
+SURROGATES = ["fast_sigmoid", "atan", "sigmoid", "straight_through", "triangle", "box"]
 
 
 def make(steps, batch, neurons, *, per_neuron=False, dtype=torch.float64, seed=0):

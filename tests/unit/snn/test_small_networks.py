@@ -1,11 +1,12 @@
 """Neurons, codes and networks so small that every number is known; defaults, and where each setting is refused."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
-from synrl_ray.snn import LIF, MLP, SpikingMLP, Surrogate, networks
+from synrl_ray.snn import LIF, MLP, SpikingMLP, Surrogate, SurrogateName, networks
 from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode, rate
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.networks import held, scale_weights
@@ -276,6 +277,14 @@ def test_rates_at_their_bounds():
         ("atan", 2.0, lambda x: math.atan(math.pi * x) / math.pi + 0.5, lambda x: 1 / (1 + (math.pi * x) ** 2), None),
         ("sigmoid", 2.0, lambda x: 1 / (1 + math.exp(-2 * x)), None, None),
         ("straight_through", 2.0, lambda x: 2 * x, lambda x: 2.0, lambda x: 0.0),
+        (
+            "triangle",
+            2.0,
+            lambda x: 0.5 + 2 * min(max(x, -0.5), 0.5) * (1 - min(abs(x), 0.5)),
+            lambda x: 2 * max(0, 1 - 2 * abs(x)),
+            None,
+        ),
+        ("box", 2.0, lambda x: 0.5 + min(max(x, -0.5), 0.5), lambda x: float(abs(x) < 0.5), lambda x: 0.0),
     ],
 )
 def test_surrogates_by_their_formulas(name, k, primitive, derivative, curvature):
@@ -296,8 +305,8 @@ def test_surrogates_by_their_formulas(name, k, primitive, derivative, curvature)
 
 
 def test_slopes_by_default_and_where_they_are_refused():
-    slopes = {name: Surrogate(name).k for name in ("fast_sigmoid", "atan", "sigmoid", "straight_through")}
-    assert slopes == {"fast_sigmoid": 25, "atan": 2, "sigmoid": 25, "straight_through": 1}
+    slopes = {name: Surrogate(name).k for name in get_args(SurrogateName)}
+    assert slopes == {"fast_sigmoid": 25, "atan": 2, "sigmoid": 25, "straight_through": 1, "triangle": 1, "box": 2}
     assert Surrogate("atan", 0.5).k == 0.5
     for slope in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="slope must be positive"):

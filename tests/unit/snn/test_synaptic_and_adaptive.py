@@ -27,7 +27,7 @@ def run(tensors, mask, surrogate, kernel):
 
 
 @pytest.mark.parametrize("kernel", ["torch", "numba"])
-@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "atan", "sigmoid", "straight_through"])
+@pytest.mark.parametrize("surrogate", ["fast_sigmoid", "atan", "sigmoid", "straight_through", "triangle", "box"])
 @pytest.mark.parametrize("per_neuron", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 def test_adaptive_gradients_equal_automatic_differentiation(kernel, surrogate, per_neuron, masked):
