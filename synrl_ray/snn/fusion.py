@@ -8,6 +8,7 @@ settings that the compiled passes know, and nothing of torch's that watches or t
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.plain import are_dense, are_plain, is_watched
+from synrl_ray.snn.products import Linear
 from synrl_ray.snn.stack_plan import Plan, structure_of
 
 _DTYPES = (torch.float32, torch.float64)
@@ -61,7 +63,15 @@ def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tu
     structure = structure_of(sizes, period, inputs.shape[2], tuple(resets), shapes)
     if structure is None:
         return None
-    return Plan(sizes, period, structure, tuple(surrogates), pool, readout.bias_gain, leak), tuple(parameters)
+    return Plan(
+        sizes, period, structure, tuple(surrogates), _chain(inputs.shape[2], sizes[:-1]), pool, readout.bias_gain, leak
+    ), tuple(parameters)
+
+
+@lru_cache(maxsize=64)
+def _chain(num_features: int, sizes: tuple[int, ...]) -> tuple[Linear, ...]:
+    """The products of fully connected layers."""
+    return tuple(Linear(i, o) for i, o in pairwise((num_features, *sizes)))
 
 
 @lru_cache(maxsize=64)

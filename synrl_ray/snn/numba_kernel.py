@@ -11,6 +11,7 @@ from synrl_ray.snn.cell_kernels import RESET_CODES, SURROGATE_CODES
 from synrl_ray.snn.surrogate import Surrogate
 
 NO_MASK = np.zeros((0, 0), dtype=np.bool_)
+NO_LISTS = np.empty((0, 0), np.int32)
 EMPTY: dict[torch.dtype, np.ndarray] = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0, np.float64)}
 
 
@@ -26,7 +27,7 @@ def forward(
     kernels.forward(
         flat(current), empty, 1.0, flat(membrane), 0, flat(beta), flat(threshold), RESET_CODES[reset],
         mask_array(mask), hold, hold, empty, num_steps, batch, num_neurons, flat(membranes), flat(spikes),
-        np.empty(batch * num_neurons, empty.dtype), 0,
+        NO_LISTS, NO_LISTS, np.empty(batch * num_neurons, empty.dtype), 0,
     )  # fmt: skip
     return membranes, spikes
 

@@ -33,6 +33,7 @@ from synrl_ray.snn.cell_kernels import (
     pool,
     subtract,
 )
+from synrl_ray.snn.event_kernels import list_fired
 
 _BLOCK = 2048
 
@@ -117,12 +118,14 @@ def _rest(mask, e, first, num_neurons, values):
 @jit
 def forward(
     current, bias, bias_gain, state, state_at, beta, threshold, reset, mask_EB, hold, period, pool_K, num_steps, batch,
-    num_neurons, membranes, spikes, final, final_at,
+    num_neurons, membranes, spikes, index, ends, final, final_at,
 ):  # fmt: skip
-    """Fill ``membranes``, ``spikes`` (every step's, or their pooled sums) and the ``final`` membrane.
+    """Fill ``membranes``, ``spikes`` (every step's, or their pooled sums) or their lists, and the ``final`` membrane.
 
-    ``bias_gain`` times ``bias`` adds to every step's current.
-    May be empty: ``bias``, ``state``, ``mask``, ``pool``, ``membranes``, ``spikes``.
+    ``bias_gain`` times ``bias`` adds to every step's current; with a ``bias`` for every channel of a map, of which the
+    N neurons are ``[..., channels]``, to each of its neurons. ``index [T*B, N]`` and ``ends [T*B, P + 1]`` are those of
+    :mod:`synrl_ray.snn.spike_lists`.
+    May be empty: ``bias``, ``state``, ``mask``, ``pool``, ``membranes``, ``spikes``, ``index`` with ``ends``.
     """
     num_cells = batch * num_neurons
     block = _block_size(num_cells, num_neurons)
@@ -153,6 +156,8 @@ def forward(
                 fire_and_keep(u, theta, kept, _at(spikes, t, num_cells, first, size))
             elif spikes.size > 0:
                 fire(u, theta, _at(spikes, t, num_cells, first, size))
+            if index.size > 0:
+                list_fired(u, theta, t * num_cells + first, num_neurons, index, ends)
             if membranes.size > 0 and (pool_K.size > 0 or spikes.size == 0):
                 copy(u, _at(membranes, t, num_cells, first, size))
         _store(u, final, final_at, batch, first, num_neurons)

@@ -1,7 +1,8 @@
-"""The two passes of :mod:`synrl_ray.snn.stack`: matrix products by torch, time loops by the compiled kernels.
+"""The two passes of :mod:`synrl_ray.snn.stack`: products by :mod:`synrl_ray.snn.products`, time loops compiled.
 
 Legend: E observations of K simulation steps, T = E*K, B batch, N neurons, O readout neurons, S state size.
-Between layers everything is ``[rows, N]`` with rows = E*B or T*B.
+Between layers everything is ``[rows, N]`` with rows = E*B or T*B, spikes are that or lists. A layer's spikes are listed
+by the kernel that emits them; where they are so many that the dense products are faster, they are spread out again.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor
 
 from synrl_ray.snn.cell_kernels import RESET_CODES, SURROGATE_CODES
-from synrl_ray.snn.numba_kernel import EMPTY, flat, mask_array, parameter_gradients, to_parameter
+from synrl_ray.snn.numba_kernel import EMPTY, NO_LISTS, flat, mask_array, parameter_gradients, to_parameter
 from synrl_ray.snn.numba_kernels import backward as scan_back
 from synrl_ray.snn.numba_kernels import forward as scan
+from synrl_ray.snn.products import Near, is_rare
+from synrl_ray.snn.spike_lists import SpikeLists
 from synrl_ray.snn.stack_plan import Plan, layout
 
 _NO_RESET = RESET_CODES["none"]
@@ -36,34 +39,48 @@ def forward_pass(
     at = layout(plan.sizes, period, num_observations, batch)
     empty = EMPTY[dtype]
     slab, final = inputs.new_empty(at.size), inputs.new_empty(batch, at.width)
-    memory, final_memory = slab.numpy(), flat(final)
+    final_memory = flat(final)
     before = empty if state is None else flat(state)
     reset_rows = mask_array(mask)
     readout_weight, readout_bias, *hidden = parameters
 
-    signal = inputs.reshape(rows, -1)
+    signal: Tensor | SpikeLists = inputs.reshape(rows, -1)
+    kept: list[Tensor] = []
+    signals: list[Tensor | None] = []
     for i, n in enumerate(plan.sizes[:-1]):
         weight, bias, beta, threshold = hidden[4 * i : 4 * i + 4]
-        first, last = at.membranes[i]
-        hold = period if i == 0 else 1
-        current = inputs.new_empty(rows, n) if hold > 1 else _matrix(slab, first, num_steps * batch, n)
-        torch.mm(signal, weight.t(), out=current)
-        start, end = at.signals[i]
+        hold, is_last = period if i == 0 else 1, i == depth - 1
+        membranes = _matrix(slab, at.membranes[i], num_steps * batch, n)
+        current = plan.products[i].forward(signal, weight, out=inputs.new_empty(rows, n) if hold > 1 else membranes)
+        if hold == 1:
+            membranes = current  # which the kernel overwrites
+        following = None if is_last else plan.products[i + 1]
+        spikes = _matrix(slab, at.signals[i], rows if is_last else num_steps * batch, n)
+        lists = None
+        if following is not None and following.takes_lists(dtype):
+            lists = SpikeLists.empty(num_steps * batch, n, following.num_pixels)
         scan(
             flat(current), flat(bias), 1.0, before, at.columns[i], flat(beta), flat(threshold),
-            plan.structure.resets[i], reset_rows, hold, period, flat(plan.pool) if i == depth - 1 else empty,
-            num_steps, batch, n, memory[first:last] if keep else empty, memory[start:end], final_memory, at.columns[i],
+            plan.structure.resets[i], reset_rows, hold, period, flat(plan.pool) if is_last else empty,
+            num_steps, batch, n, flat(membranes) if keep else empty, flat(spikes) if lists is None else empty,
+            *((NO_LISTS, NO_LISTS) if lists is None else (lists.index.numpy(), lists.ends.numpy())),
+            final_memory, at.columns[i],
         )  # fmt: skip
-        signal = _matrix(slab, start, (end - start) // n, n)
+        signal = spikes
+        if lists is not None:
+            signal = lists if is_rare(lists.activity) else lists.dense(out=spikes)
+        kept.append(membranes)
+        signals += [*signal] if isinstance(signal, SpikeLists) else [signal, None]
 
     # no view of a matrix: torch lets nobody change a view that a node returns
+    assert isinstance(signal, Tensor)
     outputs = torch.nn.functional.linear(signal.view(num_observations, batch, -1), readout_weight)
     values, decay = flat(outputs), flat(plan.readout_decay)
     scan(
         values, flat(readout_bias), plan.bias_gain, before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1,
-        empty, num_observations, batch, out_features, values, empty, final_memory, at.columns[-1],
+        empty, num_observations, batch, out_features, values, empty, NO_LISTS, NO_LISTS, final_memory, at.columns[-1],
     )  # fmt: skip
-    return outputs, final, (slab,)
+    return outputs, final, (*kept, *signals)
 
 
 def backward_pass(
@@ -75,13 +92,13 @@ def backward_pass(
     needs: Sequence[bool],
 ) -> tuple[Any, ...]:
     """Return a gradient for every argument of the node: plan, inputs, state, mask, ``*parameters``."""
-    inputs, state, mask, slab = saved
+    inputs, state, mask, *kept = saved
     num_observations, batch, _ = inputs.shape
     period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
     rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.surrogates)
     at = layout(plan.sizes, period, num_observations, batch)
     empty = EMPTY[dtype]
-    memory = slab.numpy()
+    membranes, signals = kept[:depth], kept[depth:]
     before = empty if state is None else flat(state)
     after = empty if grad_final is None else flat(grad_final)
     reset_rows = mask_array(mask)
@@ -99,14 +116,14 @@ def backward_pass(
         0, 1.0, flat(g), grad_state, flat(grad_bias), empty, empty,
     )  # fmt: skip
     if needs[4]:
-        grads[4] = torch.mm(g.t(), _matrix(slab, at.signals[-1][0], rows, plan.sizes[-2]))
+        grads[4] = torch.mm(g.t(), signals[-2])
     grads[5] = grad_bias
     through = torch.mm(g, parameters[0])
 
     for i in range(depth - 1, -1, -1):
         n, own = plan.sizes[i], 6 + 4 * i
         weight, _, beta, threshold = parameters[2 + 4 * i : 6 + 4 * i]
-        first, last = at.membranes[i]
+        product = plan.products[i]
         hold, is_last = period if i == 0 else 1, i == depth - 1
         learned = needs[own + 2] or needs[own + 3]
         in_place = hold == 1 and not is_last
@@ -115,24 +132,30 @@ def backward_pass(
         grad_beta, grad_threshold = parameter_gradients(n, learned, dtype)
         surrogate = plan.surrogates[i]
         scan_back(
-            flat(through), empty, after, at.columns[i], memory[first:last], 1.0, before, at.columns[i], flat(beta),
+            flat(through), empty, after, at.columns[i], flat(membranes[i]), 1.0, before, at.columns[i], flat(beta),
             flat(threshold), plan.structure.resets[i], reset_rows, hold, period,
             flat(plan.pool) if is_last else empty, num_steps, batch, n, SURROGATE_CODES[surrogate.name], surrogate.k,
             flat(grad_current), grad_state, flat(grad_bias), grad_beta, grad_threshold,
         )  # fmt: skip
         if needs[own]:
-            if i == 0:
-                signal = inputs.reshape(rows, -1)
-            else:
-                signal = _matrix(slab, at.signals[i - 1][0], num_steps * batch, plan.sizes[i - 1])
-            grads[own] = torch.mm(grad_current.t(), signal)
+            signal = inputs.reshape(rows, -1) if i == 0 else _signal(*signals[2 * i - 2 : 2 * i])
+            grads[own] = product.weight_gradient(grad_current, signal, weight)
         if learned:
             grads[own + 2], grads[own + 3] = to_parameter(grad_beta, beta), to_parameter(grad_threshold, threshold)
-        if i > 0:
-            through = torch.mm(grad_current, weight)
+        support = plan.surrogates[i - 1].support if i > 0 and product.takes_lists(dtype) else None
+        near = None if support is None else Near(membranes[i - 1], parameters[2 + 4 * i - 1], support)
+        if near is not None and near.is_rare():
+            through = product.near_gradient(grad_current, weight, near)
+        elif i > 0:
+            through = product.input_gradient(grad_current, weight)
         elif needs[1]:
-            grads[1] = torch.mm(grad_current, weight).view(inputs.shape)
+            grads[1] = product.input_gradient(grad_current, weight).view(inputs.shape)
     return tuple(grads)
+
+
+def _signal(spikes: Tensor, ends: Tensor | None) -> Tensor | SpikeLists:
+    """What a layer emitted, as it was kept."""
+    return spikes if ends is None else SpikeLists(spikes, ends)
 
 
 def _matrix(slab: Tensor, start: int, rows: int, num_neurons: int) -> Tensor:

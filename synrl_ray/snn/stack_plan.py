@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synrl_ray.snn.products import Product
 from synrl_ray.snn.surrogate import Surrogate
 
 
@@ -36,6 +37,7 @@ class Plan(NamedTuple):
         period: K, simulation steps per observation.
         structure: what follows from sizes, resets and the shapes of parameters.
         surrogates: of every spiking layer.
+        products: of every spiking layer, what its weights make of the signal before it.
         pool: ``[K]`` weights with which the readout sums the spikes of an observation.
         bias_gain: their sum, which scales the readout's bias.
         readout_decay: of the readout's membrane, per observation.
@@ -45,6 +47,7 @@ class Plan(NamedTuple):
     period: int
     structure: Structure
     surrogates: tuple[Surrogate, ...]
+    products: tuple[Product, ...]
     pool: Tensor
     bias_gain: float
     readout_decay: Tensor
@@ -54,15 +57,16 @@ class Layout(NamedTuple):
     """Offsets into the one allocation that backward needs, and into a row of the state.
 
     Args:
-        membranes: of every spiking layer ``[T*B, N]``: first element and the one after the last.
-        signals: what every spiking layer hands on, spikes ``[T*B, N]`` or, the last one, pooled ``[E*B, N]``.
+        membranes: of every spiking layer ``[T*B, N]``: first element.
+        signals: first element of what every spiking layer hands on, spikes ``[T*B, N]`` or, the last one, pooled
+            ``[E*B, N]``.
         size: elements in total.
         columns: first column of every layer's membranes in the state.
         width: S, columns of the state.
     """
 
-    membranes: tuple[tuple[int, int], ...]
-    signals: tuple[tuple[int, int], ...]
+    membranes: tuple[int, ...]
+    signals: tuple[int, ...]
     size: int
     columns: tuple[int, ...]
     width: int
@@ -75,10 +79,9 @@ def layout(sizes: tuple[int, ...], period: int, num_observations: int, batch: in
     rows = num_observations * batch
     lengths = [rows * period * n for n in hidden] * 2
     lengths[-1] = rows * hidden[-1]
-    ends = list(accumulate(lengths))
-    spans = tuple(zip([0, *ends], ends, strict=False))
+    starts = tuple(accumulate(lengths, initial=0))
     columns = tuple(accumulate(sizes, initial=0))
-    return Layout(spans[: len(hidden)], spans[len(hidden) :], ends[-1], columns[:-1], columns[-1])
+    return Layout(starts[: len(hidden)], starts[len(hidden) : -1], starts[-1], columns[:-1], columns[-1])
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,200 @@
+"""Compiled products of spikes with weights: sums of the rows that the spikes name, whose cost is that of the spikes.
+
+A row of spikes is the list of the neurons that fired, in their order. The N neurons of a layer are P pixels of C
+channels each, one pixel where it is fully connected. ``index [R, N]`` holds the lists of R rows, ``ends [R, P + 1]``
+where the part of each pixel ends, from 0 on; what lies behind the last end has no meaning.
+
+Weights are ``[I, O]``, those of a convolution ``[kernel, kernel, C, O]`` as ``[I, O]``; a fully connected layer is a
+convolution of one pixel. Outputs and their gradient ``g`` are ``[R, pixels * O]``. Where these vectors are whole,
+see :func:`synrl_ray.snn.vectors.fits`; others are not for these kernels.
+"""
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+import numpy as np
+
+from synrl_ray.compiled import jit
+from synrl_ray.snn.vectors import add_to_listed, bits_above, count_bits, dot_pairs, lowest_bit, sum_listed
+
+_AT_ONCE = 8  # elements of a list that are copied whether they are there or not
+
+
+@jit
+def _word(values, limits, at):
+    """Which of the 64 values from ``at`` on are above their limits, as bits; those that there are."""
+    if at + 64 <= values.size:
+        return bits_above(values, limits, at)
+    bits = np.uint64(0)
+    for j in range(values.size - at):
+        bits |= np.uint64(values[at + j] > limits[at + j]) << np.uint64(j)
+    return bits
+
+
+@jit
+def _list_bits(bits, first, listed, count):
+    """Append the positions of the bits, counted from ``first`` on; return how long the list is."""
+    while bits:
+        listed[count] = first + lowest_bit(bits)
+        bits &= bits - np.uint64(1)
+        count += 1
+    return count
+
+
+@jit
+def list_fired(u, theta, first, num_neurons, index, ends):
+    """Write the lists of the cells from ``first`` on, counted through all rows; parts of a row come in their order."""
+    num_channels = num_neurons // (ends.shape[1] - 1)
+    row, n, done = first // num_neurons, first % num_neurons, 0
+    while done < u.size:
+        listed, own, num = index[row], ends[row], min(num_neurons - n, u.size - done)
+        values, limits = u[done : done + num], theta[done : done + num]
+        pixel = n // num_channels
+        count = np.int64(own[pixel + 1] if n % num_channels else own[pixel] if n else 0)
+        if n == 0:
+            own[0] = 0
+        stop = (pixel + 1) * num_channels - n
+        for at in range(0, num, 64):
+            bits = _word(values, limits, at)
+            while stop <= at + 64:
+                behind = np.uint64(max(64 - (stop - at), 0))
+                own[pixel + 1] = count + count_bits(bits << behind) if stop > at else count
+                pixel, stop = pixel + 1, stop + num_channels
+            count = _list_bits(bits, n + at, listed, count)
+        if pixel + 1 < own.size:
+            own[pixel + 1] = count
+        row, n, done = row + 1, 0, done + num
+
+
+@jit
+def spread(index, ends, spikes):
+    """Write the lists as ones and zeros ``[R, N]``."""
+    for r in range(spikes.shape[0]):
+        row, listed = spikes[r], index[r]
+        row[:] = 0
+        for k in range(ends[r, -1]):
+            row[listed[k]] = 1
+
+
+@jit
+def relabel(index, ends, names, relabelled):
+    """The lists with other names for the neurons."""
+    for r in range(index.shape[0]):
+        listed, own = index[r], relabelled[r]
+        for k in range(ends[r, -1]):
+            own[k] = names[listed[k]]
+
+
+@jit
+def _window(listed, ends, start, width, kernel, num_channels, window):
+    """List the inputs of a window as rows of its weights; return how many they are.
+
+    ``start`` is the first pixel of the window, ``width`` that of the map.
+    """
+    count = 0
+    for y in range(kernel):
+        first = start + y * width
+        shift = (y * kernel - first) * num_channels
+        begin, num = ends[first], ends[first + kernel] - ends[first]
+        part, found = window[count:], listed[begin:]
+        for j in range(min(_AT_ONCE, found.size)):
+            part[j] = found[j] + shift
+        for j in range(_AT_ONCE, num):
+            part[j] = found[j] + shift
+        count += num
+    return count
+
+
+@jit
+def convolve(index, ends, weight, width, kernel, stride, out_width, out):
+    """The convolution of maps that are ``width`` wide, without padding."""
+    num_outputs, num_channels = weight.shape[1], weight.shape[0] // kernel**2
+    flat, window = weight.reshape(-1), np.empty(weight.shape[0] + _AT_ONCE, np.int32)
+    for r in range(out.shape[0]):
+        for p in range(out.shape[1] // num_outputs):
+            start = (p // out_width * width + p % out_width) * stride
+            count = _window(index[r], ends[r], start, width, kernel, num_channels, window)
+            sum_listed(out[r], p * num_outputs, flat, window, count, num_outputs)
+
+
+@jit
+def kernel_gradient(index, ends, g, width, kernel, stride, out_width, grad):
+    """Add to ``grad [I, O]`` the gradient of a convolution's weights."""
+    num_outputs, num_channels = grad.shape[1], grad.shape[0] // kernel**2
+    flat, window = grad.reshape(-1), np.empty(grad.shape[0] + _AT_ONCE, np.int32)
+    for r in range(g.shape[0]):
+        for p in range(g.shape[1] // num_outputs):
+            start = (p // out_width * width + p % out_width) * stride
+            count = _window(index[r], ends[r], start, width, kernel, num_channels, window)
+            add_to_listed(flat, window, count, g[r], p * num_outputs, num_outputs)
+
+
+@jit
+def transpose(index, ends, order, starts):
+    """The lists by neuron: ``order[starts[i]:starts[i + 1]]`` are the rows in which neuron ``i`` fired."""
+    num_inputs = starts.size - 1
+    starts[:] = 0
+    for r in range(ends.shape[0]):
+        listed = index[r]
+        for k in range(ends[r, -1]):
+            starts[listed[k] + 1] += 1
+    for i in range(num_inputs):
+        starts[i + 1] += starts[i]
+    for r in range(ends.shape[0]):
+        listed = index[r]
+        for k in range(ends[r, -1]):
+            i = listed[k]
+            order[starts[i]] = r
+            starts[i] += 1
+    for i in range(num_inputs, 0, -1):
+        starts[i] = starts[i - 1]
+    starts[0] = 0
+
+
+@jit
+def weight_gradient(order, starts, g, grad):
+    """``grad [I, O]`` of a fully connected layer: each row once, the sum of the rows of ``g`` in which it fired."""
+    flat, num_outputs = g.reshape(-1), grad.shape[1]
+    for i in range(grad.shape[0]):
+        sum_listed(grad[i], 0, flat, order[starts[i] :], starts[i + 1] - starts[i], num_outputs)
+
+
+@jit
+def count_near(u, theta, width):
+    """How many of the membranes ``[R, N]`` are nearer to their thresholds ``[N]`` than ``width``."""
+    total = 0
+    for r in range(u.shape[0]):
+        near = 0
+        for n in range(theta.size):
+            near += abs(u[r, n] - theta[n]) < width
+        total += near
+    return total
+
+
+@jit
+def input_gradient(g, weight, u, theta, width, pairs, g_starts, weight_starts, channel_step, out):
+    """``out [R, N]``: the gradient of the inputs whose membranes ``u`` are near their thresholds, for others zero.
+
+    A pixel ``p`` is seen by the outputs from ``g_starts[k]`` on, through the weights of its first channel from
+    ``weight_starts[k]`` on, with ``k`` from ``pairs[p]`` to before ``pairs[p + 1]``; those of the next channel lie
+    ``channel_step`` further.
+    """
+    num_outputs, num_channels = weight.shape[1], u.shape[1] // (pairs.size - 1)
+    flat = weight.reshape(-1)
+    listed, far, wide = np.empty(u.shape[1], np.int32), np.empty_like(theta), np.full_like(theta, width)
+    for r in range(u.shape[0]):
+        for n in range(theta.size):
+            far[n] = abs(u[r, n] - theta[n])
+        count = 0
+        for at in range(0, theta.size, 64):
+            count = _list_bits(_word(wide, far, at), at, listed, count)
+        out[r] = 0
+        pixel, first = 0, 0
+        for k in range(count):
+            n = listed[k]
+            while n >= first + num_channels:
+                pixel, first = pixel + 1, first + num_channels
+            shift = (n - first) * channel_step
+            out[r, n] = dot_pairs(
+                g[r], g_starts, flat, weight_starts, shift, pairs[pixel], pairs[pixel + 1], num_outputs
+            )
