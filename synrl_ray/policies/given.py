@@ -145,8 +145,7 @@ def _floats(values: np.ndarray, name: str) -> np.ndarray:
 
 def _whole_numbers(values: np.ndarray, bounds: tuple[Any, Any], dtype: type, name: str) -> np.ndarray:
     low, high = bounds
-    limits = np.iinfo(dtype)
-    if values.dtype != dtype or np.any(low != limits.min) or np.any(high != limits.max):
+    if values.dtype != dtype or bounds is not _PIXELS:  # a byte is always a pixel
         _require_finite(values, name)
         fits = (values >= low) & (values <= high) & (values == np.rint(values))
         if not fits.all():
@@ -162,4 +161,5 @@ def _require_finite(values: np.ndarray, name: str) -> None:
 
 def _own(values: np.ndarray, dtype: type) -> np.ndarray:
     """In that type of this machine, contiguous and writable; the same array where it is so already."""
-    return np.require(values, np.dtype(dtype), ["C", "W"])
+    own = np.ascontiguousarray(values, np.dtype(dtype))
+    return own if own.flags.writeable else own.copy()

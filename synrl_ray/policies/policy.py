@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from torch import Tensor
 
 from synrl_ray.envs.flat import flattened
 from synrl_ray.errors import NonFiniteError, UserError
@@ -94,8 +95,7 @@ class Policy:
             problem = "observation has an action_mask that allows no action"
             raise InputError(problem, "allow one, or terminate the episode")
         with torch.no_grad():
-            inputs, _, next_state = self.network(torch.from_numpy(batch)[None], torch.from_numpy(state_NS))
-            after = next_state.numpy()
+            inputs, after = self._forward(torch.from_numpy(batch)[None], state_NS)
             if not (np.isfinite(inputs.numpy()).all() and np.isfinite(after).all()):
                 raise NonFiniteError("the policy's output", "for these observations", "check their scale")
             distribution = self.network.distribution
@@ -105,6 +105,13 @@ class Policy:
                 chosen, _ = distribution.sample(inputs[0], generator)
         actions = to_environment(self.action_space, chosen.numpy())
         return (actions[0], after[0]) if single else (actions, after)
+
+    def _forward(self, observations: Tensor, state: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Distribution inputs ``[1, N, D]`` and the state ``[N, S]``; a critic that neither depends on is left out."""
+        if self.network.is_separable:
+            return self.network.actor(observations), state
+        inputs, _, after = self.network(observations, torch.from_numpy(state))
+        return inputs, after.numpy()
 
     def save(self, folder: Path, **metadata: Any) -> None:
         """Write ``policy.safetensors`` and ``policy.json`` (with ``metadata`` in it), each atomically."""

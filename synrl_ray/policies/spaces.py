@@ -198,8 +198,9 @@ def to_environment(action_space: gym.Space, actions: np.ndarray) -> np.ndarray:
         else:
             start, span = np.where(stretched, low, 0), np.where(stretched, span, 0)
             actions = np.where(stretched, start + (actions + 1.0) * span / 2.0, actions)
-    most = np.finfo(low.dtype).max  # what is unbounded stays a number of the space's type
-    return np.clip(actions, np.maximum(low, -most), np.minimum(high, most)).astype(low.dtype)
+            most = np.finfo(low.dtype).max  # what is unbounded stays a number of the space's type
+            low, high = np.maximum(low, -most), np.minimum(high, most)
+    return np.clip(actions, low, high).astype(low.dtype)
 
 
 def has_half_bounds(action_space: gym.Space) -> bool:

@@ -121,6 +121,14 @@ def test_carried_state_goes_in_and_out_and_nothing_is_kept_inside():
     assert not np.array_equal(later, state)
 
 
+@pytest.mark.parametrize(("name", "runs"), [("ann", 0), ("spiking", 0), ("carried", 1)])
+def test_a_critic_runs_only_where_it_carries_a_state(name, runs):
+    policy, calls = make_policy(name), []
+    policy.network.bodies[1].register_forward_hook(lambda *_: calls.append(1))
+    policy.act(observations(2))
+    assert len(calls) == runs
+
+
 def test_state_that_is_given_is_not_changed_in_place():
     policy = make_policy("carried")
     state = policy.initial_state(2)
