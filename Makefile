@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-faults bench-scaling requirements tables clean
+.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling requirements tables clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -71,7 +71,7 @@ format: $(STAMP)  ## Format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-equality bench-plasticity bench-maml  ## All benchmarks
+bench: bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-equality bench-plasticity bench-maml bench-latency  ## All benchmarks
 
 bench-snn: $(STAMP)  ## Spiking layers against snntorch (and the peers extra, where installed)
 	$(PY) benchmarks/snn.py
@@ -106,6 +106,9 @@ bench-scaling: $(STAMP)  ## Throughput with 0, 1 and 2 env runners, and the driv
 
 bench-maml: $(STAMP)  ## Meta-iterations per second against learn2learn (and torchopt, where installed)
 	$(PY) benchmarks/maml.py
+
+bench-latency: $(STAMP)  ## Microseconds a decision of each committed policy and of its twin (ONNX Runtime: the peers extra)
+	$(PY) benchmarks/latency.py
 
 mutants: $(STAMP)  ## Mutation testing: whether the unit tests notice a sample of small faults (some minutes)
 	$(PY) benchmarks/mutation.py

@@ -19,6 +19,8 @@ from synrl_ray.evaluation.statistics import stratified_bootstrap_interval
 from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.results import code_commit
 
+_OF_SEEDS = "95 % bootstrap intervals over seeds"
+
 
 def learn(
     table: TransitionTable, agent: LocalAgent, *, seed: int, num_envs: int, env_steps: int, interval: int
@@ -87,7 +89,7 @@ def parser_of(description: str | None, *, num_envs: int) -> argparse.ArgumentPar
     return parser
 
 
-def show(title: str, table: list[dict[str, Any]], path: Path | None) -> None:
+def show(title: str, table: list[dict[str, Any]], path: Path | None, *, note: str = _OF_SEEDS) -> None:
     """Print a table of figures, one row for each condition, and write it where that is wanted."""
     print(f"\n{title}\n\n| {' | '.join(table[0])} |\n{'|---' * len(table[0])}|")
     for row in table:
@@ -96,7 +98,7 @@ def show(title: str, table: list[dict[str, Any]], path: Path | None) -> None:
         script, *options = sys.argv
         at = options.index("--table")
         words = ["python", f"benchmarks/{Path(script).name}", *options[:at], *options[at + 2 :]]
-        head = {"command": shlex.join(words), "commit": code_commit(), "note": "95 % bootstrap intervals over seeds"}
+        head = {"command": shlex.join(words), "commit": code_commit(), "note": note}
         rows = ",\n".join(f"    {json.dumps(row)}" for row in table)
         path.write_text(json.dumps(head, indent=2).removesuffix("\n}") + f',\n  "rows": [\n{rows}\n  ]\n}}\n')
 

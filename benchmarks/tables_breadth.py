@@ -85,6 +85,18 @@ def unvisited() -> Iterator[Row]:
         yield name, str(row["seeds"]), spread(row["met"], 2), spread(row["unmet"], 2), f"{share} %"
 
 
+def latency() -> Iterator[Row]:
+    networks = ("spiking network", "ann network", "torch", "onnx")
+    yield (
+        *("experiment", "spiking, µs (99 %)", "its network alone", "ann, µs (99 %)", "its network alone"),
+        *("in plain torch", "in ONNX Runtime", "spiking / ann"),
+    )
+    for name, row in rows_of("latency").items():
+        spiking, ann = (f"{row[f'{kind} act']:.0f} ({row[f'{kind} act p99']:.0f})" for kind in ("spiking", "ann"))
+        own, twin, *others = (f"{row[each]:.0f}" if each in row else "-" for each in networks)
+        yield f"`{name}`", spiking, own, ann, twin, *others, f"{row['spiking act'] / row['ann act']:.2f}"
+
+
 def pendulum() -> Iterator[Row]:
     yield (
         *("policy", "seeds that end at the target", "return IQM (interval)", "mean", "drawn actions, IQM"),
