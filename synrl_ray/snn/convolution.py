@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.snn.fusion import fused_plan
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.networks import dropped, held, scale_weights, states_of, with_recurrent
 from synrl_ray.snn.neurons import LIF
-from synrl_ray.snn.norms import Norm, make_norm, normalised
+from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
+from synrl_ray.snn.plain import is_plain
+from synrl_ray.snn.products import Convolution, Linear, Product, by_columns
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
+from synrl_ray.snn.stack import spiking_stack
 from synrl_ray.snn.surrogate import Surrogate
 
 ConvLayer = tuple[int, int, int]  # channels, kernel size, stride
@@ -128,18 +132,34 @@ class SpikingCNN(nn.Module):
         self.state_sizes = [*states_of(self.neurons, [*flat, *full]), self.readout.state_size]
         self.state_size = sum(self.state_sizes)
         scale_weights(self.weights, gain, hidden_gain)
+        for linear in (self.linear, *self.population):
+            by_columns(cast("nn.Linear", linear))
+        self.kernel = kernel
+        self.products = _products(self.map_shapes, layers, full)
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
+        self._check(inputs, state, reset_mask)
+        if self.kernel == "auto" and self._is_chain():
+            pixels = inputs.permute(0, 1, 3, 4, 2).flatten(2)
+            pixels = _frames(pixels, _floating_type(self)).unflatten(0, inputs.shape[:2])
+            inner = None if state is None else self._by_pixels(state)
+            fused = fused_plan(self, self.weights, self.products, pixels, inner)
+            if fused is not None:
+                plan, parameters = fused
+                if self.norms is not None:
+                    parameters = merged(parameters, self.norms)
+                outputs, final = spiking_stack(plan, pixels, inner, reset_mask, parameters)
+                return outputs, self._by_channels(final)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
 
     def forward_with_spikes(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """As :meth:`forward`, and the spikes ``[E*K, B, neurons]`` of every spiking layer."""
+        """As :meth:`forward`, layer by layer, and the spikes ``[E*K, B, neurons]`` of every spiking layer."""
         self._check(inputs, state, reset_mask)
         num_observations, batch = inputs.shape[:2]
         frames = _frames(inputs, _floating_type(self))
@@ -184,6 +204,26 @@ class SpikingCNN(nn.Module):
     def _layers(self) -> Iterable[tuple[nn.Module, nn.Module]]:
         return zip(self.weights, self.neurons, strict=True)
 
+    def _is_chain(self) -> bool:
+        """Whether the layers are run as written above, and not as a subclass or a replaced method wants it."""
+        if self.dropout or (self.norms is not None and not all(is_plain(norm, RunningNorm) for norm in self.norms)):
+            return False
+        return type(self).forward_with_spikes is _ONE_BY_ONE and "forward_with_spikes" not in self.__dict__
+
+    def _by_pixels(self, state: Tensor) -> Tensor:
+        """The state with the maps as the fused passes have them, ``[pixels, channels]``."""
+        return self._transposed(state, [(channels, -1) for channels, _, _ in self.map_shapes[1:]])
+
+    def _by_channels(self, state: Tensor) -> Tensor:
+        """The inverse."""
+        return self._transposed(state, [(-1, channels) for channels, _, _ in self.map_shapes[1:]])
+
+    def _transposed(self, state: Tensor, shapes: Iterable[tuple[int, int]]) -> Tensor:
+        parts = list(state.split(self.state_sizes, dim=1))
+        for i, shape in enumerate(shapes):
+            parts[i] = parts[i].unflatten(1, shape).transpose(1, 2).flatten(1)
+        return torch.cat(parts, dim=1)
+
     def _check(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> None:
         _check_frames(inputs, self.in_shape)
         expected = (inputs.shape[1], self.state_size)
@@ -193,6 +233,9 @@ class SpikingCNN(nn.Module):
             raise ValueError(
                 f"reset_mask must be bool {tuple(inputs.shape[:2])}, got {reset_mask.dtype} {tuple(reset_mask.shape)}"
             )
+
+
+_ONE_BY_ONE = SpikingCNN.forward_with_spikes
 
 
 class CNN(nn.Module):
@@ -301,13 +344,26 @@ def _convolutions(in_channels: int, layers: Sequence[ConvLayer]) -> nn.ModuleLis
     return nn.ModuleList(convolutions)
 
 
+def _products(
+    shapes: Sequence[tuple[int, int, int]], layers: Sequence[ConvLayer], full: Sequence[int]
+) -> tuple[Product, ...]:
+    """What the weights are to compute."""
+    channels, height, width = shapes[-1]
+    maps = zip(pairwise(shapes), layers, strict=True)
+    return (
+        *(Convolution(before, behind, size, stride) for (before, behind), (_, size, stride) in maps),
+        Linear(channels * height * width, full[0], height * width),
+        *(Linear(i, o) for i, o in pairwise(full)),
+    )
+
+
 def _check_frames(inputs: Tensor, in_shape: tuple[int, int, int]) -> None:
     if inputs.dim() != 5 or inputs.shape[0] < 1 or tuple(inputs.shape[2:]) != tuple(in_shape):
         raise ValueError(f"inputs must be [E >= 1, B, {', '.join(map(str, in_shape))}], got {tuple(inputs.shape)}")
 
 
 def _frames(inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """``[E*B, C, H, W]`` in the network's type."""
+    """``[E, B, ...]`` → ``[E*B, ...]`` in the network's type."""
     frames = inputs.flatten(0, 1)
     return frames.to(dtype) / 255 if inputs.dtype == torch.uint8 else frames
 

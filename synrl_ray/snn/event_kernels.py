@@ -56,7 +56,7 @@ def list_fired(u, theta, first, num_neurons, index, ends):
         stop = (pixel + 1) * num_channels - n
         for at in range(0, num, 64):
             bits = _word(values, limits, at)
-            while stop <= at + 64:
+            while stop <= min(at + 64, num):
                 behind = np.uint64(max(64 - (stop - at), 0))
                 own[pixel + 1] = count + count_bits(bits << behind) if stop > at else count
                 pixel, stop = pixel + 1, stop + num_channels

@@ -1,4 +1,4 @@
-"""Whether a :class:`synrl_ray.snn.SpikingMLP` may run fused, decided here alone and anew at every call.
+"""Whether a spiking network may run fused, decided here alone and anew at every call.
 
 The fused path reads the layers' tensors and settings. It is taken where calling the layers one by one would compute the
 same and nobody could tell: layers of exactly the known classes without hooks, plain tensors of the expected shapes,
@@ -7,6 +7,7 @@ settings that the compiled passes know, and nothing of torch's that watches or t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
@@ -17,36 +18,45 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.plain import are_dense, are_plain, is_watched
-from synrl_ray.snn.products import Linear
+from synrl_ray.snn.products import Linear, Product
 from synrl_ray.snn.stack_plan import Plan, structure_of
 
 _DTYPES = (torch.float32, torch.float64)
 _SHAPE = attrgetter("shape")
 
 
-def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tuple[Tensor, ...]] | None:
-    """Structure and parameters of a ``SpikingMLP`` as one autograd node; ``None`` if its layers are to be called.
+def fused_plan(
+    net: Any, weights: Iterable[nn.Module], products: tuple[Product, ...], inputs: Tensor, state: Tensor | None
+) -> tuple[Plan, tuple[Tensor, ...]] | None:
+    """Structure and parameters of a network as one autograd node; ``None`` if its layers are to be called.
 
     Torch's attribute search would take a third of a small network's inference, so members come from where modules keep
     them.
+
+    Args:
+        net: a ``SpikingMLP`` or ``SpikingCNN``.
+        weights: its layers with weights in front of the spiking ones, ``net.neurons``.
+        products: what these are to compute.
+        inputs: ``[E, B, F]``, of maps F = pixels * channels.
+        state: of the network.
     """
     dtype = inputs.dtype
     if is_watched() or dtype not in _DTYPES or inputs.numel() == 0 or inputs.is_neg():
         return None
-    parts = net._modules
+    parts, layers = net._modules, tuple(weights)
     readout = parts["readout"]
     linear, integrator = readout._modules.get("linear"), readout._modules.get("integrator")
-    linears, neurons = parts["linears"]._modules.values(), parts["neurons"]._modules.values()
+    neurons = parts["neurons"]._modules.values()
     sizes, period = tuple(net.state_sizes), net.steps_per_observation
-    if not are_plain((readout, linear, integrator, *linears, *neurons), _kinds(len(sizes) - 1)):
+    if not are_plain((readout, linear, integrator, *layers, *neurons), _kinds(products)):
         return None
 
     own = linear._parameters
     parameters = [own.get("weight"), own.get("bias")]
     resets, surrogates, hold = [], [], period
-    for layer, neuron in zip(linears, neurons, strict=True):
+    for layer, product, neuron in zip(layers, products, neurons, strict=True):
         settings, own, fixed = neuron.__dict__, layer._parameters, neuron._buffers
-        if settings["hold"] != hold or settings["graded"] or settings["kernel"] != "auto":
+        if settings["hold"] != hold or settings["graded"] or settings["kernel"] != "auto" or not product.is_of(layer):
             return None
         hold = 1
         resets.append(settings["reset"])
@@ -60,21 +70,20 @@ def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tu
     if not are_dense(tensors, dtype):
         return None
     shapes = tuple(map(_SHAPE, tensors[: len(parameters) + 2]))
-    structure = structure_of(sizes, period, inputs.shape[2], tuple(resets), shapes)
+    structure = structure_of(sizes, period, products, tuple(resets), shapes)
     if structure is None:
         return None
-    return Plan(
-        sizes, period, structure, tuple(surrogates), _chain(inputs.shape[2], sizes[:-1]), pool, readout.bias_gain, leak
-    ), tuple(parameters)
+    plan = Plan(sizes, period, *structure, tuple(surrogates), products, pool, readout.bias_gain, leak)
+    return plan, tuple(parameters)
 
 
 @lru_cache(maxsize=64)
-def _chain(num_features: int, sizes: tuple[int, ...]) -> tuple[Linear, ...]:
-    """The products of fully connected layers."""
-    return tuple(Linear(i, o) for i, o in pairwise((num_features, *sizes)))
+def linear_chain(num_features: int, sizes: tuple[int, ...]) -> tuple[Product, ...]:
+    """The products of fully connected layers in front of so many neurons each, but for the last, the readout."""
+    return tuple(Linear(i, o) for i, o in pairwise((num_features, *sizes[:-1])))
 
 
 @lru_cache(maxsize=64)
-def _kinds(depth: int) -> tuple[type[nn.Module], ...]:
-    """The classes of a network's layers: readout and its parts, linear layers, neurons."""
-    return (LeakyReadout, nn.Linear, LIF, *(nn.Linear,) * depth, *(LIF,) * depth)
+def _kinds(products: tuple[Product, ...]) -> tuple[type[nn.Module], ...]:
+    """The classes of a network's layers: readout and its parts, layers with weights, neurons."""
+    return (LeakyReadout, nn.Linear, LIF, *(product.kind for product in products), *(LIF,) * len(products))

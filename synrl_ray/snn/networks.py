@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.encoders import LatencyCode
-from synrl_ray.snn.fusion import fused_plan
+from synrl_ray.snn.fusion import fused_plan, linear_chain
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
 from synrl_ray.snn.plain import is_plain
+from synrl_ray.snn.products import by_columns
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
@@ -153,6 +154,8 @@ class SpikingMLP(nn.Module):
         self.state_sizes = [*states_of(self.neurons, hidden_sizes), self.readout.state_size]
         self.state_size = sum(self.state_sizes)
         scale_weights(self.linears, gain, hidden_gain)
+        for linear in self.linears:
+            by_columns(cast("nn.Linear", linear))
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -160,7 +163,9 @@ class SpikingMLP(nn.Module):
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
         if self.kernel == "auto" and self._is_chain():
-            fused = fused_plan(self, inputs, state)
+            linears = cast("nn.ModuleList", self._modules["linears"])
+            chain = linear_chain(self.in_features, tuple(self.state_sizes))
+            fused = fused_plan(self, cast("Iterable[nn.Module]", linears._modules.values()), chain, inputs, state)
             if fused is not None:
                 plan, parameters = fused
                 if self.norms is not None:

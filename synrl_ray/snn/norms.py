@@ -136,6 +136,6 @@ def merged(parameters: Sequence[Tensor], norms: Iterable[nn.Module]) -> tuple[Te
     parts = list(parameters)
     for layer, norm in enumerate(cast("Iterable[RunningNorm]", norms)):
         at, scale = 2 + 4 * layer, norm.scale
-        parts[at] = parts[at] * scale.unsqueeze(1)
+        parts[at] = parts[at] * scale.view(-1, *[1] * (parts[at].dim() - 1))
         parts[at + 1] = (parts[at + 1] - norm.mean) * scale + norm.bias
     return tuple(parts)

@@ -1,7 +1,7 @@
 """What a layer's weights make of the spikes before it: dense products by torch, or sums over lists of spikes.
 
-Maps of neurons are ``[pixels, channels]`` between layers, as torch's convolutions want them on a CPU, so that no product
-has to sort them. Lists cost in spikes: at an activity of 2 to 6 % a tenth of the dense product, the same at about 40 %.
+Maps of neurons are ``[pixels, channels]`` between layers, as torch's convolutions want them on a CPU, so that nothing
+has to be sorted. Lists cost in spikes: at an activity of 2 to 6 % a tenth of the dense product, the same at about 40 %.
 
 Legend: R rows, N neurons before the weights, M behind them; P pixels, C channels, O channels behind the weights.
 """
@@ -13,19 +13,33 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from synrl_ray.snn.spike_lists import SpikeLists
 
 # Of R * N. Between 2 and 20 % of activity lists were faster in all measured layers (benchmarks/event_products.py); they
 # have one thread, whatever torch has.
 MOST_FIRED, MOST_NEAR = 0.25, 0.2
+SMALL_WIDTH = 128  # up to it, and for few rows, a whole network runs in one compiled call
+
+
+Shape = tuple[int, int, int]  # C, height, width
 
 
 class Product(Protocol):
-    """What all kinds offer. Signals are ``[R, N]`` or lists, currents and their gradients ``[R, M]``."""
+    """What all kinds offer. Signals are ``[R, N]`` or lists, currents and their gradients ``[R, M]``.
 
+    ``num_pixels`` is P of what comes in, ``is_map`` whether what goes out is a map.
+    """
+
+    kind: type[nn.Module]
     num_pixels: int
+    num_biases: int
+    weight_shape: tuple[int, ...]
+    is_map: bool
+
+    def is_of(self, layer: nn.Module) -> bool:
+        """Whether a layer of this kind computes it, as far as the shape of its weights does not say."""
 
     def takes_lists(self, dtype: torch.dtype) -> bool:
         """Whether there are kernels for its shape."""
@@ -77,15 +91,26 @@ class Linear:
         num_pixels: P of the map, 1 where the neurons are none.
     """
 
+    kind: type[nn.Module] = nn.Linear
+    is_map = False
+
     def __init__(self, num_inputs: int, num_outputs: int, num_pixels: int = 1) -> None:
         self.num_inputs, self.num_outputs, self.num_pixels = num_inputs, num_outputs, num_pixels
+        self.weight_shape: tuple[int, ...] = (num_outputs, num_inputs)
+        self.num_biases = num_outputs
+
+    def is_of(self, layer: nn.Module) -> bool:
+        """Always."""
+        return True
 
     def takes_lists(self, dtype: torch.dtype) -> bool:
+        """Whether M, or for maps O, is whole vectors."""
         from synrl_ray.snn.vectors import fits
 
         return fits(self.num_outputs, dtype.itemsize)
 
     def forward(self, signal: Tensor | SpikeLists, weight: Tensor, out: Tensor | None = None) -> Tensor:
+        """The currents."""
         if isinstance(signal, Tensor):
             return torch.mm(self._sorted(signal), weight.t(), out=out)
         from synrl_ray.snn.event_kernels import convolve
@@ -96,6 +121,7 @@ class Linear:
         return out
 
     def weight_gradient(self, grad: Tensor, signal: Tensor | SpikeLists, weight: Tensor) -> Tensor:
+        """In the shape of the weights, laid out as they are."""
         if isinstance(signal, Tensor):
             return (
                 torch.mm(self._sorted(signal).t(), grad).t()
@@ -113,12 +139,14 @@ class Linear:
         return rows.t()
 
     def input_gradient(self, grad: Tensor, weight: Tensor) -> Tensor:
+        """``[R, N]``."""
         signal = torch.mm(grad, weight)
         if self.num_pixels == 1:
             return signal
         return signal.view(len(grad), -1, self.num_pixels).transpose(1, 2).reshape(signal.shape)
 
     def near_gradient(self, grad: Tensor, weight: Tensor, near: Near) -> Tensor:
+        """``[R, N]``, zero where no membrane is near."""
         starts = np.arange(self.num_pixels, dtype=np.int32) * self.num_outputs
         pairs = np.arange(self.num_pixels + 1, dtype=np.int64)
         step = self.num_pixels * self.num_outputs
@@ -155,46 +183,61 @@ class Convolution:
         kernel, stride: of both directions.
     """
 
-    def __init__(
-        self, in_shape: tuple[int, int, int], out_shape: tuple[int, int, int], kernel: int, stride: int
-    ) -> None:
+    kind: type[nn.Module] = nn.Conv2d
+    is_map = True
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, kernel: int, stride: int) -> None:
         self.in_shape, self.out_shape, self.kernel, self.stride = in_shape, out_shape, kernel, stride
         self.num_pixels = in_shape[1] * in_shape[2]
+        self.weight_shape: tuple[int, ...] = (out_shape[0], in_shape[0], kernel, kernel)
+        self.num_biases = out_shape[0]
+
+    def is_of(self, layer: nn.Module) -> bool:
+        """Whether it has this stride, and neither padding nor gaps nor groups."""
+        settings = layer.__dict__
+        return (settings["stride"], settings["padding"], settings["dilation"], settings["groups"]) == (
+            (self.stride, self.stride), (0, 0), (1, 1), 1
+        )  # fmt: skip
 
     def takes_lists(self, dtype: torch.dtype) -> bool:
+        """Whether M, or for maps O, is whole vectors."""
         from synrl_ray.snn.vectors import fits
 
         return fits(self.out_shape[0], dtype.itemsize)
 
     def forward(self, signal: Tensor | SpikeLists, weight: Tensor, out: Tensor | None = None) -> Tensor:
+        """The currents."""
         if isinstance(signal, Tensor):
-            maps = torch.nn.functional.conv2d(self._maps(signal), weight, stride=self.stride)
+            maps = nn.functional.conv2d(self._maps(signal), weight, stride=self.stride)
             return _flattened(maps)
         from synrl_ray.snn.event_kernels import convolve
 
-        index, ends = signal
+        index, ends = signal.index, signal.ends
         channels, height, width = self.out_shape
         out = weight.new_empty(len(index), height * width * channels)
         convolve(index.numpy(), ends.numpy(), self._rows(weight), *self._geometry, out.numpy())
         return out
 
     def weight_gradient(self, grad: Tensor, signal: Tensor | SpikeLists, weight: Tensor) -> Tensor:
+        """In the shape of the weights, laid out as they are."""
         if isinstance(signal, Tensor):
             return self._backward(grad, self._maps(signal), weight, 1)
         from synrl_ray.snn.event_kernels import kernel_gradient
 
-        index, ends = signal
+        index, ends = signal.index, signal.ends
         channels, size = self.in_shape[0], self.kernel
         rows = grad.new_zeros(size * size * channels, self.out_shape[0])
         kernel_gradient(index.numpy(), ends.numpy(), grad.numpy(), *self._geometry, rows.numpy())
         return rows.view(size, size, channels, -1).permute(3, 2, 0, 1)
 
     def input_gradient(self, grad: Tensor, weight: Tensor) -> Tensor:
+        """``[R, N]``."""
         channels, height, width = self.in_shape
         shape = grad.new_empty(1).as_strided((len(grad), channels, height, width), (0, 0, 0, 0))
         return _flattened(self._backward(grad, shape, weight, 0))
 
     def near_gradient(self, grad: Tensor, weight: Tensor, near: Near) -> Tensor:
+        """``[R, N]``, zero where no membrane is near."""
         tables = _seen_by(self.in_shape, self.out_shape, self.kernel, self.stride)
         return _near_gradient(grad, self._rows(weight), near, *tables, self.out_shape[0])
 
@@ -220,8 +263,13 @@ class Convolution:
         return weight.detach().permute(2, 3, 1, 0).reshape(-1, self.out_shape[0]).contiguous().numpy()
 
 
-def by_columns(layer: torch.nn.Linear) -> None:
-    """Lay a layer's weights out so that those of one input are neighbours, for :class:`Linear` to sum without a copy."""
+def by_columns(layer: nn.Linear) -> None:
+    """Lay wide weights out so that those of one input are neighbours, for lists of spikes to be summed without a copy.
+
+    Small ones stay as they are, for a network of these runs in one compiled call, from weights side by side.
+    """
+    if max(layer.weight.shape) <= SMALL_WIDTH:
+        return
     layer.weight.data = layer.weight.data.t().contiguous().t()
 
 
@@ -251,9 +299,7 @@ def _near_gradient(
 
 
 @lru_cache(maxsize=64)
-def _seen_by(
-    in_shape: tuple[int, int, int], out_shape: tuple[int, int, int], kernel: int, stride: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _seen_by(in_shape: Shape, out_shape: Shape, kernel: int, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which outputs see each pixel, and by which weights, as :func:`event_kernels.input_gradient` wants it."""
     channels, height, width = in_shape
     num_outputs, out_height, out_width = out_shape

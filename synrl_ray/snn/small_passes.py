@@ -34,12 +34,13 @@ def forward_pass(
     """Return outputs, final state, and what backward needs: the flat parameters, the membranes (only if ``keep``)."""
     num_observations, batch, _ = inputs.shape
     dtype, sizes = inputs.dtype, plan.sizes
-    resets, where, widths, reset_codes = plan.structure
+    assert plan.small is not None
+    where, widths, reset_codes = plan.small
     flat = torch._utils._flatten_dense_tensors(parameters)
     kept = [flat]
     membranes = EMPTY[dtype]
     if keep:
-        kept.append(inputs.new_empty(num_observations * plan.period * len(resets) * batch * max(sizes[:-1])))
+        kept.append(inputs.new_empty(num_observations * plan.period * len(reset_codes) * batch * max(sizes[:-1])))
         membranes = kept[1].numpy()
     outputs = inputs.new_empty(num_observations, batch, sizes[-1])
     final = inputs.new_empty(batch, sum(sizes))
@@ -63,7 +64,8 @@ def backward_pass(
     inputs, state, mask, flat, membranes = saved
     dtype = inputs.dtype
     empty_2d, empty_3d = _EMPTY_2D[dtype], _EMPTY_3D[dtype]
-    _, where, widths, reset_codes = plan.structure
+    assert plan.small is not None
+    where, widths, reset_codes = plan.small
     kinds, slopes = _surrogates(plan.surrogates)
     learned = _learned(tuple(needs[6:]))
     grad_flat = np.zeros(flat.numel(), empty_2d.dtype)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class SpikeLists(NamedTuple):
+@dataclass(frozen=True)
+class SpikeLists:
     """Which neurons fired, for each row of a batch, in their order.
 
     Args:
@@ -38,7 +39,7 @@ class SpikeLists(NamedTuple):
         """The lists of dense spikes ``[R, N]``; whatever is above zero is one."""
         from synrl_ray.snn.event_kernels import list_fired  # numba takes half a second to import
 
-        lists = cls.empty(*spikes.shape, num_pixels)
+        lists = cls.empty(spikes.shape[0], spikes.shape[1], num_pixels)
         fired = spikes.detach().to("cpu").contiguous().reshape(-1)
         list_fired(
             fired.numpy(), torch.zeros_like(fired).numpy(), 0, spikes.shape[1], lists.index.numpy(), lists.ends.numpy()

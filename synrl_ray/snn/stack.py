@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from synrl_ray.snn.products import SMALL_WIDTH
 from synrl_ray.snn.stack_plan import Plan
 
-SMALL_WIDTH, SMALL_ROWS = 128, 512  # up to both a network runs in one compiled call; above, torch's products win
+SMALL_ROWS = 512  # more rows than this, or wider layers, are faster product by product
 
 
 def spiking_stack(
@@ -52,7 +53,7 @@ def _passes(plan: Plan, inputs: Tensor) -> Any:
     """The module with the two passes that suits the size of the network and of its inputs."""
     num_observations, batch, num_features = inputs.shape
     is_narrow = num_features <= SMALL_WIDTH and max(plan.sizes) <= SMALL_WIDTH
-    is_small = is_narrow and num_observations * plan.period * batch <= SMALL_ROWS
+    is_small = plan.small is not None and is_narrow and num_observations * plan.period * batch <= SMALL_ROWS
     return _load("synrl_ray.snn.small_passes" if is_small else "synrl_ray.snn.stack_passes")
 
 

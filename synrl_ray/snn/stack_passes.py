@@ -31,7 +31,7 @@ def forward_pass(
     mask: Tensor | None,
     parameters: Sequence[Tensor],
     keep: bool,
-) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
     """Return outputs, final state, and what backward needs: the memory of membranes (only if ``keep``) and signals."""
     num_observations, batch, _ = inputs.shape
     period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
@@ -61,7 +61,7 @@ def forward_pass(
             lists = SpikeLists.empty(num_steps * batch, n, following.num_pixels)
         scan(
             flat(current), flat(bias), 1.0, before, at.columns[i], flat(beta), flat(threshold),
-            plan.structure.resets[i], reset_rows, hold, period, flat(plan.pool) if is_last else empty,
+            plan.resets[i], reset_rows, hold, period, flat(plan.pool) if is_last else empty,
             num_steps, batch, n, flat(membranes) if keep else empty, flat(spikes) if lists is None else empty,
             *((NO_LISTS, NO_LISTS) if lists is None else (lists.index.numpy(), lists.ends.numpy())),
             final_memory, at.columns[i],
@@ -70,7 +70,7 @@ def forward_pass(
         if lists is not None:
             signal = lists if is_rare(lists.activity) else lists.dense(out=spikes)
         kept.append(membranes)
-        signals += [*signal] if isinstance(signal, SpikeLists) else [signal, None]
+        signals += [signal.index, signal.ends] if isinstance(signal, SpikeLists) else [signal, None]
 
     # no view of a matrix: torch lets nobody change a view that a node returns
     assert isinstance(signal, Tensor)
@@ -128,12 +128,12 @@ def backward_pass(
         learned = needs[own + 2] or needs[own + 3]
         in_place = hold == 1 and not is_last
         grad_current = through if in_place else inputs.new_empty(num_steps // hold * batch, n)
-        grads[own + 1] = grad_bias = inputs.new_empty(n)
+        grads[own + 1] = grad_bias = inputs.new_empty(product.num_biases)
         grad_beta, grad_threshold = parameter_gradients(n, learned, dtype)
         surrogate = plan.surrogates[i]
         scan_back(
             flat(through), empty, after, at.columns[i], flat(membranes[i]), 1.0, before, at.columns[i], flat(beta),
-            flat(threshold), plan.structure.resets[i], reset_rows, hold, period,
+            flat(threshold), plan.resets[i], reset_rows, hold, period,
             flat(plan.pool) if is_last else empty, num_steps, batch, n, SURROGATE_CODES[surrogate.name], surrogate.k,
             flat(grad_current), grad_state, flat(grad_bias), grad_beta, grad_threshold,
         )  # fmt: skip

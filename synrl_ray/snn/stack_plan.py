@@ -15,27 +15,22 @@ from synrl_ray.snn.products import Product
 from synrl_ray.snn.surrogate import Surrogate
 
 
-class Structure(NamedTuple):
-    """A network's layers as the compiled passes want them; the arrays are those of ``network_kernels``.
+class Small(NamedTuple):
+    """A network of fully connected layers as the one compiled call for small ones wants it; see ``network_kernels``."""
 
-    Args:
-        resets: codes of every spiking layer's reset.
-        where, sizes, reset_codes: arrays for a network in one call.
-    """
-
-    resets: tuple[int, ...]
     where: np.ndarray
     sizes: np.ndarray
     reset_codes: np.ndarray
 
 
 class Plan(NamedTuple):
-    """The structure around the tensors.
+    """The structure of a network around its tensors.
 
     Args:
         sizes: neurons of every layer, readout included.
         period: K, simulation steps per observation.
-        structure: what follows from sizes, resets and the shapes of parameters.
+        resets: codes of every spiking layer's reset.
+        small: for a network in one call; ``None`` where there are maps.
         surrogates: of every spiking layer.
         products: of every spiking layer, what its weights make of the signal before it.
         pool: ``[K]`` weights with which the readout sums the spikes of an observation.
@@ -45,7 +40,8 @@ class Plan(NamedTuple):
 
     sizes: tuple[int, ...]
     period: int
-    structure: Structure
+    resets: tuple[int, ...]
+    small: Small | None
     surrogates: tuple[Surrogate, ...]
     products: tuple[Product, ...]
     pool: Tensor
@@ -86,13 +82,16 @@ def layout(sizes: tuple[int, ...], period: int, num_observations: int, batch: in
 
 @lru_cache(maxsize=256)
 def structure_of(
-    sizes: tuple[int, ...], period: int, num_features: int, resets: tuple[str, ...], shapes: tuple[torch.Size, ...]
-) -> Structure | None:
-    """The structure, or ``None`` if the shapes are not those that the passes read.
+    sizes: tuple[int, ...],
+    period: int,
+    products: tuple[Product, ...],
+    resets: tuple[str, ...],
+    shapes: tuple[torch.Size, ...],
+) -> tuple[tuple[int, ...], Small | None] | None:
+    """Codes of the resets and what small networks want, or ``None`` if the shapes are not those that the passes read.
 
     Args:
-        sizes, period: as of the plan.
-        num_features: of the inputs.
+        sizes, period, products: as of the plan.
         resets: of every spiking layer.
         shapes: of the parameters in their order, then of ``pool`` and ``readout_decay``.
     """
@@ -100,17 +99,19 @@ def structure_of(
 
     *hidden, out_features = sizes
     allowed: list[tuple[tuple[int, ...], ...]] = [((out_features, hidden[-1]),), ((out_features,),)]
-    for num_in, n in zip([num_features, *hidden], hidden, strict=False):
-        allowed += [((n, num_in),), ((n,),), ((), (n,)), ((), (n,))]
+    for product, n in zip(products, hidden, strict=True):
+        each: tuple[tuple[int, ...], ...] = ((),) if product.is_map else ((), (n,))
+        allowed += [(product.weight_shape,), ((product.num_biases,),), each, each]
     allowed += [((period,),), ((),)]
     if not all(shape in those for shape, those in zip(shapes, allowed, strict=True)):
         return None
+    codes = tuple(RESET_CODES[reset] for reset in resets)
+    if any(product.is_map for product in products):
+        return codes, None
     lengths = [math.prod(shape) for shape in shapes[:-2]]
     starts = list(accumulate(lengths, initial=0))
-    codes = tuple(RESET_CODES[reset] for reset in resets)
-    return Structure(
-        codes,
+    return codes, Small(
         np.array([[*starts[i : i + 4], *lengths[i + 2 : i + 4]] for i in range(2, len(lengths), 4)], dtype=np.int64),
-        np.array([num_features, *sizes], dtype=np.int64),
+        np.array([products[0].weight_shape[1], *sizes], dtype=np.int64),
         np.array(codes, dtype=np.int64),
     )

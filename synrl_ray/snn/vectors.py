@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -38,12 +38,9 @@ def sum_listed(typing, out, at, rows, listed, count, num):
                 for j, total in enumerate(sums):
                     builder.store(builder.fadd(builder.load(total), rows.load(start, j)), total)
 
-            one = ir.Constant(count.type, 1)
+            none, one, two = (ir.Constant(count.type, value) for value in (0, 1, 2))
             whole = builder.and_(count, ir.Constant(count.type, -2))
-            with cgutils.for_range_slice(builder, ir.Constant(count.type, 0), whole, ir.Constant(count.type, 2)) as (
-                k,
-                _,
-            ):
+            with cgutils.for_range_slice(builder, none, whole, two) as (k, _):
                 add(even, k)
                 add(odd, builder.add(k, one))
             with cgutils.for_range_slice(builder, whole, count, one) as (k, _):
@@ -201,7 +198,7 @@ def _variable(builder: Any, value: Any) -> Any:
 
 
 def _by_columns(builder: Any, num: Any, lanes: int, columns: Any) -> None:
-    """Call ``columns(first, width)`` for all columns: as many vectors at once as there are sums, then half, then one."""
+    """Call ``columns(first, width)`` for all columns: as many vectors at once as there are sums, then fewer."""
     begin = ir.Constant(num.type, 0)
     for width in (_MOST, _MOST // 2, 1):
         step = ir.Constant(num.type, width * lanes)
