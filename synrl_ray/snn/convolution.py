@@ -146,7 +146,7 @@ class SpikingCNN(nn.Module):
             pixels = inputs.permute(0, 1, 3, 4, 2).flatten(2)
             pixels = _frames(pixels, _floating_type(self)).unflatten(0, inputs.shape[:2])
             inner = None if state is None else self._by_pixels(state)
-            fused = fused_plan(self, self.weights, self.products, pixels, inner)
+            fused = fused_plan(self, pixels, inner)
             if fused is not None:
                 plan, parameters = fused
                 if self.norms is not None:

@@ -43,9 +43,13 @@ def _list_bits(bits, first, listed, count):
 
 @jit
 def list_fired(u, theta, first, num_neurons, index, ends):
-    """Write the lists of the cells from ``first`` on, counted through all rows; parts of a row come in their order."""
+    """Write the lists of the cells from ``first`` on, counted through all rows; parts of a row come in their order.
+
+    Returns how many fired.
+    """
     num_channels = num_neurons // (ends.shape[1] - 1)
     row, n, done = first // num_neurons, first % num_neurons, 0
+    total = np.int64(0)
     while done < u.size:
         listed, own, num = index[row], ends[row], min(num_neurons - n, u.size - done)
         values, limits = u[done : done + num], theta[done : done + num]
@@ -53,6 +57,7 @@ def list_fired(u, theta, first, num_neurons, index, ends):
         count = np.int64(own[pixel + 1] if n % num_channels else own[pixel] if n else 0)
         if n == 0:
             own[0] = 0
+        total -= count
         stop = (pixel + 1) * num_channels - n
         for at in range(0, num, 64):
             bits = _word(values, limits, at)
@@ -63,17 +68,22 @@ def list_fired(u, theta, first, num_neurons, index, ends):
             count = _list_bits(bits, n + at, listed, count)
         if pixel + 1 < own.size:
             own[pixel + 1] = count
+        total += count
         row, n, done = row + 1, 0, done + num
+    return total
 
 
 @jit
-def spread(index, ends, spikes):
-    """Write the lists as ones and zeros ``[R, N]``."""
-    for r in range(spikes.shape[0]):
-        row, listed = spikes[r], index[r]
-        row[:] = 0
-        for k in range(ends[r, -1]):
-            row[listed[k]] = 1
+def spread(index, ends, first, num_cells, spikes):
+    """Write the lists of so many cells from ``first`` on, which begins a row, as ones and zeros ``[R * N]``."""
+    num_neurons = index.shape[1]
+    num_channels = num_neurons // (ends.shape[1] - 1)
+    spikes[first : first + num_cells] = 0
+    for start in range(first, first + num_cells, num_neurons):
+        row = start // num_neurons
+        last = min(num_neurons, first + num_cells - start)
+        for k in range(ends[row, (last - 1) // num_channels + 1]):
+            spikes[start + index[row, k]] = 1
 
 
 @jit
@@ -103,6 +113,14 @@ def _window(listed, ends, start, width, kernel, num_channels, window):
             part[j] = found[j] + shift
         count += num
     return count
+
+
+@jit
+def add_listed(index, ends, weight, out):
+    """The sums of the listed rows of ``weight``."""
+    flat, num_outputs = weight.reshape(-1), weight.shape[1]
+    for r in range(out.shape[0]):
+        sum_listed(out[r], 0, flat, index[r], ends[r, -1], num_outputs)
 
 
 @jit
@@ -160,15 +178,15 @@ def weight_gradient(order, starts, g, grad):
 
 
 @jit
-def count_near(u, theta, width):
-    """How many of the membranes ``[R, N]`` are nearer to their thresholds ``[N]`` than ``width``."""
+def share_near(u, theta, width, step):
+    """Which share of the membranes ``[R, N]`` is nearer to its threshold than ``width``, in every so many rows."""
     total = 0
-    for r in range(u.shape[0]):
+    for r in range(0, u.shape[0], step):
         near = 0
         for n in range(theta.size):
             near += abs(u[r, n] - theta[n]) < width
         total += near
-    return total
+    return total / max(1, (u.shape[0] + step - 1) // step * u.shape[1])
 
 
 @jit
@@ -177,24 +195,26 @@ def input_gradient(g, weight, u, theta, width, pairs, g_starts, weight_starts, c
 
     A pixel ``p`` is seen by the outputs from ``g_starts[k]`` on, through the weights of its first channel from
     ``weight_starts[k]`` on, with ``k`` from ``pairs[p]`` to before ``pairs[p + 1]``; those of the next channel lie
-    ``channel_step`` further.
+    ``channel_step`` further. The weights of a neuron serve 64 rows, by two, before those of the next are fetched.
     """
     num_outputs, num_channels = weight.shape[1], u.shape[1] // (pairs.size - 1)
-    flat = weight.reshape(-1)
-    listed, far, wide = np.empty(u.shape[1], np.int32), np.empty_like(theta), np.full_like(theta, width)
-    for r in range(u.shape[0]):
-        for n in range(theta.size):
-            far[n] = abs(u[r, n] - theta[n])
-        count = 0
-        for at in range(0, theta.size, 64):
-            count = _list_bits(_word(wide, far, at), at, listed, count)
-        out[r] = 0
-        pixel, first = 0, 0
-        for k in range(count):
-            n = listed[k]
-            while n >= first + num_channels:
-                pixel, first = pixel + 1, first + num_channels
-            shift = (n - first) * channel_step
-            out[r, n] = dot_pairs(
-                g[r], g_starts, flat, weight_starts, shift, pairs[pixel], pairs[pixel + 1], num_outputs
-            )
+    flat, near = weight.reshape(-1), np.empty(u.shape[1], np.uint64)
+    gradients, num = g.reshape(-1), g.shape[1]
+    for first in range(0, u.shape[0], 64):
+        near[:] = 0
+        for r in range(first, min(first + 64, u.shape[0])):
+            row, bit = u[r], np.uint64(r - first)
+            for n in range(near.size):
+                near[n] |= np.uint64(abs(row[n] - theta[n]) < width) << bit
+            out[r] = 0
+        for n in range(near.size):
+            bits, pixel = near[n], n // num_channels
+            begin, end, shift = pairs[pixel], pairs[pixel + 1], n % num_channels * channel_step
+            while bits:
+                one = first + lowest_bit(bits)
+                bits &= bits - np.uint64(1)
+                other = first + lowest_bit(bits) if bits else one
+                bits &= bits - np.uint64(bits != 0)
+                out[one, n], out[other, n] = dot_pairs(
+                    gradients, one * num, other * num, g_starts, flat, weight_starts, shift, begin, end, num_outputs
+                )

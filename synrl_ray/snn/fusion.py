@@ -7,9 +7,7 @@ settings that the compiled passes know, and nothing of torch's that watches or t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
-from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -18,32 +16,28 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.plain import are_dense, are_plain, is_watched
-from synrl_ray.snn.products import Linear, Product
+from synrl_ray.snn.products import Product
 from synrl_ray.snn.stack_plan import Plan, structure_of
 
 _DTYPES = (torch.float32, torch.float64)
 _SHAPE = attrgetter("shape")
 
 
-def fused_plan(
-    net: Any, weights: Iterable[nn.Module], products: tuple[Product, ...], inputs: Tensor, state: Tensor | None
-) -> tuple[Plan, tuple[Tensor, ...]] | None:
+def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tuple[Tensor, ...]] | None:
     """Structure and parameters of a network as one autograd node; ``None`` if its layers are to be called.
 
     Torch's attribute search would take a third of a small network's inference, so members come from where modules keep
     them.
 
     Args:
-        net: a ``SpikingMLP`` or ``SpikingCNN``.
-        weights: its layers with weights in front of the spiking ones, ``net.neurons``.
-        products: what these are to compute.
+        net: a ``SpikingMLP`` or ``SpikingCNN``; its ``products`` are what its ``weights`` are to compute.
         inputs: ``[E, B, F]``, of maps F = pixels * channels.
         state: of the network.
     """
     dtype = inputs.dtype
     if is_watched() or dtype not in _DTYPES or inputs.numel() == 0 or inputs.is_neg():
         return None
-    parts, layers = net._modules, tuple(weights)
+    parts, products, layers = net._modules, net.products, tuple(net.weights)
     readout = parts["readout"]
     linear, integrator = readout._modules.get("linear"), readout._modules.get("integrator")
     neurons = parts["neurons"]._modules.values()
@@ -75,12 +69,6 @@ def fused_plan(
         return None
     plan = Plan(sizes, period, *structure, tuple(surrogates), products, pool, readout.bias_gain, leak)
     return plan, tuple(parameters)
-
-
-@lru_cache(maxsize=64)
-def linear_chain(num_features: int, sizes: tuple[int, ...]) -> tuple[Product, ...]:
-    """The products of fully connected layers in front of so many neurons each, but for the last, the readout."""
-    return tuple(Linear(i, o) for i, o in pairwise((num_features, *sizes[:-1])))
 
 
 @lru_cache(maxsize=64)

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.encoders import LatencyCode
-from synrl_ray.snn.fusion import fused_plan, linear_chain
+from synrl_ray.snn.fusion import fused_plan
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
 from synrl_ray.snn.plain import is_plain
-from synrl_ray.snn.products import by_columns
+from synrl_ray.snn.products import Linear, by_columns
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
@@ -156,6 +156,7 @@ class SpikingMLP(nn.Module):
         scale_weights(self.linears, gain, hidden_gain)
         for linear in self.linears:
             by_columns(cast("nn.Linear", linear))
+        self.products = tuple(Linear(i, o) for i, o in pairwise(sizes[:-1]))
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -163,9 +164,7 @@ class SpikingMLP(nn.Module):
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
         if self.kernel == "auto" and self._is_chain():
-            linears = cast("nn.ModuleList", self._modules["linears"])
-            chain = linear_chain(self.in_features, tuple(self.state_sizes))
-            fused = fused_plan(self, cast("Iterable[nn.Module]", linears._modules.values()), chain, inputs, state)
+            fused = fused_plan(self, inputs, state)
             if fused is not None:
                 plan, parameters = fused
                 if self.norms is not None:
@@ -223,7 +222,7 @@ class SpikingMLP(nn.Module):
     @property
     def weights(self) -> list[nn.Module]:
         """Of all spiking layers."""
-        return list(self.linears)
+        return list(cast("nn.ModuleList", self._modules["linears"])._modules.values())
 
     @property
     def is_plain_lif(self) -> bool:

@@ -27,7 +27,7 @@ def forward(
     kernels.forward(
         flat(current), empty, 1.0, flat(membrane), 0, flat(beta), flat(threshold), RESET_CODES[reset],
         mask_array(mask), hold, hold, empty, num_steps, batch, num_neurons, flat(membranes), flat(spikes),
-        NO_LISTS, NO_LISTS, np.empty(batch * num_neurons, empty.dtype), 0,
+        NO_LISTS, NO_LISTS, 1.0, np.empty(batch * num_neurons, empty.dtype), 0,
     )  # fmt: skip
     return membranes, spikes
 

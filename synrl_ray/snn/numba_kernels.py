@@ -33,7 +33,7 @@ from synrl_ray.snn.cell_kernels import (
     pool,
     subtract,
 )
-from synrl_ray.snn.event_kernels import list_fired
+from synrl_ray.snn.event_kernels import list_fired, spread
 
 _BLOCK = 2048
 
@@ -118,10 +118,11 @@ def _rest(mask, e, first, num_neurons, values):
 @jit
 def forward(
     current, bias, bias_gain, state, state_at, beta, threshold, reset, mask_EB, hold, period, pool_K, num_steps, batch,
-    num_neurons, membranes, spikes, index, ends, final, final_at,
+    num_neurons, membranes, spikes, index, ends, most, final, final_at,
 ):  # fmt: skip
     """Fill ``membranes``, ``spikes`` (every step's, or their pooled sums) or their lists, and the ``final`` membrane.
 
+    Returns whether it listed: from the first block of cells on where more than the share ``most`` fires, it does not.
     ``bias_gain`` times ``bias`` adds to every step's current; with a ``bias`` for every channel of a map, of which the
     N neurons are ``[..., channels]``, to each of its neurons. ``index [T*B, N]`` and ``ends [T*B, P + 1]`` are those of
     :mod:`synrl_ray.snn.spike_lists`.
@@ -131,6 +132,7 @@ def forward(
     block = _block_size(num_cells, num_neurons)
     scratch = np.zeros((4, block), final.dtype)
     gain = final.dtype.type(bias_gain)
+    lists, fired = index.size > 0, 0
     for first in range(0, num_cells, block):
         size = min(block, num_cells - first)
         decay, theta, shift, u = scratch[0, :size], scratch[1, :size], scratch[2, :size], scratch[3, :size]
@@ -151,16 +153,21 @@ def forward(
             if pool_K.size > 0:
                 total = _at(spikes, t // period, num_cells, first, size)
                 pool(u, theta, pool_K[t % period], t % period == 0, total)
+            elif lists:
+                fired += list_fired(u, theta, t * num_cells + first, num_neurons, index, ends)
             elif spikes.size > 0 and membranes.size > 0:
                 kept = _at(membranes, t, num_cells, first, size)
                 fire_and_keep(u, theta, kept, _at(spikes, t, num_cells, first, size))
             elif spikes.size > 0:
                 fire(u, theta, _at(spikes, t, num_cells, first, size))
-            if index.size > 0:
-                list_fired(u, theta, t * num_cells + first, num_neurons, index, ends)
-            if membranes.size > 0 and (pool_K.size > 0 or spikes.size == 0):
+            if membranes.size > 0 and (pool_K.size > 0 or lists or spikes.size == 0):
                 copy(u, _at(membranes, t, num_cells, first, size))
         _store(u, final, final_at, batch, first, num_neurons)
+        if lists and fired > most * (first + size) * num_steps:
+            lists = False
+            for t in range(num_steps):
+                spread(index, ends, t * num_cells, first + size, spikes)
+    return lists
 
 
 @jit

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.spike_lists import SpikeLists
 
-# Of R * N. Between 2 and 20 % of activity lists were faster in all measured layers (benchmarks/event_products.py); they
-# have one thread, whatever torch has.
+# Of R * N. Up to 20 % of activity lists were faster in all layers that were measured (benchmarks/event_driven.py), on
+# one thread of torch's; the lists have one, however many torch has.
 MOST_FIRED, MOST_NEAR = 0.25, 0.2
+FEWEST = 128  # inputs of a fully connected layer
+SAMPLED = 4  # of so many rows one says how many neurons are near their thresholds
 SMALL_WIDTH = 128  # up to it, and for few rows, a whole network runs in one compiled call
 
 
@@ -73,14 +75,14 @@ class Near:
 
     def is_rare(self) -> bool:
         """Whether so few are near that inner products one by one are faster than a product of matrices."""
-        from synrl_ray.snn.event_kernels import count_near
+        from synrl_ray.snn.event_kernels import share_near
 
-        return is_rare(count_near(self.membranes, self.threshold, self.width) / self.membranes.size, MOST_NEAR)
+        return share_near(self.membranes, self.threshold, self.width, SAMPLED) * torch.get_num_threads() <= MOST_NEAR
 
 
-def is_rare(activity: float, most: float = MOST_FIRED) -> bool:
-    """Whether lists are faster than torch's products with the threads that torch has."""
-    return activity * torch.get_num_threads() <= most
+def most_fired() -> float:
+    """The share of neurons and steps with a spike up to which lists are faster than torch with its threads."""
+    return MOST_FIRED / torch.get_num_threads()
 
 
 class Linear:
@@ -104,20 +106,20 @@ class Linear:
         return True
 
     def takes_lists(self, dtype: torch.dtype) -> bool:
-        """Whether M, or for maps O, is whole vectors."""
+        """Whether M is whole vectors, and N is not so small that making the lists costs what they save."""
         from synrl_ray.snn.vectors import fits
 
-        return fits(self.num_outputs, dtype.itemsize)
+        return self.num_inputs >= FEWEST and fits(self.num_outputs, dtype.itemsize)
 
     def forward(self, signal: Tensor | SpikeLists, weight: Tensor, out: Tensor | None = None) -> Tensor:
         """The currents."""
         if isinstance(signal, Tensor):
             return torch.mm(self._sorted(signal), weight.t(), out=out)
-        from synrl_ray.snn.event_kernels import convolve
+        from synrl_ray.snn.event_kernels import add_listed
 
         out = weight.new_empty(len(signal.index), self.num_outputs) if out is None else out
         index, ends = self._relabelled(signal)
-        convolve(index, np.ascontiguousarray(ends[:, [0, -1]]), _rows(weight), 1, 1, 1, 1, out.numpy())
+        add_listed(index, ends, _rows(weight), out.numpy())
         return out
 
     def weight_gradient(self, grad: Tensor, signal: Tensor | SpikeLists, weight: Tensor) -> Tensor:
@@ -200,7 +202,7 @@ class Convolution:
         )  # fmt: skip
 
     def takes_lists(self, dtype: torch.dtype) -> bool:
-        """Whether M, or for maps O, is whole vectors."""
+        """Whether O is whole vectors."""
         from synrl_ray.snn.vectors import fits
 
         return fits(self.out_shape[0], dtype.itemsize)

@@ -55,5 +55,5 @@ class SpikeLists:
         """Fill ``out`` ``[R, N]`` with the spikes as ones and zeros."""
         from synrl_ray.snn.event_kernels import spread  # numba, as above
 
-        spread(self.index.numpy(), self.ends.numpy(), out.numpy())
+        spread(self.index.numpy(), self.ends.numpy(), 0, out.numel(), out.reshape(-1).numpy())
         return out

@@ -2,7 +2,7 @@
 
 Legend: E observations of K simulation steps, T = E*K, B batch, N neurons, O readout neurons, S state size.
 Between layers everything is ``[rows, N]`` with rows = E*B or T*B, spikes are that or lists. A layer's spikes are listed
-by the kernel that emits them; where they are so many that the dense products are faster, they are spread out again.
+by the kernel that emits them, unless they are so many that the dense products are faster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from synrl_ray.snn.cell_kernels import RESET_CODES, SURROGATE_CODES
 from synrl_ray.snn.numba_kernel import EMPTY, NO_LISTS, flat, mask_array, parameter_gradients, to_parameter
 from synrl_ray.snn.numba_kernels import backward as scan_back
 from synrl_ray.snn.numba_kernels import forward as scan
-from synrl_ray.snn.products import Near, is_rare
+from synrl_ray.snn.products import Near, most_fired
 from synrl_ray.snn.spike_lists import SpikeLists
 from synrl_ray.snn.stack_plan import Plan, layout
 
@@ -59,16 +59,14 @@ def forward_pass(
         lists = None
         if following is not None and following.takes_lists(dtype):
             lists = SpikeLists.empty(num_steps * batch, n, following.num_pixels)
-        scan(
-            flat(current), flat(bias), 1.0, before, at.columns[i], flat(beta), flat(threshold),
-            plan.resets[i], reset_rows, hold, period, flat(plan.pool) if is_last else empty,
-            num_steps, batch, n, flat(membranes) if keep else empty, flat(spikes) if lists is None else empty,
+        is_listed = scan(
+            flat(current), flat(bias), 1.0, before, at.columns[i], flat(beta), flat(threshold), plan.resets[i],
+            reset_rows, hold, period, flat(plan.pool) if is_last else empty, num_steps, batch, n,
+            flat(membranes) if keep else empty, flat(spikes),
             *((NO_LISTS, NO_LISTS) if lists is None else (lists.index.numpy(), lists.ends.numpy())),
-            final_memory, at.columns[i],
+            most_fired(), final_memory, at.columns[i],
         )  # fmt: skip
-        signal = spikes
-        if lists is not None:
-            signal = lists if is_rare(lists.activity) else lists.dense(out=spikes)
+        signal = lists if lists is not None and is_listed else spikes
         kept.append(membranes)
         signals += [signal.index, signal.ends] if isinstance(signal, SpikeLists) else [signal, None]
 
@@ -78,7 +76,8 @@ def forward_pass(
     values, decay = flat(outputs), flat(plan.readout_decay)
     scan(
         values, flat(readout_bias), plan.bias_gain, before, at.columns[-1], decay, decay, _NO_RESET, reset_rows, 1, 1,
-        empty, num_observations, batch, out_features, values, empty, NO_LISTS, NO_LISTS, final_memory, at.columns[-1],
+        empty, num_observations, batch, out_features, values, empty, NO_LISTS, NO_LISTS, 1.0, final_memory,
+        at.columns[-1],
     )  # fmt: skip
     return outputs, final, (*kept, *signals)
 

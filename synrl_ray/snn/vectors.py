@@ -30,11 +30,11 @@ def sum_listed(typing, out, at, rows, listed, count, num):
     def generate(context, builder, signature, arguments):
         out, at, rows, listed, count, num = _readers(context, builder, signature, arguments)
 
-        def columns(first, width):
+        def columns(column, width):
             even, odd = ([_variable(builder, rows.zero) for _ in range(width)] for _ in range(2))
 
             def add(sums, k):
-                start = builder.add(builder.mul(listed.number(k), num), first)
+                start = builder.add(builder.mul(listed.number(k), num), column)
                 for j, total in enumerate(sums):
                     builder.store(builder.fadd(builder.load(total), rows.load(start, j)), total)
 
@@ -46,7 +46,7 @@ def sum_listed(typing, out, at, rows, listed, count, num):
             with cgutils.for_range_slice(builder, whole, count, one) as (k, _):
                 add(even, k)
             for j, (left, right) in enumerate(zip(even, odd, strict=True)):
-                out.store(builder.fadd(builder.load(left), builder.load(right)), builder.add(at, first), j)
+                out.store(builder.fadd(builder.load(left), builder.load(right)), builder.add(at, column), j)
 
         _by_columns(builder, num, rows.lanes, columns)
         return context.get_dummy_value()
@@ -61,10 +61,10 @@ def add_to_listed(typing, rows, listed, count, values, at, num):
     def generate(context, builder, signature, arguments):
         rows, listed, count, values, at, num = _readers(context, builder, signature, arguments)
 
-        def columns(first, width):
-            added = [values.load(builder.add(at, first), j) for j in range(width)]
+        def columns(column, width):
+            added = [values.load(builder.add(at, column), j) for j in range(width)]
             with cgutils.for_range(builder, count) as loop:
-                start = builder.add(builder.mul(listed.number(loop.index), num), first)
+                start = builder.add(builder.mul(listed.number(loop.index), num), column)
                 for j, value in enumerate(added):
                     rows.store(builder.fadd(rows.load(start, j), value), start, j)
 
@@ -75,31 +75,36 @@ def add_to_listed(typing, rows, listed, count, values, at, num):
 
 
 @intrinsic
-def dot_pairs(typing, left, left_starts, right, right_starts, shift, begin, end, num):
-    """The sum over k, from ``begin`` to before ``end``, of the inner products of ``num`` elements, those of ``left``
-    from ``left_starts[k]`` on and those of ``right`` from ``right_starts[k] + shift`` on.
+def dot_pairs(typing, left, one, other, left_starts, right, right_starts, shift, begin, end, num):
+    """Two sums over k, from ``begin`` to before ``end``, of inner products of ``num`` elements: those of ``left`` from
+    ``one + left_starts[k]`` on, or ``other + left_starts[k]``, and those of ``right`` from ``right_starts[k] + shift``.
     """
 
     def generate(context, builder, signature, arguments):
         readers = _readers(context, builder, signature, arguments)
-        left, left_starts, right, right_starts, shift, begin, end, num = readers
-        sums = [_variable(builder, left.zero) for _ in range(_MOST)]
+        left, one, other, left_starts, right, right_starts, shift, begin, end, num = readers
+        sums = [[_variable(builder, left.zero) for _ in range(_MOST)] for _ in range(2)]
         with cgutils.for_range_slice(builder, begin, end, ir.Constant(begin.type, 1)) as (k, _):
-            at, other = left_starts.number(k), builder.add(right_starts.number(k), shift)
+            start, along = left_starts.number(k), builder.add(right_starts.number(k), shift)
+            starts = [builder.add(start, row) for row in (one, other)]
 
-            def columns(first, width):
+            def columns(column, width):
                 for j in range(width):
-                    a, b = left.load(builder.add(at, first), j), right.load(builder.add(other, first), j)
-                    product = builder.fmul(a, b, flags=("contract",))
-                    builder.store(builder.fadd(builder.load(sums[j]), product, flags=("contract",)), sums[j])
+                    factor = right.load(builder.add(along, column), j)
+                    for at, totals in zip(starts, sums, strict=True):
+                        product = builder.fmul(left.load(builder.add(at, column), j), factor, flags=("contract",))
+                        total = builder.fadd(builder.load(totals[j]), product, flags=("contract",))
+                        builder.store(total, totals[j])
 
             _by_columns(builder, num, left.lanes, columns)
-        total = builder.load(sums[0])
-        for other in sums[1:]:
-            total = builder.fadd(total, builder.load(other))
-        return left.reduce(total)
+        results = []
+        for totals in sums:
+            a, b, c, d = (builder.load(total) for total in totals)
+            results.append(left.reduce(builder.fadd(builder.fadd(a, b), builder.fadd(c, d))))
+        return context.make_tuple(builder, signature.return_type, results)
 
-    return left.dtype(left, left_starts, right, right_starts, shift, begin, end, num), generate
+    returned = types.UniTuple(left.dtype, 2)  # type: ignore[attr-defined]
+    return returned(left, one, other, left_starts, right, right_starts, shift, begin, end, num), generate
 
 
 @intrinsic
@@ -198,11 +203,11 @@ def _variable(builder: Any, value: Any) -> Any:
 
 
 def _by_columns(builder: Any, num: Any, lanes: int, columns: Any) -> None:
-    """Call ``columns(first, width)`` for all columns: as many vectors at once as there are sums, then fewer."""
-    begin = ir.Constant(num.type, 0)
+    """Call ``columns(column, width)`` for all of them: as many vectors at once as there are sums, then fewer."""
+    first = ir.Constant(num.type, 0)
     for width in (_MOST, _MOST // 2, 1):
         step = ir.Constant(num.type, width * lanes)
-        end = builder.mul(builder.sdiv(num, step), step)
-        with cgutils.for_range_slice(builder, begin, end, step) as (first, _):
-            columns(first, width)
-        begin = end
+        last = builder.mul(builder.sdiv(num, step), step)
+        with cgutils.for_range_slice(builder, first, last, step) as (column, _):
+            columns(column, width)
+        first = last

@@ -1,0 +1,142 @@
+"""What a training step costs at a given activity: ours on lists of spikes, other libraries, and dense products alone.
+
+Run:
+    python benchmarks/event_driven.py             # against snntorch
+    python benchmarks/event_driven.py --peers     # and SpikingJelly and Norse, where they are installed
+    python benchmarks/event_driven.py --nets 2592-256 nature --activity 2 6
+    python benchmarks/event_driven.py --table experiments/results/tables/event-driven.json
+
+One thread, milliseconds, medians of blocks that alternate. A first layer of few inputs makes the spikes, so that the
+layer behind it meets the activity that is asked for: all weights are scaled until every layer fires at this rate. Frames
+have no such layer, they go into the first convolution. ``ours`` has a triangle of half a width of 1/5 as its surrogate
+gradient, ``near`` is the share of neurons inside it; ``wide`` has the other library's surrogate, whose gradient reaches
+all neurons. ``products`` are the dense products of a training step alone, on signals that are there already. Outputs of
+all equal ours to 1e-4 of the largest before the clock runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from ablation import show
+from snn import BETA, CONTENDERS, alternate, inference, keep_freed_memory, products, training_step
+from torch import nn
+
+from synrl_ray.snn import SpikingCNN, SpikingMLP, Surrogate
+from synrl_ray.snn.calibration import scale_to_rate
+
+COMPACT = Surrogate("triangle", 5.0)
+FEW, STEPS = 16, 8
+FULL = {"784-256": 1024, "2592-256": 1024, "2592-256 of 128 rows": 128, "256-256": 1024, "64-64": 1024}  # rows
+MAPS = {"small": (1, 84, 84), "nature": (4, 84, 84)}  # shapes of frames
+FRAMES, FRAME_STEPS = 32, 4
+
+
+def build(
+    name: str, settings: dict[str, Any]
+) -> tuple[nn.Module, list[nn.Module], list[tuple[int, ...]], torch.Tensor]:
+    """Our network, its layers with weights once more, the shapes of their inputs and membranes, and an input."""
+    torch.manual_seed(0)
+    if name in MAPS:
+        net: Any = SpikingCNN(MAPS[name], 4, shape=name, steps_per_observation=FRAME_STEPS, beta=BETA, **settings)
+        layers = [copy.deepcopy(layer) for layer in (*net.convolutions, net.linear, net.readout.linear)]
+        layers[-2] = nn.Sequential(nn.Flatten(), layers[-2])
+        shapes = [*net.map_shapes, (net.linear.out_features,), (4,)]
+        return net, layers, shapes, torch.rand(1, FRAMES, *MAPS[name])
+    before, behind = (int(n) for n in name.split()[0].split("-"))
+    net = SpikingMLP(FEW, (before, behind), 10, steps_per_observation=STEPS, beta=BETA, **settings)
+    layers = [copy.deepcopy(layer) for layer in (*net.linears, net.readout.linear)]
+    return net, layers, [(FEW,), (before,), (behind,), (10,)], torch.randn(1, FULL[name] // STEPS, FEW)
+
+
+def near_share(net: Any, inputs: torch.Tensor) -> float:
+    """Of the neurons before a product whose inputs have a gradient, those within the surrogate's support."""
+    found = []
+    handles = [
+        neuron.register_forward_hook(
+            lambda module, given, result: found.append(
+                module.scan(*given)[1].sub(module.threshold).abs() < COMPACT.support
+            )
+        )
+        for neuron in net.neurons[:-1]
+    ]
+    with torch.no_grad():
+        net(inputs)
+    for handle in handles:
+        handle.remove()
+    return torch.cat([near.flatten() for near in found]).float().mean().item()
+
+
+def row_of(contender: str, name: str, activity: float, seconds: float) -> dict[str, Any]:
+    """One row of the table."""
+    _, build_forward, settings = CONTENDERS[contender]
+    wide, *_, inputs = build(name, settings)
+    scale_to_rate(wide, inputs, None, activity)
+    ours = copy.deepcopy(wide)
+    for neuron in ours.neurons:
+        neuron.surrogate = COMPACT
+    _, layers, shapes, _ = build(name, settings)
+    for layer, scaled in zip(layers, [*wide.weights, wide.readout.linear], strict=True):
+        (layer[-1] if isinstance(layer, nn.Sequential) else layer).load_state_dict(scaled.state_dict())
+    steps = wide.steps_per_observation
+    theirs = build_forward(layers, shapes[1:], steps)
+    with torch.no_grad():
+        expected, found = ours(inputs)[0][0], theirs(inputs[0])
+    if (found - expected).abs().max() > 1e-4 * expected.abs().max():
+        raise SystemExit(f"{contender} computes something else for {name}")
+
+    alone = products(layers, shapes, steps, inputs.shape[1])
+    forward = [lambda x, net=net: net(x)[0] for net in (ours, wide)]
+    training = [training_step([net], run, inputs) for net, run in zip((ours, wide), forward, strict=True)]
+    compact_ms, wide_ms, theirs_ms, products_ms = alternate(
+        [*training, training_step(layers, theirs, inputs[0]), alone], seconds
+    )
+    ours_infer, theirs_infer = alternate([inference(forward[0], inputs), inference(theirs, inputs[0])], seconds / 2)
+    return {
+        "net": name,
+        "activity": activity,
+        "near": near_share(ours, inputs),
+        "against": contender,
+        "ours": compact_ms,
+        "wide": wide_ms,
+        "products": products_ms,
+        "theirs": theirs_ms,
+        "products/ours": products_ms / compact_ms,
+        "theirs/ours": theirs_ms / compact_ms,
+        "inference": ours_infer,
+        "their inference": theirs_infer,
+        "theirs/ours, inference": theirs_infer / ours_infer,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", action="store_true", help="also SpikingJelly and Norse")
+    parser.add_argument("--nets", nargs="+", choices=[*FULL, *MAPS], default=[*FULL, *MAPS])
+    parser.add_argument("--activity", type=float, nargs="+", default=[2, 6, 20], help="per cent")
+    parser.add_argument("--seconds", type=float, default=2.0, help="measuring time per training cell")
+    parser.add_argument("--table", type=Path, help="also write it there, as JSON that `make tables` reads")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    rows = []
+    for name in args.nets:
+        for contender, (module, *_) in CONTENDERS.items():
+            if contender != "snntorch" and (not args.peers or name in MAPS):
+                continue
+            if importlib.util.find_spec(module) is None:
+                print(f"{contender} is not installed")
+                continue
+            for activity in args.activity:
+                rows.append(row_of(contender, name, activity / 100, args.seconds))
+                print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
+    show("training steps at an activity, milliseconds, one thread", rows, args.table)
+
+
+if __name__ == "__main__":
+    main()
