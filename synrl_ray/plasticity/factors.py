@@ -1,4 +1,4 @@
-"""The four factors of every STDP rule here, and its spike traces between fragments."""
+"""The four factors of every STDP rule here, its spike traces between fragments, and what weighs a step's pairs."""
 
 from __future__ import annotations
 
@@ -38,3 +38,18 @@ class STDPState(NamedTuple):
     """``[B, I]``"""
     post_slow: Tensor | None = None
     """``[B, O]``"""
+
+
+class Modulation(NamedTuple):
+    """How much of each step's pairs goes into the weights, and into the eligibility after the last step."""
+
+    scale: Tensor
+    """``[T, B]``, into the weights"""
+    left: Tensor
+    """``[T, B]``, into the eligibility after the last step"""
+    eligibility: Tensor
+    """``[B, I, O]`` before the first step"""
+    kept: Tensor
+    """``[B]``: how much of that goes into the weights"""
+    kept_left: Tensor
+    """``[B]``: how much of it is left after the last step"""

@@ -9,25 +9,18 @@ import torch
 from torch import Tensor
 
 from synrl_ray.plasticity import torch_kernel
-from synrl_ray.plasticity.factors import Factors
 
 Kernel = Literal["auto", "torch", "numba"]
 
 
 class PlasticityKernel(Protocol):
-    """What a kernel offers. Legend: T simulation steps, B batch, I pre, O post, N neurons."""
+    """What a kernel offers. Legend: T simulation steps, B batch, N neurons."""
 
     def trace_scan(self, spikes: Tensor, trace: Tensor, decay: float, nearest: bool, mask: Tensor | None) -> Tensor:
         """Traces ``[T, B, N]`` after each step's spikes."""
 
     def discounted_sums(self, values: Tensor, decay: float, mask: Tensor | None) -> Tensor:
         """``[T, B]``: each step's value plus the decayed later ones up to the next masked step."""
-
-    def pair_sums(self, factors: Factors, scale: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Potentiation and depression ``[I, O]``, summed over steps and rows with weights ``scale [T, B]``."""
-
-    def pair_sums_per_row(self, factors: Factors, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for each row: ``[B, I, O]``."""
 
 
 def choose_kernel(kernel: Kernel, like: Tensor) -> PlasticityKernel:

@@ -1,9 +1,6 @@
-"""Compiled CPU kernels of plasticity: one call a fragment, without the GIL. Traces and sums over pairs of spikes.
+"""Compiled CPU kernels of plasticity: one call a fragment, without the GIL. Traces and discounted sums.
 
-Spikes are rare, so the work goes where a spike is. A presynaptic spike changes a row of weights, a postsynaptic one a
-column; columns are kept as rows of a transposed sum, so that both are contiguous loops that LLVM vectorises.
-
-Legend: T simulation steps, B batch, I pre, O post, N neurons. An empty mask means that there is none.
+Legend: T simulation steps, B batch, N neurons. An empty mask means that there is none.
 """
 # mypy: disallow-untyped-defs=False
 
@@ -44,30 +41,3 @@ def discounted_sums(values, decay, mask, sums):
             sums[t, b] = values[t, b]
             if mask.size == 0 or not mask[t + 1, b]:
                 sums[t, b] += decay * sums[t + 1, b]
-
-
-@jit_fused
-def _add(scale, values, total):
-    """``total += scale * values``."""
-    for j in range(total.size):
-        total[j] += scale * values[j]
-
-
-@jit_fused
-def add_pairs(pre_trace, post_trace, pre_gain, post_gain, scale, first, stop, potentiation_OI, depression_IO):
-    """Add the pairs of rows ``first`` to ``stop``, weighted with ``scale [T, B]``."""
-    num_steps, _, num_pre = pre_trace.shape
-    num_post = post_trace.shape[2]
-    for t in range(num_steps):
-        for b in range(first, stop):
-            weight = scale[t, b]
-            if weight == 0:
-                continue
-            for o in range(num_post):
-                gain = post_gain[t, b, o]
-                if gain != 0:
-                    _add(weight * gain, pre_trace[t, b], potentiation_OI[o])
-            for i in range(num_pre):
-                gain = pre_gain[t, b, i]
-                if gain != 0:
-                    _add(weight * gain, post_trace[t, b], depression_IO[i])

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from synrl_ray.plasticity.factors import Factors, STDPState
 from synrl_ray.plasticity.kernel_choice import Kernel, decay_factor
-from synrl_ray.plasticity.traces import spike_traces
+from synrl_ray.plasticity.traces import check_spikes, spike_traces
 from synrl_ray.settings.plasticity import PairSTDP, STDPConfig, TripletSTDP
 
 
@@ -54,11 +54,7 @@ def stdp_factors(
     Raises:
         ValueError: for tensors that do not fit together, or a state of another rule.
     """
-    if pre_spikes.shape[:2] != post_spikes.shape[:2]:
-        raise ValueError(
-            f"pre and post spikes must share T and B, got {tuple(pre_spikes.shape)} and {tuple(post_spikes.shape)}"
-        )
-    pre_spikes, post_spikes = pre_spikes.to(state.pre.dtype), post_spikes.to(state.pre.dtype)
+    pre_spikes, post_spikes = check_fragment(pre_spikes, post_spikes, state, config, reset_mask)
 
     def scan(spikes: Tensor, trace: Tensor, tau: float) -> Tensor:
         return spike_traces(spikes, trace, tau=tau, dt=dt, pairing=config.pairing, reset_mask=reset_mask, kernel=kernel)
@@ -67,14 +63,38 @@ def stdp_factors(
     if isinstance(config, PairSTDP):
         factors = Factors(x, y, config.a_minus * pre_spikes, config.a_plus * post_spikes)
         return factors, STDPState(x[-1].clone(), y[-1].clone())
-    if state.pre_slow is None or state.post_slow is None:
-        raise ValueError("triplet STDP needs the slow traces in its state: make it by initial_state(config, ...)")
-    r2, o2 = scan(pre_spikes, state.pre_slow, config.tau_x), scan(post_spikes, state.post_slow, config.tau_y)
-    r2_before = _before(r2, state.pre_slow, decay_factor(config.tau_x, dt), reset_mask)
-    o2_before = _before(o2, state.post_slow, decay_factor(config.tau_y, dt), reset_mask)
+    pre_slow, post_slow = _slow_traces(state)
+    r2, o2 = scan(pre_spikes, pre_slow, config.tau_x), scan(post_spikes, post_slow, config.tau_y)
+    r2_before = _before(r2, pre_slow, decay_factor(config.tau_x, dt), reset_mask)
+    o2_before = _before(o2, post_slow, decay_factor(config.tau_y, dt), reset_mask)
     pre_gain = pre_spikes * (config.a2_minus + config.a3_minus * r2_before)
     post_gain = post_spikes * (config.a2_plus + config.a3_plus * o2_before)
     return Factors(x, y, pre_gain, post_gain), STDPState(*(trace[-1].clone() for trace in (x, y, r2, o2)))
+
+
+def check_fragment(
+    pre_spikes: Tensor, post_spikes: Tensor, state: STDPState, config: STDPConfig, reset_mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The spikes in the traces' dtype.
+
+    Raises:
+        ValueError: for tensors that do not fit together, or a state of another rule.
+    """
+    if pre_spikes.shape[:2] != post_spikes.shape[:2]:
+        raise ValueError(
+            f"pre and post spikes must share T and B, got {tuple(pre_spikes.shape)} and {tuple(post_spikes.shape)}"
+        )
+    check_spikes(pre_spikes, state.pre, reset_mask)
+    check_spikes(post_spikes, state.post, reset_mask)
+    if isinstance(config, TripletSTDP):
+        _slow_traces(state)
+    return pre_spikes.to(state.pre.dtype), post_spikes.to(state.pre.dtype)
+
+
+def _slow_traces(state: STDPState) -> tuple[Tensor, Tensor]:
+    if state.pre_slow is None or state.post_slow is None:
+        raise ValueError("triplet STDP needs the slow traces in its state: make it by initial_state(config, ...)")
+    return state.pre_slow, state.post_slow
 
 
 def _before(traces: Tensor, trace: Tensor, decay: float, reset_mask: Tensor | None) -> Tensor:

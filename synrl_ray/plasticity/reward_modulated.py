@@ -27,11 +27,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from synrl_ray.plasticity.factors import STDPState
+from synrl_ray.plasticity.changes import fragment_changes
+from synrl_ray.plasticity.factors import Modulation, STDPState
 from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel, decay_factor
 from synrl_ray.plasticity.modulation import finite_or_zero
-from synrl_ray.plasticity.pairing import initial_state, stdp_factors
-from synrl_ray.plasticity.stdp import Reduction, batch_scale, combine
+from synrl_ray.plasticity.pairing import initial_state
+from synrl_ray.plasticity.stdp import Reduction, batch_scale
 from synrl_ray.settings.plasticity import RewardModulatedSTDP, WeightBounds
 
 
@@ -115,18 +116,16 @@ def reward_modulated_stdp(
     """
     _check(modulator, pre_spikes, state)
     modulator, num_skipped = finite_or_zero(modulator.to(state.eligibility.dtype), "modulator")
-    factors, next_stdp = stdp_factors(pre_spikes, post_spikes, state.stdp, config.stdp, dt, reset_mask, kernel)
     chosen, decay = choose_kernel(kernel, state.eligibility), decay_factor(config.tau_e, dt)
-
-    later = chosen.discounted_sums(modulator, decay, reset_mask)
-    delta = combine(*chosen.pair_sums(factors, later), config.stdp, weights, bounds)
-    left = _left_at_end(modulator, decay, reset_mask)
-    final = combine(*chosen.pair_sums_per_row(factors, left), config.stdp, weights, bounds)
-    first_kept = 1.0 if reset_mask is None else (~reset_mask[0]).to(later.dtype)
-    delta += torch.tensordot(decay * first_kept * later[0], state.eligibility, 1)
-    final.addcmul_((decay * first_kept * left[0]).view(-1, 1, 1), state.eligibility)
-    delta *= config.lr * batch_scale(pre_spikes, reduction)
-    return Proposal(delta, EligibilityState(next_stdp, final), num_skipped)
+    later, left = chosen.discounted_sums(modulator, decay, reset_mask), _left_at_end(modulator, decay, reset_mask)
+    first_kept = decay if reset_mask is None else decay * (~reset_mask[0]).to(later.dtype)
+    changes = fragment_changes(
+        pre_spikes, post_spikes, state.stdp, config.stdp,
+        Modulation(later, left, state.eligibility, first_kept * later[0], first_kept * left[0]),
+        weights=weights, bounds=bounds, dt=dt, reset_mask=reset_mask, kernel=kernel,
+    )  # fmt: skip
+    delta = changes.delta.mul_(config.lr * batch_scale(pre_spikes, reduction))
+    return Proposal(delta, EligibilityState(changes.state, changes.eligibility), num_skipped)
 
 
 def _left_at_end(like: Tensor, decay: float, reset_mask: Tensor | None) -> Tensor:

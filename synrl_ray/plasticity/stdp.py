@@ -18,9 +18,9 @@ from typing import Literal
 
 from torch import Tensor
 
+from synrl_ray.plasticity.changes import fragment_changes
 from synrl_ray.plasticity.factors import STDPState
-from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel
-from synrl_ray.plasticity.pairing import stdp_factors
+from synrl_ray.plasticity.kernel_choice import Kernel
 from synrl_ray.settings.plasticity import STDPConfig, WeightBounds
 
 Reduction = Literal["mean", "sum"]
@@ -71,29 +71,11 @@ def stdp(
         >>> round(delta.item(), 6)  # 0.01 * exp(-4 / 20)
         0.008187
     """
-    factors, next_state = stdp_factors(pre_spikes, post_spikes, state, config, dt, reset_mask, kernel)
-    potentiation, depression = choose_kernel(kernel, state.pre).pair_sums(factors, None)
-    delta = combine(potentiation, depression, config, weights, bounds)
-    return delta.mul_(batch_scale(pre_spikes, reduction)), next_state
-
-
-def combine(
-    potentiation: Tensor,
-    depression: Tensor,
-    config: STDPConfig,
-    weights: Tensor | None,
-    bounds: WeightBounds | None,
-) -> Tensor:
-    """Potentiation less depression, ``[..., I, O]``, each scaled by the room that is left where bounds are soft.
-
-    Raises:
-        ValueError: for a multiplicative rule without weights and bounds.
-    """
-    if config.dependence == "additive":
-        return potentiation - depression
-    if weights is None or bounds is None:
-        raise ValueError("a multiplicative rule needs weights and bounds")
-    return (bounds.w_max - weights).clamp_min(0) * potentiation - (weights - bounds.w_min).clamp_min(0) * depression
+    delta, _, after = fragment_changes(
+        pre_spikes, post_spikes, state, config,
+        weights=weights, bounds=bounds, dt=dt, reset_mask=reset_mask, kernel=kernel,
+    )  # fmt: skip
+    return delta.mul_(batch_scale(pre_spikes, reduction)), after
 
 
 def batch_scale(pre_spikes: Tensor, reduction: Reduction) -> float:

@@ -57,24 +57,24 @@ def spike_traces(
         >>> [round(x, 4) for x in spike_traces(spikes, torch.zeros(1, 1), tau=20.0).flatten().tolist()]
         [1.0, 0.9512, 1.9048]
     """
+    check_spikes(spikes, trace, reset_mask)
+    if pairing not in ("all_to_all", "nearest"):
+        raise ValueError(f"pairing must be all_to_all or nearest, got {pairing!r}")
+    scan = choose_kernel(kernel, trace).trace_scan
+    return scan(spikes.to(trace.dtype), trace, decay_factor(tau, dt), pairing == "nearest", reset_mask)
+
+
+def check_spikes(spikes: Tensor, trace: Tensor, reset_mask: Tensor | None) -> None:
+    """Refuse spikes that are not ``[T, B, N]``, a trace that is not ``[B, N]``, a mask that is not ``[T, B]`` bool.
+
+    Raises:
+        ValueError: saying what it is.
+    """
     if spikes.dim() != 3 or spikes.shape[0] == 0 or trace.shape != spikes.shape[1:]:
         raise ValueError(
             f"spikes must be [T, B, N] with T > 0 and the trace [B, N], got {tuple(spikes.shape)} and "
             f"{tuple(trace.shape)}"
         )
-    if pairing not in ("all_to_all", "nearest"):
-        raise ValueError(f"pairing must be all_to_all or nearest, got {pairing!r}")
-    check_mask(reset_mask, spikes)
-    scan = choose_kernel(kernel, trace).trace_scan
-    return scan(spikes.to(trace.dtype), trace, decay_factor(tau, dt), pairing == "nearest", reset_mask)
-
-
-def check_mask(reset_mask: Tensor | None, spikes: Tensor) -> None:
-    """Refuse a mask that is not ``[T, B]`` bool.
-
-    Raises:
-        ValueError: saying what it is.
-    """
     if reset_mask is not None and (reset_mask.shape != spikes.shape[:2] or reset_mask.is_floating_point()):
         raise ValueError(
             f"reset_mask must be bool [T, B] = {tuple(spikes.shape[:2])}, got {reset_mask.dtype} "
