@@ -57,63 +57,32 @@ def fragment_changes(
         ValueError: for tensors that do not fit, or a multiplicative rule without weights and bounds.
     """
     pre_spikes, post_spikes = check_fragment(pre_spikes, post_spikes, state, config, reset_mask)
-    soft = None if config.dependence == "additive" else _room(weights, bounds)
-    given = (pre_spikes, post_spikes, state, config, modulation, soft, dt, reset_mask)
-    one_type = modulation is None or modulation.eligibility.dtype == state.pre.dtype
+    room = None if config.dependence == "additive" else _room(weights, bounds)
+    others = (room, None if modulation is None else modulation.eligibility)
+    one_type = all(other is None or other.dtype == state.pre.dtype for other in others)
     if one_type and choose_kernel(kernel, state.pre) is not torch_kernel:
-        found = _by_lists(*given)
-        if found is not None:
-            return found
-    return _by_products(*given, kernel)
+        from synrl_ray.plasticity import events  # numba takes half a second to import
 
-
-Room = tuple[Tensor, Tensor]
-"""What is left of a soft bound above, and below, ``[I, O]``."""
-
-
-def _room(weights: Tensor | None, bounds: WeightBounds | None) -> Room:
-    if weights is None or bounds is None:
-        raise ValueError("a multiplicative rule needs weights and bounds")
-    return (bounds.w_max - weights).clamp_min(0), (weights - bounds.w_min).clamp_min(0)
-
-
-def _by_lists(
-    pre: Tensor, post: Tensor, state: STDPState, config: STDPConfig, modulation: Modulation | None, soft: Room | None,
-    dt: float, mask: Tensor | None,
-) -> Changes | None:  # fmt: skip
-    from synrl_ray.plasticity import events  # numba takes half a second to import
-
-    listed = events.list_spikes(pre, state, config, dt, mask)
-    if listed is None:
-        return None
-    given = (listed, post, state, config, dt, mask, modulation)
-    if soft is None:
-        return Changes(*events.sum_spikes(*given))
-    up, ups, after = events.sum_spikes(*given, terms="potentiation")
-    down, downs, _ = events.sum_spikes(*given, terms="depression")
-    delta = soft[0] * up + soft[1] * down
+        listed = events.list_spikes(pre_spikes, post_spikes.shape[2], state, config, dt, reset_mask)
+        if listed is not None:
+            return Changes(*events.sum_spikes(listed, post_spikes, state, config, dt, reset_mask, modulation, room))
+    factors, after = stdp_factors(pre_spikes, post_spikes, state, config, dt, reset_mask, kernel)
+    delta = _less(*torch_kernel.pair_sums(factors, None if modulation is None else modulation.scale), room)
     if modulation is None:
-        return Changes(delta, ups, after)
-    return _with_past(delta, soft[0] * ups + soft[1] * downs, after, modulation)
-
-
-def _by_products(
-    pre: Tensor, post: Tensor, state: STDPState, config: STDPConfig, modulation: Modulation | None, soft: Room | None,
-    dt: float, mask: Tensor | None, kernel: Kernel,
-) -> Changes:  # fmt: skip
-    factors, after = stdp_factors(pre, post, state, config, dt, mask, kernel)
-
-    def combined(potentiation: Tensor, depression: Tensor) -> Tensor:
-        return potentiation - depression if soft is None else soft[0] * potentiation - soft[1] * depression
-
-    if modulation is None:
-        return Changes(combined(*torch_kernel.pair_sums(factors, None)), state.pre.new_empty(0, 0, 0), after)
-    delta = combined(*torch_kernel.pair_sums(factors, modulation.scale))
-    return _with_past(delta, combined(*torch_kernel.pair_sums_per_row(factors, modulation.left)), after, modulation)
-
-
-def _with_past(delta: Tensor, eligibility: Tensor, after: STDPState, modulation: Modulation) -> Changes:
-    """The same with what the fragment began with."""
+        return Changes(delta, delta.new_empty(0, 0, 0), after)
+    eligibility = _less(*torch_kernel.pair_sums_per_row(factors, modulation.left), room)
     delta += torch.tensordot(modulation.kept, modulation.eligibility, 1)
     eligibility.addcmul_(modulation.kept_left.view(-1, 1, 1), modulation.eligibility)
     return Changes(delta, eligibility, after)
+
+
+def _room(weights: Tensor | None, bounds: WeightBounds | None) -> Tensor:
+    """What is left above, and below, a weight between soft bounds: ``[2, I, O]``."""
+    if weights is None or bounds is None:
+        raise ValueError("a multiplicative rule needs weights and bounds")
+    return torch.stack(((bounds.w_max - weights).clamp_min(0), (weights - bounds.w_min).clamp_min(0)))
+
+
+def _less(potentiation: Tensor, depression: Tensor, room: Tensor | None) -> Tensor:
+    """Potentiation less depression, ``[..., I, O]``."""
+    return potentiation - depression if room is None else room[0] * potentiation - room[1] * depression

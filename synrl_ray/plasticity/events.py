@@ -5,13 +5,13 @@ How they are computed: :mod:`synrl_ray.plasticity.event_kernels`.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from synrl_ray.plasticity import event_kernels as kernels
+from synrl_ray.plasticity import event_kernels, list_kernels
 from synrl_ray.plasticity.factors import Modulation, STDPState
 from synrl_ray.plasticity.kernel_choice import decay_factor
 from synrl_ray.plasticity.numba_kernel import as_array, as_mask
@@ -19,6 +19,8 @@ from synrl_ray.settings.plasticity import PairSTDP, STDPConfig
 
 MOST_SPIKES = 0.5
 """Share of presynaptic neurons and steps with a spike above which dense products cost less than lists."""
+FEW_UPDATES = 1 << 20
+"""Synapses times steps of all rows: below so many lists cost less at any activity."""
 
 Layer = tuple[float, float, float, float]
 """Decay of the trace, decay of the slow trace, amplitude, amplitude for each unit of the slow trace."""
@@ -43,21 +45,19 @@ def layers(config: STDPConfig, dt: float) -> tuple[Layer, Layer]:
     return (plus, slow_pre, config.a2_minus, config.a3_minus), (minus, slow_post, config.a2_plus, config.a3_plus)
 
 
-def list_spikes(spikes: Tensor, state: STDPState, config: STDPConfig, dt: float, mask: Tensor | None) -> Listed | None:
+def list_spikes(
+    spikes: Tensor, num_post: int, state: STDPState, config: STDPConfig, dt: float, mask: Tensor | None
+) -> Listed | None:
     """List the presynaptic spikes ``[T, B, I]``; none where they are so many that dense products cost less."""
     num_steps, batch, num_pre = spikes.shape
-    room = int(MOST_SPIKES * num_steps * batch * num_pre)
-    traces, slow = state.pre.clone(), _slow(state.pre_slow, config)
-    kind = as_array(traces).dtype
-    lists = (
-        np.empty((batch, num_pre + 1), np.int64),
-        np.empty(room, np.int32),
-        np.empty(room, kind),
-        np.empty(room, kind),
-    )
-    fits = kernels.list_spikes(
-        as_array(spikes), as_array(traces), _array_or_none(slow, traces), layers(config, dt)[0],
-        config.pairing == "nearest", as_mask(mask), *lists,
+    size = num_steps * batch * num_pre
+    space = size if size * num_post < FEW_UPDATES else int(MOST_SPIKES * size)
+    traces, slow = _copy(state.pre), _slow(state.pre_slow, config)
+    kind = traces.numpy().dtype
+    lists = np.empty((batch, num_pre + 1), np.int64), np.empty(space, np.int32), *np.empty((2, space), kind)
+    fits = list_kernels.list_spikes(
+        as_array(spikes), traces.numpy(), _array(slow, 2, kind), layers(config, dt)[0], config.pairing == "nearest",
+        as_mask(mask), *lists,
     )  # fmt: skip
     return Listed(lists, traces, slow) if fits else None
 
@@ -70,7 +70,7 @@ def sum_spikes(
     dt: float,
     mask: Tensor | None,
     modulation: Modulation | None,
-    terms: Literal["both", "potentiation", "depression"] = "both",
+    room: Tensor | None,
 ) -> tuple[Tensor, Tensor, STDPState]:
     """The change ``[I, O]``, the eligibility after the last step ``[B, I, O]`` (or empty), and the traces.
 
@@ -81,37 +81,40 @@ def sum_spikes(
         config, dt: the rule, and the simulation step in ms.
         mask: true where an episode starts.
         modulation: how pairs count; without it each counts once, and there is no eligibility.
-        terms: which to add. Depression is negative. One of them alone leaves out what the eligibility began with.
+        room: ``[2, I, O]``, what potentiation and depression are multiplied with where bounds are soft.
     """
-    num_steps, batch, num_post = post.shape
     pre_layer, post_layer = layers(config, dt)
-    # Rises and amplitudes are in proportion, unless only the newest spike counts or a slow trace does
-    as_one = terms == "both" and config.pairing == "all_to_all" and pre_layer[3] == 0
-    traces, slow = state.post.clone(), _slow(state.post_slow, config)
-    kind = as_array(traces).dtype.type
+    # Where every spike counts alike and bounds are hard, one vector does for both terms
+    as_one = room is None and config.pairing == "all_to_all" and pre_layer[3] == 0
+    traces, slow = _copy(state.post), _slow(state.post_slow, config)
+    kind, (num_steps, batch, num_post) = traces.numpy().dtype, post.shape
     delta = traces.new_zeros(state.pre.shape[1], num_post)
+    final = traces.new_empty(*(0, 0, 0) if modulation is None else modulation.eligibility.shape)
+    weights: tuple[np.ndarray, ...]
     if modulation is None:
-        scale = left = traces.new_ones(num_steps, batch)
-        kept = kept_left = traces.new_zeros(batch)
-        eligibility = final = traces.new_empty(0, 0, 0)
+        scale, kept = np.ones((num_steps, batch), kind), np.zeros(batch, kind)
+        weights = (scale, kept, scale, kept, final.numpy())
     else:
-        scale, left, eligibility, kept, kept_left = modulation
-        final = torch.empty(eligibility.shape, dtype=traces.dtype)
-        if terms != "both":
-            kept = kept_left = torch.zeros_like(kept)
-    kernels.sum_spikes(
-        listed.lists, as_array(state.pre), pre_layer[0], as_array(post), as_array(traces), _array_or_none(slow, traces),
-        post_layer, config.pairing == "nearest", as_mask(mask), terms != "depression",
-        terms != "potentiation" and not as_one, kind(pre_layer[2] if as_one else 0.0),
-        *(as_array(part) for part in (scale, kept, left, kept_left, eligibility, delta, final)),
+        scale_TB, left, past, kept_B, kept_left = modulation
+        weights = tuple(as_array(part) for part in (scale_TB, kept_B, left, kept_left, past))
+    event_kernels.sum_spikes(
+        listed.lists, as_array(state.pre), pre_layer[0], as_array(post), traces.numpy(), _array(slow, 2, kind),
+        post_layer, config.pairing == "nearest", as_mask(mask), not as_one, kind.type(pre_layer[2] if as_one else 0),
+        _array(room, 3, kind), *weights, delta.numpy(), final.numpy(),
     )  # fmt: skip
     return delta, final, STDPState(listed.traces, traces, listed.slow, slow)
 
 
+def _copy(trace: Tensor) -> Tensor:
+    """A copy in one piece, which a kernel can move on in place."""
+    return trace.detach().clone(memory_format=torch.contiguous_format)
+
+
 def _slow(trace: Tensor | None, config: STDPConfig) -> Tensor | None:
     """A copy of the slow trace where the rule has one."""
-    return None if trace is None or isinstance(config, PairSTDP) else trace.clone()
+    return None if trace is None or isinstance(config, PairSTDP) else _copy(trace)
 
 
-def _array_or_none(slow: Tensor | None, like: Tensor) -> np.ndarray:
-    return as_array(like.new_empty(0, 0) if slow is None else slow)
+def _array(tensor: Tensor | None, dim: int, kind: np.dtype) -> np.ndarray:
+    """The tensor's memory, or an empty array."""
+    return np.empty((0,) * dim, kind) if tensor is None else as_array(tensor)
