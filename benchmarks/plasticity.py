@@ -2,13 +2,14 @@
 
 Run (BindsNET is optional: ``uv pip install --no-deps bindsnet``):
     python benchmarks/plasticity.py
-    python benchmarks/plasticity.py --rate 0.2 --clock cpu      # busier spikes; computing time on a busy machine
+    python benchmarks/plasticity.py --rate 0.05 --clock cpu     # one activity; computing time on a busy machine
 
 Spikes of both layers are given, as are the rewards of every environment at every step, so that only traces, rule and
 bounds are timed. An update is one synapse in one environment at one step: I * O * B * T of them a fragment. Ours is
 what distributed learning uses, one change for the whole fragment, added at its end within the bounds; BindsNET changes
 its weights at every step. No weight meets a bound, so that before the clock runs, the weights after the fragment must
-be the same to 1e-6.
+be the same to 1e-6, the rounding of the weights, and 1e-5 of the largest change. Ours adds a vector for each
+presynaptic spike, so that its speed depends on the activity.
 
     PostPre   pair STDP with nearest-neighbour traces, summed over the batch
     MSTDPET   pair STDP into eligibility traces, times the reward, summed over the batch (Florian 2007)
@@ -22,6 +23,7 @@ so ours gets the rewards shifted by one step.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import time
@@ -82,13 +84,14 @@ def contenders(
         limits = torch.tensor([bounds.w_min, bounds.w_max])
         found["BindsNET"] = plasticity_bindsnet.contender(rule, weights, pre, post, reward, nu, limits)
     expected = found["ours"]()
+    change = (expected - weights).abs().max().item()
     for name, learn in found.items():
         difference = (learn() - expected).abs().max().item()
-        if not difference <= 1e-6:
+        if not difference <= 1e-6 + 1e-5 * change:
             raise SystemExit(
-                f"{name} learns something else in {rule} {size}, batch {batch}: weights differ by {difference}"
+                f"{name} learns something else in {rule} {size}, batch {batch}, rate {rate}: off by {difference}"
             )
-    if (expected - weights).abs().max() < 1e-4:
+    if change < 1e-4:
         raise SystemExit(f"{rule} learns nothing: the comparison would be empty")
     return found
 
@@ -114,7 +117,7 @@ def main() -> None:
     parser.add_argument("--rules", nargs="+", choices=RULES, default=RULES)
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--steps", type=int, default=100, help="simulation steps of a fragment")
-    parser.add_argument("--rate", type=float, default=0.05, help="spikes per neuron and step")
+    parser.add_argument("--rate", nargs="+", type=float, default=[0.02, 0.06, 0.2], help="spikes per neuron and step")
     parser.add_argument("--seconds", type=float, default=2.0, help="measuring time of a row; three rounds at least")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
@@ -122,28 +125,22 @@ def main() -> None:
     keep_freed_memory()
     peer = plasticity_bindsnet.load()
     print(f"{peer or 'BindsNET is absent: pip install --no-deps bindsnet'}; torch {torch.__version__}, one thread")
-    print(
-        f"T = {options.steps}, spikes {options.rate} a step; million synapse updates per second ({options.clock} clock)"
-    )
-    header = f"{'rule':<9}{'I x O':>9}{'B':>4} |{'ours':>9}{'torch':>9}{'BindsNET':>10}"
+    print(f"T = {options.steps} steps; million synapse updates per second ({options.clock} clock)")
+    header = f"{'rule':<9}{'I x O':>9}{'B':>4}{'rate':>6} |{'ours':>9}{'torch':>9}{'BindsNET':>10}"
     print(header + f" |{'ours/torch':>11}{'ours/BindsNET':>15}")
-    for rule in options.rules:
-        for size in SIZES:
-            for batch in options.batch:
-                learners = contenders(rule, size, batch, options.steps, options.rate, peer is not None)
-                rounds = measure(learners, options.seconds, CLOCKS[options.clock])
-                updates = size[0] * size[1] * batch * options.steps / 1e6
-                speed = {name: statistics.median(updates / times[name] for times in rounds) for name in learners}
-                ratio = {name: statistics.median(t[name] / t["ours"] for t in rounds) for name in learners}
-                cells = "".join(
-                    f"{speed[name]:{width},.0f}" if name in speed else f"{'absent':>{width}}"
-                    for name, width in (("ours", 9), ("torch", 9), ("BindsNET", 10))
-                )
-                against = f"{ratio['BindsNET']:14.1f}x" if "BindsNET" in ratio else f"{'absent':>15}"
-                print(
-                    f"{rule:<9}{size[0]:>5} x{size[1]:>3}{batch:>4} |{cells} |{ratio['torch']:10.1f}x{against}",
-                    flush=True,
-                )
+    for rule, size, batch, rate in itertools.product(options.rules, SIZES, options.batch, options.rate):
+        learners = contenders(rule, size, batch, options.steps, rate, peer is not None)
+        rounds = measure(learners, options.seconds, CLOCKS[options.clock])
+        updates = size[0] * size[1] * batch * options.steps / 1e6
+        speed = {name: statistics.median(updates / times[name] for times in rounds) for name in learners}
+        ratio = {name: statistics.median(t[name] / t["ours"] for t in rounds) for name in learners}
+        cells = "".join(
+            f"{speed[name]:{width},.0f}" if name in speed else f"{'absent':>{width}}"
+            for name, width in (("ours", 9), ("torch", 9), ("BindsNET", 10))
+        )
+        against = f"{ratio['BindsNET']:14.1f}x" if "BindsNET" in ratio else f"{'absent':>15}"
+        row = f"{rule:<9}{size[0]:>5} x{size[1]:>3}{batch:>4}{rate:>6}"
+        print(f"{row} |{cells} |{ratio['torch']:10.1f}x{against}", flush=True)
 
 
 if __name__ == "__main__":
