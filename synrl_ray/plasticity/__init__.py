@@ -5,6 +5,7 @@ The settings are in :mod:`synrl_ray.settings.plasticity`. What to look for where
 - ``stdp``: :func:`~synrl_ray.plasticity.stdp.stdp` proposes a fragment's change by pair or triplet STDP;
   ``pairing`` has the equations and the initial state, ``traces`` the traces.
 - ``reward_modulated``: the same with eligibility traces and a modulator; ``modulation`` makes one from rewards.
+- ``changes``: what both add up, from lists of spikes (``events``) or by dense products.
 - ``bounds``: ``apply_delta`` adds a proposed, or merged, change to the weights, within bounds.
 - ``teacher``: current into the neuron that should fire. ``homeostasis``: thresholds that follow a firing rate.
 

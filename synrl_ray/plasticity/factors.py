@@ -14,7 +14,7 @@ class Factors(NamedTuple):
 
     .. math:: x_{tbi}\,p_{tbo} - d_{tbi}\,y_{tbo}
 
-    The gains are zero where no spike is, which the compiled kernel makes use of. They must not be negative.
+    The gains are zero where no spike is.
     """
 
     pre_trace: Tensor

@@ -86,7 +86,7 @@ rates = st.sampled_from([0.0, 0.02, 0.06, 0.2, 0.6, 1.0])
 )
 def test_lists_give_what_products_give(shape, activity, kind, pairing, dependence, masked, rewards, seed):
     config = rule(kind, pairing, dependence)
-    for dtype, tolerance in ((F64, 1e-12), (F32, 1e-6)):
+    for dtype, tolerance in ((F64, 1e-12), (F32, 1e-5)):  # terms of up to 10, which cancel
         data = fragment(shape, activity, config, seed, dtype, rewards=rewards)
         expected = learned(data, config, "torch", masked=masked)
         assert_same(learned(data, config, "numba", masked=masked), expected, tolerance)
