@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.fusion import fused_plan
+from synrl_ray.snn.listed import called
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.networks import dropped, held, scale_weights, states_of, with_recurrent
 from synrl_ray.snn.neurons import LIF
@@ -171,7 +172,9 @@ class SpikingCNN(nn.Module):
         spikes: list[Tensor] = []
         final: list[Tensor] = []
         for layer, (weights, neuron) in enumerate(self._layers()):
-            current = normalised(self.norms, layer, weights(signal)).reshape(steps, batch, -1)
+            is_fed = self.kernel == "auto" and layer >= len(self.convolutions)
+            current = called(weights, signal) if is_fed else weights(signal)
+            current = normalised(self.norms, layer, current).reshape(steps, batch, -1)
             if layer == 0:
                 current, mask = held(neuron, current, mask, self.steps_per_observation)
             out, membrane = neuron(current, membranes[layer], mask)

@@ -74,6 +74,16 @@ def list_fired(u, theta, first, num_neurons, index, ends):
 
 
 @jit
+def count_ones(values):
+    """How many values are one; -1 if there are others than one and zero."""
+    ones, others = 0, 0
+    for j in range(values.size):
+        ones += values[j] == 1
+        others += (values[j] != 0) & (values[j] != 1)
+    return -1 if others else ones
+
+
+@jit
 def spread(index, ends, first, num_cells, spikes):
     """Write the lists of so many cells from ``first`` on, which begins a row, as ones and zeros ``[R * N]``."""
     num_neurons = index.shape[1]

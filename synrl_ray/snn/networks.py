@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.encoders import LatencyCode
 from synrl_ray.snn.fusion import fused_plan
+from synrl_ray.snn.listed import called
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
@@ -190,7 +191,8 @@ class SpikingMLP(nn.Module):
         for (linear, neuron), membrane in zip(self._layers(), membranes, strict=True):
             layer = len(spikes)
             signal = self._received(layer, inputs, spikes)
-            current = normalised(self.norms, layer, linear(dropped(signal, share) if layer else signal))
+            current = linear(signal) if layer == 0 else self._feed(linear, dropped(signal, share))
+            current = normalised(self.norms, layer, current)
             if not spikes:
                 current, mask = held(neuron, current, mask, k) if self.encoder is None else (current, inner_mask)
             fired, membrane = neuron(current, membrane, mask)
@@ -241,6 +243,13 @@ class SpikingMLP(nn.Module):
         if self.norms is not None and not all(is_plain(norm, RunningNorm) for norm in self.norms):
             return False
         return type(self).forward_with_spikes is _ONE_BY_ONE and "forward_with_spikes" not in self.__dict__
+
+    def _feed(self, layer: nn.Module, spikes: Tensor) -> Tensor:
+        """The currents that a layer's weights make of spikes."""
+        if self.kernel == "auto":
+            return called(layer, spikes)
+        currents: Tensor = layer(spikes)
+        return currents
 
     def _layers(self) -> Iterable[tuple[nn.Linear, LIF]]:
         return cast("Iterable[tuple[nn.Linear, LIF]]", zip(self.linears, self.neurons, strict=True))

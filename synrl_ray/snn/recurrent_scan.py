@@ -33,6 +33,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn.functional import spike
+from synrl_ray.snn.listed import lists_if_few
+from synrl_ray.snn.products import Linear
 from synrl_ray.snn.recurrent_parameters import Parameters, Settings
 from synrl_ray.snn.scan import choose
 
@@ -172,11 +174,7 @@ class _RecurrentScan(torch.autograd.Function):
             scalars[2] = -_sum_to(total, parameters.threshold) - _sum_to(grad_state[2], parameters.threshold)
         grad_weight = None
         if need_weight:
-            grad_weight = (
-                (grad_current * fired).sum((0, 1))
-                if parameters.weight.dim() == 1
-                else grad_current.flatten(0, 1).t() @ fired.flatten(0, 1)
-            )
+            grad_weight = _grad_weight(grad_current, fired, parameters.weight, ctx.compiled)
         return grad_current, grad_state[0], grad_state[1], *scalars, grad_weight, None, None, None
 
 
@@ -207,6 +205,19 @@ def _backward(
             g, h, feedback = (values.masked_fill(mask[t].unsqueeze(-1), 0.0) for values in (g, h, feedback))
     x = feedback * settings.surrogate.derivative(membrane - threshold)
     return through, grad_u, grad_current, (g + x, h, x)
+
+
+def _grad_weight(grad: Tensor, fired: Tensor, weight: Tensor, compiled: bool) -> Tensor:
+    """Of one weight for each neuron ``[N]``, or of all to all ``[N, N]``; where spikes are few, from their lists."""
+    if weight.dim() == 1:
+        return (grad * fired).sum((0, 1))
+    rows, spikes = grad.flatten(0, 1), fired.flatten(0, 1)
+    product = Linear(*reversed(weight.shape))
+    if compiled and product.takes_lists(weight.dtype):
+        lists = lists_if_few(spikes)
+        if lists is not None:
+            return product.weight_gradient(rows.contiguous(), lists, weight)
+    return rows.t() @ spikes
 
 
 def _sum_to(product: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,73 @@
+"""Fully connected layers on dense spikes, by their lists where these are few: for layers that are called one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from synrl_ray.snn.plain import are_dense, is_plain, is_watched
+from synrl_ray.snn.products import Linear, most_fired
+from synrl_ray.snn.spike_lists import SpikeLists
+
+_DTYPES = (torch.float32, torch.float64)
+
+
+def called(layer: nn.Module, signal: Tensor) -> Tensor:
+    """``layer(signal)``, to rounding. Ones and zeros that are few are summed as lists, where nobody could tell.
+
+    Args:
+        layer: any; what is no plain ``nn.Linear`` is called.
+        signal: ``[..., N]``.
+    """
+    if not is_plain(layer, nn.Linear) or is_watched() or signal.dtype not in _DTYPES:
+        return _output(layer, signal)
+    assert isinstance(layer, nn.Linear)
+    product = Linear(layer.in_features, layer.out_features)
+    tensors = (layer.weight, layer.bias, signal)
+    fits = signal.shape[-1] == layer.in_features and product.takes_lists(signal.dtype)
+    if not fits or not are_dense(tensors, signal.dtype) or layer.weight.shape != product.weight_shape:
+        return _output(layer, signal)
+    lists = lists_if_few(signal.detach().reshape(-1, layer.in_features))
+    if lists is None:
+        return _output(layer, signal)
+    currents: Tensor = _Listed.apply(product, lists, signal, layer.weight, layer.bias)
+    return currents
+
+
+def lists_if_few(signal: Tensor) -> SpikeLists | None:
+    """The lists of ``[R, N]``; ``None`` where they are more than pays, or where not all is one or zero."""
+    from synrl_ray.snn.event_kernels import count_ones  # numba takes half a second to import
+
+    signal = signal.contiguous()
+    count = count_ones(signal.reshape(-1).numpy())
+    return SpikeLists.of(signal) if 0 <= count <= most_fired() * signal.numel() else None
+
+
+def _output(layer: nn.Module, signal: Tensor) -> Tensor:
+    output: Tensor = layer(signal)
+    return output
+
+
+class _Listed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, product: Linear, lists: SpikeLists, signal: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(lists.index, lists.ends, weight)
+        ctx.product = product
+        return product.forward(lists, weight).add_(bias).view(*signal.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        index, ends, weight = ctx.saved_tensors
+        _, _, need_signal, need_weight, need_bias = ctx.needs_input_grad
+        rows = grad.reshape(-1, grad.shape[-1]).contiguous()
+        return (
+            None,
+            None,
+            ctx.product.input_gradient(rows, weight).view(*grad.shape[:-1], -1) if need_signal else None,
+            ctx.product.weight_gradient(rows, SpikeLists(index, ends), weight) if need_weight else None,
+            rows.sum(0) if need_bias else None,
+        )
