@@ -6,6 +6,7 @@ from synrl_ray.snn.networks import MLP, SpikingMLP
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset, lif_scan
+from synrl_ray.snn.spike_lists import SpikeLists
 from synrl_ray.snn.surrogate import Surrogate, SurrogateName
 from synrl_ray.snn.synaptic import Synaptic
 
@@ -19,6 +20,7 @@ __all__ = [
     "Recurrence",
     "Recurrent",
     "Reset",
+    "SpikeLists",
     "SpikingCNN",
     "SpikingMLP",
     "Surrogate",

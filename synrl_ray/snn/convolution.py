@@ -5,6 +5,7 @@ Legend: E environment step, K simulation steps per observation, B batch, C chann
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Literal, cast
@@ -13,16 +14,28 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.fusion import fused_plan
-from synrl_ray.snn.listed import called
+from synrl_ray.snn.listed import called, lists_if_few
 from synrl_ray.snn.masks import at_first_step
-from synrl_ray.snn.networks import dropped, held, scale_weights, states_of, with_recurrent
+from synrl_ray.snn.networks import (
+    Inputs,
+    check_mask,
+    check_state,
+    dense,
+    dropped,
+    floating_type,
+    held,
+    scale_weights,
+    states_of,
+    with_recurrent,
+)
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
 from synrl_ray.snn.plain import is_plain
-from synrl_ray.snn.products import Convolution, Linear, Product, by_columns
+from synrl_ray.snn.products import Convolution, Linear, Product, by_columns, most_fired
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
+from synrl_ray.snn.spike_lists import SpikeLists
 from synrl_ray.snn.stack import spiking_stack
 from synrl_ray.snn.surrogate import Surrogate
 
@@ -52,9 +65,11 @@ class SpikingCNN(nn.Module):
         recurrent: of the fully connected layers.
         norm: as there, but for maps: ``"layer"`` over the whole of each, ``"running"`` for each channel.
         dropout: as there.
+        inputs: as there; the lists of an event camera's spikes have a pixel for each of the image's, whose address is
+            ``(y * W + x) * C + c``.
 
     Shape:
-        inputs ``[E, B, C, H, W]``, state ``[B, state_size]``, reset_mask ``[E, B]``
+        inputs ``[E, B, C, H, W]``, spikes ``[E * K, B, C, H, W]``, state ``[B, state_size]``, reset_mask ``[E, B]``
         → outputs ``[E, B, out_features]``, state ``[B, state_size]``.
 
     Raises:
@@ -91,6 +106,7 @@ class SpikingCNN(nn.Module):
         recurrent: Recurrence = "none",
         norm: Norm = "none",
         dropout: float = 0.0,
+        inputs: Inputs = "currents",
     ) -> None:
         super().__init__()
         if steps_per_observation < 1:
@@ -98,6 +114,7 @@ class SpikingCNN(nn.Module):
         layers, hidden_size = _resolve(shape, hidden_size)
         self.in_shape = in_shape
         self.steps_per_observation = steps_per_observation
+        self.is_fed_spikes = inputs == "spikes"
         self.map_shapes = map_shapes(in_shape, layers)
         flat = [c * h * w for c, h, w in self.map_shapes[1:]]
         self.convolutions = _convolutions(in_shape[0], layers)
@@ -114,7 +131,7 @@ class SpikingCNN(nn.Module):
                 learn_threshold=learn_threshold,
                 surrogate=surrogate,
                 reset=reset,
-                hold=steps_per_observation if layer == 0 else 1,
+                hold=steps_per_observation if layer == 0 and not self.is_fed_spikes else 1,
                 kernel=kernel,
             )
             for layer in range(len(layers) + len(full))
@@ -139,43 +156,44 @@ class SpikingCNN(nn.Module):
         self.products = _products(self.map_shapes, layers, full)
 
     def forward(
-        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+        self, inputs: Tensor | SpikeLists, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
         if self.kernel == "auto" and self._is_chain():
-            pixels = inputs.permute(0, 1, 3, 4, 2).flatten(2)
-            pixels = _frames(pixels, _floating_type(self)).unflatten(0, inputs.shape[:2])
+            pixels, listed = self._given(inputs)
             inner = None if state is None else self._by_pixels(state)
             fused = fused_plan(self, pixels, inner)
             if fused is not None:
                 plan, parameters = fused
                 if self.norms is not None:
                     parameters = merged(parameters, self.norms)
-                outputs, final = spiking_stack(plan, pixels, inner, reset_mask, parameters)
+                outputs, final = spiking_stack(plan._replace(listed=listed), pixels, inner, reset_mask, parameters)
                 return outputs, self._by_channels(final)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
 
     def forward_with_spikes(
-        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+        self, inputs: Tensor | SpikeLists, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """As :meth:`forward`, layer by layer, and the spikes ``[E*K, B, neurons]`` of every spiking layer."""
         self._check(inputs, state, reset_mask)
-        num_observations, batch = inputs.shape[:2]
-        frames = _frames(inputs, _floating_type(self))
+        frames, (steps, batch) = self._maps(inputs), inputs.shape[:2]
+        num_observations = steps // self.steps_per_observation if self.is_fed_spikes else steps
         if state is None:
             state = frames.new_zeros(batch, self.state_size)
         inner_mask = at_first_step(reset_mask, self.steps_per_observation)
         *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
-        signal, mask, steps = frames, reset_mask, num_observations
+        signal, mask = frames, reset_mask
         spikes: list[Tensor] = []
         final: list[Tensor] = []
         for layer, (weights, neuron) in enumerate(self._layers()):
             is_fed = self.kernel == "auto" and layer >= len(self.convolutions)
             current = called(weights, signal) if is_fed else weights(signal)
             current = normalised(self.norms, layer, current).reshape(steps, batch, -1)
-            if layer == 0:
+            if layer == 0 and self.is_fed_spikes:
+                mask = inner_mask
+            elif layer == 0:
                 current, mask = held(neuron, current, mask, self.steps_per_observation)
             out, membrane = neuron(current, membranes[layer], mask)
             spikes.append(out)
@@ -188,11 +206,11 @@ class SpikingCNN(nn.Module):
         return outputs, torch.cat((*final, readout_membrane), dim=1), spikes
 
     def layer_inputs(
-        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+        self, inputs: Tensor | SpikeLists, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives: the observations, then spikes of each simulation step."""
         spikes = self.forward_with_spikes(inputs, state, reset_mask)[2]
-        signals = [_frames(inputs, _floating_type(self))]
+        signals = [self._maps(inputs)]
         for layer, out in enumerate(spikes):
             is_map = layer + 1 < len(self.convolutions)
             signals.append(out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out)
@@ -227,15 +245,43 @@ class SpikingCNN(nn.Module):
             parts[i] = parts[i].unflatten(1, shape).transpose(1, 2).flatten(1)
         return torch.cat(parts, dim=1)
 
-    def _check(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> None:
-        _check_frames(inputs, self.in_shape)
-        expected = (inputs.shape[1], self.state_size)
-        if state is not None and state.shape != expected:
-            raise ValueError(f"state must be {expected}, got {tuple(state.shape)}")
-        if reset_mask is not None and (reset_mask.shape != inputs.shape[:2] or reset_mask.dtype != torch.bool):
+    def _given(self, inputs: Tensor | SpikeLists) -> tuple[Tensor, SpikeLists | None]:
+        """What comes in as ``[pixels, channels]``, and its lists where these are few; then the first is but a shape."""
+        product, dtype = self.products[0], floating_type(self)
+        if isinstance(inputs, SpikeLists):
+            if product.takes_lists(dtype) and inputs.activity <= most_fired():
+                return torch.zeros((), dtype=dtype).expand(inputs.shape), inputs
+            return dense(inputs, dtype), None
+        pixels = inputs.permute(0, 1, 3, 4, 2).flatten(2)
+        pixels = _frames(pixels, dtype).unflatten(0, inputs.shape[:2])
+        if not self.is_fed_spikes or inputs.device.type != "cpu" or not product.takes_lists(dtype):
+            return pixels, None
+        return pixels, lists_if_few(pixels.detach().flatten(0, 1), product.num_pixels)
+
+    def _maps(self, inputs: Tensor | SpikeLists) -> Tensor:
+        """``[E*B, C, H, W]`` in the network's type."""
+        dtype = floating_type(self)
+        if isinstance(inputs, Tensor):
+            return _frames(inputs, dtype)
+        channels, height, width = self.in_shape
+        return dense(inputs, dtype).view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+    def _check(self, inputs: Tensor | SpikeLists, state: Tensor | None, reset_mask: Tensor | None) -> None:
+        if isinstance(inputs, Tensor):
+            _check_frames(inputs, self.in_shape)
+        elif not self.is_fed_spikes:
+            raise ValueError("a network takes lists of spikes if it is made with inputs='spikes'")
+        elif inputs.shape[2] != math.prod(self.in_shape) or inputs.num_pixels != self.products[0].num_pixels:
             raise ValueError(
-                f"reset_mask must be bool {tuple(inputs.shape[:2])}, got {reset_mask.dtype} {tuple(reset_mask.shape)}"
+                f"lists must be of {self.in_shape[1]} x {self.in_shape[2]} pixels of {self.in_shape[0]} channels, "
+                f"got {inputs.num_pixels} pixels of {inputs.shape[2]} neurons in all"
             )
+        num_inputs, batch = inputs.shape[:2]
+        per = self.steps_per_observation if self.is_fed_spikes else 1
+        if num_inputs % per:
+            raise ValueError(f"spikes must be of {per} steps for each observation, got {num_inputs} in all")
+        check_state(state, (batch, self.state_size))
+        check_mask(reset_mask, (num_inputs // per, batch))
 
 
 _ONE_BY_ONE = SpikingCNN.forward_with_spikes
@@ -280,7 +326,7 @@ class CNN(nn.Module):
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives."""
         _check_frames(inputs, self.in_shape)
-        signal = _frames(inputs, _floating_type(self))
+        signal = _frames(inputs, floating_type(self))
         received: list[tuple[nn.Module, Tensor]] = []
         for convolution in self.convolutions:
             received.append((convolution, signal))
@@ -369,8 +415,3 @@ def _frames(inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """``[E, B, ...]`` → ``[E*B, ...]`` in the network's type."""
     frames = inputs.flatten(0, 1)
     return frames.to(dtype) / 255 if inputs.dtype == torch.uint8 else frames
-
-
-def _floating_type(module: nn.Module) -> torch.dtype:
-    """The type of the module's first floating parameter; torch's default where every layer hides its own."""
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())

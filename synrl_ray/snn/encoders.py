@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.snn.spike_lists import SpikeLists
+
 _GRANTED = 1e-3  # of a threshold, where numbers that move by whole ones are rounded
 
 
@@ -120,10 +122,23 @@ class LatencyCode(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the spikes."""
-        position = ((x - self.low) / (self.high - self.low)).clamp(0, 1)
-        when = ((1 - position) * (self.num_steps - 1)).round().unsqueeze(1)
         steps = torch.arange(self.num_steps, device=x.device).view(-1, *[1] * (x.dim() - 1))
-        return ((steps == when) & (position > 0).unsqueeze(1)).to(x.dtype).flatten(0, 1)
+        return (steps == self._when(x).unsqueeze(1)).to(x.dtype).flatten(0, 1)
+
+    def lists(self, x: Tensor) -> SpikeLists:
+        """Return the spikes of features ``[E, B, F]`` on the CPU as lists, without a dense copy."""
+        from synrl_ray.snn.event_kernels import list_at  # numba takes half a second to import
+
+        num_observations, batch, num_features = x.shape
+        num_steps = num_observations * self.num_steps
+        lists = SpikeLists.empty(num_steps * batch, num_features, num_steps=num_steps)
+        list_at(self._when(x.detach()).int().numpy(), self.num_steps, lists.index.numpy(), lists.ends.numpy())
+        return lists
+
+    def _when(self, x: Tensor) -> Tensor:
+        """The step of each feature's spike, -1 for none."""
+        position = ((x - self.low) / (self.high - self.low)).clamp(0, 1)
+        return ((1 - position) * (self.num_steps - 1)).round().masked_fill(position <= 0, -1)
 
 
 class DeltaCode(nn.Module):

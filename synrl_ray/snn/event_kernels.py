@@ -93,7 +93,7 @@ def spread(index, ends, first, num_cells, spikes):
         row = start // num_neurons
         last = min(num_neurons, first + num_cells - start)
         for k in range(ends[row, (last - 1) // num_channels + 1]):
-            spikes[start + index[row, k]] = 1
+            spikes[start + index[row, k]] += 1
 
 
 @jit
@@ -103,6 +103,21 @@ def relabel(index, ends, names, relabelled):
         listed, own = index[r], relabelled[r]
         for k in range(ends[r, -1]):
             own[k] = names[listed[k]]
+
+
+@jit
+def list_at(when_EBF, num_steps, index, ends):
+    """List spikes of which each comes once, at the step ``when``, or where that is -1 never."""
+    num_observations, batch, num_features = when_EBF.shape
+    ends[:] = 0
+    for e in range(num_observations):
+        for b in range(batch):
+            for n in range(num_features):
+                k = when_EBF[e, b, n]
+                if k >= 0:
+                    row = (e * num_steps + k) * batch + b
+                    index[row, ends[row, 1]] = n
+                    ends[row, 1] += 1
 
 
 @jit

@@ -31,7 +31,7 @@ def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tu
 
     Args:
         net: a ``SpikingMLP`` or ``SpikingCNN``; its ``products`` are what its ``weights`` are to compute.
-        inputs: ``[E, B, F]``, of maps F = pixels * channels.
+        inputs: ``[E, B, F]``, of maps F = pixels * channels; ``[E * K, B, F]`` where spikes come in.
         state: of the network.
     """
     dtype = inputs.dtype
@@ -47,7 +47,8 @@ def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tu
 
     own = linear._parameters
     parameters = [own.get("weight"), own.get("bias")]
-    resets, surrogates, hold = [], [], period
+    first_hold = hold = 1 if net.is_fed_spikes else period
+    resets, surrogates = [], []
     for layer, product, neuron in zip(layers, products, neurons, strict=True):
         settings, own, fixed = neuron.__dict__, layer._parameters, neuron._buffers
         if settings["hold"] != hold or settings["graded"] or settings["kernel"] != "auto" or not product.is_of(layer):
@@ -64,10 +65,10 @@ def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tu
     if not are_dense(tensors, dtype):
         return None
     shapes = tuple(map(_SHAPE, tensors[: len(parameters) + 2]))
-    structure = structure_of(sizes, period, products, tuple(resets), shapes)
+    structure = structure_of(sizes, period, first_hold, products, tuple(resets), shapes)
     if structure is None:
         return None
-    plan = Plan(sizes, period, *structure, tuple(surrogates), products, pool, readout.bias_gain, leak)
+    plan = Plan(sizes, period, first_hold, *structure, tuple(surrogates), products, pool, readout.bias_gain, leak)
     return plan, tuple(parameters)
 
 

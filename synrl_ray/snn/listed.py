@@ -37,13 +37,13 @@ def called(layer: nn.Module, signal: Tensor) -> Tensor:
     return currents
 
 
-def lists_if_few(signal: Tensor) -> SpikeLists | None:
+def lists_if_few(signal: Tensor, num_pixels: int = 1) -> SpikeLists | None:
     """The lists of ``[R, N]``; ``None`` where they are more than pays, or where not all is one or zero."""
     from synrl_ray.snn.event_kernels import count_ones  # numba takes half a second to import
 
     signal = signal.contiguous()
     count = count_ones(signal.reshape(-1).numpy())
-    return SpikeLists.of(signal) if 0 <= count <= most_fired() * signal.numel() else None
+    return SpikeLists.of(signal, num_pixels) if 0 <= count <= most_fired() * signal.numel() else None
 
 
 def _output(layer: nn.Module, signal: Tensor) -> Tensor:

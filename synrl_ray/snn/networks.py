@@ -14,18 +14,21 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.encoders import LatencyCode
 from synrl_ray.snn.fusion import fused_plan
-from synrl_ray.snn.listed import called
+from synrl_ray.snn.listed import called, lists_if_few
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
 from synrl_ray.snn.plain import is_plain
-from synrl_ray.snn.products import Linear, by_columns
+from synrl_ray.snn.products import Linear, by_columns, most_fired
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
+from synrl_ray.snn.spike_lists import SpikeLists
 from synrl_ray.snn.stack import spiking_stack
 from synrl_ray.snn.surrogate import Surrogate
+
+Inputs = Literal["currents", "spikes"]
 
 
 class SpikingMLP(nn.Module):
@@ -69,12 +72,16 @@ class SpikingMLP(nn.Module):
             call, drawn for each row; the others' weigh ``1 / (1 - dropout)``.
         recurrent: bring each layer's spikes back to it in the next simulation step
             (:class:`synrl_ray.snn.recurrent.Recurrent`).
+        inputs: what comes in: ``"currents"``, each held for an observation, or ``"spikes"`` of each simulation step,
+            dense or as :class:`synrl_ray.snn.SpikeLists`, which an event stream can be
+            (:meth:`synrl_ray.snn.SpikeLists.of_events`).
 
-    Only a chain of LIF layers on a constant current, with the last membrane, runs fused, its currents as they are or
-    normalised by running moments; others run layer by layer.
+    Only a chain of LIF layers with the last membrane runs fused, its currents as they are or normalised by running
+    moments; others run layer by layer. On a CPU products with spikes are sums over lists of them where these are few
+    (:mod:`synrl_ray.snn.products`).
 
     Shape:
-        inputs ``[E, B, F]``, state ``[B, state_size]``, reset_mask ``[E, B]``
+        inputs ``[E, B, F]``, spikes ``[E * K, B, F]``, state ``[B, state_size]``, reset_mask ``[E, B]``
         → outputs ``[E, B, out_features]``, state ``[B, state_size]``.
 
     Raises:
@@ -112,10 +119,13 @@ class SpikingMLP(nn.Module):
         recurrent: Recurrence = "none",
         norm: Norm = "none",
         dropout: float = 0.0,
+        inputs: Inputs = "currents",
     ) -> None:
         super().__init__()
         if not hidden_sizes:
             raise ValueError("hidden_sizes must name at least one spiking layer")
+        if inputs == "spikes" and latency is not None:
+            raise ValueError("latencies make spikes of currents: leave out one of latency and inputs='spikes'")
         bridged = [i for i in range(2, len(hidden_sizes)) if hidden_sizes[i - 1] == hidden_sizes[i - 2]]
         if skip and not bridged:
             raise ValueError(f"skip needs two hidden layers of equal width before another, got {tuple(hidden_sizes)}")
@@ -126,6 +136,8 @@ class SpikingMLP(nn.Module):
         self.steps_per_observation = steps_per_observation
         self.kernel = kernel
         self.encoder = LatencyCode(*latency, steps_per_observation) if latency else None
+        self.inputs: Inputs = inputs
+        self.is_fed_spikes = inputs == "spikes" or latency is not None
         sizes = [in_features, *hidden_sizes, out_features]
         self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes[:-1]))
         self.neurons = nn.ModuleList(
@@ -138,7 +150,7 @@ class SpikingMLP(nn.Module):
                 learn_threshold=learn_threshold,
                 surrogate=surrogate,
                 reset=reset,
-                hold=steps_per_observation if layer == 0 and latency is None and recurrent == "none" else 1,
+                hold=steps_per_observation if layer == 0 and not self.is_fed_spikes and recurrent == "none" else 1,
                 kernel=kernel,
             )
             for layer in range(len(hidden_sizes))
@@ -160,25 +172,28 @@ class SpikingMLP(nn.Module):
         self.products = tuple(Linear(i, o) for i, o in pairwise(sizes[:-1]))
 
     def forward(
-        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+        self, inputs: Tensor | SpikeLists, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
         if self.kernel == "auto" and self._is_chain():
-            fused = fused_plan(self, inputs, state)
+            signal, listed = self._given(inputs)
+            fused = fused_plan(self, signal, state)
             if fused is not None:
                 plan, parameters = fused
                 if self.norms is not None:
                     parameters = merged(parameters, self.norms)
-                return spiking_stack(plan, inputs, state, reset_mask, parameters)
+                plan = plan if listed is None else plan._replace(listed=listed)
+                return spiking_stack(plan, signal, state, reset_mask, parameters)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
 
     def forward_with_spikes(
-        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+        self, inputs: Tensor | SpikeLists, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """As :meth:`forward`, layer by layer, and the spikes ``[E*K, B, N]`` of every spiking layer."""
         self._check(inputs, state, reset_mask)
+        inputs = dense(inputs, floating_type(self))
         batch, k = inputs.shape[1], self.steps_per_observation
         share = self.dropout if self.training else 0.0
         if state is None:
@@ -191,10 +206,11 @@ class SpikingMLP(nn.Module):
         for (linear, neuron), membrane in zip(self._layers(), membranes, strict=True):
             layer = len(spikes)
             signal = self._received(layer, inputs, spikes)
-            current = linear(signal) if layer == 0 else self._feed(linear, dropped(signal, share))
+            is_spikes = layer > 0 or self.is_fed_spikes
+            current = self._feed(linear, dropped(signal, share) if layer else signal) if is_spikes else linear(signal)
             current = normalised(self.norms, layer, current)
             if not spikes:
-                current, mask = held(neuron, current, mask, k) if self.encoder is None else (current, inner_mask)
+                current, mask = (current, inner_mask) if self.is_fed_spikes else held(neuron, current, mask, k)
             fired, membrane = neuron(current, membrane, mask)
             spikes.append(fired)
             final.append(membrane)
@@ -203,7 +219,7 @@ class SpikingMLP(nn.Module):
         return outputs, torch.cat((*final, readout_membrane), dim=1), spikes
 
     def layer_inputs(
-        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+        self, inputs: Tensor | SpikeLists, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives: the observations, then spikes of each simulation step.
 
@@ -211,7 +227,7 @@ class SpikingMLP(nn.Module):
         layer that they are of.
         """
         spikes = self.forward_with_spikes(inputs, state, reset_mask)[2]
-        layers = [*self.linears, self.readout.linear]
+        inputs, layers = dense(inputs, floating_type(self)), [*self.linears, self.readout.linear]
         received = [(layer, self._received(i, inputs, spikes)) for i, layer in enumerate(layers)]
         return with_recurrent(received, self.neurons, spikes, self.state_sizes, state, reset_mask)
 
@@ -238,7 +254,7 @@ class SpikingMLP(nn.Module):
 
     def _is_chain(self) -> bool:
         """Whether the layers are a chain, run as written below, not as a subclass or a replaced method wants it."""
-        if self.skipped_to or self.encoder is not None or self.dropout:
+        if self.skipped_to or self.dropout:
             return False
         if self.norms is not None and not all(is_plain(norm, RunningNorm) for norm in self.norms):
             return False
@@ -254,19 +270,58 @@ class SpikingMLP(nn.Module):
     def _layers(self) -> Iterable[tuple[nn.Linear, LIF]]:
         return cast("Iterable[tuple[nn.Linear, LIF]]", zip(self.linears, self.neurons, strict=True))
 
-    def _check(self, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None) -> None:
-        if inputs.dim() != 3 or inputs.shape[2] != self.in_features or inputs.shape[0] < 1:
-            raise ValueError(f"inputs must be [E >= 1, B, {self.in_features}], got {tuple(inputs.shape)}")
-        expected = (inputs.shape[1], self.state_size)
-        if state is not None and state.shape != expected:
-            raise ValueError(f"state must be {expected}, got {tuple(state.shape)}")
-        if reset_mask is not None and (reset_mask.shape != inputs.shape[:2] or reset_mask.dtype != torch.bool):
-            raise ValueError(
-                f"reset_mask must be bool {tuple(inputs.shape[:2])}, got {reset_mask.dtype} {tuple(reset_mask.shape)}"
-            )
+    def _given(self, inputs: Tensor | SpikeLists) -> tuple[Tensor, SpikeLists | None]:
+        """What the first layer receives, and its lists where these are few; the first is but a shape where they are."""
+        if not self.is_fed_spikes:
+            assert isinstance(inputs, Tensor)
+            return inputs, None
+        product, dtype = self.products[0], floating_type(self)
+        if isinstance(inputs, SpikeLists):
+            lists = inputs
+        elif inputs.device.type != "cpu" or not product.takes_lists(dtype):
+            return inputs if self.encoder is None else self.encoder(inputs), None
+        elif self.encoder is None:
+            return inputs, lists_if_few(inputs.detach().reshape(-1, self.in_features))
+        else:
+            lists = self.encoder.lists(inputs)
+        if product.takes_lists(dtype) and lists.activity <= most_fired():
+            return torch.zeros((), dtype=dtype).expand(lists.shape), lists
+        return dense(lists, dtype), None
+
+    def _check(self, inputs: Tensor | SpikeLists, state: Tensor | None, reset_mask: Tensor | None) -> None:
+        shape, per = tuple(inputs.shape), self.steps_per_observation if self.inputs == "spikes" else 1
+        if isinstance(inputs, SpikeLists) and self.inputs != "spikes":
+            raise ValueError("a network takes lists of spikes if it is made with inputs='spikes'")
+        if len(shape) != 3 or shape[2] != self.in_features or shape[0] < 1 or shape[0] % per:
+            steps = "E >= 1" if per == 1 else f"E * {per}"
+            raise ValueError(f"inputs must be [{steps}, B, {self.in_features}], got {shape}")
+        check_state(state, (shape[1], self.state_size))
+        check_mask(reset_mask, (shape[0] // per, shape[1]))
 
 
 _ONE_BY_ONE = SpikingMLP.forward_with_spikes
+
+
+def dense(inputs: Tensor | SpikeLists, dtype: torch.dtype) -> Tensor:
+    """``[T, B, N]`` of lists; what is dense stays as it is."""
+    return inputs if isinstance(inputs, Tensor) else inputs.dense(torch.empty(inputs.shape, dtype=dtype, device="cpu"))
+
+
+def floating_type(module: nn.Module) -> torch.dtype:
+    """The type of the module's first floating parameter; torch's default where every layer hides its own."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+
+def check_state(state: Tensor | None, expected: tuple[int, int]) -> None:
+    """Refuse a state that is not ``[B, state_size]``."""
+    if state is not None and state.shape != expected:
+        raise ValueError(f"state must be {expected}, got {tuple(state.shape)}")
+
+
+def check_mask(mask: Tensor | None, expected: tuple[int, int]) -> None:
+    """Refuse a mask that is not ``[E, B]`` bool."""
+    if mask is not None and (mask.shape != expected or mask.dtype != torch.bool):
+        raise ValueError(f"reset_mask must be bool {expected}, got {mask.dtype} {tuple(mask.shape)}")
 
 
 def states_of(neurons: Iterable[nn.Module], sizes: Iterable[int]) -> list[int]:

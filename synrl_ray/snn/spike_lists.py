@@ -16,6 +16,7 @@ class SpikeLists:
         index: the neurons ``[R, N]``, ``int32``, those of a row from its beginning on; what follows has no meaning.
         ends: how many fired up to the end of each pixel ``[R, P + 1]``, ``int32``, from 0 on. The N neurons are P
             pixels of N / P channels each; where they are no map, a single one.
+        num_steps: T, simulation steps, whose rows follow one another: R = T * B.
 
     Example:
         >>> lists = SpikeLists.of(torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]))
@@ -27,24 +28,81 @@ class SpikeLists:
 
     index: Tensor
     ends: Tensor
+    num_steps: int = 1
 
     @classmethod
-    def empty(cls, num_rows: int, num_neurons: int, num_pixels: int = 1) -> SpikeLists:
+    def empty(cls, num_rows: int, num_neurons: int, num_pixels: int = 1, num_steps: int = 1) -> SpikeLists:
         """Room for the spikes of so many rows."""
         index = torch.empty(num_rows, num_neurons, dtype=torch.int32, device="cpu")
-        return cls(index, torch.empty(num_rows, num_pixels + 1, dtype=torch.int32, device="cpu"))
+        ends = torch.empty(num_rows, num_pixels + 1, dtype=torch.int32, device="cpu")
+        return cls(index, ends, num_steps)
 
     @classmethod
     def of(cls, spikes: Tensor, num_pixels: int = 1) -> SpikeLists:
-        """The lists of dense spikes ``[R, N]``; whatever is above zero is one."""
+        """The lists of dense spikes ``[R, N]`` or ``[T, B, N]``; whatever is above zero is one."""
         from synrl_ray.snn.event_kernels import list_fired  # numba takes half a second to import
 
-        lists = cls.empty(spikes.shape[0], spikes.shape[1], num_pixels)
+        *steps, _, num_neurons = spikes.shape
+        lists = cls.empty(spikes.numel() // max(1, num_neurons), num_neurons, num_pixels, *steps)
         fired = spikes.detach().to("cpu").contiguous().reshape(-1)
         list_fired(
-            fired.numpy(), torch.zeros_like(fired).numpy(), 0, spikes.shape[1], lists.index.numpy(), lists.ends.numpy()
+            fired.numpy(), torch.zeros_like(fired).numpy(), 0, num_neurons, lists.index.numpy(), lists.ends.numpy()
         )
         return lists
+
+    @classmethod
+    def of_events(
+        cls, steps: Tensor, rows: Tensor, neurons: Tensor, shape: tuple[int, int, int], num_pixels: int = 1
+    ) -> SpikeLists:
+        """The lists of an event stream, in any order; an event that comes twice counts twice.
+
+        Args:
+            steps, rows, neurons: of each event, integers ``[num_events]``: its simulation step, the entry of the batch,
+                the address.
+            shape: T, B, N; an entry of the batch has at most N events in a step.
+            num_pixels: as of the lists.
+
+        Raises:
+            ValueError: for an event that is outside of the shape, or more than N in a row.
+
+        Example:
+            >>> steps, rows, neurons = torch.tensor([1, 0, 1]), torch.tensor([0, 0, 0]), torch.tensor([4, 2, 1])
+            >>> lists = SpikeLists.of_events(steps, rows, neurons, (2, 1, 5))
+            >>> [lists.index[r, : lists.ends[r, -1]].tolist() for r in range(2)]
+            [[2], [1, 4]]
+        """
+        num_steps, batch, num_neurons = shape
+        for name, values, limit in (
+            ("step", steps, num_steps),
+            ("row", rows, batch),
+            ("address", neurons, num_neurons),
+        ):
+            if values.numel() and not (int(values.min()) >= 0 and int(values.max()) < limit):
+                raise ValueError(f"events have {name}s from {values.min()} to {values.max()}, there are {limit}")
+        addresses = (steps.long() * batch + rows.long()) * num_neurons + neurons.long()
+        addresses = addresses.sort().values
+        row, neuron = addresses.div(num_neurons, rounding_mode="floor"), addresses % num_neurons
+        counts = torch.bincount(row, minlength=num_steps * batch)
+        if counts.numel() and int(counts.max()) > num_neurons:
+            raise ValueError(f"{int(counts.max())} events of {num_neurons} neurons in one step")
+        lists = cls.empty(num_steps * batch, num_neurons, num_pixels, num_steps)
+        place = torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
+        lists.index[row, place] = neuron.int()
+        pixel = neuron * num_pixels // num_neurons
+        parts = torch.bincount(row * num_pixels + pixel, minlength=num_steps * batch * num_pixels)
+        lists.ends[:, 0] = 0
+        lists.ends[:, 1:] = parts.view(-1, num_pixels).cumsum(1)
+        return lists
+
+    @property
+    def num_pixels(self) -> int:
+        """P."""
+        return self.ends.shape[1] - 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """T, B, N."""
+        return self.num_steps, len(self.index) // self.num_steps, self.index.shape[1]
 
     @property
     def activity(self) -> float:

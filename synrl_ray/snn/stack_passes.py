@@ -33,7 +33,8 @@ def forward_pass(
     keep: bool,
 ) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
     """Return outputs, final state, and what backward needs: the memory of membranes (only if ``keep``) and signals."""
-    num_observations, batch, _ = inputs.shape
+    num_inputs, batch, _ = inputs.shape
+    num_observations = num_inputs * plan.hold // plan.period
     period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
     rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.surrogates)
     at = layout(plan.sizes, period, num_observations, batch)
@@ -44,12 +45,12 @@ def forward_pass(
     reset_rows = mask_array(mask)
     readout_weight, readout_bias, *hidden = parameters
 
-    signal: Tensor | SpikeLists = inputs.reshape(rows, -1)
+    signal = _received(plan, inputs)
     kept: list[Tensor] = []
     signals: list[Tensor | None] = []
     for i, n in enumerate(plan.sizes[:-1]):
         weight, bias, beta, threshold = hidden[4 * i : 4 * i + 4]
-        hold, is_last = period if i == 0 else 1, i == depth - 1
+        hold, is_last = plan.hold if i == 0 else 1, i == depth - 1
         membranes = _matrix(slab, at.membranes[i], num_steps * batch, n)
         current = plan.products[i].forward(signal, weight, out=inputs.new_empty(rows, n) if hold > 1 else membranes)
         if hold == 1:
@@ -92,7 +93,8 @@ def backward_pass(
 ) -> tuple[Any, ...]:
     """Return a gradient for every argument of the node: plan, inputs, state, mask, ``*parameters``."""
     inputs, state, mask, *kept = saved
-    num_observations, batch, _ = inputs.shape
+    num_inputs, batch, _ = inputs.shape
+    num_observations = num_inputs * plan.hold // plan.period
     period, dtype, out_features = plan.period, inputs.dtype, plan.sizes[-1]
     rows, num_steps, depth = num_observations * batch, num_observations * period, len(plan.surrogates)
     at = layout(plan.sizes, period, num_observations, batch)
@@ -123,7 +125,7 @@ def backward_pass(
         n, own = plan.sizes[i], 6 + 4 * i
         weight, _, beta, threshold = parameters[2 + 4 * i : 6 + 4 * i]
         product = plan.products[i]
-        hold, is_last = period if i == 0 else 1, i == depth - 1
+        hold, is_last = plan.hold if i == 0 else 1, i == depth - 1
         learned = needs[own + 2] or needs[own + 3]
         in_place = hold == 1 and not is_last
         grad_current = through if in_place else inputs.new_empty(num_steps // hold * batch, n)
@@ -137,7 +139,7 @@ def backward_pass(
             flat(grad_current), grad_state, flat(grad_bias), grad_beta, grad_threshold,
         )  # fmt: skip
         if needs[own]:
-            signal = inputs.reshape(rows, -1) if i == 0 else _signal(*signals[2 * i - 2 : 2 * i])
+            signal = _received(plan, inputs) if i == 0 else _signal(*signals[2 * i - 2 : 2 * i])
             grads[own] = product.weight_gradient(grad_current, signal, weight)
         if learned:
             grads[own + 2], grads[own + 3] = to_parameter(grad_beta, beta), to_parameter(grad_threshold, threshold)
@@ -150,6 +152,11 @@ def backward_pass(
         elif needs[1]:
             grads[1] = product.input_gradient(grad_current, weight).view(inputs.shape)
     return tuple(grads)
+
+
+def _received(plan: Plan, inputs: Tensor) -> Tensor | SpikeLists:
+    """What the first layer's weights receive."""
+    return inputs.reshape(-1, inputs.shape[2]) if plan.listed is None else plan.listed
 
 
 def _signal(spikes: Tensor, ends: Tensor | None) -> Tensor | SpikeLists:

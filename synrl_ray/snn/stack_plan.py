@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from synrl_ray.snn.products import Product
+from synrl_ray.snn.spike_lists import SpikeLists
 from synrl_ray.snn.surrogate import Surrogate
 
 
@@ -29,17 +30,20 @@ class Plan(NamedTuple):
     Args:
         sizes: neurons of every layer, readout included.
         period: K, simulation steps per observation.
+        hold: for how many of them an input is held, K or one.
         resets: codes of every spiking layer's reset.
-        small: for a network in one call; ``None`` where there are maps.
+        small: for a network in one call; ``None`` where there are maps, or inputs for each step.
         surrogates: of every spiking layer.
         products: of every spiking layer, what its weights make of the signal before it.
         pool: ``[K]`` weights with which the readout sums the spikes of an observation.
         bias_gain: their sum, which scales the readout's bias.
         readout_decay: of the readout's membrane, per observation.
+        listed: the inputs, where they are spikes and lists of them pay.
     """
 
     sizes: tuple[int, ...]
     period: int
+    hold: int
     resets: tuple[int, ...]
     small: Small | None
     surrogates: tuple[Surrogate, ...]
@@ -47,6 +51,7 @@ class Plan(NamedTuple):
     pool: Tensor
     bias_gain: float
     readout_decay: Tensor
+    listed: SpikeLists | None = None
 
 
 class Layout(NamedTuple):
@@ -84,6 +89,7 @@ def layout(sizes: tuple[int, ...], period: int, num_observations: int, batch: in
 def structure_of(
     sizes: tuple[int, ...],
     period: int,
+    hold: int,
     products: tuple[Product, ...],
     resets: tuple[str, ...],
     shapes: tuple[torch.Size, ...],
@@ -91,7 +97,7 @@ def structure_of(
     """Codes of the resets and what small networks want, or ``None`` if the shapes are not those that the passes read.
 
     Args:
-        sizes, period, products: as of the plan.
+        sizes, period, hold, products: as of the plan.
         resets: of every spiking layer.
         shapes: of the parameters in their order, then of ``pool`` and ``readout_decay``.
     """
@@ -106,7 +112,7 @@ def structure_of(
     if not all(shape in those for shape, those in zip(shapes, allowed, strict=True)):
         return None
     codes = tuple(RESET_CODES[reset] for reset in resets)
-    if any(product.is_map for product in products):
+    if hold != period or any(product.is_map for product in products):
         return codes, None
     lengths = [math.prod(shape) for shape in shapes[:-2]]
     starts = list(accumulate(lengths, initial=0))
