@@ -27,11 +27,13 @@ class ClassifierLayout:
 
 @settings_class
 class SpikingClassifier(ClassifierLayout, SpikingLayers):
-    """LIF layers on a constant input current; the class is the largest membrane of the readout at the end."""
+    """LIF layers on currents or spikes; the class is the largest membrane of the readout at the end."""
 
     kind: Literal["spiking"] = "spiking"
     steps_per_observation: Steps = 8
     """Simulation steps for each image."""
+    encoder: Literal["current", "latency"] = "current"
+    """Brightness as a constant current, or as the time of a pixel's only spike, the earlier the brighter."""
 
     def __post_init__(self) -> None:
         """Refuse what only the training of policies measures."""

@@ -78,7 +78,7 @@ class SpikeLists:
             ("address", neurons, num_neurons),
         ):
             if values.numel() and not (int(values.min()) >= 0 and int(values.max()) < limit):
-                raise ValueError(f"events have {name}s from {values.min()} to {values.max()}, there are {limit}")
+                raise ValueError(f"the {name} of events is from {values.min()} to {values.max()}, there are {limit}")
         addresses = (steps.long() * batch + rows.long()) * num_neurons + neurons.long()
         addresses = addresses.sort().values
         row, neuron = addresses.div(num_neurons, rounding_mode="floor"), addresses % num_neurons

@@ -15,9 +15,10 @@ from synrl_ray.policies.given import pixels_from
 from synrl_ray.policies.layers import layer_options
 from synrl_ray.settings.classifiers import ClassifierConfig, SpikingClassifier
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
+from synrl_ray.snn.encoders import LatencyCode
 from synrl_ray.snn.readouts import RateReadout
 
-_IMAGE = (28, 28)
+_IMAGE, _BRIGHTNESS = (28, 28), (0.0, 1.0)
 
 
 class Classifier(nn.Module):
@@ -39,6 +40,8 @@ class Classifier(nn.Module):
         self.config = config
         self.classes = tuple(classes)
         self.network = _network(config, len(self.classes))
+        codes_maps = isinstance(self.network, SpikingCNN) and self.network.is_fed_spikes
+        self.code = LatencyCode(*_BRIGHTNESS, self.network.steps_per_observation) if codes_maps else None
 
     def forward(self, images: Any) -> Tensor:
         """Logits; the spiking readout's membrane after the last simulation step."""
@@ -49,9 +52,15 @@ class Classifier(nn.Module):
         return logits
 
     def features(self, images: Any) -> Tensor:
-        """One observation for each image, brightness in [0, 1]: ``[1, B, 784]``, or ``[1, B, 1, 28, 28]``."""
+        """One observation for each image, brightness in [0, 1]: ``[1, B, 784]``, or ``[1, B, 1, 28, 28]``.
+
+        Latencies of maps are spikes here, ``[K, B, 1, 28, 28]``; fully connected networks make their own.
+        """
         brightness = pixels_from(images, _IMAGE).to(torch.get_default_dtype()).div(255).unsqueeze(0)
-        return brightness.unsqueeze(2) if self.config.architecture == "conv" else brightness.flatten(2)
+        if self.config.architecture == "mlp":
+            return brightness.flatten(2)
+        maps = brightness.unsqueeze(2)
+        return maps if self.code is None else self.code(maps)
 
     def activity(self, images: Any) -> tuple[list[Tensor], Tensor]:
         """What a spiking classifier does with images.
@@ -85,7 +94,10 @@ def _network(config: ClassifierConfig, num_classes: int) -> SpikingMLP | Spiking
         if config.architecture == "conv":
             return CNN((1, *_IMAGE), num_classes, shape=convolutions, hidden_size=config.hidden_sizes[-1])
         return MLP(num_pixels, config.hidden_sizes, num_classes)
-    options = layer_options(config)
-    if config.architecture == "conv":
-        return SpikingCNN((1, *_IMAGE), num_classes, shape=convolutions, hidden_size=config.hidden_sizes[-1], **options)
-    return SpikingMLP(num_pixels, config.hidden_sizes, num_classes, **options)
+    options, codes = layer_options(config), config.encoder == "latency"
+    if config.architecture == "mlp":
+        return SpikingMLP(
+            num_pixels, config.hidden_sizes, num_classes, latency=_BRIGHTNESS if codes else None, **options
+        )
+    options |= {"shape": convolutions, "hidden_size": config.hidden_sizes[-1]}
+    return SpikingCNN((1, *_IMAGE), num_classes, inputs="spikes" if codes else "currents", **options)

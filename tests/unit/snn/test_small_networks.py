@@ -322,7 +322,7 @@ def test_slopes_by_default_and_where_they_are_refused():
         ({"kernel": "torch"}, 0),
         ({"kernel": "functional"}, 0),
         ({"skip": True, "hidden_sizes": (3, 3, 3)}, 0),
-        ({"latency": (0.0, 1.0)}, 0),
+        ({"latency": (0.0, 1.0)}, 1),
     ],
 )
 def test_only_a_chain_whose_kernel_is_free_is_asked_whether_it_runs_fused(monkeypatch, settings, asked):

@@ -15,6 +15,7 @@ SMALL = {"hidden_sizes": (6,), "channels": (2, 3)}
 CONFIGS = [
     SpikingClassifier(**SMALL, learn_beta=True, learn_threshold=True, surrogate_slope=3.0, reset="zero"),
     SpikingClassifier(architecture="conv", **SMALL),
+    SpikingClassifier(architecture="conv", encoder="latency", **SMALL),
     AnnClassifier(**SMALL),
     AnnClassifier(architecture="conv", **SMALL),
 ]

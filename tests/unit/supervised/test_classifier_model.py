@@ -14,6 +14,10 @@ SPIKING = SpikingClassifier(hidden_sizes=(20,), channels=(3, 4), steps_per_obser
 CONFIGS = {
     "spiking mlp": SPIKING,
     "spiking conv": SpikingClassifier(architecture="conv", hidden_sizes=(20,), channels=(3, 4)),
+    "latency mlp": SpikingClassifier(hidden_sizes=(32,), encoder="latency"),
+    "latency conv": SpikingClassifier(
+        architecture="conv", hidden_sizes=(20,), channels=(16, 4), encoder="latency", threshold=0.2
+    ),
     "ann mlp": AnnClassifier(hidden_sizes=(20,)),
     "ann conv": AnnClassifier(architecture="conv", hidden_sizes=(20,), channels=(3, 4)),
 }
@@ -51,6 +55,16 @@ def test_every_parameter_gets_a_gradient(config):
             parameter.mul_(3)  # so that every layer spikes
     torch.nn.functional.cross_entropy(model(images(16)), torch.arange(16) % 3).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+def test_with_latencies_a_pixel_spikes_once_the_earlier_the_brighter(architecture):
+    model = make(SpikingClassifier(architecture=architecture, hidden_sizes=(4,), channels=(2,), encoder="latency"))
+    image = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    image[0, 0, :3] = torch.tensor([255, 128, 1])
+    received = model.network.layer_inputs(model.features(image))[0][1].flatten(1)
+    assert received.shape == (8, 784)
+    assert received[:, :4].T.nonzero().tolist() == [[0, 0], [1, 3], [2, 7]]  # neuron, step
 
 
 def test_number_of_weights_is_that_of_the_layers():
