@@ -75,6 +75,7 @@ bench: bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-equalit
 
 bench-snn: $(STAMP)  ## Spiking layers against snntorch (and the peers extra, where installed)
 	$(PY) benchmarks/snn.py
+	$(PY) benchmarks/event_driven.py
 
 bench-sampling: $(STAMP)  ## Environment steps per second against stock RLlib (and the peers extra, where installed)
 	$(PY) benchmarks/sampling.py --peers

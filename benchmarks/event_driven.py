@@ -2,16 +2,19 @@
 
 Run:
     python benchmarks/event_driven.py             # against snntorch
-    python benchmarks/event_driven.py --peers     # and SpikingJelly and Norse, where they are installed
+    python benchmarks/event_driven.py --peers     # and SpikingJelly, Norse and brainevent, where they are
     python benchmarks/event_driven.py --nets 2592-256 nature --activity 2 6
     python benchmarks/event_driven.py --table experiments/results/tables/event-driven.json
 
 One thread, milliseconds, medians of blocks that alternate. A first layer of few inputs makes the spikes, so that the
-layer behind it meets the activity that is asked for: all weights are scaled until every layer fires at this rate. Frames
-have no such layer, they go into the first convolution. ``ours`` has a triangle of half a width of 1/5 as its surrogate
-gradient, ``near`` is the share of neurons inside it; ``wide`` has the other library's surrogate, whose gradient reaches
-all neurons. ``products`` are the dense products of a training step alone, on signals that are there already. Outputs of
-all equal ours to 1e-4 of the largest before the clock runs.
+layer behind it meets the activity that is asked for: all weights are scaled until every layer fires at this rate.
+Frames have no such layer, they go into the first convolution. ``ours`` has a triangle of half a width of 1/5 as its
+surrogate gradient, ``near`` is the share of neurons inside it; ``wide`` has the other library's surrogate, whose
+gradient reaches all neurons. ``products`` are the dense products of a training step alone, on signals that are there
+already. Outputs of all equal ours to 1e-4 of the largest before the clock runs.
+
+Against brainevent (event-driven operators for JAX; ``--peers``) it is the product with a layer's weights alone, with
+the lists still to be made: ``ours``, torch's (``products``), and theirs from booleans, compiled by XLA for one thread.
 """
 
 from __future__ import annotations
@@ -19,22 +22,31 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.util
+import itertools
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ablation import show
 from snn import BETA, CONTENDERS, alternate, inference, keep_freed_memory, products, training_step
 from torch import nn
 
-from synrl_ray.snn import SpikingCNN, SpikingMLP, Surrogate
+from synrl_ray.snn import SpikeLists, SpikingCNN, SpikingMLP, Surrogate
 from synrl_ray.snn.calibration import scale_to_rate
+from synrl_ray.snn.products import Linear, by_columns
 
 COMPACT = Surrogate("triangle", 5.0)
 FEW, STEPS = 16, 8
 FULL = {"784-256": 1024, "2592-256": 1024, "2592-256 of 128 rows": 128, "256-256": 1024, "64-64": 1024}  # rows
 MAPS = {"small": (1, 84, 84), "nature": (4, 84, 84)}  # shapes of frames
 FRAMES, FRAME_STEPS = 32, 4
+COLUMNS = (
+    "net", "activity", "near", "against", "ours", "wide", "products", "theirs", "products/ours", "theirs/ours",
+    "inference", "their inference", "theirs/ours, inference",
+)  # fmt: skip
 
 
 def build(
@@ -56,34 +68,71 @@ def build(
 
 def near_share(net: Any, inputs: torch.Tensor) -> float:
     """Of the neurons before a product whose inputs have a gradient, those within the surrogate's support."""
-    found = []
-    handles = [
-        neuron.register_forward_hook(
-            lambda module, given, result: found.append(
-                module.scan(*given)[1].sub(module.threshold).abs() < COMPACT.support
-            )
-        )
-        for neuron in net.neurons[:-1]
-    ]
+    found: list[torch.Tensor] = []
+
+    def look(neuron: Any, given: Any, _: Any) -> None:
+        found.append((neuron.scan(*given)[1] - neuron.threshold).abs().flatten() < COMPACT.support)
+
+    handles = [neuron.register_forward_hook(look) for neuron in net.neurons[:-1]]
     with torch.no_grad():
         net(inputs)
     for handle in handles:
         handle.remove()
-    return torch.cat([near.flatten() for near in found]).float().mean().item()
+    return torch.cat(found).float().mean().item()
+
+
+def brainevent_row(name: str, activity: float, seconds: float) -> dict[str, Any]:
+    """The product of spikes and weights alone."""
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    import brainevent
+    import jax
+
+    before, behind = (int(n) for n in name.split()[0].split("-"))
+    torch.manual_seed(0)
+    spikes = (torch.rand(FULL[name], before) < activity).float()
+    layer = nn.Linear(before, behind, bias=False)
+    by_columns(layer)
+    weight, product = layer.weight.detach(), Linear(before, behind)
+    fired, matrix = jax.numpy.asarray(spikes.bool().numpy()), jax.numpy.asarray(weight.t().numpy())
+    theirs = jax.jit(lambda fired, matrix: brainevent.BinaryArray(fired) @ matrix)
+    expected, found = torch.mm(spikes, weight.t()).numpy(), np.asarray(theirs(fired, matrix))
+    for result in (found, product.forward(SpikeLists.of(spikes), weight).numpy()):
+        if not np.allclose(result, expected, rtol=0, atol=1e-4 * abs(expected).max()):
+            raise SystemExit(f"brainevent computes something else for {name}")
+    ours_ms, dense_ms, theirs_ms = alternate(
+        [
+            lambda: product.forward(SpikeLists.of(spikes), weight),
+            partial(torch.mm, spikes, weight.t(), out=torch.empty(len(spikes), behind)),
+            lambda: theirs(fired, matrix).block_until_ready(),
+        ],
+        seconds,
+    )
+    return {
+        **dict.fromkeys(COLUMNS),
+        "net": name,
+        "activity": activity,
+        "against": "brainevent, one product",
+        "ours": ours_ms,
+        "products": dense_ms,
+        "theirs": theirs_ms,
+        "products/ours": dense_ms / ours_ms,
+        "theirs/ours": theirs_ms / ours_ms,
+    }
 
 
 def row_of(contender: str, name: str, activity: float, seconds: float) -> dict[str, Any]:
-    """One row of the table."""
+    """A training step and inference of a whole network."""
     _, build_forward, settings = CONTENDERS[contender]
+    wide: Any
     wide, *_, inputs = build(name, settings)
     scale_to_rate(wide, inputs, None, activity)
-    ours = copy.deepcopy(wide)
+    ours: Any = copy.deepcopy(wide)
     for neuron in ours.neurons:
         neuron.surrogate = COMPACT
     _, layers, shapes, _ = build(name, settings)
     for layer, scaled in zip(layers, [*wide.weights, wide.readout.linear], strict=True):
         (layer[-1] if isinstance(layer, nn.Sequential) else layer).load_state_dict(scaled.state_dict())
-    steps = wide.steps_per_observation
+    steps: int = wide.steps_per_observation
     theirs = build_forward(layers, shapes[1:], steps)
     with torch.no_grad():
         expected, found = ours(inputs)[0][0], theirs(inputs[0])
@@ -97,26 +146,16 @@ def row_of(contender: str, name: str, activity: float, seconds: float) -> dict[s
         [*training, training_step(layers, theirs, inputs[0]), alone], seconds
     )
     ours_infer, theirs_infer = alternate([inference(forward[0], inputs), inference(theirs, inputs[0])], seconds / 2)
-    return {
-        "net": name,
-        "activity": activity,
-        "near": near_share(ours, inputs),
-        "against": contender,
-        "ours": compact_ms,
-        "wide": wide_ms,
-        "products": products_ms,
-        "theirs": theirs_ms,
-        "products/ours": products_ms / compact_ms,
-        "theirs/ours": theirs_ms / compact_ms,
-        "inference": ours_infer,
-        "their inference": theirs_infer,
-        "theirs/ours, inference": theirs_infer / ours_infer,
-    }
+    values = (
+        name, activity, near_share(ours, inputs), contender, compact_ms, wide_ms, products_ms, theirs_ms,
+        products_ms / compact_ms, theirs_ms / compact_ms, ours_infer, theirs_infer, theirs_infer / ours_infer,
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", action="store_true", help="also SpikingJelly and Norse")
+    parser.add_argument("--peers", action="store_true", help="also SpikingJelly, Norse and brainevent")
     parser.add_argument("--nets", nargs="+", choices=[*FULL, *MAPS], default=[*FULL, *MAPS])
     parser.add_argument("--activity", type=float, nargs="+", default=[2, 6, 20], help="per cent")
     parser.add_argument("--seconds", type=float, default=2.0, help="measuring time per training cell")
@@ -124,17 +163,18 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    rows = []
-    for name in args.nets:
-        for contender, (module, *_) in CONTENDERS.items():
-            if contender != "snntorch" and (not args.peers or name in MAPS):
-                continue
-            if importlib.util.find_spec(module) is None:
-                print(f"{contender} is not installed")
-                continue
-            for activity in args.activity:
-                rows.append(row_of(contender, name, activity / 100, args.seconds))
-                print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
+    rows: list[dict[str, Any]] = []
+    rivals = {name: module for name, (module, *_) in CONTENDERS.items()} | {"brainevent": "brainevent"}
+    for name, contender, activity in itertools.product(args.nets, rivals, args.activity):
+        is_product = contender == "brainevent"
+        if contender != "snntorch" and (not args.peers or name in MAPS):
+            continue
+        if importlib.util.find_spec(rivals[contender]) is None:
+            print(f"{contender} is not installed")
+            continue
+        run = brainevent_row if is_product else partial(row_of, contender)
+        rows.append(run(name, activity / 100, args.seconds))
+        print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
     show("training steps at an activity, milliseconds, one thread", rows, args.table)
 
 

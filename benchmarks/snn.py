@@ -192,7 +192,7 @@ def keep_freed_memory() -> None:
         mallopt(mmap_threshold, 1 << 30)
 
 
-def alternate(functions: Sequence[Callable[[], None]], seconds: float) -> list[float]:
+def alternate(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:
     """Median milliseconds per call of each, measured in alternating blocks."""
     counts = []
     for function in functions:

@@ -40,8 +40,9 @@ class Classifier(nn.Module):
         self.config = config
         self.classes = tuple(classes)
         self.network = _network(config, len(self.classes))
-        codes_maps = isinstance(self.network, SpikingCNN) and self.network.is_fed_spikes
-        self.code = LatencyCode(*_BRIGHTNESS, self.network.steps_per_observation) if codes_maps else None
+        self.code = None
+        if isinstance(config, SpikingClassifier) and (config.architecture, config.encoder) == ("conv", "latency"):
+            self.code = LatencyCode(*_BRIGHTNESS, config.steps_per_observation)
 
     def forward(self, images: Any) -> Tensor:
         """Logits; the spiking readout's membrane after the last simulation step."""
@@ -96,8 +97,7 @@ def _network(config: ClassifierConfig, num_classes: int) -> SpikingMLP | Spiking
         return MLP(num_pixels, config.hidden_sizes, num_classes)
     options, codes = layer_options(config), config.encoder == "latency"
     if config.architecture == "mlp":
-        return SpikingMLP(
-            num_pixels, config.hidden_sizes, num_classes, latency=_BRIGHTNESS if codes else None, **options
-        )
+        options["latency"] = _BRIGHTNESS if codes else None
+        return SpikingMLP(num_pixels, config.hidden_sizes, num_classes, **options)
     options |= {"shape": convolutions, "hidden_size": config.hidden_sizes[-1]}
     return SpikingCNN((1, *_IMAGE), num_classes, inputs="spikes" if codes else "currents", **options)
