@@ -43,8 +43,9 @@ class SpikeLists:
         from synrl_ray.snn.event_kernels import list_fired  # numba takes half a second to import
 
         *steps, _, num_neurons = spikes.shape
-        lists = cls.empty(spikes.numel() // max(1, num_neurons), num_neurons, num_pixels, *steps)
-        fired = spikes.detach().to("cpu").contiguous().reshape(-1)
+        lists = cls.empty(spikes.shape[:-1].numel(), num_neurons, num_pixels, *steps)
+        lists.ends.zero_()  # which stays where there are no neurons
+        fired = (spikes.detach() > 0).to("cpu", torch.float32).contiguous().reshape(-1)
         list_fired(
             fired.numpy(), torch.zeros_like(fired).numpy(), 0, num_neurons, lists.index.numpy(), lists.ends.numpy()
         )
@@ -110,8 +111,8 @@ class SpikeLists:
         return self.ends[:, -1].sum().item() / max(1, self.index.numel())
 
     def dense(self, out: Tensor) -> Tensor:
-        """Fill ``out`` ``[R, N]`` with the spikes as ones and zeros."""
+        """Fill ``out`` ``[R, N]``, which is contiguous, with the spikes as ones and zeros."""
         from synrl_ray.snn.event_kernels import spread  # numba, as above
 
-        spread(self.index.numpy(), self.ends.numpy(), 0, out.numel(), out.reshape(-1).numpy())
+        spread(self.index.numpy(), self.ends.numpy(), 0, out.numel(), out.view(-1).numpy())
         return out
