@@ -30,7 +30,7 @@ from synrl_ray.snn.networks import (
 )
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
-from synrl_ray.snn.plain import is_plain
+from synrl_ray.snn.plain import is_plain, is_watched
 from synrl_ray.snn.products import Convolution, Linear, Product, by_columns, most_fired
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
@@ -160,7 +160,8 @@ class SpikingCNN(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
-        if self.kernel == "auto" and self._is_chain():
+        is_given = isinstance(inputs, SpikeLists) or inputs.is_cpu
+        if self.kernel == "auto" and is_given and not is_watched() and self._is_chain():  # else copies were in vain
             pixels, listed = self._given(inputs)
             inner = None if state is None else self._by_pixels(state)
             fused = fused_plan(self, pixels, inner)
