@@ -160,8 +160,9 @@ class SpikingCNN(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
+        # ``fused_plan`` asks some of it again, but after frames were copied.
         is_given = isinstance(inputs, SpikeLists) or inputs.is_cpu
-        if self.kernel == "auto" and is_given and not is_watched() and self._is_chain():  # else copies were in vain
+        if self.kernel == "auto" and is_given and not is_watched() and self._is_chain():
             pixels, listed = self._given(inputs)
             inner = None if state is None else self._by_pixels(state)
             fused = fused_plan(self, pixels, inner)
