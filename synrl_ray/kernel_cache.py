@@ -144,7 +144,7 @@ def _is_own_group(group: int) -> bool:
 def _sources_digest() -> bytes:
     """Of all kernels' sources, since they call each other, and of what compiles them."""
     digest = hashlib.sha256(repr((numba.__version__, platform.python_version())).encode())
-    for pattern in ("*_kernel*.py", "schedules.py"):
+    for pattern in ("*_kernel*.py", "schedules.py", "vectors.py"):
         for source in sorted(_PACKAGE.rglob(pattern)):
             digest.update(source.read_bytes())
     return digest.digest()
