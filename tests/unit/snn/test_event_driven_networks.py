@@ -59,7 +59,7 @@ def trained(net, inputs, state=None, mask=None):
 
 def assert_close(found, expected, tolerance=1e-9):
     for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1.0, float(b.abs().max())))
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1.0, float(b.detach().abs().max())))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Lists of spikes against dense ones: every shape, cut anywhere, and what is no spike."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -63,9 +65,9 @@ def test_parts_that_end_anywhere_make_the_same_lists(shape, activity, cuts, dtyp
     edges = sorted({0, flat.size, *(round(cut * flat.size) for cut in cuts)})
     fired = [
         list_fired(flat[a:b], np.zeros_like(flat[a:b]), a, num_neurons, lists.index.numpy(), lists.ends.numpy())
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     ]
-    assert fired == [flat[a:b].sum() for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    assert fired == [flat[a:b].sum() for a, b in pairwise(edges)]
     assert_lists(lists, spikes)
 
 
