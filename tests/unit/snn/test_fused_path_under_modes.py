@@ -11,16 +11,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
-from two_paths import Fusions, assert_same, make_net, observations, one_by_one, trained
+from two_paths import WAYS, Fusions, assert_same, make_net, observations, one_by_one, take, trained
 
-from synrl_ray.snn import MLP, AdaptiveLIF, SpikingCNN, SpikingMLP, Synaptic, stack
-
-ROWS = {"matrix products": 0, "one compiled call": 10**6}
+from synrl_ray.snn import MLP, AdaptiveLIF, SpikingCNN, SpikingMLP, Synaptic
 
 
-@pytest.fixture(params=ROWS, autouse=True)
-def size(request, monkeypatch):
-    monkeypatch.setattr(stack, "SMALL_ROWS", ROWS[request.param])
+@pytest.fixture(params=WAYS, autouse=True)
+def way(request, monkeypatch):
+    take(request.param, monkeypatch)
+    return request.param
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +51,7 @@ class Operations(TorchDispatchMode):
         self.log = log
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        if "mm" in str(operation):
-            self.log.append([tuple(a.shape) for a in args if isinstance(a, torch.Tensor)])
+        self.log.append((str(operation), [tuple(a.shape) for a in args if isinstance(a, torch.Tensor)]))
         return operation(*args, **(kwargs or {}))
 
 
@@ -174,12 +172,12 @@ def test_function_transforms(name):
 def test_dual_numbers():
     def run(net):
         with torch.autograd.forward_ad.dual_level():
-            dual = torch.autograd.forward_ad.make_dual(observations(), torch.ones(2, 3, 5))
+            dual = torch.autograd.forward_ad.make_dual(observations(), torch.ones_like(observations()))
             return torch.autograd.forward_ad.unpack_dual(net(dual)[0]).tangent
 
     net = make_net()
     assert_close(both(net, run))
-    assert_close((run(net), jvp(lambda x: net(x)[0], (observations(),), (torch.ones(2, 3, 5),))[1]))
+    assert_close((run(net), jvp(lambda x: net(x)[0], (observations(),), (torch.ones_like(observations()),))[1]))
 
 
 def test_floating_point_operations_are_counted():
@@ -192,7 +190,6 @@ def test_floating_point_operations_are_counted():
     assert a == b > 0
 
 
-FLIPPED = -observations()
 TRACERS = {
     "jit.trace": lambda net: torch.jit.trace(net, (observations(),), check_trace=False),
     "export": lambda net: torch.export.export(net, (observations(),)).module(),
@@ -209,12 +206,12 @@ def test_tracers_follow_every_operation(name):
     with torch.no_grad():
         for net_ in (net, one_by_one(net)):
             traced = TRACERS[name](net_)
-            for a, b in zip(traced(FLIPPED), net(FLIPPED), strict=True):
+            for a, b in zip(traced(-observations()), net(-observations()), strict=True):
                 torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
 
 
 def test_compiled_kernels_that_are_asked_for_cannot_be_traced():
-    net = SpikingMLP(5, (7,), 2, kernel="numba")
+    net = make_net(kernel="numba")
     with pytest.raises(ValueError, match='numba kernel cannot be traced or transformed: take kernel="functional"'):
         torch.jit.trace(net, (observations(),))
 
@@ -231,6 +228,7 @@ NETWORKS = {
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("tracer", TRACERS)
+@pytest.mark.parametrize("way", ["matrix products"], indirect=True)
 def test_other_networks_are_traced(name, tracer, monkeypatch):
     torch.manual_seed(0)
     net = NETWORKS[name]()

@@ -1,4 +1,8 @@
-"""A network that may take the fused path, and its twin that calls its layers one by one, under the same tool."""
+"""A network that may take the fused path, and its twin that calls its layers one by one, under the same tool.
+
+Either of fully connected layers or, with ``maps``, the first one a convolution, of the same numbers of inputs, neurons
+and outputs but for the pixels.
+"""
 
 import copy
 from contextlib import nullcontext
@@ -6,10 +10,19 @@ from dataclasses import dataclass, field
 
 import torch
 
-from synrl_ray.snn import SpikingMLP, stack
+from synrl_ray.snn import SpikingCNN, SpikingMLP, stack
 
 SIZES = (7, 6)
 NUM_INPUTS, NUM_OUTPUTS, BATCH = 5, 2, 3
+WAYS = {"matrix products": 0, "one compiled call": 10**6, "maps": 0}
+PIXELS = {"maps": (2, 2)}
+way = "matrix products"
+
+
+def take(name, monkeypatch):
+    """Which networks are made, and how many rows are few enough for one compiled call."""
+    monkeypatch.setattr(stack, "SMALL_ROWS", WAYS[name])
+    monkeypatch.setitem(globals(), "way", name)
 
 
 @dataclass
@@ -33,7 +46,22 @@ def make_net(steps=3, dtype=torch.float64, sizes=SIZES, **options):
         "hidden_gain": 2.0,
         **options,
     }
-    return SpikingMLP(NUM_INPUTS, sizes, NUM_OUTPUTS, steps_per_observation=steps, **options).to(dtype)
+    options["steps_per_observation"] = steps
+    if way != "maps":
+        return SpikingMLP(NUM_INPUTS, sizes, NUM_OUTPUTS, **options).to(dtype)
+    first, hidden = sizes
+    shape = (first, PIXELS[way][0], 1)
+    return SpikingCNN((NUM_INPUTS, *PIXELS[way]), NUM_OUTPUTS, shape=(shape,), hidden_size=hidden, **options).to(dtype)
+
+
+def put(net, index, layer):
+    """Another layer in place of one with weights."""
+    if isinstance(net, SpikingMLP):
+        net.linears[index] = layer
+    elif index == 0:
+        net.convolutions[0] = layer
+    else:
+        net.linear = layer
 
 
 def one_by_one(net):
@@ -44,7 +72,8 @@ def one_by_one(net):
 
 
 def observations(dtype=torch.float64, num=2):
-    return torch.randn(num, BATCH, NUM_INPUTS, generator=torch.Generator().manual_seed(1)).to(dtype)
+    shape = (num, BATCH, NUM_INPUTS, *PIXELS.get(way, ()))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
 def trained(net, tool, num_updates=3):
