@@ -1,4 +1,4 @@
-"""Networks of all kinds, with and without a fused path, and neurons made of neurons: torch's tools act on their layers."""
+"""Networks with and without a fused path, and neurons made of neurons: torch's tools act on their layers."""
 
 import pytest
 import torch
