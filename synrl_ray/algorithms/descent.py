@@ -30,6 +30,20 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer, grad_clip: float | N
     optimizer.step()
 
 
+def adam(parameters: Any) -> torch.optim.Adam:
+    """Adam in one kernel, which reads memory as it lies: what is loaded is laid out as the parameters are."""
+    optimizer = torch.optim.Adam(parameters, fused=True)
+    optimizer.register_load_state_dict_post_hook(_lay_out)
+    return optimizer
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
 def first_not_finite(groups: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Name the first floating tensor with a NaN or infinity, inputs before outputs."""
     for group, tensors in groups.items():

@@ -9,7 +9,7 @@ from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from torch import Tensor
 
-from synrl_ray.algorithms.descent import descend, first_not_finite
+from synrl_ray.algorithms.descent import adam, descend, first_not_finite
 from synrl_ray.errors import NonFiniteError
 
 
@@ -36,7 +36,7 @@ class ReplayLearner(DQNTorchLearner):
         """Train these groups of parameters, whose gradients are bounded each, with one Adam."""
         self.register_optimizer(
             module_id=module_id,
-            optimizer=torch.optim.Adam([{"params": group} for group in groups], fused=True),
+            optimizer=adam([{"params": group} for group in groups]),
             params=[parameter for group in groups for parameter in group],
             lr_or_lr_schedule=lr,
         )

@@ -13,7 +13,7 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.policy.sample_batch import MultiAgentBatch
 from torch import Tensor
 
-from synrl_ray.algorithms.descent import descend, first_not_finite
+from synrl_ray.algorithms.descent import adam, descend, first_not_finite
 from synrl_ray.algorithms.on_policy.fused_loss import fits, fused_loss
 from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopback
 from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss
@@ -59,7 +59,7 @@ class OnPolicyLearner(TorchLearner):
 
     def optimiser(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
         """Adam; RLlib sets its learning rate."""
-        return torch.optim.Adam(parameters, fused=True)
+        return adam(parameters)
 
     def _create_iterator_if_necessary(
         self,
