@@ -24,6 +24,7 @@ from synrl_ray.snn.networks import (
     dropped,
     floating_type,
     held,
+    no_rows,
     scale_weights,
     states_of,
     with_recurrent,
@@ -112,7 +113,7 @@ class SpikingCNN(nn.Module):
         if steps_per_observation < 1:
             raise ValueError(f"steps_per_observation must be at least 1, got {steps_per_observation}")
         layers, hidden_size = _resolve(shape, hidden_size)
-        self.in_shape = in_shape
+        self.in_shape, self.out_features = in_shape, out_features
         self.steps_per_observation = steps_per_observation
         self.is_fed_spikes = inputs == "spikes"
         self.map_shapes = map_shapes(in_shape, layers)
@@ -160,6 +161,8 @@ class SpikingCNN(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
+        if not inputs.shape[1]:
+            return no_rows(self, self._num_observations(inputs), self.out_features, self.state_size)
         # ``fused_plan`` asks some of it again, but after frames were copied.
         is_given = isinstance(inputs, SpikeLists) or inputs.is_cpu
         if self.kernel == "auto" and is_given and not is_watched() and self._is_chain():
@@ -181,7 +184,7 @@ class SpikingCNN(nn.Module):
         """As :meth:`forward`, layer by layer, and the spikes ``[E*K, B, neurons]`` of every spiking layer."""
         self._check(inputs, state, reset_mask)
         frames, (steps, batch) = self._maps(inputs), inputs.shape[:2]
-        num_observations = steps // self.steps_per_observation if self.is_fed_spikes else steps
+        num_observations = self._num_observations(inputs)
         if state is None:
             state = frames.new_zeros(batch, self.state_size)
         inner_mask = at_first_step(reset_mask, self.steps_per_observation)
@@ -247,6 +250,9 @@ class SpikingCNN(nn.Module):
             parts[i] = parts[i].unflatten(1, shape).transpose(1, 2).flatten(1)
         return torch.cat(parts, dim=1)
 
+    def _num_observations(self, inputs: Tensor | SpikeLists) -> int:
+        return inputs.shape[0] // (self.steps_per_observation if self.is_fed_spikes else 1)
+
     def _given(self, inputs: Tensor | SpikeLists) -> tuple[Tensor, SpikeLists | None]:
         """What comes in as ``[pixels, channels]``, and its lists where these are few; then the first is but a shape."""
         product, dtype = self.products[0], floating_type(self)
@@ -283,7 +289,7 @@ class SpikingCNN(nn.Module):
         if num_inputs % per:
             raise ValueError(f"spikes must be of {per} steps for each observation, got {num_inputs} in all")
         check_state(state, (batch, self.state_size))
-        check_mask(reset_mask, (num_inputs // per, batch))
+        check_mask(reset_mask, (self._num_observations(inputs), batch))
 
 
 _ONE_BY_ONE = SpikingCNN.forward_with_spikes

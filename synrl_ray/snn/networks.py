@@ -132,7 +132,7 @@ class SpikingMLP(nn.Module):
         if steps_per_observation < 1:
             raise ValueError(f"steps_per_observation must be at least 1, got {steps_per_observation}")
         hidden_sizes = [*hidden_sizes, *population_of(readout, out_features, readout_neurons)]
-        self.in_features = in_features
+        self.in_features, self.out_features = in_features, out_features
         self.steps_per_observation = steps_per_observation
         self.kernel = kernel
         self.encoder = LatencyCode(*latency, steps_per_observation) if latency else None
@@ -176,6 +176,8 @@ class SpikingMLP(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
+        if not inputs.shape[1]:
+            return no_rows(self, self._num_observations(inputs), self.out_features, self.state_size)
         if self.kernel == "auto" and self._is_chain():
             signal, listed = self._given(inputs)
             fused = fused_plan(self, signal, state)
@@ -270,6 +272,9 @@ class SpikingMLP(nn.Module):
     def _layers(self) -> Iterable[tuple[nn.Linear, LIF]]:
         return cast("Iterable[tuple[nn.Linear, LIF]]", zip(self.linears, self.neurons, strict=True))
 
+    def _num_observations(self, inputs: Tensor | SpikeLists) -> int:
+        return inputs.shape[0] // (self.steps_per_observation if self.inputs == "spikes" else 1)
+
     def _given(self, inputs: Tensor | SpikeLists) -> tuple[Tensor, SpikeLists | None]:
         """What the first layer receives, and its lists where these are few; the first is but a shape where they are."""
         if not self.is_fed_spikes:
@@ -296,7 +301,7 @@ class SpikingMLP(nn.Module):
             steps = "E >= 1" if per == 1 else f"E * {per}"
             raise ValueError(f"inputs must be [{steps}, B, {self.in_features}], got {shape}")
         check_state(state, (shape[1], self.state_size))
-        check_mask(reset_mask, (shape[0] // per, shape[1]))
+        check_mask(reset_mask, (self._num_observations(inputs), shape[1]))
 
 
 _ONE_BY_ONE = SpikingMLP.forward_with_spikes
@@ -310,6 +315,12 @@ def dense(inputs: Tensor | SpikeLists, dtype: torch.dtype) -> Tensor:
 def floating_type(module: nn.Module) -> torch.dtype:
     """The type of the module's first floating parameter; torch's default where every layer hides its own."""
     return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+
+def no_rows(net: nn.Module, num_observations: int, num_outputs: int, num_states: int) -> tuple[Tensor, Tensor]:
+    """Outputs ``[E, 0, O]`` and a state ``[0, S]``."""
+    like = next(net.parameters())
+    return like.new_zeros(num_observations, 0, num_outputs), like.new_zeros(0, num_states)
 
 
 def check_state(state: Tensor | None, expected: tuple[int, int]) -> None:

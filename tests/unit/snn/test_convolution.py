@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from synrl_ray.snn import CNN, SpikingCNN
+from synrl_ray.snn import CNN, SpikingCNN, SpikingMLP
 
 SHAPE = {"shape": ((4, 4, 2), (6, 3, 1)), "hidden_size": 10}
 
@@ -91,3 +91,13 @@ def test_bad_input():
         SpikingCNN((1, 6, 84), 2)
     with pytest.raises(ValueError, match="steps_per_observation must be at least 1"):
         SpikingCNN((1, 84, 84), 2, steps_per_observation=0)
+
+
+@pytest.mark.parametrize("kernel", ["auto", "torch"])
+@pytest.mark.parametrize("shape", [(4,), (1, 8, 8)], ids=["MLP", "CNN"])
+def test_of_no_rows_there_are_no_outputs(shape, kernel):
+    options = {"steps_per_observation": 2, "kernel": kernel}
+    net = SpikingMLP(4, (6,), 3, **options) if len(shape) == 1 else SpikingCNN(shape, 3, shape=((2, 3, 2),), **options)
+    outputs, state = net(torch.zeros(5, 0, *shape))
+    assert outputs.shape == (5, 0, 3)
+    assert state.shape == (0, net.state_size)

@@ -124,7 +124,7 @@ def test_lists_are_taken_where_few_fire_and_few_are_near(name, activity, threads
     """The layers are so small that each is one block, whose activity decides."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     net, inputs = made(name, activity, surrogate=COMPACT)
-    *_, spikes = net.forward_with_spikes(inputs)
+    *_, spikes = one_by_one(net).forward_with_spikes(inputs)
     few = [s.detach().mean() <= products.MOST_FIRED / threads for s in spikes[:-1]]
     trained(net, inputs)
     assert total(calls, FORWARD) == total(calls, WEIGHTS) == sum(few)
