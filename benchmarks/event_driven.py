@@ -44,8 +44,8 @@ FULL = {"784-256": 1024, "2592-256": 1024, "2592-256 of 128 rows": 128, "256-256
 MAPS = {"small": (1, 84, 84), "nature": (4, 84, 84)}  # shapes of frames
 FRAMES, FRAME_STEPS = 32, 4
 COLUMNS = (
-    "net", "activity", "near", "against", "ours", "wide", "products", "theirs", "products/ours", "theirs/ours",
-    "inference", "their inference", "theirs/ours, inference",
+    "condition", "net", "activity", "near", "against", "ours", "wide", "products", "theirs", "products/ours",
+    "theirs/ours", "inference", "their inference", "theirs/ours, inference",
 )  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def brainevent_row(name: str, activity: float, seconds: float) -> dict[str, Any]
     )
     return {
         **dict.fromkeys(COLUMNS),
+        "condition": f"{name} at {activity:.0%}, brainevent",
         "net": name,
         "activity": activity,
         "against": "brainevent, one product",
@@ -147,8 +148,9 @@ def row_of(contender: str, name: str, activity: float, seconds: float) -> dict[s
     )
     ours_infer, theirs_infer = alternate([inference(forward[0], inputs), inference(theirs, inputs[0])], seconds / 2)
     values = (
-        name, activity, near_share(ours, inputs), contender, compact_ms, wide_ms, products_ms, theirs_ms,
-        products_ms / compact_ms, theirs_ms / compact_ms, ours_infer, theirs_infer, theirs_infer / ours_infer,
+        f"{name} at {activity:.0%}, {contender}", name, activity, near_share(ours, inputs), contender, compact_ms,
+        wide_ms, products_ms, theirs_ms, products_ms / compact_ms, theirs_ms / compact_ms, ours_infer, theirs_infer,
+        theirs_infer / ours_infer,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -175,7 +177,12 @@ def main() -> None:
         run = brainevent_row if is_product else partial(row_of, contender)
         rows.append(run(name, activity / 100, args.seconds))
         print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
-    show("training steps at an activity, milliseconds, one thread", rows, args.table)
+    show(
+        "training steps at an activity, milliseconds, one thread",
+        rows,
+        args.table,
+        note="medians of alternating blocks",
+    )
 
 
 if __name__ == "__main__":

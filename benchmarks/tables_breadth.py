@@ -78,6 +78,43 @@ def action_distributions() -> Iterator[Row]:
         yield learner, told, *(spread(row[way], 1) for way in _WAYS), str(row["seeds"])
 
 
+def event_driven() -> Iterator[Row]:
+    yield (
+        "layers",
+        "activity",
+        "inside",
+        "against",
+        "training step, ms: ours",
+        "wide",
+        "dense products alone",
+        "theirs",
+        "products / ours",
+        "theirs / ours",
+        "inference, ms: ours",
+        "theirs",
+        "theirs / ours",
+    )
+    for row in rows_of("event-driven").values():
+        if row["against"] != "snntorch" and (row["net"], row["activity"]) != ("784-256", 0.06):
+            continue  # they are in the file
+        share = ("-" if row[name] is None else f"{100 * row[name]:.0f} %" for name in ("activity", "near"))
+        times = ("-" if row[name] is None else f"{row[name]:.2f}" for name in _EVENT_COLUMNS)
+        yield row["net"], *share, row["against"], *times
+
+
+_EVENT_COLUMNS = (
+    "ours",
+    "wide",
+    "products",
+    "theirs",
+    "products/ours",
+    "theirs/ours",
+    "inference",
+    "their inference",
+    "theirs/ours, inference",
+)
+
+
 def unvisited() -> Iterator[Row]:
     yield "critic", "seeds", "states that were met", "that were not", "of these above the mean of those that were"
     for name, row in rows_of("unvisited-states").items():

@@ -45,7 +45,9 @@ class SpikeLists:
         *steps, _, num_neurons = spikes.shape
         lists = cls.empty(spikes.shape[:-1].numel(), num_neurons, num_pixels, *steps)
         lists.ends.zero_()  # which stays where there are no neurons
-        fired = (spikes.detach() > 0).to("cpu", torch.float32).contiguous().reshape(-1)
+        fired = spikes.detach().to("cpu").contiguous().reshape(-1)
+        if fired.dtype not in (torch.float32, torch.float64):  # which the kernel compares with zero
+            fired = (fired > 0).float()
         list_fired(
             fired.numpy(), torch.zeros_like(fired).numpy(), 0, num_neurons, lists.index.numpy(), lists.ends.numpy()
         )
