@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn.plain import are_dense, is_plain, is_watched
 from synrl_ray.snn.products import Linear, most_fired
@@ -54,20 +53,22 @@ def _output(layer: nn.Module, signal: Tensor) -> Tensor:
 class _Listed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, product: Linear, lists: SpikeLists, signal: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(lists.index, lists.ends, weight)
+        ctx.save_for_backward(lists.index, lists.ends, signal, weight)
         ctx.product = product
         return product.forward(lists, weight).add_(bias).view(*signal.shape[:-1], -1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        index, ends, weight = ctx.saved_tensors
+        index, ends, signal, weight = ctx.saved_tensors
         _, _, need_signal, need_weight, need_bias = ctx.needs_input_grad
         rows = grad.reshape(-1, grad.shape[-1]).contiguous()
-        return (
-            None,
-            None,
-            ctx.product.input_gradient(rows, weight).view(*grad.shape[:-1], -1) if need_signal else None,
-            ctx.product.weight_gradient(rows, SpikeLists(index, ends), weight) if need_weight else None,
-            rows.sum(0) if need_bias else None,
-        )
+        grads: list[Tensor | None] = [None] * 3
+        if need_signal:
+            grads[0] = (rows @ weight).view(signal.shape)
+        if need_weight and torch.is_grad_enabled():  # which is to be differentiated once more
+            grads[1] = rows.t() @ signal.reshape(-1, signal.shape[-1])
+        elif need_weight:
+            grads[1] = ctx.product.weight_gradient(rows, SpikeLists(index, ends), weight)
+        if need_bias:
+            grads[2] = rows.sum(0)
+        return None, None, *grads

@@ -19,7 +19,7 @@ from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
-from synrl_ray.snn.plain import is_plain
+from synrl_ray.snn.plain import is_plain, is_watched
 from synrl_ray.snn.products import Linear, by_columns, most_fired
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
@@ -283,7 +283,7 @@ class SpikingMLP(nn.Module):
         product, dtype = self.products[0], floating_type(self)
         if isinstance(inputs, SpikeLists):
             lists = inputs
-        elif inputs.device.type != "cpu" or not product.takes_lists(dtype):
+        elif is_watched() or inputs.device.type != "cpu" or not product.takes_lists(dtype):
             return inputs if self.encoder is None else self.encoder(inputs), None
         elif self.encoder is None:
             return inputs, lists_if_few(inputs.detach().reshape(-1, self.in_features))
