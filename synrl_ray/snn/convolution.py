@@ -153,7 +153,7 @@ class SpikingCNN(nn.Module):
         scale_weights(self.weights, gain, hidden_gain)
         for linear in (self.linear, *self.population):
             by_columns(cast("nn.Linear", linear))
-        self.kernel = kernel
+        self.kernel, self._is_of_lif = kernel, neuron is None
         self.products = _products(self.map_shapes, layers, full)
 
     def forward(
@@ -167,14 +167,12 @@ class SpikingCNN(nn.Module):
         is_given = isinstance(inputs, SpikeLists) or inputs.is_cpu
         if self.kernel == "auto" and is_given and not is_watched() and self._is_chain():
             pixels, listed = self._given(inputs)
-            inner = None if state is None else self._by_pixels(state)
-            fused = fused_plan(self, pixels, inner)
+            fused = fused_plan(self, pixels, state)
             if fused is not None:
                 plan, parameters = fused
                 if self.norms is not None:
                     parameters = merged(parameters, self.norms)
-                outputs, final = spiking_stack(plan._replace(listed=listed), pixels, inner, reset_mask, parameters)
-                return outputs, self._by_channels(final)
+                return spiking_stack(plan._replace(listed=listed), pixels, state, reset_mask, parameters)
         outputs, state, _ = self.forward_with_spikes(inputs, state, reset_mask)
         return outputs, state
 
@@ -188,7 +186,7 @@ class SpikingCNN(nn.Module):
         if state is None:
             state = frames.new_zeros(batch, self.state_size)
         inner_mask = at_first_step(reset_mask, self.steps_per_observation)
-        *membranes, readout_membrane = state.split(self.state_sizes, dim=1)
+        *membranes, readout_membrane = self._by_channels(state).split(self.state_sizes, dim=1)
         signal, mask = frames, reset_mask
         spikes: list[Tensor] = []
         final: list[Tensor] = []
@@ -208,7 +206,7 @@ class SpikingCNN(nn.Module):
             is_map = layer + 1 < len(self.convolutions)
             signal = out.reshape(-1, *self.map_shapes[layer + 1]) if is_map else out.flatten(0, 1)
         outputs, readout_membrane = self.readout(out, readout_membrane, reset_mask)
-        return outputs, torch.cat((*final, readout_membrane), dim=1), spikes
+        return outputs, self._by_pixels(torch.cat((*final, readout_membrane), dim=1)), spikes
 
     def layer_inputs(
         self, inputs: Tensor | SpikeLists, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -237,14 +235,16 @@ class SpikingCNN(nn.Module):
         return type(self).forward_with_spikes is _ONE_BY_ONE and "forward_with_spikes" not in self.__dict__
 
     def _by_pixels(self, state: Tensor) -> Tensor:
-        """The state with the maps as the fused passes have them, ``[pixels, channels]``."""
+        """The state as it is carried on: maps of LIF layers are ``[pixels, channels]``, as the fused passes have them."""
         return self._transposed(state, [(channels, -1) for channels, _, _ in self.map_shapes[1:]])
 
     def _by_channels(self, state: Tensor) -> Tensor:
-        """The inverse."""
+        """The inverse: as the layers one by one want it."""
         return self._transposed(state, [(-1, channels) for channels, _, _ in self.map_shapes[1:]])
 
     def _transposed(self, state: Tensor, shapes: Iterable[tuple[int, int]]) -> Tensor:
+        if not self._is_of_lif:
+            return state
         parts = list(state.split(self.state_sizes, dim=1))
         for i, shape in enumerate(shapes):
             parts[i] = parts[i].unflatten(1, shape).transpose(1, 2).flatten(1)
