@@ -235,7 +235,7 @@ class SpikingCNN(nn.Module):
         return type(self).forward_with_spikes is _ONE_BY_ONE and "forward_with_spikes" not in self.__dict__
 
     def _by_pixels(self, state: Tensor) -> Tensor:
-        """The state as it is carried on: maps of LIF layers are ``[pixels, channels]``, as the fused passes have them."""
+        """The state as it is carried on: maps of LIF layers are ``[pixels, channels]``, as in the fused passes."""
         return self._transposed(state, [(channels, -1) for channels, _, _ in self.map_shapes[1:]])
 
     def _by_channels(self, state: Tensor) -> Tensor:
