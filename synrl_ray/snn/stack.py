@@ -52,8 +52,8 @@ def spiking_stack(
 def _passes(plan: Plan, inputs: Tensor) -> Any:
     """The module with the two passes that suits the size of the network and of its inputs."""
     num_observations, batch, num_features = inputs.shape
-    is_narrow = num_features <= SMALL_WIDTH and max(plan.sizes) <= SMALL_WIDTH
-    is_small = plan.small is not None and is_narrow and num_observations * plan.period * batch <= SMALL_ROWS
+    is_narrow = plan.small is not None and max(num_features, *plan.sizes) <= SMALL_WIDTH
+    is_small = is_narrow and num_observations * plan.period * batch <= SMALL_ROWS
     return _load("synrl_ray.snn.small_passes" if is_small else "synrl_ray.snn.stack_passes")
 
 
