@@ -82,7 +82,7 @@ def mnist(settings: Settings, seed: int) -> dict[str, Any]:
         trained = _train("mnist-binary", {"data.digits": "all", "stopping.epochs": 3} | settings, seed, folder)
         model = load_classifier(Path(folder) / "run")
         activity = _activity(model, partial(model, load_mnist(model.classes)[1].images[:_SEEN]))
-        epochs = [row["validation_accuracy"] for row in trained.metrics()]
+        epochs = [row["evaluation_accuracy"] for row in trained.metrics()]
     return {"epochs": epochs, "accuracy": trained.result.figure("accuracy"), **activity}
 
 
