@@ -7,7 +7,8 @@ Run:
     python benchmarks/surrogates.py cartpole --out rows.jsonl --table table.json   # goes on where it was stopped
 
 Each is the experiment with these settings and nothing tuned. A surrogate's name is followed by its slope ``k``;
-derivatives of ``triangle`` and ``box`` are zero where a membrane is ``1/k`` or more from its threshold.
+derivatives of ``triangle`` and ``box`` are zero where a membrane is ``1/k`` or more from its threshold. Other settings
+make networks fire less: ``rate_penalty`` is always that of rates above 4 %.
 
 CartPole ends at the first greedy evaluation (20 episodes) with a mean of 475 or more, or after 100,000 environment
 steps, and is then judged by 100 greedy and 100 drawn episodes. MNIST has the accuracy on held-out training images after
@@ -58,9 +59,37 @@ _COMPACT = {
     for name, slopes in {"triangle": (1.0, 2.0, 4.0), "box": (2.0, 4.0)}.items()
     for slope in slopes
 }
+_FIRST = {"spiking.firing_rate": 0.04}
+_UNITS = {"environment.normalise_rewards": True}
+
+
+def _sparse(penalty: float) -> Settings:
+    return {"algorithm.rate_penalty": penalty, "algorithm.rate_target": 0.04}
+
+
 CONDITIONS: dict[str, dict[str, Settings]] = {
-    "cartpole": {"fast_sigmoid 25 (default)": {}} | _COMPACT,
-    "mnist": {"fast_sigmoid 25 (default)": {}} | _COMPACT,
+    "cartpole": {
+        "fast_sigmoid 25 (default)": {},
+        **_COMPACT,
+        "firing_rate=0.04": _FIRST,
+        "normalise_rewards": _UNITS,
+        "firing_rate=0.04, normalise_rewards": _FIRST | _UNITS,
+        "rate_penalty=10": _sparse(10),
+        "rate_penalty=10, normalise_rewards": _sparse(10) | _UNITS,
+        "rate_penalty=10, normalise_rewards, triangle 1": _sparse(10) | _UNITS | _with("triangle", 1.0),
+        "rate_penalty=10, normalise_rewards, triangle 4": _sparse(10) | _UNITS | _with("triangle", 4.0),
+        "rate_penalty=10, normalise_rewards, box 4": _sparse(10) | _UNITS | _with("box", 4.0),
+    },
+    "mnist": {
+        "fast_sigmoid 25 (default)": {},
+        **_COMPACT,
+        "threshold=4": {"spiking.threshold": 4.0},
+        "rate_penalty=10": _sparse(10),
+        "rate_penalty=100": _sparse(100),
+        "rate_penalty=100, triangle 1": _sparse(100) | _with("triangle", 1.0),
+        "rate_penalty=100, triangle 4": _sparse(100) | _with("triangle", 4.0),
+        "rate_penalty=100, box 4": _sparse(100) | _with("box", 4.0),
+    },
     "breakout": {"atan 2 (default)": {}} | _COMPACT,
 }
 
