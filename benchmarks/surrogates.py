@@ -90,7 +90,13 @@ CONDITIONS: dict[str, dict[str, Settings]] = {
         "rate_penalty=100, triangle 4": _sparse(100) | _with("triangle", 4.0),
         "rate_penalty=100, box 4": _sparse(100) | _with("box", 4.0),
     },
-    "breakout": {"atan 2 (default)": {}} | _COMPACT,
+    "breakout": {
+        "atan 2 (default)": {},
+        "triangle 1": _with("triangle", 1.0),
+        "firing_rate=0.04": _FIRST,
+        "firing_rate=0.04, triangle 1": _FIRST | _with("triangle", 1.0),
+        "firing_rate=0.04, rate_penalty=10, triangle 1": _FIRST | _sparse(10) | _with("triangle", 1.0),
+    },
 }
 
 
