@@ -93,9 +93,10 @@ CONDITIONS: dict[str, dict[str, Settings]] = {
     "breakout": {
         "atan 2 (default)": {},
         "triangle 1": _with("triangle", 1.0),
+        "triangle 4": _with("triangle", 4.0),
         "firing_rate=0.04": _FIRST,
-        "firing_rate=0.04, triangle 1": _FIRST | _with("triangle", 1.0),
-        "firing_rate=0.04, rate_penalty=10, triangle 1": _FIRST | _sparse(10) | _with("triangle", 1.0),
+        "firing_rate=0.04, triangle 4": _FIRST | _with("triangle", 4.0),
+        "firing_rate=0.04, rate_penalty=10, triangle 4": _FIRST | _sparse(10) | _with("triangle", 4.0),
     },
 }
 
