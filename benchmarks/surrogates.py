@@ -153,7 +153,8 @@ def _train(experiment: str, settings: Settings, seed: int, folder: str) -> Any:
 def _of_policy(folder: Path, environment: Environment) -> dict[str, list[float]]:
     """Of what a policy meets when it draws its actions."""
     policy: Any = synrl_ray.load_policy(folder)
-    recorder = ObservationRecorder(SampledPolicy(policy, 0), _SEEN)
+    sampled: Any = SampledPolicy(policy, 0)
+    recorder = ObservationRecorder(sampled, _SEEN)
     evaluate_policy(recorder, factory_of(environment), episodes=4, seed=0, deterministic=False)
     seen = torch.from_numpy(recorder.observations).unsqueeze(0), torch.from_numpy(recorder.states)
     return _activity(policy.network, partial(policy.network, *seen))
