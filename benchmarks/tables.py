@@ -26,6 +26,9 @@ from tables_breadth import (
     latency,
     pendulum,
     stock_algorithms,
+    surrogates_breakout,
+    surrogates_cartpole,
+    surrogates_mnist,
     unvisited,
 )
 from tables_figures import (
@@ -345,6 +348,9 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "unvisited": unvisited,
     "action-distributions": action_distributions,
     "stock-algorithms": stock_algorithms,
+    "surrogates-cartpole": surrogates_cartpole,
+    "surrogates-mnist": surrogates_mnist,
+    "surrogates-breakout": surrogates_breakout,
 }
 
 

@@ -151,3 +151,35 @@ def pendulum() -> Iterator[Row]:
             f"{median(steps):,.0f}" if steps else "never",
             decision_energy(found),
         )
+
+
+def surrogates_cartpole() -> Iterator[Row]:
+    yield "settings", "seeds that reach 475", "steps to it", "greedy, mean (interval)", "drawn", *_ACTIVITY
+    for name, row in rows_of("surrogates-cartpole").items():
+        steps = ", ".join(f"{each:,}" if each else "never" for each in row["steps"])
+        returns = (spread(row[way], 1) for way in _WAYS)
+        yield name, f"{row['reached']} of {row['seeds']}", steps, *returns, *_activity(row)
+
+
+def surrogates_mnist() -> Iterator[Row]:
+    epochs = ("epoch 1", "epoch 2", "epoch 3")
+    yield "settings", "seeds", *(f"held out, {epoch}" for epoch in epochs), "test (interval over seeds)", *_ACTIVITY
+    for name, row in rows_of("surrogates-mnist").items():
+        held_out = (f"{100 * row[epoch][0]:.2f} %" for epoch in epochs)
+        yield name, str(row["seeds"]), *held_out, spread(row["test"], 2, 100) + " %", *_activity(row)
+
+
+def surrogates_breakout() -> Iterator[Row]:
+    marks = ("100,000", "200,000", "300,000")
+    yield "settings", "seeds", *(f"return at {mark}" for mark in marks), *_ACTIVITY
+    for name, row in rows_of("surrogates-breakout").items():
+        returns = (", ".join(f"{each:.2f}" for each in row[f"return at {mark}"]) for mark in marks)
+        yield name, str(row["seeds"]), *returns, *_activity(row)
+
+
+_ACTIVITY = ("firing", "derivative not zero")
+
+
+def _activity(row: dict[str, Any]) -> tuple[str, str]:
+    """Of each layer, means over seeds."""
+    return row["firing"], row["live"]

@@ -24,6 +24,7 @@ from synrl_ray.snn import CNN, LIF, MLP, SpikingCNN, SpikingMLP
 from synrl_ray.snn.calibration import scale_to_rate
 from synrl_ray.snn.encoders import DeltaCode, PopulationCode
 from synrl_ray.snn.norms import RunningNorm, measuring
+from synrl_ray.snn.rates import rates_of
 
 Body = SpikingMLP | SpikingCNN | MLP | CNN | OwnNetwork
 
@@ -113,15 +114,31 @@ class ActorCritic(nn.Module):
         self, observations: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return distribution inputs, values and the state after the last environment step."""
+        return self._run(observations, state, reset_mask, None)
+
+    def with_rates(
+        self, observations: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As :meth:`forward`, layer by layer, and spikes in each neuron and simulation step of an observation
+        ``[E, B, L]``: of the L spiking layers of the actor, then of a critic of its own, with their gradients."""
+        rates: list[Tensor] = []
+        inputs, values, after = self._run(observations, state, reset_mask, rates)
+        found = [layers.reshape(*values.shape, layers.shape[-1]) for layers in rates]
+        return inputs, values, after, torch.cat(found, dim=-1) if found else values.new_zeros(*values.shape, 0)
+
+    def _run(
+        self, observations: Tensor, state: Tensor | None, reset_mask: Tensor | None, rates: list[Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The pass; where ``rates`` is a list, each body's are put there."""
         features, states, kept = self._prepare(observations, state, reset_mask)
         received = features.of_bodies[: len(self.bodies)]
         if self.carry_membranes:
             runs = zip(self.bodies, received, states, strict=True)
-            results = [body(inputs, before, reset_mask) for body, inputs, before in runs]
+            results = [_passed(body, inputs, before, reset_mask, rates) for body, inputs, before in runs]
             outputs = [out for out, _ in results]
             kept += [after for _, after in results]
         else:
-            outputs = [_from_rest(body, inputs) for body, inputs in zip(self.bodies, received, strict=True)]
+            outputs = [_from_rest(body, inputs, rates) for body, inputs in zip(self.bodies, received, strict=True)]
         merged = torch.cat(outputs, dim=-1)
         after = torch.cat(kept, dim=1) if kept else merged.new_zeros(merged.shape[1], 0)
         inputs = self._completed(merged[..., : self.num_inputs], observations)
@@ -270,10 +287,22 @@ def _give_each_its_threshold(neurons: nn.Module, number: int) -> None:
     neurons.threshold = neurons.threshold.expand(number).clone()
 
 
-def _from_rest(body: nn.Module, features: Tensor) -> Tensor:
+def _from_rest(body: nn.Module, features: Tensor, rates: list[Tensor] | None = None) -> Tensor:
     """Outputs ``[E, B, O]``, every observation on its own."""
-    outputs: Tensor = body(features.flatten(0, 1).unsqueeze(0))[0]
+    outputs, _ = _passed(body, features.flatten(0, 1).unsqueeze(0), None, None, rates)
     return outputs.view(*features.shape[:2], -1)
+
+
+def _passed(
+    body: nn.Module, inputs: Tensor, state: Tensor | None, reset_mask: Tensor | None, rates: list[Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """Outputs and state; where ``rates`` is a list, the rates ``[E, B, L]`` of the body's spiking layers go there."""
+    if rates is None or not isinstance(body, SpikingMLP | SpikingCNN):
+        found: tuple[Tensor, Tensor] = body(inputs, state, reset_mask)
+        return found
+    outputs, after, spikes = body.forward_with_spikes(inputs, state, reset_mask)
+    rates.append(rates_of(spikes, len(inputs)))
+    return outputs, after
 
 
 def make_body(config: PolicyConfig, shape: tuple[int, ...], out_features: int) -> Body:

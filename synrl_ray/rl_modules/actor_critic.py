@@ -30,6 +30,8 @@ from synrl_ray.settings.policies import SpikingPolicy, policy_config
 
 STATE = "membranes"
 """Name of the carried state among RLlib's states."""
+RATES = "firing_rates"
+"""Output ``[B, L]``, or ``[B, E, L]``, of a pass that was asked for it: see :meth:`ActorCritic.with_rates`."""
 EPISODE_STARTS = "episode_starts"
 """Optional column ``[B, E]`` bool: the state is zeroed before these steps, inside the sequence."""
 
@@ -89,9 +91,12 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI, Infer
             outputs[Columns.STATE_OUT] = {STATE: state}
         return outputs
 
-    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        inputs, values, _ = self._run(batch)
+    def _forward_train(self, batch: dict[str, Any], *, rates: bool = False, **kwargs: Any) -> dict[str, Any]:
         # The values travel as the "embeddings" that RLlib hands back to compute_values: one pass serves both.
+        if rates:
+            inputs, values, fired = run_with_rates(self.network, batch)
+            return {Columns.ACTION_DIST_INPUTS: inputs, Columns.EMBEDDINGS: values, RATES: fired}
+        inputs, values, _ = self._run(batch)
         return {Columns.ACTION_DIST_INPUTS: inputs, Columns.EMBEDDINGS: values}
 
     def compute_values(self, batch: dict[str, Any], embeddings: Tensor | None = None) -> Tensor:
@@ -153,11 +158,26 @@ def run(network: ActorCritic, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor,
     Raises:
         NonFiniteError: if an observation holds NaN or infinity.
     """
+    inputs, values, state = network(*_received(network, batch))
+    return _rows(network, inputs), _rows(network, values), state
+
+
+def run_with_rates(network: ActorCritic, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`run`, with firing rates ``[B, L]``, or ``[B, E, L]``, of all spiking layers in the state's place."""
+    inputs, values, _, rates = network.with_rates(*_received(network, batch))
+    return _rows(network, inputs), _rows(network, values), _rows(network, rates)
+
+
+def _received(network: ActorCritic, batch: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the network's pass over a batch takes, time first."""
     observations = observations_of(network, batch)
     if not network.state_size:
-        inputs, values, state = network(observations.unsqueeze(0))
-        return inputs.squeeze(0), values.squeeze(0), state
+        return (observations.unsqueeze(0),)
     # RLlib's own sequences never cross an episode's start; those of the batched env runner do.
     starts = batch[EPISODE_STARTS].transpose(0, 1) if EPISODE_STARTS in batch else None
-    inputs, values, state = network(observations.transpose(0, 1), batch[Columns.STATE_IN][STATE], starts)
-    return inputs.transpose(0, 1), values.transpose(0, 1), state
+    return observations.transpose(0, 1), batch[Columns.STATE_IN][STATE], starts
+
+
+def _rows(network: ActorCritic, column: Tensor) -> Tensor:
+    """What is there for each step of a pass, batch axis first."""
+    return column.transpose(0, 1) if network.state_size else column.squeeze(0)

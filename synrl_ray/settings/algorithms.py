@@ -8,6 +8,7 @@ from pydantic import Discriminator
 
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.q_learning import EpsilonGreedy
+from synrl_ray.settings.rates import RatePenalty
 from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Rate, Sizes
 
 
@@ -30,7 +31,7 @@ class Gradient:
 
 
 @settings_class
-class PolicyGradient(Gradient):
+class PolicyGradient(Gradient, RatePenalty):
     """What the algorithms of an actor and a critic share."""
 
     several_learners: ClassVar[bool] = True

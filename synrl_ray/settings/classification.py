@@ -10,6 +10,7 @@ from synrl_ray.settings.base import BaseExperiment, BaseTarget
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.classifiers import AnnClassifier, ClassifierConfig, SpikingClassifier
 from synrl_ray.settings.policy_kinds import PolicyKind
+from synrl_ray.settings.rates import RatePenalty
 from synrl_ray.settings.types import AsTuple, Count, Fraction, NonNegative, Positive
 
 
@@ -27,7 +28,7 @@ class Mnist:
 
 
 @settings_class
-class Supervised:
+class Supervised(RatePenalty):
     """Cross-entropy on the readout by Adam, with a cosine schedule."""
 
     name: Literal["supervised"] = "supervised"

@@ -16,6 +16,7 @@ from synrl_ray.policies.layers import layer_options
 from synrl_ray.settings.classifiers import ClassifierConfig, SpikingClassifier
 from synrl_ray.snn import CNN, MLP, SpikingCNN, SpikingMLP
 from synrl_ray.snn.encoders import LatencyCode
+from synrl_ray.snn.rates import rates_of
 from synrl_ray.snn.readouts import RateReadout
 
 _IMAGE, _BRIGHTNESS = (28, 28), (0.0, 1.0)
@@ -51,6 +52,14 @@ class Classifier(nn.Module):
             return features.new_zeros(0, len(self.classes))
         logits: Tensor = self.network(features)[0][0]
         return logits
+
+    def with_rates(self, images: Any) -> tuple[Tensor, Tensor]:
+        """Logits ``[B, C]`` of at least one image, and the firing rate ``[B, L]`` of each of L spiking layers."""
+        features = self.features(images)
+        if not isinstance(self.network, (SpikingMLP, SpikingCNN)):
+            return self.network(features)[0][0], features.new_zeros(features.shape[1], 0)
+        outputs, _, spikes = self.network.forward_with_spikes(features)
+        return outputs[0], rates_of(spikes, 1)[0]
 
     def features(self, images: Any) -> Tensor:
         """One observation for each image, brightness in [0, 1]: ``[1, B, 784]``, or ``[1, B, 1, 28, 28]``.

@@ -20,6 +20,7 @@ from torch import Tensor
 from synrl_ray.data.mnist import LabelledImages, load_mnist
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import ClassificationExperiment, PolicyKind
+from synrl_ray.snn.rates import excess
 from synrl_ray.supervised.model import Classifier
 
 _VALIDATION_SHARE = 0.05
@@ -71,8 +72,8 @@ class ClassifierTrainable(Trainable):
         for rows in order.split(self.batch_size)[: len(labels) // self.batch_size]:
             batch = self._shift(images[rows], settings.max_shift)
             with self._dropout():
-                logits = self.model(batch)
-            loss = torch.nn.functional.cross_entropy(logits, labels[rows])
+                logits, penalty = self._pass(batch)
+            loss = torch.nn.functional.cross_entropy(logits, labels[rows]) + penalty
             if not torch.isfinite(loss):
                 raise self._not_finite("the loss")
             self.optimizer.zero_grad()
@@ -91,6 +92,14 @@ class ClassifierTrainable(Trainable):
             "train_accuracy": correct / (len(losses) * self.batch_size),
             "validation_accuracy": float((self.predict(self.validation_set) == self.validation_set.labels).mean()),
         }
+
+    def _pass(self, batch: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Logits, and what the loss adds for spikes."""
+        settings = self.experiment.algorithm
+        if not settings.rate_penalty:
+            return self.model(batch), 0.0
+        logits, rates = self.model.with_rates(batch)
+        return logits, settings.rate_penalty * excess(rates, settings.rate_target).mean()
 
     @contextmanager
     def _dropout(self) -> Iterator[None]:

@@ -27,13 +27,13 @@ from synrl_ray.algorithms.activity import Activity, percent
 from synrl_ray.algorithms.batched import BatchedAlgorithm, BatchedConfig
 from synrl_ray.algorithms.config import GradientConfig
 from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
-from synrl_ray.errors import worker_died
+from synrl_ray.errors import UserError, worker_died
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout, sample_rows
 from synrl_ray.settings.algorithms import PolicyGradient
-from synrl_ray.settings.policies import SpikingPolicy
+from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy
 
 _RETURN_SCALE = "return_scale"
 _MOST_ROWS, _MOST_NUMBERS = 1024, 2**22
@@ -66,6 +66,17 @@ class OnPolicyConfig(BatchedConfig, GradientConfig):
         """Hold the settings; there is one pass over the whole batch, unless a subclass says otherwise."""
         self.settings = settings
         return self
+
+    def serve(self, network: PolicyConfig) -> Self:
+        """Build that policy.
+
+        Raises:
+            UserError: for a penalty on spikes that nobody sees.
+        """
+        if self.settings.rate_penalty and isinstance(network, SpikingPolicy) and network.network is not None:
+            problem = f"rate_penalty is of the layers that settings describe, and network={network.network} has its own"
+            raise UserError(problem, "set rate_penalty=0")
+        return super().serve(network)
 
     @property
     def estimate(self) -> Estimate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss
 from synrl_ray.algorithms.on_policy.train_batch import Batch, minibatches, num_minibatches, num_valid
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actions.base import ActionDistribution
+from synrl_ray.rl_modules.actor_critic import RATES
+from synrl_ray.snn.rates import excess
 
 
 class OnPolicyLearner(TorchLearner):
@@ -79,10 +82,11 @@ class OnPolicyLearner(TorchLearner):
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
         module = self.module[DEFAULT_MODULE_ID]
         (optimizer,) = self._named_optimizers.values()
+        wanted = {"rates": True} if self.config.settings.rate_penalty else {}
         for minibatch in self._minibatches:
             if not self.distributed and not num_valid(minibatch):
                 continue
-            outputs = module.forward_train(minibatch)
+            outputs = module.forward_train(minibatch, **wanted)
             loss = self.compute_loss_for_module(
                 module_id=DEFAULT_MODULE_ID, config=self.config, batch=minibatch, fwd_out=outputs
             )
@@ -101,11 +105,17 @@ class OnPolicyLearner(TorchLearner):
             "advantages": batch[Columns.ADVANTAGES],
             "value_targets": batch[Columns.VALUE_TARGETS],
         }
+        if RATES in fwd_out:
+            columns[RATES] = fwd_out[RATES]
         if Columns.LOSS_MASK in batch:
             columns = {name: column[batch[Columns.LOSS_MASK]] for name, column in columns.items()}
         number = num_valid(batch)
         if number:
+            rates = columns.pop(RATES, None)
             self._terms = self.loss(config, self.module[module_id].unwrapped().network.distribution, **columns)
+            if rates is not None:
+                penalty = config.settings.rate_penalty * excess(rates, config.settings.rate_target).mean()
+                self._terms = replace(self._terms, total=self._terms.total + penalty)
             total = self._terms.total
         else:  # another learner has the valid steps, and waits for this one's gradient
             total = sum(values.sum() for values in (columns["inputs"], columns["values"])) * 0.0

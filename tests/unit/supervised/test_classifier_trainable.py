@@ -101,6 +101,33 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(make_trainable, tmp_path
     assert torch.equal(weights(second), weights(whole))
 
 
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+def test_a_penalty_on_rates_is_part_of_the_loss_and_lowers_them(make_trainable, architecture):
+    def trained(*settings):
+        layers = (f"spiking.architecture={architecture}", "spiking.channels=2,3", "spiking.threshold=0.2")
+        trainable = make_trainable(*layers, "rate_target=0.01", *settings)
+        return figures(trainable)["loss"], trainable.model.with_rates(trainable.test_set.images)[1].mean().item()
+
+    (plain, high), (loss, low) = trained("lr=0.02"), trained("lr=0.02", "rate_penalty=100")
+    assert loss > plain + 0.1
+    assert low < 0.8 * high
+
+
+def test_the_penalty_is_that_of_each_image_by_its_weight(make_trainable):
+    trainable = make_trainable("rate_penalty=5", "rate_target=0.02", "spiking.threshold=0.2")
+    images = torch.from_numpy(trainable.test_set.images)
+    logits, penalty = trainable._pass(images)
+    torch.testing.assert_close(logits, trainable.model(images))
+    rates = torch.stack([layer.mean((0, 2)) for layer in trainable.model.activity(images)[0]], dim=1)
+    torch.testing.assert_close(penalty, 5 * (rates - 0.02).clamp(min=0).square().mean(1).mean())
+    assert penalty > 0
+
+
+def test_twins_pay_nothing_for_spikes(make_trainable):
+    plain, penalised = (make_trainable(f"rate_penalty={weight}", policy="ann") for weight in (0, 100))
+    assert figures(plain) == figures(penalised)
+
+
 def test_checkpoint_is_read_without_executing_anything(make_trainable, tmp_path):
     make_trainable().save_checkpoint(str(tmp_path))
     (file,) = [path for path in tmp_path.iterdir() if path.is_file()]
