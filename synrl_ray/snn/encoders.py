@@ -30,14 +30,42 @@ def rate(rates: Tensor, num_steps: int, generator: torch.Generator | None = None
         >>> rate(torch.tensor([0.0, 1.0]), 3).tolist()
         [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
+    return (_draws(rates, num_steps, generator) < rates).to(rates.dtype)
+
+
+def rate_lists(rates: Tensor, num_steps: int, generator: torch.Generator | None = None) -> SpikeLists:
+    """The spikes of :func:`rate` as lists, the same ones for the same generator: ``[B, N]`` → of ``[T, B, N]``.
+
+    Args:
+        rates, num_steps, generator: as there, on the CPU.
+
+    Raises:
+        ValueError: as there.
+
+    Example:
+        >>> import torch
+        >>> rate_lists(torch.tensor([[0.0, 1.0]]), 3).activity
+        0.5
+    """
+    from synrl_ray.snn.event_kernels import list_fired  # numba takes half a second to import
+
+    draws, num_neurons = _draws(rates, num_steps, generator), rates.shape[1]
+    lists = SpikeLists.empty(num_steps * len(rates), num_neurons, num_steps=num_steps)
+    cells, index, ends = rates.detach().contiguous().reshape(-1).numpy(), lists.index.numpy(), lists.ends.numpy()
+    for t, drawn in enumerate(draws.flatten(1).numpy()):
+        list_fired(cells, drawn, t * cells.size, num_neurons, index, ends)
+    return lists
+
+
+def _draws(rates: Tensor, num_steps: int, generator: torch.Generator | None) -> Tensor:
+    """``[T, ...]``, uniform in [0, 1)."""
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}")
     if not bool(torch.isfinite(rates).all()):
         raise ValueError("input must be finite")
     if not bool(((rates >= 0) & (rates <= 1)).all()):
         raise ValueError(f"rates must lie in [0, 1], got {rates.min().item():g} to {rates.max().item():g}")
-    draws = torch.rand(num_steps, *rates.shape, generator=generator, dtype=rates.dtype, device=rates.device)
-    return (draws < rates).to(rates.dtype)
+    return torch.rand(num_steps, *rates.shape, generator=generator, dtype=rates.dtype, device=rates.device)
 
 
 class PopulationCode(nn.Module):

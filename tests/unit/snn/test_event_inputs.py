@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from synrl_ray.snn import SpikeLists, SpikingCNN, SpikingMLP
+from synrl_ray.snn.encoders import rate, rate_lists
 
 STEPS, OBSERVATIONS, BATCH = 4, 3, 5
 
@@ -98,6 +99,13 @@ def test_latencies_are_listed_as_they_are_spread():
     dense, lists = net.encoder(given), net.encoder.lists(given)
     assert torch.equal(lists.dense(torch.empty(lists.shape, dtype=torch.float64)), dense)
     same(results(net, given), results(one_by_one(net), given))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rates_are_listed_as_they_are_spread(dtype):
+    rates = torch.rand(5, 150, generator=torch.Generator().manual_seed(4), dtype=dtype)
+    spread, listed = (code(rates, STEPS, torch.Generator().manual_seed(5)) for code in (rate, rate_lists))
+    assert torch.equal(listed.dense(torch.empty(listed.shape, dtype=dtype)), spread)
 
 
 @pytest.mark.parametrize(
