@@ -40,7 +40,7 @@ def excess(rates: Tensor, target: float) -> Tensor:
         ``[...]``.
 
     Example:
-        >>> excess(torch.tensor([[0.25, 0.05], [0.0, 0.1]]), 0.05)
-        tensor([0.0200, 0.0012])
+        >>> excess(torch.tensor([[0.3, 0.05], [0.0, 0.15]]), 0.05)
+        tensor([0.0312, 0.0050])
     """
     return (rates - target).clamp(min=0).square().sum(-1) / max(1, rates.shape[-1])
