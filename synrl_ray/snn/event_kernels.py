@@ -124,7 +124,8 @@ def list_at(when_EBF, num_steps, index, ends):
 def _window(listed, ends, start, width, kernel, num_channels, window):
     """List the inputs of a window as rows of its weights; return how many they are.
 
-    ``start`` is the first pixel of the window, ``width`` that of the map.
+    ``start`` is the first pixel of the window, ``width`` that of the map. There may be more than the window has inputs,
+    for an event may come several times, but no more than a row has room for.
     """
     count = 0
     for y in range(kernel):
@@ -152,7 +153,7 @@ def add_listed(index, ends, weight, out):
 def convolve(index, ends, weight, width, kernel, stride, out_width, out):
     """The convolution of maps that are ``width`` wide, without padding."""
     num_outputs, num_channels = weight.shape[1], weight.shape[0] // kernel**2
-    flat, window = weight.reshape(-1), np.empty(weight.shape[0] + _AT_ONCE, np.int32)
+    flat, window = weight.reshape(-1), np.empty(index.shape[1] + _AT_ONCE, np.int32)
     for r in range(out.shape[0]):
         for p in range(out.shape[1] // num_outputs):
             start = (p // out_width * width + p % out_width) * stride
@@ -164,7 +165,7 @@ def convolve(index, ends, weight, width, kernel, stride, out_width, out):
 def kernel_gradient(index, ends, g, width, kernel, stride, out_width, grad):
     """Add to ``grad [I, O]`` the gradient of a convolution's weights."""
     num_outputs, num_channels = grad.shape[1], grad.shape[0] // kernel**2
-    flat, window = grad.reshape(-1), np.empty(grad.shape[0] + _AT_ONCE, np.int32)
+    flat, window = grad.reshape(-1), np.empty(index.shape[1] + _AT_ONCE, np.int32)
     for r in range(g.shape[0]):
         for p in range(g.shape[1] // num_outputs):
             start = (p // out_width * width + p % out_width) * stride

@@ -32,7 +32,13 @@ class SpikeLists:
 
     @classmethod
     def empty(cls, num_rows: int, num_neurons: int, num_pixels: int = 1, num_steps: int = 1) -> SpikeLists:
-        """Room for the spikes of so many rows."""
+        """Room for the spikes of so many rows.
+
+        Raises:
+            ValueError: for neurons that are not so many pixels of equal size.
+        """
+        if num_pixels < 1 or num_neurons % num_pixels:
+            raise ValueError(f"{num_neurons} neurons are no {num_pixels} pixels of equal size")
         index = torch.empty(num_rows, num_neurons, dtype=torch.int32, device="cpu")
         ends = torch.empty(num_rows, num_pixels + 1, dtype=torch.int32, device="cpu")
         return cls(index, ends, num_steps)

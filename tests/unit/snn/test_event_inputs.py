@@ -81,6 +81,25 @@ def test_an_event_that_comes_twice_counts_twice():
     assert lists.dense(torch.empty(1, 1, 3)).tolist() == [[[0.0, 0.0, 2.0]]]
 
 
+def test_events_of_one_pixel_may_be_more_than_its_window_has_inputs():
+    net = SpikingCNN(
+        (1, 40, 40), 3, shape=((16, 4, 2),), hidden_size=16, steps_per_observation=2, inputs="spikes"
+    ).double()
+    neurons = torch.full((390,), 41)
+    lists = SpikeLists.of_events(neurons * 0, neurons * 0, neurons, (2, 1, 1600), 1600)
+    outputs, state = net(lists)
+    net.kernel = "torch"
+    same((outputs, state), net(lists))
+
+
+def test_neurons_are_whole_pixels():
+    with pytest.raises(ValueError, match="5 neurons are no 3 pixels"):
+        SpikeLists.of(torch.ones(2, 5), num_pixels=3)
+    none = torch.zeros(0, dtype=torch.long)
+    with pytest.raises(ValueError, match="5 neurons are no 3 pixels"):
+        SpikeLists.of_events(none, none, none, (2, 1, 5), 3)
+
+
 @pytest.mark.parametrize("rate", [0.05, 0.6])
 def test_an_event_camera_s_lists_are_its_maps(rate):
     net = cnn()
