@@ -41,6 +41,8 @@ def test_equals_a_step_loop():
         membranes[3] = 0.9 * membranes[3] + net.readout.linear(signal)
     assert all(s.mean() > 0 for s in spikes)
     torch.testing.assert_close(outputs[0], membranes[3], rtol=0, atol=1e-6)
+    for layer, (channels, _, _) in enumerate(net.map_shapes[1:]):  # carried on as [pixels, channels]
+        membranes[layer] = membranes[layer].view(2, channels, -1).transpose(1, 2).flatten(1)
     torch.testing.assert_close(state, torch.cat(membranes, 1), rtol=0, atol=1e-6)
 
 
