@@ -18,6 +18,7 @@ from synrl_ray.snn.listed import called, lists_if_few
 from synrl_ray.snn.masks import at_first_step
 from synrl_ray.snn.networks import (
     Inputs,
+    check_inputs,
     check_mask,
     check_state,
     dense,
@@ -54,7 +55,7 @@ class SpikingCNN(nn.Module):
 
     As :class:`synrl_ray.snn.SpikingMLP`: direct encoding, the first convolution runs once per observation, every
     other on all ``K*E*B`` frames at once, and what neurons carry on is one flat state row per batch entry. Frames of
-    ``uint8`` are scaled to [0, 1]. Whether inputs are finite is left to the caller, as there.
+    ``uint8`` are scaled to [0, 1], spikes of it are not. Whether inputs are finite is left to the caller, as there.
 
     Args:
         in_shape: C, H, W of an observation.
@@ -112,6 +113,7 @@ class SpikingCNN(nn.Module):
         super().__init__()
         if steps_per_observation < 1:
             raise ValueError(f"steps_per_observation must be at least 1, got {steps_per_observation}")
+        check_inputs(inputs)
         layers, hidden_size = _resolve(shape, hidden_size)
         self.in_shape, self.out_features = in_shape, out_features
         self.steps_per_observation = steps_per_observation
@@ -261,7 +263,7 @@ class SpikingCNN(nn.Module):
                 return torch.zeros((), dtype=dtype).expand(inputs.shape), inputs
             return dense(inputs, dtype), None
         pixels = inputs.permute(0, 1, 3, 4, 2).flatten(2)
-        pixels = _frames(pixels, dtype).unflatten(0, inputs.shape[:2])
+        pixels = self._frames(pixels, dtype).unflatten(0, inputs.shape[:2])
         if not self.is_fed_spikes or inputs.device.type != "cpu" or not product.takes_lists(dtype):
             return pixels, None
         return pixels, lists_if_few(pixels.detach().flatten(0, 1), product.num_pixels)
@@ -270,9 +272,17 @@ class SpikingCNN(nn.Module):
         """``[E*B, C, H, W]`` in the network's type."""
         dtype = floating_type(self)
         if isinstance(inputs, Tensor):
-            return _frames(inputs, dtype)
+            return self._frames(inputs, dtype)
         channels, height, width = self.in_shape
         return dense(inputs, dtype).view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+    def _frames(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """``[E, B, ...]`` → ``[E*B, ...]`` in the network's type; bytes are brightness, or spikes."""
+        return (
+            inputs.flatten(0, 1).to(dtype)
+            if self.is_fed_spikes and inputs.dtype == torch.uint8
+            else _frames(inputs, dtype)
+        )
 
     def _check(self, inputs: Tensor | SpikeLists, state: Tensor | None, reset_mask: Tensor | None) -> None:
         if isinstance(inputs, Tensor):

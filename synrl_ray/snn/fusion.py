@@ -11,15 +11,13 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.neurons import LIF, LeakyReadout
 from synrl_ray.snn.plain import are_dense, are_plain, is_watched
-from synrl_ray.snn.products import Product
+from synrl_ray.snn.products import DTYPES, Product
 from synrl_ray.snn.stack_plan import Plan, structure_of
 
-_DTYPES = (torch.float32, torch.float64)
 _SHAPE = attrgetter("shape")
 
 
@@ -35,7 +33,7 @@ def fused_plan(net: Any, inputs: Tensor, state: Tensor | None) -> tuple[Plan, tu
         state: of the network.
     """
     dtype = inputs.dtype
-    if is_watched() or dtype not in _DTYPES or inputs.numel() == 0 or inputs.is_neg():
+    if is_watched() or dtype not in DTYPES or inputs.numel() == 0 or inputs.is_neg():
         return None
     parts, products, layers = net._modules, net.products, tuple(net.weights)
     readout = parts["readout"]

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.plain import are_dense, is_plain, is_watched
-from synrl_ray.snn.products import Linear, most_fired
+from synrl_ray.snn.products import DTYPES, Linear, most_fired
 from synrl_ray.snn.spike_lists import SpikeLists
-
-_DTYPES = (torch.float32, torch.float64)
 
 
 def called(layer: nn.Module, signal: Tensor) -> Tensor:
@@ -21,7 +19,7 @@ def called(layer: nn.Module, signal: Tensor) -> Tensor:
         layer: any; what is no plain ``nn.Linear`` is called.
         signal: ``[..., N]``.
     """
-    if not is_plain(layer, nn.Linear) or is_watched() or signal.dtype not in _DTYPES:
+    if not is_plain(layer, nn.Linear) or is_watched() or signal.dtype not in DTYPES:
         return _output(layer, signal)
     assert isinstance(layer, nn.Linear)
     product = Linear(layer.in_features, layer.out_features)

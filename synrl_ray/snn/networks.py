@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
 from synrl_ray.snn.plain import is_plain, is_watched
-from synrl_ray.snn.products import Linear, by_columns, most_fired
+from synrl_ray.snn.products import DTYPES, Linear, by_columns, most_fired
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
@@ -124,6 +124,7 @@ class SpikingMLP(nn.Module):
         super().__init__()
         if not hidden_sizes:
             raise ValueError("hidden_sizes must name at least one spiking layer")
+        check_inputs(inputs)
         if inputs == "spikes" and latency is not None:
             raise ValueError("latencies make spikes of currents: leave out one of latency and inputs='spikes'")
         bridged = [i for i in range(2, len(hidden_sizes)) if hidden_sizes[i - 1] == hidden_sizes[i - 2]]
@@ -309,7 +310,10 @@ _ONE_BY_ONE = SpikingMLP.forward_with_spikes
 
 def dense(inputs: Tensor | SpikeLists, dtype: torch.dtype) -> Tensor:
     """``[T, B, N]`` of lists; what is dense stays as it is."""
-    return inputs if isinstance(inputs, Tensor) else inputs.dense(torch.empty(inputs.shape, dtype=dtype, device="cpu"))
+    if isinstance(inputs, Tensor):
+        return inputs
+    spread = inputs.dense(torch.empty(inputs.shape, dtype=dtype if dtype in DTYPES else torch.float32, device="cpu"))
+    return spread.to(dtype)
 
 
 def floating_type(module: nn.Module) -> torch.dtype:
@@ -321,6 +325,12 @@ def no_rows(net: nn.Module, num_observations: int, num_outputs: int, num_states:
     """Outputs ``[E, 0, O]`` and a state ``[0, S]``."""
     like = next(net.parameters())
     return like.new_zeros(num_observations, 0, num_outputs), like.new_zeros(0, num_states)
+
+
+def check_inputs(inputs: str) -> None:
+    """Refuse what is no kind of inputs."""
+    if inputs not in get_args(Inputs):
+        raise ValueError(f"unknown inputs {inputs!r}: choose one of {', '.join(get_args(Inputs))}")
 
 
 def check_state(state: Tensor | None, expected: tuple[int, int]) -> None:

@@ -22,6 +22,7 @@ from synrl_ray.snn.spike_lists import SpikeLists
 MOST_FIRED, MOST_NEAR = 0.25, 0.2
 FEWEST = 128  # inputs of a fully connected layer
 SAMPLED = 4  # of so many rows one says how many neurons are near their thresholds
+DTYPES = (torch.float32, torch.float64)  # of the kernels
 SMALL_WIDTH = 128  # up to it, and for few rows, a whole network runs in one compiled call
 
 
@@ -109,7 +110,7 @@ class Linear:
         """Whether M is whole vectors, and N is not so small that making the lists costs what they save."""
         from synrl_ray.snn.vectors import fits
 
-        return self.num_inputs >= FEWEST and fits(self.num_outputs, dtype.itemsize)
+        return dtype in DTYPES and self.num_inputs >= FEWEST and fits(self.num_outputs, dtype.itemsize)
 
     def forward(self, signal: Tensor | SpikeLists, weight: Tensor, out: Tensor | None = None) -> Tensor:
         """The currents."""
@@ -205,7 +206,7 @@ class Convolution:
         """Whether O is whole vectors."""
         from synrl_ray.snn.vectors import fits
 
-        return fits(self.out_shape[0], dtype.itemsize)
+        return dtype in DTYPES and fits(self.out_shape[0], dtype.itemsize)
 
     def forward(self, signal: Tensor | SpikeLists, weight: Tensor, out: Tensor | None = None) -> Tensor:
         """The currents."""

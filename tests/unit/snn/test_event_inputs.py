@@ -100,6 +100,25 @@ def test_neurons_are_whole_pixels():
         SpikeLists.of_events(none, none, none, (2, 1, 5), 3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_networks_of_half_precision_take_spikes(dtype):
+    net, given = mlp().to(dtype), spikes(150)
+    outputs, _ = net(given.to(dtype))
+    assert outputs.dtype == dtype
+    assert torch.equal(net(SpikeLists.of(given))[0], outputs)
+    latencies = mlp(inputs="currents", latency=(0.0, 1.0)).to(dtype)
+    assert latencies(torch.rand(OBSERVATIONS, BATCH, 150).to(dtype))[0].dtype == dtype
+    maps = given[..., :126]
+    net = cnn().to(dtype)
+    outputs, _ = net(maps.view(*maps.shape[:2], 9, 7, 2).permute(0, 1, 4, 2, 3).to(dtype))
+    assert torch.equal(net(SpikeLists.of(maps, num_pixels=63))[0], outputs)
+
+
+def test_spikes_of_bytes_are_ones_where_brightness_is_scaled():
+    net, given = cnn(), spikes(126, 0.3).view(STEPS * OBSERVATIONS, BATCH, 2, 9, 7)
+    assert torch.equal(net(given.byte())[0], net(given)[0])
+
+
 @pytest.mark.parametrize("rate", [0.05, 0.6])
 def test_an_event_camera_s_lists_are_its_maps(rate):
     net = cnn()
@@ -150,6 +169,8 @@ def test_events_outside_of_their_shape_are_refused(events, told):
         (lambda: cnn(inputs="currents"), lambda: SpikeLists.of(spikes(126), 63), "takes lists of spikes if"),
         (cnn, lambda: SpikeLists.of(spikes(126)), "lists must be of 9 x 7 pixels of 2 channels, got 1 pixels of 126"),
         (cnn, lambda: spikes(126)[:7].view(7, 5, 2, 9, 7), "spikes must be of 4 steps for each observation, got 7"),
+        (lambda: mlp(inputs="spike"), lambda: None, "unknown inputs 'spike': choose one of currents, spikes"),
+        (lambda: cnn(inputs="spike"), lambda: None, "unknown inputs 'spike': choose one of currents, spikes"),
         (lambda: mlp(latency=(0.0, 1.0)), lambda: None, "leave out one of latency and inputs"),
     ],
 )
