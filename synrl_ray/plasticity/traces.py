@@ -18,6 +18,7 @@ References:
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from synrl_ray.plasticity.kernel_choice import Kernel, choose_kernel, decay_factor
@@ -75,7 +76,7 @@ def check_spikes(spikes: Tensor, trace: Tensor, reset_mask: Tensor | None) -> No
             f"spikes must be [T, B, N] with T > 0 and the trace [B, N], got {tuple(spikes.shape)} and "
             f"{tuple(trace.shape)}"
         )
-    if reset_mask is not None and (reset_mask.shape != spikes.shape[:2] or reset_mask.is_floating_point()):
+    if reset_mask is not None and (reset_mask.shape != spikes.shape[:2] or reset_mask.dtype != torch.bool):
         raise ValueError(
             f"reset_mask must be bool [T, B] = {tuple(spikes.shape[:2])}, got {reset_mask.dtype} "
             f"{tuple(reset_mask.shape)} (synrl_ray.snn.masks.at_first_step makes it from [E, B])"

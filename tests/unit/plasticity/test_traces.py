@@ -89,5 +89,7 @@ def test_bad_input():
         spike_traces(spikes, start[:2], tau=1.0)
     with pytest.raises(ValueError, match=r"reset_mask must be bool \[T, B\] = \(40, 3\), got torch.bool \(39, 3\)"):
         spike_traces(spikes, start, tau=1.0, reset_mask=torch.zeros(39, 3, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"reset_mask must be bool \[T, B\] = \(40, 3\), got torch.uint8 \(40, 3\)"):
+        spike_traces(spikes, start, tau=1.0, reset_mask=torch.zeros(40, 3, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"float32 or float64 on CPU, got torch\.float16"):
         spike_traces(spikes, start.half(), tau=1.0, kernel="numba")
