@@ -21,6 +21,7 @@ from synrl_ray.policies.space_files import space_from_json, space_to_json
 from synrl_ray.policies.spaces import check_codes, check_spaces, to_environment
 from synrl_ray.policies.weights import load_module, save_module
 from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config, require_known_code
+from synrl_ray.snn.plain import is_plain
 
 _FORMAT = 1
 _CHANNELS_LAST = "channels_last"  # absent in files of before there was a choice, whose images were read as they came
@@ -108,7 +109,7 @@ class Policy:
 
     def _forward(self, observations: Tensor, state: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Distribution inputs ``[1, N, D]`` and the state ``[N, S]``; a critic that neither depends on is left out."""
-        if self.network.is_separable:
+        if self.network.is_separable and is_plain(self.network, ActorCritic):  # nobody waits for its call
             return self.network.actor(observations), state
         inputs, _, after = self.network(observations, torch.from_numpy(state))
         return inputs, after.numpy()

@@ -129,6 +129,14 @@ def test_a_critic_runs_only_where_it_carries_a_state(name, runs):
     assert len(calls) == runs
 
 
+@pytest.mark.parametrize("name", ["ann", "spiking", "carried"])
+def test_hooks_of_the_whole_network_are_called(name):
+    policy, values = make_policy(name), []
+    policy.network.register_forward_hook(lambda module, given, outputs: values.append(outputs[1]))
+    policy.act(observations(2))
+    assert [tuple(value.shape) for value in values] == [(1, 2)]
+
+
 def test_state_that_is_given_is_not_changed_in_place():
     policy = make_policy("carried")
     state = policy.initial_state(2)
