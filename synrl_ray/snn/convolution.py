@@ -164,7 +164,7 @@ class SpikingCNN(nn.Module):
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
         if not inputs.shape[1]:
-            return no_rows(self, self._num_observations(inputs), self.out_features, self.state_size)
+            return no_rows(self, self.num_observations(inputs), self.out_features, self.state_size)
         # ``fused_plan`` asks some of it again, but after frames were copied.
         is_given = isinstance(inputs, SpikeLists) or inputs.is_cpu
         if self.kernel == "auto" and is_given and not is_watched() and self._is_chain():
@@ -184,7 +184,7 @@ class SpikingCNN(nn.Module):
         """As :meth:`forward`, layer by layer, and the spikes ``[E*K, B, neurons]`` of every spiking layer."""
         self._check(inputs, state, reset_mask)
         frames, (steps, batch) = self._maps(inputs), inputs.shape[:2]
-        num_observations = self._num_observations(inputs)
+        num_observations = self.num_observations(inputs)
         if state is None:
             state = frames.new_zeros(batch, self.state_size)
         inner_mask = at_first_step(reset_mask, self.steps_per_observation)
@@ -252,7 +252,8 @@ class SpikingCNN(nn.Module):
             parts[i] = parts[i].unflatten(1, shape).transpose(1, 2).flatten(1)
         return torch.cat(parts, dim=1)
 
-    def _num_observations(self, inputs: Tensor | SpikeLists) -> int:
+    def num_observations(self, inputs: Tensor | SpikeLists) -> int:
+        """E, of what comes in."""
         return inputs.shape[0] // (self.steps_per_observation if self.is_fed_spikes else 1)
 
     def _given(self, inputs: Tensor | SpikeLists) -> tuple[Tensor, SpikeLists | None]:
@@ -299,7 +300,7 @@ class SpikingCNN(nn.Module):
         if num_inputs % per:
             raise ValueError(f"spikes must be of {per} steps for each observation, got {num_inputs} in all")
         check_state(state, (batch, self.state_size))
-        check_mask(reset_mask, (self._num_observations(inputs), batch))
+        check_mask(reset_mask, (self.num_observations(inputs), batch))
 
 
 _ONE_BY_ONE = SpikingCNN.forward_with_spikes

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.readouts import PopulationDecoder
 from synrl_ray.snn.recurrent import OneToOne
+from synrl_ray.snn.spike_lists import SpikeLists
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Network(Protocol):
     state_size: int
 
     def layer_inputs(
-        self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
+        self, inputs: Any, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> list[tuple[nn.Module, Tensor]]:
         """Every layer with weights, and what it receives."""
 
@@ -102,7 +103,7 @@ class Network(Protocol):
 @torch.no_grad()
 def count_energy(
     net: Network,
-    inputs: Tensor,
+    inputs: Tensor | SpikeLists,
     state: Tensor | None = None,
     reset_mask: Tensor | None = None,
     constants: EnergyConstants | None = None,
@@ -113,9 +114,10 @@ def count_energy(
 
     Args:
         net: a ``SpikingMLP``, ``SpikingCNN``, ``MLP`` or ``CNN``.
-        inputs, state, reset_mask: as for its forward pass, ``[E, B, ...]``.
+        inputs, state, reset_mask: as for its forward pass, ``[E, B, ...]``, or spikes ``[E * K, B, ...]``.
         constants: energy per operation.
-        spiking_input: whether what a spiking network's first layer receives are spikes, so that it accumulates too.
+        spiking_input: whether what a spiking network's first layer receives are spikes, so that it accumulates too; of
+            one that is made for spikes, or codes latencies, it is known.
 
     Raises:
         ValueError: for input that is not finite or does not fit the network.
@@ -127,9 +129,10 @@ def count_energy(
         (48.0, 0.0, 58)
     """
     constants = constants or EnergyConstants()
-    if not bool(torch.isfinite(inputs).all()):
+    if isinstance(inputs, Tensor) and not bool(torch.isfinite(inputs).all()):
         raise ValueError("input must be finite")
-    decisions = inputs.shape[0] * inputs.shape[1]
+    decisions = num_decisions(net, inputs)
+    spiking_input = spiking_input or getattr(net, "is_fed_spikes", False)
     received = net.layer_inputs(inputs, state, reset_mask)
     is_spiking = hasattr(net, "steps_per_observation")
     num_steps = int(getattr(net, "steps_per_observation", 1))
@@ -169,6 +172,12 @@ def count_energy(
         energy_pj=macs * constants.mac_pj + acs * constants.ac_pj,
         membrane_energy_pj=updates * constants.mac_pj,
     )
+
+
+def num_decisions(net: Network, inputs: Tensor | SpikeLists) -> int:
+    """How many observations come in, of all rows."""
+    counted = getattr(net, "num_observations", None)
+    return int((inputs.shape[0] if counted is None else counted(inputs)) * inputs.shape[1])
 
 
 def effective_operations(layer: nn.Module, signal: Tensor) -> float:

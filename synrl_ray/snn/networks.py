@@ -178,7 +178,7 @@ class SpikingMLP(nn.Module):
         """Return outputs ``[E, B, out_features]`` and the state after the last observation."""
         self._check(inputs, state, reset_mask)
         if not inputs.shape[1]:
-            return no_rows(self, self._num_observations(inputs), self.out_features, self.state_size)
+            return no_rows(self, self.num_observations(inputs), self.out_features, self.state_size)
         if self.kernel == "auto" and self._is_chain():
             signal, listed = self._given(inputs)
             fused = fused_plan(self, signal, state)
@@ -273,7 +273,8 @@ class SpikingMLP(nn.Module):
     def _layers(self) -> Iterable[tuple[nn.Linear, LIF]]:
         return cast("Iterable[tuple[nn.Linear, LIF]]", zip(self.linears, self.neurons, strict=True))
 
-    def _num_observations(self, inputs: Tensor | SpikeLists) -> int:
+    def num_observations(self, inputs: Tensor | SpikeLists) -> int:
+        """E, of what comes in."""
         return inputs.shape[0] // (self.steps_per_observation if self.inputs == "spikes" else 1)
 
     def _given(self, inputs: Tensor | SpikeLists) -> tuple[Tensor, SpikeLists | None]:
@@ -302,7 +303,7 @@ class SpikingMLP(nn.Module):
             steps = "E >= 1" if per == 1 else f"E * {per}"
             raise ValueError(f"inputs must be [{steps}, B, {self.in_features}], got {shape}")
         check_state(state, (shape[1], self.state_size))
-        check_mask(reset_mask, (self._num_observations(inputs), shape[1]))
+        check_mask(reset_mask, (self.num_observations(inputs), shape[1]))
 
 
 _ONE_BY_ONE = SpikingMLP.forward_with_spikes

@@ -50,11 +50,12 @@ from torch import Tensor, nn
 
 from synrl_ray.snn.adaptive import AdaptiveLIF
 from synrl_ray.snn.encoders import DeltaCode, LatencyCode, PopulationCode
-from synrl_ray.snn.energy import EnergyConstants, Network, accumulates, effective_operations, products
+from synrl_ray.snn.energy import EnergyConstants, Network, accumulates, effective_operations, num_decisions, products
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.readouts import MembraneReadout
 from synrl_ray.snn.recurrent import Recurrent
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer
+from synrl_ray.snn.spike_lists import SpikeLists
 from synrl_ray.snn.synaptic import Synaptic
 
 _WORD = 4  # bytes
@@ -158,7 +159,7 @@ class _Account:
 @torch.no_grad()
 def count_strictly(
     net: Network,
-    inputs: Tensor,
+    inputs: Tensor | SpikeLists,
     state: Tensor | None = None,
     reset_mask: Tensor | None = None,
     constants: EnergyConstants | None = None,
@@ -188,18 +189,20 @@ def count_strictly(
     is_spiking = hasattr(net, "steps_per_observation")
     num_steps = int(getattr(net, "steps_per_observation", 1))
     told = getattr(net, "receives_spikes", None)
-    decisions = inputs.shape[0] * inputs.shape[1]
+    decisions = num_decisions(net, inputs)
+    is_fed = getattr(net, "is_fed_spikes", False)
+    spiking_input = spiking_input or is_fed
     received = net.layer_inputs(inputs, state, reset_mask)
     own_encoder = getattr(net, "encoder", None)
     if encoder is not None:
-        _encoding(account, encoder, inputs, decisions)
+        _encoding(account, encoder, cast("Tensor", inputs), decisions)
     if own_encoder is not None:
         _encoding(account, own_encoder, received[0][1], decisions)
     norms = _layer_norms(net)
     for index, (layer, signal) in enumerate(received):
         active = torch.ones_like(signal) if dense and index else signal
         takes_spikes = is_spiking and (told(signal, counts=spiking_input) if told else index > 0 or spiking_input)
-        is_held = index == 0 and not told and own_encoder is None
+        is_held = index == 0 and not told and not is_fed
         times = num_steps if is_spiking and is_held else 1
         _synapses(account, layer, active, takes_spikes, times)
         outputs = products(layer, torch.ones_like(signal)) / _fan_in(layer) * times
@@ -272,7 +275,7 @@ def _synapses(account: _Account, layer: nn.Module, signal: Tensor, takes_spikes:
 def _neurons(
     account: _Account,
     net: Network,
-    inputs: Tensor,
+    inputs: Tensor | SpikeLists,
     state: Tensor | None,
     reset_mask: Tensor | None,
     num_steps: int,

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from synrl_ray.snn import CNN, MLP, AdaptiveLIF, Recurrent, SpikingCNN, SpikingMLP, Synaptic
+from synrl_ray.snn import CNN, MLP, AdaptiveLIF, Recurrent, SpikeLists, SpikingCNN, SpikingMLP, Synaptic
 from synrl_ray.snn.encoders import DeltaCode, PopulationCode
-from synrl_ray.snn.energy import EnergyConstants
+from synrl_ray.snn.energy import EnergyConstants, count_energy
 from synrl_ray.snn.snntorch_layer import SnnTorchLayer
 from synrl_ray.snn.strict_energy import access_pj, count_strictly, macs_of_update, operations_of_update
 
@@ -178,6 +178,25 @@ def test_changes_and_latencies_are_paid_once_for_each_observation():
     assert own.macs == pytest.approx(K * (12 + 9 + 2) + 5)
     accesses = K * 23 * 3 + ones * (1 + 12 + 2 * 12) + 5 + ones  # updates, biases; spikes met, and the code
     assert own.memory_accesses == pytest.approx(accesses)
+
+
+def test_spikes_that_come_in_cost_what_a_code_of_the_network_s_own_makes_of_numbers():
+    coding, fed = spiking(latency=(-1.0, 1.0)), spiking(inputs="spikes")
+    numbers = torch.randn(3, 2, 5)
+    spikes = coding.layer_inputs(numbers)[0][1]
+    for given in (spikes, SpikeLists.of(spikes)):
+        assert count_energy(fed, given) == count_energy(coding, numbers)
+        own = count_strictly(fed, given)
+        assert own.macs == pytest.approx(count_strictly(coding, numbers).macs - 5)  # which scale the numbers
+        assert own.acs == pytest.approx(count_strictly(coding, numbers).acs)
+
+
+def test_an_event_camera_s_spikes_are_accumulated():
+    net = SpikingCNN((1, 6, 6), 2, shape=((3, 3, 1),), hidden_size=4, steps_per_observation=K, inputs="spikes")
+    given = torch.ones(K, 1, 1, 6, 6)
+    report = count_strictly(net, given)
+    assert report.macs == report.membrane_macs == K * (3 * 16 + 4 + 2)
+    assert count_energy(net, given).effective_macs == 0
 
 
 def test_an_encoder_that_is_not_known_is_refused():
