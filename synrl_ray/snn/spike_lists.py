@@ -72,7 +72,7 @@ class SpikeLists:
             num_pixels: as of the lists.
 
         Raises:
-            ValueError: for an event that is outside of the shape, or more than N in a row.
+            ValueError: for an event that is outside of the shape, more than N in a row, or pixels of unequal size.
 
         Example:
             >>> steps, rows, neurons = torch.tensor([1, 0, 1]), torch.tensor([0, 0, 0]), torch.tensor([4, 2, 1])

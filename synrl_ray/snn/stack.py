@@ -36,7 +36,8 @@ def spiking_stack(
 
     Args:
         plan: the structure.
-        inputs: ``[E, B, F]``, or ``[E * K, B, F]`` where spikes come in; F may be 0 where the plan has their lists.
+        inputs: ``[E, B, F]``, or ``[E * K, B, F]`` where spikes come in; of no more than their shape
+            where the plan has their lists.
         state: all membranes side by side ``[B, S]``; ``None`` is rest.
         mask: ``[E, B]`` bool, true where a row starts an observation from rest.
         parameters: weight and bias of the readout, then weight, bias, beta and threshold of every spiking layer.
