@@ -279,11 +279,7 @@ class SpikingCNN(nn.Module):
 
     def _frames(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """``[E, B, ...]`` → ``[E*B, ...]`` in the network's type; bytes are brightness, or spikes."""
-        return (
-            inputs.flatten(0, 1).to(dtype)
-            if self.is_fed_spikes and inputs.dtype == torch.uint8
-            else _frames(inputs, dtype)
-        )
+        return dense(inputs.flatten(0, 1), dtype) if self.is_fed_spikes else _frames(inputs, dtype)
 
     def _check(self, inputs: Tensor | SpikeLists, state: Tensor | None, reset_mask: Tensor | None) -> None:
         if isinstance(inputs, Tensor):

@@ -283,6 +283,8 @@ class SpikingMLP(nn.Module):
             assert isinstance(inputs, Tensor)
             return inputs, None
         product, dtype = self.products[0], floating_type(self)
+        if isinstance(inputs, Tensor):
+            inputs = dense(inputs, dtype)
         if isinstance(inputs, SpikeLists):
             lists = inputs
         elif is_watched() or inputs.device.type != "cpu" or not product.takes_lists(dtype):
@@ -310,9 +312,9 @@ _ONE_BY_ONE = SpikingMLP.forward_with_spikes
 
 
 def dense(inputs: Tensor | SpikeLists, dtype: torch.dtype) -> Tensor:
-    """``[T, B, N]`` of lists; what is dense stays as it is."""
+    """``[T, B, N]`` of lists; what is dense stays as it is, but for booleans and integers."""
     if isinstance(inputs, Tensor):
-        return inputs
+        return inputs if inputs.is_floating_point() else inputs.to(dtype)
     spread = inputs.dense(torch.empty(inputs.shape, dtype=dtype if dtype in DTYPES else torch.float32, device="cpu"))
     return spread.to(dtype)
 

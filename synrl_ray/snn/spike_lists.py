@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SpikeLists:
-    """Which neurons fired, for each row of a batch, in their order.
+    """Which neurons fired, for each row of a batch, in their order. What is made by hand is not looked at.
 
     Args:
         index: the neurons ``[R, N]``, ``int32``, those of a row from its beginning on; what follows has no meaning.

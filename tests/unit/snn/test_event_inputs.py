@@ -58,6 +58,14 @@ def test_a_network_computes_the_same_from_dense_spikes_and_lists_as_its_layers_o
     same(results(one_by_one(net), SpikeLists.of(given)), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+@pytest.mark.parametrize("rate", [0.05, 0.6])
+def test_spikes_may_be_of_any_type(dtype, rate):
+    given, pixels = spikes(150, rate), spikes(126, rate).view(STEPS * OBSERVATIONS, BATCH, 2, 9, 7)
+    for net, signal in ((mlp(), given), (one_by_one(mlp()), given), (cnn(), pixels), (one_by_one(cnn()), pixels)):
+        same(results(net, signal.to(dtype)), results(net, signal))
+
+
 def test_a_step_of_input_reaches_its_step_of_the_simulation_only():
     net = SpikingMLP(1, (1,), 1, steps_per_observation=3, beta=0.0, threshold=0.5, inputs="spikes")
     with torch.no_grad():
