@@ -36,7 +36,7 @@ from torch import nn
 
 from synrl_ray.snn import SpikeLists, SpikingCNN, SpikingMLP, Surrogate
 from synrl_ray.snn.calibration import scale_to_rate
-from synrl_ray.snn.products import Linear, by_columns
+from synrl_ray.snn.products import LinearProduct, by_columns
 
 COMPACT = Surrogate("triangle", 5.0)
 FEW, STEPS = 16, 8
@@ -92,7 +92,7 @@ def brainevent_row(name: str, activity: float, seconds: float) -> dict[str, Any]
     spikes = (torch.rand(FULL[name], before) < activity).float()
     layer = nn.Linear(before, behind, bias=False)
     by_columns(layer)
-    weight, product = layer.weight.detach(), Linear(before, behind)
+    weight, product = layer.weight.detach(), LinearProduct(before, behind)
     fired, matrix = jax.numpy.asarray(spikes.bool().numpy()), jax.numpy.asarray(weight.t().numpy())
     theirs = jax.jit(lambda fired, matrix: brainevent.BinaryArray(fired) @ matrix)
     expected, found = torch.mm(spikes, weight.t()).numpy(), np.asarray(theirs(fired, matrix))

@@ -33,7 +33,7 @@ from synrl_ray.snn.networks import (
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
 from synrl_ray.snn.plain import is_plain, is_watched
-from synrl_ray.snn.products import Convolution, Linear, Product, by_columns, most_fired
+from synrl_ray.snn.products import ConvolutionProduct, LinearProduct, Product, by_columns, most_fired
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
@@ -415,9 +415,9 @@ def _products(
     channels, height, width = shapes[-1]
     maps = zip(pairwise(shapes), layers, strict=True)
     return (
-        *(Convolution(before, behind, size, stride) for (before, behind), (_, size, stride) in maps),
-        Linear(channels * height * width, full[0], height * width),
-        *(Linear(i, o) for i, o in pairwise(full)),
+        *(ConvolutionProduct(before, behind, size, stride) for (before, behind), (_, size, stride) in maps),
+        LinearProduct(channels * height * width, full[0], height * width),
+        *(LinearProduct(i, o) for i, o in pairwise(full)),
     )
 
 

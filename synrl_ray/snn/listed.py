@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from synrl_ray.snn.plain import are_dense, is_plain, is_watched
-from synrl_ray.snn.products import DTYPES, Linear, most_fired
+from synrl_ray.snn.products import DTYPES, LinearProduct, most_fired
 from synrl_ray.snn.spike_lists import SpikeLists
 
 
@@ -22,7 +22,7 @@ def called(layer: nn.Module, signal: Tensor) -> Tensor:
     if not is_plain(layer, nn.Linear) or is_watched() or signal.dtype not in DTYPES:
         return _output(layer, signal)
     assert isinstance(layer, nn.Linear)
-    product = Linear(layer.in_features, layer.out_features)
+    product = LinearProduct(layer.in_features, layer.out_features)
     tensors = (layer.weight, layer.bias, signal)
     fits = signal.shape[-1] == layer.in_features and product.takes_lists(signal.dtype)
     if not fits or not are_dense(tensors, signal.dtype) or layer.weight.shape != product.weight_shape:
@@ -50,7 +50,9 @@ def _output(layer: nn.Module, signal: Tensor) -> Tensor:
 
 class _Listed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, product: Linear, lists: SpikeLists, signal: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, product: LinearProduct, lists: SpikeLists, signal: Tensor, weight: Tensor, bias: Tensor
+    ) -> Tensor:
         ctx.save_for_backward(lists.index, lists.ends, signal, weight)
         ctx.product = product
         return product.forward(lists, weight).add_(bias).view(*signal.shape[:-1], -1)

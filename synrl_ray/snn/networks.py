@@ -20,7 +20,7 @@ from synrl_ray.snn.members import member
 from synrl_ray.snn.neurons import LIF
 from synrl_ray.snn.norms import Norm, RunningNorm, make_norm, merged, normalised
 from synrl_ray.snn.plain import is_plain, is_watched
-from synrl_ray.snn.products import DTYPES, Linear, by_columns, most_fired
+from synrl_ray.snn.products import DTYPES, LinearProduct, by_columns, most_fired
 from synrl_ray.snn.readouts import Reduction, make_readout, population_of
 from synrl_ray.snn.recurrent import Recurrence, Recurrent
 from synrl_ray.snn.scan import Kernel, Reset
@@ -170,7 +170,7 @@ class SpikingMLP(nn.Module):
         scale_weights(self.linears, gain, hidden_gain)
         for linear in self.linears:
             by_columns(cast("nn.Linear", linear))
-        self.products = tuple(Linear(i, o) for i, o in pairwise(sizes[:-1]))
+        self.products = tuple(LinearProduct(i, o) for i, o in pairwise(sizes[:-1]))
 
     def forward(
         self, inputs: Tensor | SpikeLists, state: Tensor | None = None, reset_mask: Tensor | None = None

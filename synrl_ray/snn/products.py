@@ -86,7 +86,7 @@ def most_fired() -> float:
     return MOST_FIRED / torch.get_num_threads()
 
 
-class Linear:
+class LinearProduct:
     """Fully connected. Behind a map, the weights' columns are ``[channels, pixels]``, as ``nn.Flatten`` has them.
 
     Args:
@@ -177,7 +177,7 @@ class Linear:
         return np.arange(self.num_inputs, dtype=np.int32).reshape(-1, self.num_pixels).T.reshape(-1).copy()
 
 
-class Convolution:
+class ConvolutionProduct:
     """Without padding, ``[P, C]`` → ``[P', O]``.
 
     Args:

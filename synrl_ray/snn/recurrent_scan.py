@@ -34,7 +34,7 @@ from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn.functional import spike
 from synrl_ray.snn.listed import lists_if_few
-from synrl_ray.snn.products import Linear
+from synrl_ray.snn.products import LinearProduct
 from synrl_ray.snn.recurrent_parameters import Parameters, Settings
 from synrl_ray.snn.scan import choose
 
@@ -212,7 +212,7 @@ def _grad_weight(grad: Tensor, fired: Tensor, weight: Tensor, compiled: bool) ->
     if weight.dim() == 1:
         return (grad * fired).sum((0, 1))
     rows, spikes = grad.flatten(0, 1), fired.flatten(0, 1)
-    product = Linear(*reversed(weight.shape))
+    product = LinearProduct(*reversed(weight.shape))
     if compiled and product.takes_lists(weight.dtype):
         lists = lists_if_few(spikes)
         if lists is not None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from synrl_ray.snn import products
-from synrl_ray.snn.products import Convolution, Linear, Near, by_columns, most_fired
+from synrl_ray.snn.products import ConvolutionProduct, LinearProduct, Near, by_columns, most_fired
 from synrl_ray.snn.spike_lists import SpikeLists
 
 ROWS = 70  # more than the 64 that share a weight
@@ -16,16 +16,16 @@ DTYPES = list(TOLERANCE)
 
 def convolution(channels, height, width, outputs, kernel, stride):
     behind = outputs, (height - kernel) // stride + 1, (width - kernel) // stride + 1
-    return Convolution((channels, height, width), behind, kernel, stride)
+    return ConvolutionProduct((channels, height, width), behind, kernel, stride)
 
 
 PRODUCTS = {
-    "fully connected": Linear(130, 16),
-    "many outputs": Linear(130, 7 * 16),
-    "as many as have sums of their own": Linear(128, 64),
-    "one input": Linear(1, 16),
-    "behind a map": Linear(6 * 7, 32, 6),
-    "behind a map of one channel": Linear(6, 16, 6),
+    "fully connected": LinearProduct(130, 16),
+    "many outputs": LinearProduct(130, 7 * 16),
+    "as many as have sums of their own": LinearProduct(128, 64),
+    "one input": LinearProduct(1, 16),
+    "behind a map": LinearProduct(6 * 7, 32, 6),
+    "behind a map of one channel": LinearProduct(6, 16, 6),
     "convolution": convolution(3, 7, 5, 16, 3, 1),
     "stride": convolution(3, 9, 6, 32, 4, 2),
     "stride beyond the kernel": convolution(2, 9, 8, 16, 2, 3),
@@ -46,7 +46,7 @@ def layer_of(product, signal, weight):
     """What torch makes of spikes ``[R, P * C]``, with maps as ``[P, C]``."""
     rows, pixels = len(signal), product.num_pixels
     maps = signal.view(rows, pixels, -1).transpose(1, 2)
-    if isinstance(product, Linear):
+    if isinstance(product, LinearProduct):
         return maps.reshape(rows, -1) @ weight.t()
     behind = nn.functional.conv2d(maps.reshape(rows, *product.in_shape), weight, stride=product.stride)
     return behind.flatten(2).transpose(1, 2).flatten(1)
@@ -56,7 +56,7 @@ def drawn(product, dtype, activity=0.2, rows=ROWS):
     """Membranes, of which a share is above its neuron's threshold, these, their spikes and weights."""
     generator = torch.Generator().manual_seed(0)
     num_inputs = (
-        product.num_pixels * product.weight_shape[1] if isinstance(product, Convolution) else product.num_inputs
+        product.num_pixels * product.weight_shape[1] if isinstance(product, ConvolutionProduct) else product.num_inputs
     )
     membranes = torch.rand(rows, num_inputs, generator=generator, dtype=torch.float64)
     threshold = torch.full((num_inputs,), 1 - activity, dtype=torch.float64)
@@ -168,11 +168,11 @@ def test_which_pixel_is_seen_by_which_output():
 @pytest.mark.parametrize(
     ("product", "dtype", "takes"),
     [
-        (Linear(128, 16), torch.float32, True),
-        (Linear(127, 16), torch.float32, False),
-        (Linear(128, 8), torch.float32, False),
-        (Linear(128, 8), torch.float64, True),
-        (Linear(128, 17), torch.float64, False),
+        (LinearProduct(128, 16), torch.float32, True),
+        (LinearProduct(127, 16), torch.float32, False),
+        (LinearProduct(128, 8), torch.float32, False),
+        (LinearProduct(128, 8), torch.float64, True),
+        (LinearProduct(128, 17), torch.float64, False),
         (convolution(1, 3, 3, 16, 2, 1), torch.float32, True),
         (convolution(1, 3, 3, 24, 2, 1), torch.float32, False),
         (convolution(1, 3, 3, 24, 2, 1), torch.float64, True),
