@@ -43,8 +43,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synrl_ray.algorithms.a2c.rmsprop import RMSpropTF
 from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss
+from synrl_ray.algorithms.on_policy.rmsprop import RMSpropTF
 from synrl_ray.experiment import A2C, Environment, Experiment, Stopping
 from synrl_ray.policies.actions.discrete import Categorical
 from synrl_ray.policies.actor_critic import ActorCritic

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
-from synrl_ray.settings.algorithms import A2C, DQN, PPO, SAC, Reinforce
+from synrl_ray.settings.algorithms import A2C, DQN, IMPALA, PPO, SAC, Reinforce
 from synrl_ray.settings.classification import AccuracyTarget, ClassificationExperiment, Epochs, Mnist, Supervised
 from synrl_ray.settings.classifiers import AnnClassifier, SpikingClassifier
 from synrl_ray.settings.control import Experiment, Stopping, Target
@@ -38,6 +38,7 @@ from synrl_ray.settings.stdp_q import StdpQ
 __all__ = [
     "A2C",
     "DQN",
+    "IMPALA",
     "PPO",
     "SAC",
     "AccuracyTarget",

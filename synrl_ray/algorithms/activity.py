@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -44,9 +44,13 @@ class Activity:
             observations, states = sample(most)
             is_known = len(observations) > 0
             rates = network.firing_rates(torch.from_numpy(observations), torch.from_numpy(states)) if is_known else []
-            self._rates = rates
-            self._warn("hardly fires", [layer for layer, rate in enumerate(rates) if rate < SILENT])
-            self._warn("nearly always fires", [layer for layer, rate in enumerate(rates) if rate > SATURATED])
+            self.found(rates)
+
+    def found(self, rates: Sequence[float]) -> None:
+        """Take rates over that were measured elsewhere."""
+        self._rates = list(rates)
+        self._warn("hardly fires", [layer for layer, rate in enumerate(rates) if rate < SILENT])
+        self._warn("nearly always fires", [layer for layer, rate in enumerate(rates) if rate > SATURATED])
 
     def tell(self, notice: str) -> None:
         """Let it be said with the next row."""

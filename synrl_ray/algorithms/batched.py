@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Self
 
@@ -24,8 +25,10 @@ class BatchedConfig(AlgorithmConfig):
     Attributes:
         environment_settings: what an experiment says of its environment beside RLlib's ``environment()``: how rewards
             are scaled, and how many failures are borne.
+        asynchronous: whether env runners go on while a learner learns.
     """
 
+    asynchronous = False
     environment_settings = Environment(id="")
 
     def __init__(self, algo_class: type | None = None) -> None:
@@ -62,7 +65,8 @@ class BatchedAlgorithm(Algorithm):
     def setup(self, config: Any) -> None:
         """RLlib's constructor."""
         super().setup(config)
-        self.faults = Faults(str(self.config.env), self.config.max_failure_share)
+        waits = not self.config.asynchronous
+        self.faults = Faults(str(self.config.env), self.config.max_failure_share, waits=waits)
         require_runners(self.env_runner_group)
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
@@ -107,11 +111,15 @@ class BatchedAlgorithm(Algorithm):
             self.env_runner_group._worker_manager.clear()  # they go on, and asked to stop they would be waited for
             raise
         self.metrics.aggregate([metrics for _, metrics, _ in results], key=ENV_RUNNER_RESULTS)
-        self.faults.count_failures([failures for _, _, failures in results], self._steps())
+        self._count_failures([failures for _, _, failures in results])
+        return [sample for sample, _, _ in results]
+
+    def _count_failures(self, failures: Sequence[tuple[int, str]]) -> None:
+        """Count what runners say of their environments, and log how much has gone wrong in the run."""
+        self.faults.count_failures(failures, self._steps())
         for name, count in self.faults.get_state().items():
             if count:
                 self.metrics.log_value(f"num_{name}", count, window=1)
-        return [sample for sample, _, _ in results]
 
     def _steps(self) -> int:
         """Environment steps of the run so far."""

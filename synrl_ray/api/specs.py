@@ -113,9 +113,7 @@ def make_specs(
         made = apply_overrides(made, [f"stopping.env_steps={stop_steps}"])
     made = kind.with_data(made)
     chosen = _chosen_policy(made, policy)
-    if num_learners and not kind.takes_learners(made):
-        remedy = "it is for PPO, A2C and REINFORCE: leave it out"
-        raise UserError(f"--num-learners means nothing for {made.id}", remedy)
+    num_learners = kind.learners(made, num_workers, num_learners)
     return [
         RunSpec(experiment=made, policy=chosen, seed=s, num_workers=num_workers, num_learners=num_learners)
         for s in (range(seeds) if seeds is not None else [seed or 0])

@@ -177,8 +177,12 @@ def _unchanged(experiment: Any) -> Any:
     return experiment
 
 
-def _no_learners(experiment: Any) -> bool:
-    return False
+def no_learners(experiment: Any, num_workers: int, num_learners: int) -> int:
+    """None, and :class:`UserError` where any are asked for."""
+    if num_learners:
+        remedy = "it is for PPO, A2C, REINFORCE and IMPALA: leave it out"
+        raise UserError(f"--num-learners means nothing for {experiment.id}", remedy)
+    return 0
 
 
 def _fixed_end(experiment: Any, steps: int) -> Any:
@@ -233,8 +237,9 @@ class Kind(Generic[E]):
     """The experiment with what it reads by name found and written down, for a run to keep to."""
     with_end: Callable[[E, int], E] = _fixed_end
     """The experiment of a run that has begun, with another end and the same schedules, where that can be had."""
-    takes_learners: Callable[[E], bool] = _no_learners
-    """Whether several learners can share its batches."""
+    learners: Callable[[E, int, int], int] = no_learners
+    """Learners in processes of their own, from the numbers of workers and learners that are asked for; raises
+    :class:`UserError` where it can have none."""
 
     def modules(self, experiments: Iterable[E]) -> list[str]:
         """What they ask to import, each once; of environments not modules of this project, Gymnasium and ale-py."""

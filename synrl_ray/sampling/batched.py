@@ -163,12 +163,21 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     def _add_last_values(self, rollout: Rollout, num_steps: int) -> None:
         """Value what followed the fragment's steps; a critic of its own values all of them at once."""
         network = self.module.network
+        if not network.is_separable:
+            rollout.values[num_steps] = self._value()
+            return
+        seen = np.concatenate((rollout.observations[:num_steps], self._observations[None]))
+        with torch.no_grad():
+            rollout.values[: num_steps + 1] = network.critic(torch.from_numpy(seen)).numpy()
+
+    def _value(self) -> np.ndarray:
+        """Of the present observations, ``[N]``."""
+        network = self.module.network
         with torch.no_grad():
             if network.is_separable:
-                seen = np.concatenate((rollout.observations[:num_steps], self._observations[None]))
-                rollout.values[: num_steps + 1] = network.critic(torch.from_numpy(seen)).numpy()
-            else:
-                rollout.values[num_steps] = self._forward()[1].numpy()
+                values: np.ndarray = network.critic(torch.as_tensor(self._observations).unsqueeze(0))[0].numpy()
+                return values
+            return self._forward()[1].numpy()
 
     def _act(self, rollout: Rollout, t: int) -> None:
         period = rollout.observations.shape[0] // rollout.states.shape[0]

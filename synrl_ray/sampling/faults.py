@@ -26,9 +26,10 @@ class Faults:
     Args:
         environment: its name.
         max_failure_share: failures of environments in each environment step that are borne.
+        waits: wait for a runner to come back, for the sake of whole batches, where the others wait too.
     """
 
-    def __init__(self, environment: str, max_failure_share: float) -> None:
+    def __init__(self, environment: str, max_failure_share: float, *, waits: bool = True) -> None:
         self.failures = FailureCount(environment, max_failure_share)
         self.runner_restarts = 0
         self._losses_in_a_row = 0
@@ -36,8 +37,10 @@ class Faults:
         """Remote runners that were healthy when it was last looked."""
         self._lost = 0
         """Those that died since the last sampling."""
+        self._since_loss = 0
+        """Fragments that have come since then, where they come one by one."""
         self._notices: list[str] = []
-        self._patience, self._next_probe = 0.0, 0.0
+        self._waits, self._patience, self._next_probe = waits, 0.0, 0.0
 
     def sample(self, group: Any) -> list[tuple[Any, Any, tuple[int, str]]]:
         """A rollout, metrics, and new failures of environments with the last one's cause, of every runner.
@@ -58,6 +61,26 @@ class Faults:
         if not results or self._losses_in_a_row > LOSSES_IN_A_ROW:
             raise worker_died()
         return results
+
+    def collected(self, group: Any, tag: str) -> list[tuple[int, Any]]:
+        """What env runners that were asked for fragments have ready, with their indices.
+
+        Raises:
+            UserError: if all runners died, or more than :data:`LOSSES_IN_A_ROW` one after another before as many
+                fragments came as there are runners.
+        """
+        self._note_deaths(group)
+        every = group._worker_manager.fetch_ready_async_reqs(timeout_seconds=0.0)  # RLlib's own, which nobody awaits
+        results = [result for result in every if result.tag == tag]
+        ready = [(result.actor_id, given(result.get())) for result in results if result.ok]
+        self._note_deaths(group)
+        self._losses_in_a_row, self._lost = self._losses_in_a_row + self._lost, 0
+        self._since_loss = 0 if len(ready) < len(results) else self._since_loss + len(ready)
+        if self._since_loss >= group.num_remote_env_runners():
+            self._losses_in_a_row = 0
+        if not group.num_healthy_remote_workers() or self._losses_in_a_row > LOSSES_IN_A_ROW:
+            raise worker_died()
+        return ready
 
     def count_failures(self, results: Sequence[tuple[int, str]], steps: int) -> None:
         """Count failures of environments after ``steps`` of the run.
@@ -101,7 +124,7 @@ class Faults:
         if lost > 0:
             self._lost += lost
             self._notices.append(f"{lost} of {total} env runners died: going on with the others until restarted")
-            self._patience, self._next_probe = _PATIENCE_SECONDS, 0.0
+            self._patience, self._next_probe = _PATIENCE_SECONDS if self._waits else 0.0, 0.0
 
     def take_notices(self) -> list[str]:
         """What there is to say since the last call."""
@@ -129,19 +152,27 @@ def call_runners(
         indices: of the remote runners, all if ``None``.
     """
 
-    def guarded(runner: Any) -> Any:
-        try:
-            return function(runner)
-        except Exception as error:
-            if not runner.worker_index:
-                raise
-            return _Raised(error)
+    results = group.foreach_env_runner(
+        lambda runner: guarded(runner, lambda: function(runner)), local_env_runner=local, remote_worker_ids=indices
+    )
+    return [given(result) for result in results]
 
-    results = group.foreach_env_runner(guarded, local_env_runner=local, remote_worker_ids=indices)
-    for result in results:
-        if isinstance(result, _Raised):
-            raise result.error
-    return list(results)
+
+def guarded(runner: Any, function: Callable[[], Any]) -> Any:
+    """What a function gives in an env runner, or what it raises there, for :func:`given`: RLlib would swallow that."""
+    try:
+        return function()
+    except Exception as error:
+        if not runner.worker_index:
+            raise
+        return _Raised(error)
+
+
+def given(result: Any) -> Any:
+    """A result of :func:`guarded` in the driver; what was raised there is raised here."""
+    if isinstance(result, _Raised):
+        raise result.error
+    return result
 
 
 def require_runners(group: Any) -> None:

@@ -32,15 +32,24 @@ class ReturnScale:
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
         self._count, self._mean, self._squares = 0, 0.0, 0.0
-        self._running: list[np.ndarray] = []
+        self._running: dict[int, np.ndarray] = {}
 
-    def update(self, rollouts: Sequence[Rollout]) -> float:
-        """Take the fragments of all env runners in, in their order, and return the factor."""
-        if [len(running) for running in self._running] != [rollout.rewards.shape[1] for rollout in rollouts]:
-            self._running = [np.zeros(rollout.rewards.shape[1]) for rollout in rollouts]  # a runner is gone or new
-        for index, rollout in enumerate(rollouts):
+    def update(self, rollouts: Sequence[Rollout], sources: Sequence[int] | None = None) -> float:
+        """Take fragments in and return the factor.
+
+        Args:
+            rollouts: fragments, of all env runners in their order.
+            sources: or of those env runners, of each the next fragment.
+        """
+        if sources is None:
+            sources = range(len(rollouts))
+            if len(self._running) != len(rollouts):
+                self._running = {}  # a runner is gone or new
+        for index, rollout in zip(sources, rollouts, strict=True):
             returns = np.empty(rollout.rewards.shape)
-            running = self._running[index]
+            running = self._running.get(index, np.zeros(0))
+            if len(running) != rollout.rewards.shape[1]:
+                running = np.zeros(rollout.rewards.shape[1])
             for t, rewards in enumerate(rollout.rewards):
                 running = np.where(rollout.starts[t], 0.0, running) * self.gamma + np.where(
                     rollout.valid[t], rewards, 0
@@ -57,7 +66,7 @@ class ReturnScale:
     def set_state(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`get_state`."""
         self._count, self._mean, self._squares = state["count"], state["mean"], state["squares"]
-        self._running = []
+        self._running = {}
 
     def _add(self, values: np.ndarray) -> None:
         """Merge mean and sum of squared deviations (Chan, Golub, LeVeque 1979)."""

@@ -18,6 +18,8 @@ class Gradient:
 
     several_learners: ClassVar[bool] = False
     """Whether its batches can be shared by several learners."""
+    asynchronous: ClassVar[bool] = False
+    """Whether env runners sample while a learner in a process of its own learns."""
     draws_actions: ClassVar[bool] = False
     """Whether its policies are trained to draw their actions; the others' likeliest actions are all that they mean."""
     lr: Positive = 1e-3
@@ -43,6 +45,17 @@ class PolicyGradient(Gradient, RatePenalty):
 
 
 @settings_class
+class WithRMSprop:
+    """The optimiser of A2C's and IMPALA's published settings, or Adam."""
+
+    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
+    rmsprop_alpha: Fraction = 0.99
+    """Decay of its average; used by ``rmsprop``, as the next one."""
+    rmsprop_eps: Positive = 1e-5
+    """Epsilon, inside the root as in TensorFlow."""
+
+
+@settings_class
 class PPO(PolicyGradient):
     """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347)."""
 
@@ -58,19 +71,47 @@ class PPO(PolicyGradient):
 
 
 @settings_class
-class A2C(PolicyGradient):
+class A2C(PolicyGradient, WithRMSprop):
     """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
 
     name: Literal["a2c"] = "a2c"
     lr: Positive = 7e-4
-    """Learning rate of RMSprop at the start."""
+    """Learning rate at the start."""
     gae_lambda: Fraction = 1.0
     """Lambda of generalised advantage estimation; 1 gives n-step returns."""
     num_steps: Count = 5
     """Environment steps of a fragment, in each environment."""
-    rmsprop_alpha: Fraction = 0.99
-    rmsprop_eps: Positive = 1e-5
-    """Epsilon, inside the root as in TensorFlow."""
+
+
+@settings_class
+class IMPALA(PolicyGradient, WithRMSprop):
+    """Importance-weighted actor-learner (Espeholt et al. 2018, arXiv:1802.01561): env runners sample while the learner
+    learns, and V-trace corrects for the updates in between.
+
+    With ``clip_param`` it is an asynchronous PPO, as those of Luo et al. (2020, arXiv:1912.00167) and Petrenko et al.
+    (2020, arXiv:2006.11751): several passes over each batch by the clipped surrogate, on standardised advantages.
+    """
+
+    name: Literal["impala"] = "impala"
+    asynchronous: ClassVar[bool] = True
+    lr: Positive = 7e-4
+    """Learning rate at the start."""
+    gae_lambda: Fraction = 1.0
+    """Lambda of the traces (Espeholt et al. 2018, remark 2); 1 gives n-step returns where weights are the newest."""
+    num_steps: Count = 20
+    """Environment steps of a fragment, in each environment; a batch has one of every environment."""
+    rho_clip: Positive = 1.0
+    """Bound on the ratios that weigh temporal differences and the policy's gradient."""
+    c_clip: Positive = 1.0
+    """Bound on the ratios that traces decay by."""
+    clip_param: Positive | None = None
+    """Bound on the ratio of the clipped surrogate; without one it is the plain policy gradient, in one pass."""
+    num_epochs: Count = 1
+    """Passes over each batch; more than one with ``clip_param``."""
+    minibatch_size: Count | None = None
+    """Environment steps of each step of the optimiser, the whole batch by default; less with ``clip_param``."""
+    max_lag: Count = 16
+    """Updates between the weights that acted and those that learn; older fragments are left out, and told of."""
 
 
 @settings_class
@@ -159,5 +200,5 @@ class SAC(OffPolicy):
     """Bound on the norm of the gradient, of policy, critics and temperature each."""
 
 
-ControlAlgorithm = Annotated[PPO | A2C | Reinforce | DQN | SAC, Discriminator("name")]
+ControlAlgorithm = Annotated[PPO | A2C | Reinforce | IMPALA | DQN | SAC, Discriminator("name")]
 """Settings of a gradient algorithm; ``name`` tells them apart."""

@@ -58,7 +58,7 @@ def start_study(path: Path, study: Study, *, address: str | None, say: Callable[
     """
     StudyFolder.require_free(path)
     _check(study)
-    with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
+    with ray_session(address, num_workers=study.run.num_processes, trainer_too=True):
         return search(StudyFolder.create(path, study), say, address=address)
 
 
@@ -87,7 +87,7 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
         if run.is_dir() and run.name not in ended:  # also a folder that waits for a trial still to come
             require_resumable(RunFolder(run), study.kind, trust=trust)
     _check(study)
-    with ray_session(address, num_workers=study.run.num_workers, trainer_too=True):
+    with ray_session(address, num_workers=study.run.num_processes, trainer_too=True):
         return search(folder, say, trust=trust, address=address)
 
 
@@ -128,7 +128,9 @@ def _run_tune(
     def name_of(trial: Any) -> str:
         return f"{trial.config[INDEX]:04d}"
 
-    cpus = [{"CPU": 1.0}] * (1 + study.run.num_workers)  # the trainer and each env runner; Ray starts no more than fit
+    cpus = [{"CPU": 1.0}] * (
+        1 + study.run.num_processes
+    )  # the trainer, each env runner and learner; Ray starts no more than fit
     scheduler, source = make_scheduler(study, trials), TrialSource(study, trials)
     own = {"study": study.to_json(), "folder": str(folder.path.absolute()), "trust": trust}
     trainable = tune.with_parameters(TrialTrainable, **own)

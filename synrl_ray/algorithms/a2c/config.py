@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gymnasium as gym
 
-from synrl_ray.algorithms.a2c.learner import A2CLearner
-from synrl_ray.algorithms.on_policy.algorithm import Estimate, OnPolicyConfig
-from synrl_ray.errors import UserError
+from synrl_ray.algorithms.on_policy.algorithm import Estimate, OnPolicyConfig, check_sequences
 from synrl_ray.settings.algorithms import A2C
 from synrl_ray.settings.environment import Environment
 from synrl_ray.settings.policies import PolicyConfig
@@ -18,7 +16,6 @@ class A2CConfig(OnPolicyConfig):
     """Advantage actor-critic, synchronous (Mnih et al. 2016, arXiv:1602.01783): one step on each fragment."""
 
     settings: A2C
-    learner = A2CLearner
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +34,4 @@ class A2CConfig(OnPolicyConfig):
 
     def check(self, environment: Environment, network: PolicyConfig, spaces: tuple[gym.Space, gym.Space]) -> None:
         """Fragments of a policy that carries a state are whole sequences."""
-        num_steps = self.settings.num_steps
-        length = min(num_steps, network.max_seq_len)
-        if network.has_state and num_steps % length:
-            raise UserError(f"num_steps {num_steps} is no multiple of max_seq_len {length}", "change one of them")
+        check_sequences(self.settings.num_steps, network)

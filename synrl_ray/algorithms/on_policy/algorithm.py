@@ -26,6 +26,8 @@ from ray.rllib.utils.metrics import (
 from synrl_ray.algorithms.activity import Activity, percent
 from synrl_ray.algorithms.batched import BatchedAlgorithm, BatchedConfig
 from synrl_ray.algorithms.config import GradientConfig
+from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
+from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows
 from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
 from synrl_ray.errors import UserError, worker_died
 from synrl_ray.policies.actor_critic import ActorCritic
@@ -36,8 +38,6 @@ from synrl_ray.settings.algorithms import PolicyGradient
 from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy
 
 _RETURN_SCALE = "return_scale"
-_MOST_ROWS, _MOST_NUMBERS = 1024, 2**22
-"""Observations by which currents are measured and weights scaled, and the numbers that are computed for them."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,10 @@ class OnPolicyConfig(BatchedConfig, GradientConfig):
     """
 
     settings: PolicyGradient
+    learner = OnPolicyLearner
 
-    def __init__(self) -> None:
-        super().__init__(algo_class=OnPolicyAlgorithm)
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class or OnPolicyAlgorithm)
 
     def use(self, settings: Any) -> Self:
         """Hold the settings; there is one pass over the whole batch, unless a subclass says otherwise."""
@@ -84,9 +85,21 @@ class OnPolicyConfig(BatchedConfig, GradientConfig):
         raise NotImplementedError
 
     @property
+    def clip_param(self) -> float | None:
+        """Bound of the clipped surrogate objective; ``None`` for the plain policy gradient."""
+        return None
+
+    @property
     def coefficients(self) -> dict[str, float]:
         """Weights of the loss's terms beside the policy's."""
         return {"value_coeff": self.settings.vf_loss_coeff, "entropy_coeff": self.settings.entropy_coeff}
+
+
+def check_sequences(num_steps: int, network: PolicyConfig) -> None:
+    """Raise :class:`UserError` where fragments of so many steps are no whole sequences of a state that is carried."""
+    length = min(num_steps, network.max_seq_len)
+    if network.has_state and num_steps % length:
+        raise UserError(f"num_steps {num_steps} is no multiple of max_seq_len {length}", "change one of them")
 
 
 class OnPolicyAlgorithm(BatchedAlgorithm):
@@ -118,8 +131,8 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         if rate is None or self._steps() > 0:
             return
         rollouts = self._sample()
-        self._measure_observations(rollouts)
-        most = _most_rows(network)
+        self._measure(rollouts, currents=False)
+        most = most_rows(network)
         if network.state_size:  # sequences from an episode's start, for no state is known that the weights lead to
             first = rollouts[0]
             steps = min(len(first.valid), most)
@@ -129,7 +142,7 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
             observations = sample_rows(rollouts, most)[0][None]
             starts = np.zeros(observations.shape[:2], np.bool_)
         seen, begun = torch.from_numpy(observations), torch.from_numpy(starts)
-        found = self.learner_group.foreach_learner(lambda learner: _network_of(learner).calibrate(rate, seen, begun))
+        found = self.learner_group.foreach_learner(lambda learner: network_of(learner).calibrate(rate, seen, begun))
         self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
         factors = next(iter(found)).get()
         if isinstance(factors, Exception):
@@ -138,18 +151,22 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         told = "; ".join(f"{name} {', '.join(f'{f:.3g}' for f in layers)}" for name, layers in of_bodies)
         self.activity.tell(f"initial weights scaled for a firing rate of {percent(rate)} of each layer: by {told}")
 
-    def _measure_observations(self, rollouts: Sequence[Rollout]) -> None:
-        if self.get_module().network.config.normalise_observations:
-            seen = torch.from_numpy(np.concatenate([rollout.observations[rollout.valid] for rollout in rollouts]))
-            self.learner_group.foreach_learner(lambda learner: _network_of(learner).measure(seen))
-
-    def _measure(self, rollouts: Sequence[Rollout]) -> None:
+    def _measure(self, rollouts: Sequence[Rollout], *, currents: bool = True) -> None:
         """Let the network's normalisers see the observations, after they were learned from as they were met."""
-        self._measure_observations(rollouts)
-        network: ActorCritic = self.get_module().network
-        if network.measures_currents:
-            rows = [torch.from_numpy(array) for array in sample_rows(rollouts, _most_rows(network))]
-            self.learner_group.foreach_learner(lambda learner: _network_of(learner).measure_currents(*rows))
+        seen = met(self.get_module().network, rollouts, currents=currents)
+        if seen is not None:
+            self.learner_group.foreach_learner(lambda learner: measure(network_of(learner), seen))
+
+    def _learn_from(self, rollouts: Sequence[Rollout]) -> list[Any]:
+        """Learn from what all runners collected, then measure it."""
+        config, rewards = self.config, self.config.environment_settings
+        scale = self.return_scale.update(rollouts) if rewards.normalise_rewards else 1.0
+        batch = train_batch(
+            rollouts, gamma=config.gamma, reward_scale=rewards.reward_scale * scale, **asdict(config.estimate)
+        )
+        learned = self._learn(batch)
+        self._measure(rollouts)
+        return learned
 
     def _learn(self, batch: Batch) -> list[Any]:
         """Pass over the batch, in this process or in those of the learners.
@@ -175,29 +192,19 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
 
     def training_step(self) -> None:
         """Sample, learn, synchronise."""
-        config = self.config
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
             self._calibrate()
             rollouts: list[Rollout] = self._sample()
         self.activity.note(self.get_module().network, partial(sample_rows, rollouts))
         began = time.perf_counter()
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
-            rewards = config.environment_settings
-            scale = self.return_scale.update(rollouts) if rewards.normalise_rewards else 1.0
-            batch = train_batch(
-                rollouts, gamma=config.gamma, reward_scale=rewards.reward_scale * scale, **asdict(config.estimate)
-            )
-            self.metrics.aggregate(self._learn(batch), key=LEARNER_RESULTS)
-        self._measure(rollouts)
+            self.metrics.aggregate(self._learn_from(rollouts), key=LEARNER_RESULTS)
         self.metrics.log_value((SECONDS, "learner"), time.perf_counter() - began, reduce="sum")
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
 
 
-def _most_rows(network: ActorCritic) -> int:
-    return max(1, min(_MOST_ROWS, _MOST_NUMBERS // network.numbers_per_observation))
-
-
-def _network_of(learner: Any) -> ActorCritic:
+def network_of(learner: Any) -> ActorCritic:
+    """The network that a learner trains."""
     network: ActorCritic = learner.module[DEFAULT_MODULE_ID].unwrapped().network
     return network

@@ -1,5 +1,5 @@
 """Losses on discrete actions as one autograd node, for the CPU: of small networks their many operations take a tenth
-of a minibatch's time. :func:`synrl_ray.algorithms.ppo.loss.ppo_loss` and
+of a minibatch's time. :func:`synrl_ray.algorithms.on_policy.losses.ppo_loss` and
 :func:`synrl_ray.algorithms.on_policy.losses.policy_gradient_loss` stay the reference, and the path of all else.
 
 Legend: M steps, A actions.

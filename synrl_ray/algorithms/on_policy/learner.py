@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,16 +16,19 @@ from torch import Tensor
 from synrl_ray.algorithms.descent import adam, descend, first_not_finite
 from synrl_ray.algorithms.on_policy.fused_loss import fits, fused_loss
 from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopback
-from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss
+from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss, ppo_loss
+from synrl_ray.algorithms.on_policy.rmsprop import RMSpropTF
 from synrl_ray.algorithms.on_policy.train_batch import Batch, minibatches, num_minibatches, num_valid
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actions.base import ActionDistribution
 from synrl_ray.rl_modules.actor_critic import RATES
+from synrl_ray.settings.algorithms import WithRMSprop
 from synrl_ray.snn.rates import excess
 
 
 class OnPolicyLearner(TorchLearner):
-    """Learns from a :func:`~synrl_ray.algorithms.on_policy.train_batch.train_batch`, a step for each minibatch.
+    """Learns from a :func:`~synrl_ray.algorithms.on_policy.train_batch.train_batch`, a step for each minibatch: by the
+    clipped surrogate objective where the configuration has a ``clip_param``, else by the plain policy gradient.
 
     Raises:
         NonFiniteError: instead of stepping on a loss that is NaN or infinite.
@@ -39,11 +41,20 @@ class OnPolicyLearner(TorchLearner):
         if config.num_learners:
             serve_stores_on_loopback()
 
-    @abstractmethod
     def loss(
         self, config: Any, distribution: ActionDistribution, *, inputs: Tensor, actions: Tensor, **columns: Any
     ) -> Terms:
         """The loss from distribution inputs, actions, ``values`` and the batch's columns, of M steps."""
+        settings: dict[str, Any] = dict(config.coefficients)
+        if config.clip_param is None:
+            del columns["old_logp"]
+        else:
+            settings["clip_param"] = config.clip_param
+        if fits(distribution, inputs):
+            return fused_loss(logits=inputs, actions=actions, **columns, **settings)
+        logp, entropy = distribution.logp_and_entropy(inputs, actions)
+        of_policy = policy_gradient_loss if config.clip_param is None else ppo_loss
+        return of_policy(logp=logp, entropy=entropy, **columns, **settings)
 
     def build(self) -> None:
         """Build the module and its optimizer, for one thread: small networks lose by more."""
@@ -61,7 +72,10 @@ class OnPolicyLearner(TorchLearner):
         )
 
     def optimiser(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
-        """Adam; RLlib sets its learning rate."""
+        """The settings' one, or Adam; RLlib sets its learning rate."""
+        settings = self.config.settings
+        if isinstance(settings, WithRMSprop) and settings.optimizer == "rmsprop":
+            return RMSpropTF(parameters, alpha=settings.rmsprop_alpha, eps=settings.rmsprop_eps)
         return adam(parameters)
 
     def _create_iterator_if_necessary(
@@ -87,11 +101,16 @@ class OnPolicyLearner(TorchLearner):
             if not self.distributed and not num_valid(minibatch):
                 continue
             outputs = module.forward_train(minibatch, **wanted)
+            minibatch = self._estimated(minibatch, outputs)
             loss = self.compute_loss_for_module(
                 module_id=DEFAULT_MODULE_ID, config=self.config, batch=minibatch, fwd_out=outputs
             )
             descend(loss, optimizer, self.config.grad_clip)
         return {DEFAULT_MODULE_ID: outputs}, {DEFAULT_MODULE_ID: loss.detach()}, {}
+
+    def _estimated(self, minibatch: Batch, outputs: dict[str, Any]) -> Batch:
+        """The minibatch with advantages and value targets, where they follow from the network's outputs."""
+        return minibatch
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -134,20 +153,6 @@ class OnPolicyLearner(TorchLearner):
         terms = self._terms
         values = {"policy_loss": terms.policy, "vf_loss": terms.value, "entropy": terms.entropy}
         self.metrics.log_dict({name: value.detach() for name, value in values.items()}, key=DEFAULT_MODULE_ID, window=1)
-
-
-class PolicyGradientLearner(OnPolicyLearner):
-    """The plain policy gradient of A2C and REINFORCE."""
-
-    def loss(
-        self, config: Any, distribution: ActionDistribution, *, inputs: Tensor, actions: Tensor, **columns: Any
-    ) -> Terms:
-        """See :func:`synrl_ray.algorithms.on_policy.losses.policy_gradient_loss`."""
-        del columns["old_logp"]
-        if fits(distribution, inputs):
-            return fused_loss(logits=inputs, actions=actions, **columns, **config.coefficients)
-        logp, entropy = distribution.logp_and_entropy(inputs, actions)
-        return policy_gradient_loss(logp=logp, entropy=entropy, **columns, **config.coefficients)
 
 
 def weight_among_learners(number: int, is_finite: bool) -> tuple[float, bool]:

@@ -1,5 +1,4 @@
-"""Losses from rollouts on discrete actions and their gradient, in one compiled pass; ``losses.py`` here and
-:mod:`synrl_ray.algorithms.ppo.loss` have the equations.
+"""Losses from rollouts on discrete actions and their gradient, in one compiled pass; ``losses.py`` has the equations.
 
 Legend: M steps, A actions.
 """

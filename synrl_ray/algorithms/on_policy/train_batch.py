@@ -18,6 +18,7 @@ from synrl_ray.rl_modules.actor_critic import EPISODE_STARTS, STATE
 from synrl_ray.sampling.rollout import Rollout, advantages
 
 Batch = dict[str, Any]
+Arrays = dict[str, np.ndarray]
 
 
 def train_batch(
@@ -43,7 +44,7 @@ def train_batch(
             the critic has nothing to learn.
         reward_scale: factor of the rewards.
     """
-    columns: list[dict[str, np.ndarray]] = []
+    columns: list[Arrays] = []
     for rollout in rollouts:
         if reward_scale != 1.0:
             rollout = replace(rollout, rewards=rollout.rewards * np.float32(reward_scale))
@@ -52,30 +53,70 @@ def train_batch(
         advantage = advantages(rollout, gamma, gae_lambda)
         columns.append(
             {
-                Columns.OBS: rollout.observations,
-                Columns.ACTIONS: rollout.actions,
-                Columns.ACTION_LOGP: rollout.logp,
+                **collected(rollout),
                 Columns.ACTION_DIST_INPUTS: rollout.inputs,
                 Columns.ADVANTAGES: advantage,
                 Columns.VALUE_TARGETS: advantage + rollout.values[:-1],
-                Columns.LOSS_MASK: rollout.valid,
-                EPISODE_STARTS: rollout.starts,
             }
         )
     if standardise:
-        _standardise([c[Columns.ADVANTAGES] for c in columns], [r.valid for r in rollouts], centre=use_baseline)
-    carries_state = rollouts[0].states.shape[-1] > 0
-    arrange: Callable[[np.ndarray, Rollout], np.ndarray] = _sequences if carries_state else _valid_rows
-    batch: Batch = {
-        name: torch.from_numpy(np.concatenate([arrange(c[name], r) for c, r in zip(columns, rollouts, strict=True)]))
-        for name in columns[0]
+        valid = [rollout.valid for rollout in rollouts]
+        standardise_together([c[Columns.ADVANTAGES] for c in columns], valid, centre=use_baseline)
+    return batch_of(columns, rollouts)
+
+
+def collected(rollout: Rollout) -> Arrays:
+    """The columns ``[T, N, ...]`` of what was met and done."""
+    return {
+        Columns.OBS: rollout.observations,
+        Columns.ACTIONS: rollout.actions,
+        Columns.ACTION_LOGP: rollout.logp,
+        Columns.LOSS_MASK: rollout.valid,
+        EPISODE_STARTS: rollout.starts,
     }
-    if carries_state:
+
+
+def batch_of(columns: Sequence[Arrays], rollouts: Sequence[Rollout], *, every_row: bool = False) -> Batch:
+    """A batch of columns that have those of :func:`collected`; arguments as of :func:`arranged`."""
+    batch = arranged(columns, rollouts, every_row=every_row)
+    if _carries_state(rollouts):
         states = np.concatenate([r.states.reshape(-1, r.states.shape[-1]) for r in rollouts])
         batch[Columns.STATE_IN] = {STATE: torch.from_numpy(states)}
     else:
-        del batch[Columns.LOSS_MASK], batch[EPISODE_STARTS]
+        del batch[EPISODE_STARTS]
+        if not every_row:
+            del batch[Columns.LOSS_MASK]
     return batch
+
+
+def arranged(columns: Sequence[Arrays], rollouts: Sequence[Rollout], *, every_row: bool = False) -> Batch:
+    """Columns of each rollout as tensors of a batch.
+
+    Args:
+        columns: ``[T, N, ...]`` of each rollout, by their names.
+        rollouts: that they belong to.
+        every_row: keep the steps that are not valid where no state is carried too: rows ``[T N, ...]`` of each rollout,
+            which :func:`fragments` takes apart.
+    """
+    arrange: Callable[[np.ndarray, Rollout], np.ndarray]
+    arrange = _sequences if _carries_state(rollouts) else _rows if every_row else _valid_rows
+    return {
+        name: torch.from_numpy(np.concatenate([arrange(c[name], r) for c, r in zip(columns, rollouts, strict=True)]))
+        for name in columns[0]
+    }
+
+
+def fragments(column: Tensor, rollouts: Sequence[Rollout]) -> list[np.ndarray]:
+    """A column of a number for each step, of a batch with every row, as ``[T, N]`` for each rollout."""
+    numbers, found, begin = column.detach().cpu().numpy().reshape(-1), [], 0
+    for rollout in rollouts:
+        num_steps, num_envs = rollout.valid.shape
+        part = numbers[begin : begin + num_steps * num_envs]
+        begin += num_steps * num_envs
+        if rollout.states.shape[-1]:  # sequences, of one environment each
+            part = part.reshape(len(rollout.states), num_envs, -1).swapaxes(1, 2)
+        found.append(part.reshape(num_steps, num_envs))
+    return found
 
 
 def num_minibatches(batch: Batch, minibatch_size: int | None) -> int:
@@ -86,7 +127,7 @@ def num_minibatches(batch: Batch, minibatch_size: int | None) -> int:
         minibatch_size: steps of a part, as many whole sequences as come near to it; ``None`` for the whole batch. Parts
             are of equal size: a small rest would get a whole step of its own.
     """
-    rows, steps_each = num_rows(batch), batch[Columns.ADVANTAGES][0].numel()
+    rows, steps_each = num_rows(batch), batch[Columns.ACTION_LOGP][0].numel()
     size = rows if minibatch_size is None else max(1, minibatch_size // steps_each)
     return max(1, round(rows / size))
 
@@ -118,7 +159,7 @@ def num_valid(batch: Batch) -> int:
 
 def num_rows(batch: Batch) -> int:
     """Rows of a batch: steps, or sequences."""
-    return len(batch[Columns.ADVANTAGES])
+    return len(batch[Columns.ACTION_LOGP])
 
 
 def _split(batch: Batch, order: Tensor | None, parts: int) -> list[Batch]:
@@ -132,12 +173,21 @@ def _split(batch: Batch, order: Tensor | None, parts: int) -> list[Batch]:
     return [dict(zip(columns, part, strict=True)) for part in zip(*columns.values(), strict=True)]
 
 
-def _standardise(parts: Sequence[np.ndarray], valid: Sequence[np.ndarray], *, centre: bool) -> None:
+def standardise_together(parts: Sequence[np.ndarray], valid: Sequence[np.ndarray], *, centre: bool = True) -> None:
+    """Bring arrays in place to standard deviation 1, and with ``centre`` to mean 0, over what is valid in all."""
     every = np.concatenate([part[mask] for part, mask in zip(parts, valid, strict=True)])
     mean, std = every.mean() if centre else 0.0, max(float(every.std()), 1e-4)
     for part in parts:
         part -= mean
         part /= std
+
+
+def _carries_state(rollouts: Sequence[Rollout]) -> bool:
+    return rollouts[0].states.shape[-1] > 0
+
+
+def _rows(array: np.ndarray, rollout: Rollout) -> np.ndarray:
+    return array.reshape(-1, *array.shape[2:])
 
 
 def _valid_rows(array: np.ndarray, rollout: Rollout) -> np.ndarray:

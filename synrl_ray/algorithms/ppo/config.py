@@ -7,7 +7,6 @@ from typing import Self
 import gymnasium as gym
 
 from synrl_ray.algorithms.on_policy.algorithm import Estimate, OnPolicyConfig
-from synrl_ray.algorithms.ppo.learner import PPOLearner
 from synrl_ray.errors import UserError
 from synrl_ray.settings.algorithms import PPO
 from synrl_ray.settings.environment import Environment
@@ -18,7 +17,6 @@ class PPOConfig(OnPolicyConfig):
     """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347): several passes over each batch."""
 
     settings: PPO
-    learner = PPOLearner
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,6 +32,11 @@ class PPOConfig(OnPolicyConfig):
     def estimate(self) -> Estimate:
         """Advantages of mean 0 and standard deviation 1."""
         return Estimate(gae_lambda=self.settings.gae_lambda, standardise=True)
+
+    @property
+    def clip_param(self) -> float:
+        """How far ratios may go from one."""
+        return self.settings.clip_param
 
     def batch_steps(self, num_envs: int, network: PolicyConfig) -> int:
         """The settings' number, rounded up to whole fragments, and those to whole sequences of a carried state."""

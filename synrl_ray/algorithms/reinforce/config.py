@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from synrl_ray.algorithms.on_policy.algorithm import Estimate, OnPolicyConfig
-from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner
 from synrl_ray.settings.algorithms import Reinforce
 from synrl_ray.settings.policies import PolicyConfig
 
@@ -12,7 +11,6 @@ class ReinforceConfig(OnPolicyConfig):
     """REINFORCE (Williams 1992, doi:10.1007/BF00992696): whole episodes, reward-to-go, with or without baseline."""
 
     settings: Reinforce
-    learner = PolicyGradientLearner
 
     def __init__(self) -> None:
         super().__init__()

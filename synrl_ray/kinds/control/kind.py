@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from synrl_ray.errors import UserError
 from synrl_ray.experiment import Experiment
 from synrl_ray.kinds.acting import EVALUATION_OPTIONS, environment, evaluation_share
 from synrl_ray.kinds.control.checking import check
@@ -12,7 +13,7 @@ from synrl_ray.kinds.control.exporting import export_nir
 from synrl_ray.kinds.control.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.control.result import combine, figures
 from synrl_ray.kinds.control.trainer import ControlTrainer
-from synrl_ray.running.kind import Kind, Score, Shown
+from synrl_ray.running.kind import Kind, Score, Shown, no_learners
 
 
 def with_end(experiment: Experiment, steps: int) -> Experiment:
@@ -29,9 +30,19 @@ def own_modules(experiment: Experiment) -> tuple[str, ...]:
     return experiment.spiking.modules
 
 
-def takes_learners(experiment: Experiment) -> bool:
-    """Whether the algorithm's batches can be shared by several."""
-    return experiment.algorithm.several_learners
+def learners(experiment: Experiment, num_workers: int, num_learners: int) -> int:
+    """As many as are asked for where batches can be shared, and one at least where sampling goes on meanwhile."""
+    algorithm = experiment.algorithm
+    if not algorithm.several_learners:
+        return no_learners(experiment, num_workers, num_learners)
+    if not algorithm.asynchronous:
+        return num_learners
+    if num_learners and not num_workers:
+        raise UserError("--num-learners means nothing without --num-workers here", "sampling and learning take turns")
+    if num_workers and num_workers % max(1, num_learners):
+        problem = f"batches of {num_workers} workers' fragments cannot be shared by {num_learners} learners"
+        raise UserError(problem, "set --num-workers to a multiple of --num-learners")
+    return max(1, num_learners) if num_workers else 0
 
 
 KIND: Kind[Experiment] = Kind(
@@ -52,5 +63,5 @@ KIND: Kind[Experiment] = Kind(
     environment=environment,
     own_modules=own_modules,
     with_end=with_end,
-    takes_learners=takes_learners,
+    learners=learners,
 )

@@ -92,9 +92,11 @@ class ControlTrainer(RLlibTrainer):
             "entropy": finite(losses.get("entropy")),
             **{name: finite(losses[key]) for name, key in _OF_Q_LEARNING.items() if key in losses},
             "lr": finite(losses.get("default_optimizer_learning_rate")),
+            **{name: finite(result[name]) for name in _OF_ASYNCHRONOUS if name in result},
         }
 
 
+_OF_ASYNCHRONOUS = ("lag_mean", "lag_max", "num_fragments_left_out", "learner_busy")
 _OF_Q_LEARNING = {"q_loss": "qf_loss", "q_mean": "qf_mean", "td_error": "td_error_mean"}
 
 

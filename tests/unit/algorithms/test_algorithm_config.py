@@ -5,11 +5,9 @@ import gymnasium as gym
 import pytest
 from ray.rllib.utils.schedules.scheduler import Scheduler
 
-from synrl_ray.algorithms.a2c.learner import A2CLearner
 from synrl_ray.algorithms.build import algorithm_config, check_algorithm
 from synrl_ray.algorithms.on_policy.algorithm import Estimate
-from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner
-from synrl_ray.algorithms.ppo.learner import PPOLearner
+from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
 from synrl_ray.algorithms.table import CONFIGS
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import A2C, DQN, PPO, AnnPolicy, Environment, Experiment, Reinforce, SpikingPolicy, Stopping
@@ -72,7 +70,8 @@ def test_algorithms_differ_in_what_is_theirs():
     ppo, a2c, reinforce = (config_of(algorithm) for algorithm in ALGORITHMS)
     assert [c.estimate.standardise for c in (ppo, a2c, reinforce)] == [True, False, True]
     assert [c.batch_mode for c in (ppo, a2c, reinforce)] == ["truncate_episodes"] * 2 + ["complete_episodes"]
-    assert [c.learner_class for c in (ppo, a2c, reinforce)] == [PPOLearner, A2CLearner, PolicyGradientLearner]
+    assert {c.learner_class for c in (ppo, a2c, reinforce)} == {OnPolicyLearner}
+    assert [c.clip_param for c in (ppo, a2c, reinforce)] == [0.2, None, None]
     assert [(c.num_epochs, c.minibatch_size) for c in (a2c, reinforce)] == [(1, None)] * 2  # one step on all of it
     assert (config_of(A2C(gae_lambda=0.7)).estimate, config_of(PPO(gae_lambda=0.7)).estimate.gae_lambda) == (
         Estimate(gae_lambda=0.7),

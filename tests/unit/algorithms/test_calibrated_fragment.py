@@ -64,7 +64,7 @@ def made(policy):
         return [rollout]
 
     algorithm._sample, algorithm._steps = sample, lambda: algorithm.steps
-    for name in ("_calibrate", "_measure", "_measure_observations"):
+    for name in ("_calibrate", "_measure", "_learn_from"):
         setattr(algorithm, name, partial(getattr(OnPolicyAlgorithm, name), algorithm))
     return algorithm, [module.network for module in modules]
 

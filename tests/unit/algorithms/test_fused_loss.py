@@ -8,10 +8,8 @@ import pytest
 import torch
 
 from synrl_ray.algorithms.on_policy.fused_loss import fits, fused_loss
-from synrl_ray.algorithms.on_policy.learner import PolicyGradientLearner
-from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss
-from synrl_ray.algorithms.ppo.learner import PPOLearner
-from synrl_ray.algorithms.ppo.loss import ppo_loss
+from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
+from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss, ppo_loss
 from synrl_ray.policies.actions.discrete import Categorical
 from synrl_ray.policies.actions.table import action_distribution
 from synrl_ray.settings.policies import AnnPolicy
@@ -118,14 +116,14 @@ def test_only_logits_in_single_precision_fit():
     assert not fits(discrete, torch.zeros(2, 3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("learner", [PPOLearner, PolicyGradientLearner])
-def test_learners_take_it_where_it_fits_and_nothing_else_changes(learner):
+@pytest.mark.parametrize("clip_param", [0.2, None])
+def test_learners_take_it_where_it_fits_and_nothing_else_changes(clip_param):
     logits, actions, columns = batch()
-    config = SimpleNamespace(settings=SimpleNamespace(clip_param=0.2), coefficients=COEFFICIENTS)
+    config = SimpleNamespace(clip_param=clip_param, coefficients=COEFFICIENTS)
     distribution = chosen_of(5)
-    fused = learner.loss(None, config, distribution, inputs=logits, actions=actions, **columns)
+    fused = OnPolicyLearner.loss(None, config, distribution, inputs=logits, actions=actions, **columns)
     assert fused.total.grad_fn.name() == "_FusedLossBackward"
     doubles = {name: column.double() for name, column in columns.items()}
-    plain = learner.loss(None, config, distribution, inputs=logits.double(), actions=actions, **doubles)
+    plain = OnPolicyLearner.loss(None, config, distribution, inputs=logits.double(), actions=actions, **doubles)
     torch.testing.assert_close(fused.total.double(), plain.total, atol=1e-6, rtol=0)
     torch.testing.assert_close(*(torch.autograd.grad(terms.total, logits)[0] for terms in (fused, plain)))

@@ -10,8 +10,8 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
-from synrl_ray.algorithms.a2c.rmsprop import RMSpropTF
 from synrl_ray.algorithms.build import algorithm_config
+from synrl_ray.algorithms.on_policy.rmsprop import RMSpropTF
 from synrl_ray.algorithms.on_policy.train_batch import train_batch
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import A2C, PPO, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping

@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss
-from synrl_ray.algorithms.ppo.loss import ppo_loss
+from synrl_ray.algorithms.on_policy.losses import policy_gradient_loss, ppo_loss
 
 
 def ppo(logp, advantages, *, old_logp=None, clip_param=0.2, **others):

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from synrl_ray.algorithms.a2c.rmsprop import RMSpropTF
+from synrl_ray.algorithms.on_policy.rmsprop import RMSpropTF
 
 
 def parameter(*numbers):

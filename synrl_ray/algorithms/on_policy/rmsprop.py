@@ -12,8 +12,8 @@ class RMSpropTF(torch.optim.Optimizer):
 
     .. math:: v \leftarrow \alpha v + (1 - \alpha) g^2, \qquad w \leftarrow w - \eta\, g / \sqrt{v + \epsilon}
 
-    A2C's published settings were tuned with this form; torch's adds epsilon outside the root, which is a different
-    step where gradients are small.
+    The published settings of A2C and IMPALA were tuned with this form; torch's adds epsilon outside the root, which is
+    a different step where gradients are small.
 
     Args:
         params: what to optimise.

@@ -1,0 +1,1 @@
+"""Importance-weighted actor-learner: sampling and learning side by side."""

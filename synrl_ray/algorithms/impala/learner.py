@@ -1,0 +1,201 @@
+"""The learner of fragments that older weights have collected.
+
+Legend: T environment steps of a fragment, N environments.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+
+from synrl_ray.algorithms.impala.vtrace import vtrace
+from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
+from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows
+from synrl_ray.algorithms.on_policy.train_batch import (
+    Batch,
+    arranged,
+    batch_of,
+    collected,
+    fragments,
+    num_minibatches,
+    num_valid,
+    standardise_together,
+)
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.sampling.asynchronous import Fragment
+from synrl_ray.sampling.return_scale import ReturnScale
+from synrl_ray.sampling.rollout import Rollout, sample_rows
+
+_REPORT_SECONDS = 0.5
+
+
+class Learned(NamedTuple):
+    """What the driver hears of a batch."""
+
+    version: int
+    """Updates so far."""
+    weights: ray.ObjectRef | None
+    """State of the module, from a first learner in a process of its own."""
+    num_steps: int
+    lags: tuple[int, ...]
+    """Updates between the weights that collected each fragment and those that learned from it."""
+    too_old: tuple[int, ...]
+    """Env runners whose fragments were left out."""
+    num_lost: int
+    """Fragments whose env runner died before they were fetched."""
+    seconds: float
+    metrics: Any | None
+    """Since the last ones; now and then only."""
+    rates: Sequence[float] | None
+    """Firing rates of the actor's layers, with the metrics."""
+
+
+class ImpalaLearner(OnPolicyLearner):
+    """Learns from :class:`~synrl_ray.sampling.asynchronous.Fragment`, the oldest batch first.
+
+    Carried states are replayed from those at the start of each sequence, and the value of what followed a fragment is
+    taken over from it: before and after, it is as the weights saw it that acted. All else is by the weights that learn.
+    """
+
+    def build(self) -> None:
+        """Build the module and its optimizer."""
+        super().build()
+        self.version = 0
+        self.return_scale = ReturnScale(self.config.gamma)
+        self._reported = 0.0
+        self._template: list[Fragment] = []
+        self._fragments: list[Rollout] = []
+
+    def update(self, *, training_data: TrainingData, timesteps: Any = None, **kwargs: Any) -> Learned:
+        """One batch of fragments, of which those are left out that are too old.
+
+        Args:
+            training_data: with references to fragments as ``batch_refs``, or a list of them as ``episodes``.
+            timesteps: of RLlib's schedules.
+            **kwargs: RLlib's, of which none is used.
+
+        Raises:
+            NonFiniteError: instead of stepping on a loss that is NaN or infinite.
+        """
+        began = time.perf_counter()
+        received = training_data.episodes or [_fetched(ref) for ref in training_data.batch_refs]
+        found = [fragment for fragment in received if fragment is not None]
+        num_lost, most = len(received) - len(found), self.config.settings.max_lag
+        too_old = [self.version - fragment.version > most for fragment in found]
+        if (
+            self.distributed
+        ):  # every learner has to take part in every step: what is left out stays as steps without loss
+            used = [_masked(f) if is_old else f for f, is_old in zip(found, too_old, strict=True)]
+            used += [_masked(fragment) for fragment in self._template[: len(received) - len(used)]]
+            self._template = used
+        else:
+            used = [f for f, is_old in zip(found, too_old, strict=True) if not is_old]
+        lags = tuple(self.version - f.version for f, is_old in zip(found, too_old, strict=True) if not is_old)
+        if used:
+            self._learn_from(used, timesteps)
+        is_due = not self.config.num_learners or time.monotonic() - self._reported > _REPORT_SECONDS
+        self._reported = time.monotonic() if is_due else self._reported
+        return Learned(
+            version=self.version,
+            weights=ray.put(self._module_state()) if self.config.num_learners and not self._learner_index else None,
+            num_steps=sum(f.rollout.num_steps for f in used),
+            lags=lags,
+            too_old=tuple(f.runner for f, is_old in zip(found, too_old, strict=True) if is_old),
+            num_lost=num_lost,
+            metrics=self.metrics.reduce() if is_due else None,
+            rates=self._rates() if is_due and used else None,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _learn_from(self, used: list[Fragment], timesteps: Any) -> None:
+        settings, rewards = self.config.settings, self.config.environment_settings
+        scale = rewards.reward_scale
+        if rewards.normalise_rewards:
+            scale *= self.return_scale.update([f.rollout for f in used], sources=[f.runner for f in used])
+        self._fragments = [replace(f.rollout, rewards=f.rollout.rewards * np.float32(scale)) for f in used]
+        batch = batch_of([collected(rollout) for rollout in self._fragments], self._fragments, every_row=True)
+        parts = num_minibatches(batch, settings.minibatch_size)
+        self._is_single = parts == settings.num_epochs == 1
+        if not self._is_single:
+            with torch.no_grad():
+                batch = self._with_estimates(batch, self.module[DEFAULT_MODULE_ID].forward_train(batch))
+        super().update(
+            training_data=TrainingData(
+                batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, num_valid(batch))
+            ),
+            timesteps=timesteps,
+            num_epochs=settings.num_epochs,
+            num_total_minibatches=parts,
+            _no_metrics_reduce=True,
+        )
+        seen = met(self._network(), self._fragments)
+        if seen is not None:
+            measure(self._network(), seen)
+        self.version += 1
+
+    def _estimated(self, minibatch: Batch, outputs: dict[str, Any]) -> Batch:
+        return self._with_estimates(minibatch, outputs) if self._is_single else minibatch
+
+    def _with_estimates(self, batch: Batch, outputs: dict[str, Any]) -> Batch:
+        """The batch with advantages and value targets, by the network's outputs for all of it."""
+        config, settings = self.config, self.config.settings
+        distribution = self._network().distribution
+        with torch.no_grad():
+            logp = distribution.logp_and_entropy(outputs[Columns.ACTION_DIST_INPUTS], batch[Columns.ACTIONS])[0]
+            of_fragments = partial(fragments, rollouts=self._fragments)
+            ratios = of_fragments((logp - batch[Columns.ACTION_LOGP]).exp())
+        values = of_fragments(outputs[Columns.EMBEDDINGS])
+        columns = []
+        for rollout, value, ratio in zip(self._fragments, values, ratios, strict=True):
+            targets, advantages = vtrace(
+                rollout,
+                np.concatenate((value, rollout.values[-1:])),
+                ratio,
+                gamma=config.gamma,
+                gae_lambda=settings.gae_lambda,
+                rho_clip=settings.rho_clip,
+                c_clip=settings.c_clip,
+            )
+            if config.clip_param is None:  # else the surrogate has a ratio of its own
+                advantages *= np.minimum(settings.rho_clip, ratio)
+            columns.append({Columns.ADVANTAGES: advantages, Columns.VALUE_TARGETS: targets})
+        if config.clip_param is not None:
+            valid = [rollout.valid for rollout in self._fragments]
+            standardise_together([column[Columns.ADVANTAGES] for column in columns], valid)
+        return {**batch, **arranged(columns, self._fragments, every_row=True)}
+
+    def _rates(self) -> Sequence[float]:
+        rows = sample_rows(self._fragments, most_rows(self._network()))
+        return self._network().firing_rates(*map(torch.from_numpy, rows))
+
+    def _module_state(self) -> Any:
+        return self.module[DEFAULT_MODULE_ID].unwrapped().get_state()
+
+    def _network(self) -> ActorCritic:
+        network: ActorCritic = self.module[DEFAULT_MODULE_ID].unwrapped().network
+        return network
+
+
+def _fetched(reference: ray.ObjectRef) -> Fragment | None:
+    """``None`` where its env runner has died, and the fragment with it."""
+    try:
+        fragment: Fragment = ray.get(reference)
+    except ray.exceptions.ObjectLostError:
+        return None
+    return fragment
+
+
+def _masked(fragment: Fragment) -> Fragment:
+    rollout = fragment.rollout
+    return fragment._replace(rollout=replace(rollout, valid=np.zeros_like(rollout.valid)))
