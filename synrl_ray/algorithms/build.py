@@ -47,15 +47,15 @@ def algorithm_config(
 
 
 def check_algorithm(
-    experiment: Experiment, policy: PolicyKind, spaces: tuple[gym.Space, gym.Space], num_learners: int
+    experiment: Experiment, policy: PolicyKind, spaces: tuple[gym.Space, gym.Space], num_workers: int, num_learners: int
 ) -> None:
     """Raise :class:`UserError` if the algorithm cannot train that policy.
 
     Args:
-        experiment, policy, num_learners: as for :func:`algorithm_config`.
+        experiment, policy, num_workers, num_learners: as for :func:`algorithm_config`.
         spaces: of observations and actions of a single environment.
     """
-    config = algorithm_config(experiment, policy, seed=0, num_workers=0, num_learners=num_learners)
+    config = algorithm_config(experiment, policy, seed=0, num_workers=num_workers, num_learners=num_learners)
     config.check(experiment.environment, experiment.policy(policy), spaces)
 
 

@@ -117,6 +117,13 @@ def join(pieces: Sequence[Rollout]) -> Rollout:
     )
 
 
+def parts_of(rollout: Rollout, num_envs: int) -> list[Rollout]:
+    """The same steps in fragments of so many environments each."""
+    begins = range(0, rollout.valid.shape[1], num_envs)
+    columns = [f.name for f in fields(Rollout)]
+    return [Rollout(**{name: getattr(rollout, name)[:, n : n + num_envs] for name in columns}) for n in begins]
+
+
 def advantages(rollout: Rollout, gamma: float, gae_lambda: float) -> Floats:
     r"""Generalised advantage estimates ``[T, N]``, all environments at once; 0 where a step is not valid.
 

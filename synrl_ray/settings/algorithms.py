@@ -99,7 +99,10 @@ class IMPALA(PolicyGradient, WithRMSprop):
     gae_lambda: Fraction = 1.0
     """Lambda of the traces (Espeholt et al. 2018, remark 2); 1 gives n-step returns where weights are the newest."""
     num_steps: Count = 20
-    """Environment steps of a fragment, in each environment; a batch has one of every environment."""
+    """Environment steps of a fragment, in each environment."""
+    envs_per_batch: Count | None = None
+    """Environments whose fragments make a batch, all of them by default. Fewer where many env runners sample: so much
+    oftener weights are updated while each of them collects a fragment."""
     rho_clip: Positive = 1.0
     """Bound on the ratios that weigh temporal differences and the policy's gradient."""
     c_clip: Positive = 1.0

@@ -22,7 +22,7 @@ from synrl_ray.algorithms.on_policy.algorithm import OnPolicyAlgorithm
 from synrl_ray.errors import worker_died
 from synrl_ray.sampling.asynchronous import TAG, Collected, Fragment, ask
 from synrl_ray.sampling.metrics import SECONDS
-from synrl_ray.sampling.rollout import Rollout
+from synrl_ray.sampling.rollout import Rollout, parts_of
 
 BATCHES_AT_LEARNERS = 2
 """One that is learned from, and one that waits: with fewer, learners would wait for the driver."""
@@ -31,12 +31,13 @@ _WAIT_SECONDS = 1.0
 
 
 class ImpalaAlgorithm(OnPolicyAlgorithm):
-    """Env runners are asked for fragments as long as learners can take them; so many as there are env runners make a
-    batch, whoever they are of, and the oldest is learned from first.
+    """Env runners are asked for fragments, of which a number make a batch, whoever they are of; the oldest is learned
+    from first. Fragments and weights pass by reference.
 
-    Fragments and weights pass by reference. A batch waits for :data:`BATCHES_AT_LEARNERS` at most, which bounds the
-    lag between the weights that act and those that learn; env runners that are much slower than the others exceed it.
-    Without env runners in processes of their own sampling and learning take turns, and there is no lag.
+    How many fragments are out, asked for or waiting, follows what learners take: one more whenever they have nothing
+    to do, one less whenever a batch waits before those that they have, and never more than ``max_lag`` batches'. That
+    bounds the lag between the weights that act and those that learn, but for env runners much slower than the others.
+    Without env runners in processes of their own sampling and learning take turns.
     """
 
     def setup(self, config: Any) -> None:
@@ -48,6 +49,17 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         self._versions: dict[int, int] = {}
         """Of the weights that each env runner has been given."""
         self._row = _Row()
+        self._size = self.config.fragments_per_batch if self.config.num_env_runners else 1
+        number, allowed = self.config.num_env_runners, self._size * self.config.settings.max_lag
+        if number > allowed:
+            self.activity.tell(
+                f"only {allowed} of {number} env runners collect at a time, for all would let weights be older than "
+                "max_lag updates: set more envs_per_batch, or max_lag"
+            )
+        self._most_out = min(number + self._size, allowed)
+        self._out = min(number, allowed)
+        self._idle: deque[int] = deque()
+        """Env runners that nothing is asked of, the longest ago first."""
         self._slow: set[int] = set()
 
     # --- RLlib's interface -----------------------------------------------------------------------------------
@@ -108,14 +120,17 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         return rollouts
 
     def _ask(self) -> None:
-        """Have those collect that are not at it, if learners can take more."""
-        if self._at_learners() >= BATCHES_AT_LEARNERS:
-            return
+        """Have as many collect as there may be fragments out."""
         manager = self.env_runner_group._worker_manager
-        healthy = [i for i in manager.healthy_actor_ids() if not _is_asked(manager, i)]
-        newest = [i for i in healthy if self._weights is None or self._versions.get(i) == self._version]
+        healthy = manager.healthy_actor_ids()
+        idle = {i for i in healthy if not manager._remote_actor_states[i].get_num_in_flight_requests(TAG)}
+        waited = [i for i in self._idle if i in idle]
+        self._idle = deque([*waited, *sorted(idle.difference(waited))])
+        room = self._out - len(self._waiting) - (len(healthy) - len(idle))
+        chosen = [self._idle.popleft() for _ in range(min(room, len(self._idle)))]
+        newest = [i for i in chosen if self._weights is None or self._versions.get(i) == self._version]
         ask(self.env_runner_group, None, self._version, newest)
-        others = [i for i in healthy if i not in newest]
+        others = [i for i in chosen if i not in newest]
         ask(self.env_runner_group, self._weights, self._version, others)
         self._versions |= dict.fromkeys(others, self._version)
 
@@ -129,6 +144,11 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         if metrics:
             self.metrics.aggregate(metrics, key=ENV_RUNNER_RESULTS)
         self._count_failures([collected.failures for _, collected in found])
+        at_learners = self._at_learners()
+        if len(self._waiting) >= self._size and at_learners >= BATCHES_AT_LEARNERS:
+            self._out = max(self._size, self._out - 1)
+        elif found and not at_learners and len(self._waiting) < self._size:
+            self._out = min(self._most_out, self._out + 1)
 
     def _count(self, num_steps: int) -> None:
         self.metrics.log_value(
@@ -143,9 +163,8 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
 
     def _send(self) -> None:
         """Give learners what makes a whole batch, as long as they can take it."""
-        size = self.env_runner_group.num_remote_env_runners()
-        while len(self._waiting) >= size and self._at_learners() < BATCHES_AT_LEARNERS:
-            batch = [self._waiting.popleft() for _ in range(size)]
+        while len(self._waiting) >= self._size and self._at_learners() < BATCHES_AT_LEARNERS:
+            batch = [self._waiting.popleft() for _ in range(self._size)]
             try:
                 done = self.learner_group.update(
                     training_data=TrainingData(batch_refs=batch),
@@ -169,12 +188,15 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
 
     def _learn_from(self, rollouts: Sequence[Rollout]) -> list[Any]:
         """Learn in this process, from what was collected in it."""
-        (done,) = self.learner_group.update(
-            training_data=TrainingData(episodes=[Fragment(rollout, self._version, 0) for rollout in rollouts]),
-            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps()},
-        )
-        self._version = done.version
-        return [done.metrics]
+        (rollout,), collected_by = rollouts, self._version
+        done = []
+        for part in parts_of(rollout, self.config.settings.envs_per_batch or self.config.num_envs_per_env_runner):
+            done += self.learner_group.update(
+                training_data=TrainingData(episodes=[Fragment(part, collected_by, 0)]),
+                timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps()},
+            )
+        self._version = done[-1].version
+        return [learned.metrics for learned in done]
 
     def _take(self, results: Sequence[Learned]) -> None:
         """Note what learners have done."""
@@ -217,7 +239,3 @@ class _Row:
         self.steps = self.batches = self.too_old = self.lost = 0
         self.seconds = 0.0
         self.lags: tuple[int, ...] = ()
-
-
-def _is_asked(manager: Any, index: int) -> bool:
-    return bool(manager._remote_actor_states[index].get_num_in_flight_requests(TAG))

@@ -47,8 +47,14 @@ class ImpalaConfig(OnPolicyConfig):
         return self.settings.clip_param
 
     def batch_steps(self, num_envs: int, network: PolicyConfig) -> int:
-        """A fragment of every environment."""
-        return self.settings.num_steps * num_envs
+        """A fragment of every environment, or of as many as the settings say."""
+        return self.settings.num_steps * (self.settings.envs_per_batch or num_envs)
+
+    @property
+    def fragments_per_batch(self) -> int:
+        """Of env runners in processes of their own."""
+        envs, of_each = self.settings.envs_per_batch, self.num_envs_per_env_runner
+        return self.num_env_runners if envs is None else envs // of_each
 
     def check(self, environment: Environment, network: PolicyConfig, spaces: tuple[gym.Space, gym.Space]) -> None:
         """Fragments of a policy that carries a state are whole sequences; several passes need a bound; what several
@@ -63,6 +69,13 @@ class ImpalaConfig(OnPolicyConfig):
         if isinstance(network, SpikingPolicy) and network.plastic is not None:
             problem = "IMPALA's env runners change no weights, and plastic layers ask for that"
             raise UserError(problem, "take ppo or a2c, or set spiking.plastic=null")
+        envs, of_each = settings.envs_per_batch or environment.num_envs, self.num_envs_per_env_runner
+        if envs > environment.num_envs or (envs % of_each if self.num_env_runners else of_each % envs):
+            problem = f"batches of {envs} environments are not made of the {of_each} of each env runner"
+            raise UserError(problem, "set envs_per_batch to a multiple of them, or leave it out")
+        if self.num_learners and self.fragments_per_batch % self.num_learners:
+            problem = f"{self.num_learners} learners cannot share batches of {self.fragments_per_batch} fragments"
+            raise UserError(problem, "set --num-workers, or envs_per_batch, so that they can")
         if self.num_learners > 1 and environment.normalise_rewards:
             problem = f"{self.num_learners} learners see different rewards, and normalise_rewards needs all of them"
             raise UserError(problem, "set normalise_rewards=false and reward_scale, or --num-learners 1")

@@ -22,6 +22,6 @@ def check(spec: RunSpec) -> None:
     spaces = (env.observation_space, env.action_space)
     env.close()
     check_spaces(*spaces, environment.id, experiment.policy(spec.policy))
-    check_algorithm(experiment, spec.policy, spaces, spec.num_learners)
-    require_working(factory_of(environment))
     check_shares(environment, spec.num_workers)
+    check_algorithm(experiment, spec.policy, spaces, spec.num_workers, spec.num_learners)
+    require_working(factory_of(environment))

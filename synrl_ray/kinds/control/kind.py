@@ -39,9 +39,6 @@ def learners(experiment: Experiment, num_workers: int, num_learners: int) -> int
         return num_learners
     if num_learners and not num_workers:
         raise UserError("--num-learners means nothing without --num-workers here", "sampling and learning take turns")
-    if num_workers and num_workers % max(1, num_learners):
-        problem = f"batches of {num_workers} workers' fragments cannot be shared by {num_learners} learners"
-        raise UserError(problem, "set --num-workers to a multiple of --num-learners")
     return max(1, num_learners) if num_workers else 0
 
 
