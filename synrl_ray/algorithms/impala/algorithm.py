@@ -99,16 +99,19 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         row = self._row = _Row()
         while row.steps < _STEPS_PER_ROW or not row.batches:
             self._ask()
-            requests = self.env_runner_group._worker_manager, self.learner_group._worker_manager
-            ray.wait(
-                [ref for manager in requests for ref in manager._in_flight_req_to_actor_id],
-                timeout=_WAIT_SECONDS,
-                fetch_local=False,
-            )
+            self._wait()
             self._gather()
             self._take(self._fetched())
             self._send()
         self._log(row)
+
+    def _wait(self) -> None:
+        """Until there is something to do: while learners have enough, that is when they have finished a batch."""
+        asked = list(self.learner_group._worker_manager._in_flight_req_to_actor_id)
+        if self._at_learners() < BATCHES_AT_LEARNERS:
+            asked += self.env_runner_group._worker_manager._in_flight_req_to_actor_id
+        if asked:
+            ray.wait(asked, timeout=_WAIT_SECONDS, fetch_local=False)
 
     # --- env runners -----------------------------------------------------------------------------------------
 
@@ -135,15 +138,17 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         self._versions |= dict.fromkeys(others, self._version)
 
     def _gather(self) -> None:
+        """Take over what env runners have ready."""
         found: list[tuple[int, Collected]] = self.faults.collected(self.env_runner_group, TAG)
         for _, collected in found:
             self._waiting.append(collected.fragment)
             self._row.steps += collected.num_steps
-        self._count(sum(collected.num_steps for _, collected in found))
+        if found:
+            self._count(sum(collected.num_steps for _, collected in found))
         metrics = [collected.metrics for _, collected in found if collected.metrics is not None]
         if metrics:
             self.metrics.aggregate(metrics, key=ENV_RUNNER_RESULTS)
-        self._count_failures([collected.failures for _, collected in found])
+        self._row.failures += [collected.failures for _, collected in found if collected.failures[0]]
         at_learners = self._at_learners()
         if len(self._waiting) >= self._size and at_learners >= BATCHES_AT_LEARNERS:
             self._out = max(self._size, self._out - 1)
@@ -222,6 +227,7 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
                 )
 
     def _log(self, row: _Row) -> None:
+        self._count_failures(row.failures)
         log = self.metrics.log_value
         log((SECONDS, "learner"), row.seconds, reduce="sum")
         log("learner_busy", row.seconds / (time.monotonic() - row.began) / self.config.num_learners, window=1)
@@ -239,3 +245,4 @@ class _Row:
         self.steps = self.batches = self.too_old = self.lost = 0
         self.seconds = 0.0
         self.lags: tuple[int, ...] = ()
+        self.failures: list[tuple[int, str]] = []
