@@ -5,6 +5,7 @@ Run:
     python benchmarks/event_driven.py --peers     # and SpikingJelly, Norse and brainevent, where they are
     python benchmarks/event_driven.py --nets 2592-256 nature --activity 2 6
     python benchmarks/event_driven.py --table experiments/results/tables/event-driven.json
+    python benchmarks/event_driven.py --meta      # what lists would save in meta-learning
 
 One thread, milliseconds, medians of blocks that alternate. A first layer of few inputs makes the spikes, so that the
 layer behind it meets the activity that is asked for: all weights are scaled until every layer fires at this rate.
@@ -12,6 +13,9 @@ Frames have no such layer, they go into the first convolution. ``ours`` has a tr
 surrogate gradient, ``near`` is the share of neurons inside it; ``wide`` has the other library's surrogate, whose
 gradient reaches all neurons. ``products`` are the dense products of a training step alone, on signals that are there
 already. Outputs of all equal ours to 1e-4 of the largest before the clock runs.
+
+With ``--meta`` it is computing time, of the products that read spikes in meta-learning, dense (which they are) and as
+sums over lists of all tasks' spikes, and of a whole meta-iteration; ``gain`` is the factor that lists would save of it.
 
 Against brainevent (event-driven operators for JAX; ``--peers``) it is the product with a layer's weights alone, with
 the lists still to be made: ``ours``, torch's (``products``), and theirs from booleans, compiled by XLA for one thread.
@@ -21,9 +25,11 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import importlib.util
 import itertools
 import os
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,8 +40,13 @@ from ablation import show
 from snn import BETA, CONTENDERS, alternate, inference, keep_freed_memory, products, training_step
 from torch import nn
 
+from synrl_ray.meta.families import family_of
+from synrl_ray.meta.spiking_layers import SampleLIF
+from synrl_ray.meta.trainable import MetaTrainable
+from synrl_ray.registry import get_experiment
 from synrl_ray.snn import SpikeLists, SpikingCNN, SpikingMLP, Surrogate
 from synrl_ray.snn.calibration import scale_to_rate
+from synrl_ray.snn.listed import lists_if_few
 from synrl_ray.snn.products import LinearProduct, by_columns
 
 COMPACT = Surrogate("triangle", 5.0)
@@ -155,16 +166,126 @@ def row_of(contender: str, name: str, activity: float, seconds: float) -> dict[s
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def meta_row(name: str, sizes: tuple[int, ...], iterations: int, seconds: float) -> dict[str, Any]:
+    """What lists would save of a whole meta-iteration, if they took every product that reads spikes.
+
+    The products are those of the second hidden layer, of its real spikes after some meta-iterations, with weights of
+    each task's own. Half of a meta-iteration's products read gradients on both sides: they stay dense.
+    """
+    experiment: Any = get_experiment(name)
+    experiment = dataclasses.replace(experiment, spiking=dataclasses.replace(experiment.spiking, hidden_sizes=sizes))
+    trainable = MetaTrainable({"experiment": experiment, "policy": "spiking", "seed": 0})
+    trainable.iterations_per_step = 1
+    for _ in range(iterations):
+        trainable.step()
+    spikes = task_spikes(experiment, trainable.maml.model)
+    num_tasks, _, num_inputs = spikes.shape
+    num_outputs = sizes[1]
+    grads = torch.randn(*spikes.shape[:2], num_outputs)
+    rows = torch.randn(num_tasks, num_inputs, num_outputs)
+    side_by_side, flat = rows.view(-1, num_outputs).t(), grads.view(-1, num_outputs)
+    weight, product = rows.transpose(1, 2).contiguous(), LinearProduct(num_tasks * num_inputs, num_outputs)
+
+    def listed() -> SpikeLists | None:
+        """All tasks in one: a neuron of task m is named as one of the m-th of as many layers."""
+        lists = lists_if_few(spikes.view(-1, num_inputs))
+        if lists is not None:
+            firsts = torch.arange(0, num_tasks * num_inputs, num_inputs, dtype=torch.int32)
+            lists.index.view(num_tasks, -1).add_(firsts[:, None])
+        return lists
+
+    if (lists := listed()) is None:
+        raise SystemExit(f"too many spikes for lists: {name}, {sizes}")
+    pairs = (
+        (torch.bmm(spikes, weight.transpose(1, 2)), product.forward(lists, side_by_side).view_as(grads)),
+        (
+            torch.bmm(spikes.transpose(1, 2), grads).view(-1, num_outputs),
+            product.weight_gradient(flat, lists, side_by_side).t(),
+        ),
+    )
+    for expected, found in pairs:
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    step_ms, *others = alternate(
+        [
+            trainable.step,
+            lambda: torch.bmm(spikes, weight.transpose(1, 2)),
+            lambda: torch.bmm(grads.transpose(1, 2), spikes),
+            lambda: product.forward(lists, side_by_side),
+            lambda: product.weight_gradient(flat, lists, side_by_side),
+            listed,
+        ],
+        seconds,
+        time.process_time,
+    )
+    inner = experiment.algorithm.maml.inner_steps
+    # forward products and those with the outer gradient in place of weights, weights' gradients, layers that emit
+    forward, gradient, emitted = (
+        (5 * inner + 2, 4 * inner + 1, 4 * inner + 2)  # a policy plays first, and is judged after each inner step
+        if name == "gridworld-maml"
+        else (2 * inner + 1, 2 * inner + 1, inner + 1)
+    )
+    dense_ms = forward * others[0] + gradient * others[1]
+    listed_ms = forward * others[2] + gradient * others[3] + emitted * others[4]
+    return {
+        "learner": f"{name} {'-'.join(map(str, sizes))}", "tasks": num_tasks, "rows": spikes.shape[1],
+        "after": iterations, "activity": spikes.mean().item(), "forward": others[0], "by lists": others[2],
+        "weights": others[1], "their lists": others[3], "listing": others[4], "meta-iteration": step_ms,
+        "all dense": dense_ms, "all listed": listed_ms, "gain": step_ms / (step_ms - dense_ms + listed_ms),
+    }  # fmt: skip
+
+
+def task_spikes(experiment: Any, model: nn.Module) -> torch.Tensor:
+    """What the first hidden layer emits for a meta-batch ``[M, T * K, N]``, before any inner step."""
+    num_tasks = experiment.algorithm.meta_batch
+    batch: Any = family_of(experiment.tasks).distribution().sample("train", range(num_tasks))
+    x = batch.grids.all_observations().float() if hasattr(batch, "grids") else batch.support_x
+    emitted: list[torch.Tensor] = []
+    first = next(layer for layer in model.modules() if isinstance(layer, SampleLIF))
+    handle = first.register_forward_hook(lambda layer, given, spikes: emitted.append(spikes))
+    with torch.no_grad():
+        model(x.flatten(0, 1))
+    handle.remove()
+    steps_first = emitted[0].unflatten(0, (first.num_steps, num_tasks, -1))
+    return steps_first.transpose(0, 1).flatten(1, 2).contiguous()
+
+
+def meta_table(seconds: float, path: Path | None) -> None:
+    """Sinusoids and gridworlds with wider and wider layers, at the start and later."""
+    conditions = [
+        (name, sizes, iterations)
+        for name, after, several in (
+            ("sinusoid-maml", 100, ((64, 64), (256, 256), (512, 512))),
+            ("gridworld-maml", 20, ((64, 64), (256, 256))),
+        )
+        for sizes in several
+        for iterations in (0, after)
+    ]
+    rows = []
+    for condition in conditions:
+        rows.append(meta_row(*condition, seconds))
+        print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
+    show(
+        "what lists would save of a meta-iteration, milliseconds of computing time, one thread",
+        rows,
+        path,
+        note="medians of alternating blocks",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", action="store_true", help="also SpikingJelly, Norse and brainevent")
     parser.add_argument("--nets", nargs="+", choices=[*FULL, *MAPS], default=[*FULL, *MAPS])
     parser.add_argument("--activity", type=float, nargs="+", default=[2, 6, 20], help="per cent")
     parser.add_argument("--seconds", type=float, default=2.0, help="measuring time per training cell")
+    parser.add_argument("--meta", action="store_true", help="what lists would save in meta-learning, and nothing else")
     parser.add_argument("--table", type=Path, help="also write it there, as JSON that `make tables` reads")
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
+    if args.meta:
+        meta_table(args.seconds, args.table)
+        return
     rows: list[dict[str, Any]] = []
     rivals = {name: module for name, (module, *_) in CONTENDERS.items()} | {"brainevent": "brainevent"}
     for name, contender, activity in itertools.product(args.nets, rivals, args.activity):

@@ -192,24 +192,26 @@ def keep_freed_memory() -> None:
         mallopt(mmap_threshold, 1 << 30)
 
 
-def alternate(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:
-    """Median milliseconds per call of each, measured in alternating blocks."""
+def alternate(
+    functions: Sequence[Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """Median milliseconds per call of each by the clock, measured in alternating blocks for so many real seconds."""
     counts = []
     for function in functions:
         for _ in range(3):
             function()
-        start = time.perf_counter()
+        start = clock()
         function()
-        counts.append(max(2, min(20, int(0.004 / (time.perf_counter() - start)))))
+        counts.append(max(2, min(20, int(0.004 / (clock() - start)))))
     times: list[list[float]] = [[] for _ in functions]
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 5:
         for function, count, blocks in zip(functions, counts, times, strict=True):
             function()
-            start = time.perf_counter()
+            start = clock()
             for _ in range(count):
                 function()
-            blocks.append((time.perf_counter() - start) / count * 1e3)
+            blocks.append((clock() - start) / count * 1e3)
     return [statistics.median(blocks) for blocks in times]
 
 
