@@ -70,7 +70,9 @@ def worker_died() -> UserError:
     return UserError("a worker process died", "look at the memory of its node, then continue with --resume")
 
 
-_DEATHS = ("ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
+_DEATHS = frozenset(
+    f"{of}Error" for of in ("ActorDied", "ActorUnavailable", "WorkerCrashed", "NodeDied", "OwnerDied", "OutOfMemory")
+)
 
 
 def user_error_in(error: BaseException | None) -> UserError | None:

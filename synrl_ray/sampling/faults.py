@@ -66,16 +66,16 @@ class Faults:
         """What env runners that were asked for fragments have ready, with their indices.
 
         Raises:
-            UserError: if all runners died, or more than :data:`LOSSES_IN_A_ROW` one after another before as many
-                fragments came as there are runners.
+            UserError: if all runners died, or some more than :data:`LOSSES_IN_A_ROW` times before as many fragments
+                came in between as there are runners.
         """
         self._note_deaths(group)
         every = group._worker_manager.fetch_ready_async_reqs(timeout_seconds=0.0)  # RLlib's own, which nobody awaits
         results = [result for result in every if result.tag == tag]
         ready = [(result.actor_id, given(result.get())) for result in results if result.ok]
         self._note_deaths(group)
-        self._losses_in_a_row, self._lost = self._losses_in_a_row + self._lost, 0
-        self._since_loss = 0 if len(ready) < len(results) else self._since_loss + len(ready)
+        self._since_loss = 0 if self._lost else self._since_loss + len(ready)
+        self._losses_in_a_row, self._lost = self._losses_in_a_row + bool(self._lost), 0
         if self._since_loss >= group.num_remote_env_runners():
             self._losses_in_a_row = 0
         if not group.num_healthy_remote_workers() or self._losses_in_a_row > LOSSES_IN_A_ROW:

@@ -77,6 +77,8 @@ class RunningNorm(nn.Module):
 
         The k-th batch counts for 1/k of the moments, and for a tenth from the tenth on.
         """
+        if not current.numel():
+            return
         over = (0, 2, 3) if self.is_map else tuple(range(current.dim() - 1))
         variance, mean = torch.var_mean(current, over, correction=0)
         self.count += 1

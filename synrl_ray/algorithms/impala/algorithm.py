@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -26,7 +27,8 @@ from synrl_ray.sampling.rollout import Rollout, parts_of
 
 BATCHES_AT_LEARNERS = 2
 """One that is learned from, and one that waits: with fewer, learners would wait for the driver."""
-_STEPS_PER_ROW = 2000
+_STEPS_PER_ROW, _ROW_SECONDS = 2000, 10.0
+"""After which a row of metrics is written, whichever comes first, once there was a batch."""
 _WAIT_SECONDS = 1.0
 
 
@@ -35,8 +37,9 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
     from first. Fragments and weights pass by reference.
 
     How many fragments are out, asked for or waiting, follows what learners take: one more whenever they have nothing
-    to do, one less whenever a batch waits before those that they have, and never more than ``max_lag`` batches'. That
-    bounds the lag between the weights that act and those that learn, but for env runners much slower than the others.
+    to do, one less whenever a batch waits before those that they have, and never more than make up ``max_lag`` batches
+    with those. That bounds the lag between the weights that act and those that learn, but for env runners much slower
+    than the others.
     Without env runners in processes of their own sampling and learning take turns.
     """
 
@@ -48,9 +51,10 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         self._version = 0
         self._versions: dict[int, int] = {}
         """Of the weights that each env runner has been given."""
-        self._row = _Row()
+        self._row = _Row(time.monotonic())
         self._size = self.config.fragments_per_batch if self.config.num_env_runners else 1
-        number, allowed = self.config.num_env_runners, self._size * self.config.settings.max_lag
+        number = self.config.num_env_runners
+        allowed = self._size * (self.config.settings.max_lag - BATCHES_AT_LEARNERS)
         if number > allowed:
             self.activity.tell(
                 f"only {allowed} of {number} env runners collect at a time, for all would let weights be older than "
@@ -67,21 +71,27 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
     def get_module(self, module_id: str = DEFAULT_MODULE_ID) -> Any:
         """The module of this process, with the newest weights."""
         if self._weights is not None and self._versions.get(0) != self._version:
-            self.env_runner.module.set_state(ray.get(self._weights))
-            self._versions[0] = self._version
+            with suppress(ray.exceptions.ObjectLostError):  # the learner has died: those of before are kept
+                self.env_runner.module.set_state(ray.get(self._weights))
+                self._versions[0] = self._version
         return super().get_module(module_id)
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What a checkpoint holds."""
-        scales = self.learner_group.foreach_learner(lambda learner: learner.return_scale.get_state())
-        self.return_scale.set_state(next(iter(scales)).get())
+        first = next(iter(self.learner_group.foreach_learner(lambda learner: learner.return_scale.get_state())))
+        if not first.ok:
+            raise first.get()
+        self.return_scale.set_state(first.get())
         return super().get_state(*args, **kwargs)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`get_state`."""
+        """Inverse of :meth:`get_state`; updates are counted anew."""
         super().set_state(state)
         scale = self.return_scale.get_state()
-        self.learner_group.foreach_learner(lambda learner: learner.return_scale.set_state(scale))
+        self.learner_group.foreach_learner(lambda learner: learner.begin(scale))
+        self._weights, self._version = None, 0
+        self._versions.clear()
+        self._waiting.clear()
 
     def restore_env_runners(self, env_runner_group: Any) -> list[int]:
         """Give runners that Ray has restarted new episodes, and with the next request weights; RLlib calls this."""
@@ -93,17 +103,20 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
     def training_step(self) -> None:
         """Pass fragments and weights on until there is enough for a row of metrics."""
         if not self.env_runner_group.num_remote_env_runners():
-            super().training_step()
+            before = self._steps()
+            while self._steps() - before < _STEPS_PER_ROW:
+                super().training_step()
             return
         self._calibrate()
-        row = self._row = _Row()
-        while row.steps < _STEPS_PER_ROW or not row.batches:
+        row = self._row
+        while not row.batches or (row.steps < _STEPS_PER_ROW and time.monotonic() - row.began < _ROW_SECONDS):
             self._ask()
             self._wait()
             self._gather()
             self._take(self._fetched())
             self._send()
         self._log(row)
+        self._row = _Row(time.monotonic())
 
     def _wait(self) -> None:
         """Until there is something to do: while learners have enough, that is when they have finished a batch."""
@@ -163,8 +176,9 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
     # --- learners --------------------------------------------------------------------------------------------
 
     def _at_learners(self) -> int:
-        """Batches that they have not finished."""
-        return int(self.learner_group._worker_manager.num_outstanding_async_reqs()) // int(self.config.num_learners)
+        """Batches that not all of them have finished: RLlib drops what is one too many for any of them."""
+        states = self.learner_group._worker_manager._remote_actor_states.values()
+        return max(int(state.get_num_in_flight_requests()) for state in states)
 
     def _send(self) -> None:
         """Give learners what makes a whole batch, as long as they can take it."""
@@ -177,7 +191,8 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
                     async_update=True,
                 )
             except RayError as error:
-                raise self._cause(error) from error
+                self._raise_death(error)
+                raise
             self._take(done)
 
     def _fetched(self) -> list[Learned]:
@@ -185,22 +200,25 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         try:
             return list(self.learner_group._get_results(results))
         except RayError as error:
-            raise self._cause(error) from error
+            self._raise_death(error)
+            raise
 
-    def _cause(self, error: Exception) -> Exception:
-        is_dead = self.learner_group._worker_manager.num_healthy_actors() < self.config.num_learners
-        return worker_died() if is_dead and isinstance(error, ray.exceptions.RayActorError) else error
+    def _raise_death(self, error: Exception) -> None:
+        """Say so where a learner has died; what it raises itself is another matter."""
+        if isinstance(error, ray.exceptions.RayActorError):
+            raise worker_died() from error
 
     def _learn_from(self, rollouts: Sequence[Rollout]) -> list[Any]:
         """Learn in this process, from what was collected in it."""
-        (rollout,), collected_by = rollouts, self._version
-        done = []
-        for part in parts_of(rollout, self.config.settings.envs_per_batch or self.config.num_envs_per_env_runner):
+        (rollout,) = rollouts
+        envs = self.config.settings.envs_per_batch or self.config.num_envs_per_env_runner
+        done: list[Learned] = []
+        for index, part in enumerate(parts_of(rollout, envs)):  # none of them is older than the others
             done += self.learner_group.update(
-                training_data=TrainingData(episodes=[Fragment(part, collected_by, 0)]),
+                training_data=TrainingData(episodes=[Fragment(part, self._version, index)]),
                 timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps()},
             )
-        self._version = done[-1].version
+            self._version = done[-1].version
         return [learned.metrics for learned in done]
 
     def _take(self, results: Sequence[Learned]) -> None:
@@ -240,8 +258,8 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
 class _Row:
     """What is summed up for a row of metrics."""
 
-    def __init__(self) -> None:
-        self.began = time.monotonic()
+    def __init__(self, began: float) -> None:
+        self.began = began
         self.steps = self.batches = self.too_old = self.lost = 0
         self.seconds = 0.0
         self.lags: tuple[int, ...] = ()

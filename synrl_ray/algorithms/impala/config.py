@@ -34,6 +34,7 @@ class ImpalaConfig(OnPolicyConfig):
         """Hold the settings; passes and minibatches are RLlib's too."""
         super().use(settings)
         self.training(num_epochs=settings.num_epochs, minibatch_size=settings.minibatch_size)
+        self.env_runners(rollout_fragment_length=settings.num_steps)
         return self
 
     @property
@@ -61,6 +62,11 @@ class ImpalaConfig(OnPolicyConfig):
         learners cannot share is refused, and so are weights that env runners change."""
         settings = self.settings
         check_sequences(settings.num_steps, network)
+        if settings.max_lag <= BATCHES_AT_LEARNERS:
+            problem = (
+                f"max_lag {settings.max_lag} leaves no time to sample: {BATCHES_AT_LEARNERS} batches are at learners"
+            )
+            raise UserError(problem, f"set it to {BATCHES_AT_LEARNERS + 1} at least")
         passes = settings.num_epochs > 1 or settings.minibatch_size is not None
         if passes and settings.clip_param is None:
             raise UserError(

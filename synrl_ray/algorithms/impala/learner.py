@@ -32,6 +32,7 @@ from synrl_ray.algorithms.on_policy.train_batch import (
     num_valid,
     standardise_together,
 )
+from synrl_ray.errors import UserError
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.sampling.asynchronous import Fragment
 from synrl_ray.sampling.return_scale import ReturnScale
@@ -47,7 +48,6 @@ class Learned(NamedTuple):
     """Updates so far."""
     weights: ray.ObjectRef | None
     """State of the module, from a first learner in a process of its own."""
-    num_steps: int
     lags: tuple[int, ...]
     """Updates between the weights that collected each fragment and those that learned from it."""
     too_old: tuple[int, ...]
@@ -72,10 +72,16 @@ class ImpalaLearner(OnPolicyLearner):
         """Build the module and its optimizer."""
         super().build()
         self.version = 0
+        """Updates so far."""
         self.return_scale = ReturnScale(self.config.gamma)
         self._reported = 0.0
         self._template: list[Fragment] = []
         self._fragments: list[Rollout] = []
+
+    def begin(self, return_scale: dict[str, Any]) -> None:
+        """Count updates anew, with the rewards' scale of a checkpoint."""
+        self.version = 0
+        self.return_scale.set_state(return_scale)
 
     def update(self, *, training_data: TrainingData, timesteps: Any = None, **kwargs: Any) -> Learned:
         """One batch of fragments, of which those are left out that are too old.
@@ -98,6 +104,8 @@ class ImpalaLearner(OnPolicyLearner):
         ):  # every learner has to take part in every step: what is left out stays as steps without loss
             used = [_masked(f) if is_old else f for f, is_old in zip(found, too_old, strict=True)]
             used += [_masked(fragment) for fragment in self._template[: len(received) - len(used)]]
+            if len(used) < len(received):
+                raise UserError("an env runner died before anything was learned", "start the run again")
             self._template = used
         else:
             used = [f for f, is_old in zip(found, too_old, strict=True) if not is_old]
@@ -109,7 +117,6 @@ class ImpalaLearner(OnPolicyLearner):
         return Learned(
             version=self.version,
             weights=ray.put(self._module_state()) if self.config.num_learners and not self._learner_index else None,
-            num_steps=sum(f.rollout.num_steps for f in used),
             lags=lags,
             too_old=tuple(f.runner for f, is_old in zip(found, too_old, strict=True) if is_old),
             num_lost=num_lost,
@@ -176,8 +183,10 @@ class ImpalaLearner(OnPolicyLearner):
         return {**batch, **arranged(columns, self._fragments, every_row=True)}
 
     def _rates(self) -> Sequence[float]:
-        rows = sample_rows(self._fragments, most_rows(self._network()))
-        return self._network().firing_rates(*map(torch.from_numpy, rows))
+        observations, states = sample_rows(self._fragments, most_rows(self._network()))
+        if not len(observations):
+            return []
+        return self._network().firing_rates(torch.from_numpy(observations), torch.from_numpy(states))
 
     def _module_state(self) -> Any:
         return self.module[DEFAULT_MODULE_ID].unwrapped().get_state()

@@ -126,9 +126,11 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
 
         Its steps count. Every learner computes the same factors, from the same weights and observations.
         """
+        if self._steps() > 0:
+            return
         network: ActorCritic = self.get_module().network
         rate = network.config.firing_rate if isinstance(network.config, SpikingPolicy) else None
-        if rate is None or self._steps() > 0:
+        if rate is None:
             return
         rollouts = self._sample()
         self._measure(rollouts, currents=False)

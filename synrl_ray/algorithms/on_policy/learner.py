@@ -35,6 +35,8 @@ class OnPolicyLearner(TorchLearner):
     """
 
     _minibatches: Iterator[Batch]
+    _terms: Terms | None = None
+    """Of the last minibatch with valid steps."""
 
     def __init__(self, *, config: Any, **options: Any) -> None:
         super().__init__(config=config, **options)
@@ -151,6 +153,8 @@ class OnPolicyLearner(TorchLearner):
         """Log the last minibatch's terms."""
         super().after_gradient_based_update(timesteps=timesteps)
         terms = self._terms
+        if terms is None:
+            return
         values = {"policy_loss": terms.policy, "vf_loss": terms.value, "entropy": terms.entropy}
         self.metrics.log_dict({name: value.detach() for name, value in values.items()}, key=DEFAULT_MODULE_ID, window=1)
 
@@ -160,4 +164,4 @@ def weight_among_learners(number: int, is_finite: bool) -> tuple[float, bool]:
     averaged to, and whether the loss of every learner is finite: if not, all stop, and none waits for another."""
     every = torch.tensor([float(number), float(not is_finite)], dtype=torch.float64)
     torch.distributed.all_reduce(every)
-    return number * torch.distributed.get_world_size() / float(every[0]), not every[1]
+    return number * torch.distributed.get_world_size() / max(1.0, float(every[0])), not every[1]

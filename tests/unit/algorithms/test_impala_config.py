@@ -38,6 +38,8 @@ def test_a_batch_is_a_fragment_of_every_environment_or_of_as_many_as_are_set() -
     every, half = (configure(spec_of(*more, num_workers=4)) for more in ((), ("envs_per_batch=4",)))
     assert (every.train_batch_size_per_learner, every.fragments_per_batch) == (160, 4)
     assert (half.train_batch_size_per_learner, half.fragments_per_batch) == (80, 2)
+    assert {config.get_rollout_fragment_length(1) for config in (every, half)} == {20}
+    assert configure(spec_of("envs_per_batch=1")).get_rollout_fragment_length(0) == 20
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], dict[str, int], str]] = {
@@ -51,6 +53,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, int], str]] = {
     "more environments than there are": (("envs_per_batch=16",), {"num_workers": 4}, "batches of 16 environments"),
     "passes without a bound": (("num_epochs=2",), {}, "several steps on one batch need a bound"),
     "minibatches without a bound": (("minibatch_size=32",), {}, "several steps on one batch need a bound"),
+    "no lag": (("max_lag=2",), {}, "max_lag 2 leaves no time to sample"),
     "plastic layers": (('spiking.plastic={"layers": [0]}',), {}, "change no weights"),
     "sequences": (("spiking.carry_state=true", "spiking.max_seq_len=16"), {}, "no multiple of max_seq_len 16"),
     "scaled rewards of several learners": ((), {"num_workers": 4, "num_learners": 2}, "normalise_rewards needs all"),

@@ -1,6 +1,8 @@
 """The learner of fragments: on-policy it takes the steps of A2C and PPO, and what is too old it leaves out."""
 
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from synrl_ray.algorithms.build import algorithm_config
+from synrl_ray.algorithms.impala.algorithm import ImpalaAlgorithm
 from synrl_ray.algorithms.on_policy.train_batch import (
     arranged,
     batch_of,
@@ -23,6 +26,7 @@ from synrl_ray.algorithms.on_policy.train_batch import (
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import A2C, IMPALA, PPO, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
 from synrl_ray.sampling.asynchronous import Fragment
+from synrl_ray.sampling.return_scale import ReturnScale
 
 STEPS, ENVS, LENGTH = 40, 4, 8
 POLICIES = {
@@ -48,7 +52,7 @@ def config_of(algorithm: Any, policy: Any, **environment: Any) -> Any:
         stopping=Stopping(env_steps=1000),
     )
     config = algorithm_config(experiment, kind, seed=0, num_workers=0)
-    config.rollout_fragment_length = STEPS
+    config.rollout_fragment_length = STEPS  # of all algorithms alike
     return config
 
 
@@ -118,7 +122,7 @@ def test_with_the_weights_that_acted_its_step_is_that_of_the_synchronous_algorit
     wanted = step_of_reference(learner, rollout)
     torch.manual_seed(0)
     done = update(own, Fragment(rollout, 0, 1))
-    assert (done.version, done.lags, done.num_steps) == (1, (0,), rollout.num_steps)
+    assert (done.version, done.lags) == (1, (0,))
     for name, value in weights(own).items():
         torch.testing.assert_close(value, wanted[name], rtol=1e-4, atol=2e-6)
         assert value.dtype != torch.float32 or "weight" not in name or not torch.equal(value, before[name]), name
@@ -156,7 +160,7 @@ def test_fragments_that_are_too_old_are_left_out_and_named():
         update(learner, Fragment(runner.sample(), version, 1))
     before = weights(learner)
     done = update(learner, Fragment(runner.sample(), 1, 7))
-    assert (done.version, done.lags, done.too_old, done.num_steps) == (4, (), (7,), 0)
+    assert (done.version, done.lags, done.too_old) == (4, (), (7,))
     for name, value in weights(learner).items():
         assert torch.equal(value, before[name]), name
     done = update(learner, Fragment(runner.sample(), 1, 7), Fragment(runner.sample(), 2, 8))
@@ -186,6 +190,28 @@ def test_normalisers_see_what_was_learned_from_after_it():
     rollout = runner.sample()
     update(learner, Fragment(rollout, 0, 1))
     np.testing.assert_allclose(network.normaliser.mean, rollout.observations[rollout.valid].mean(0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["rows", "carried"])
+def test_in_one_process_parts_of_a_fragment_are_learned_one_after_another(policy):
+    config = config_of(IMPALA(**SHARED, envs_per_batch=1, num_steps=STEPS), POLICIES[policy], normalise_rewards=True)
+    algorithm = config.build_algo()
+    learner = algorithm.learner_group._learner
+    rollout = algorithm.env_runner.sample()
+    assert rollout.valid.shape == (STEPS, ENVS)
+    algorithm._learn_from([rollout])
+    assert learner.version == algorithm._version == ENVS
+    whole = ReturnScale(algorithm.config.gamma)
+    whole.update([rollout])
+    assert learner.return_scale.get_state() == pytest.approx(whole.get_state())
+    algorithm.stop()
+
+
+def test_learners_that_have_not_finished_alike_count_by_the_one_that_has_most():
+    states = {i: SimpleNamespace(get_num_in_flight_requests=partial(int, n)) for i, n in enumerate((1, 2))}
+    manager = SimpleNamespace(_remote_actor_states=states)
+    algorithm = SimpleNamespace(learner_group=SimpleNamespace(_worker_manager=manager))
+    assert ImpalaAlgorithm._at_learners(algorithm) == 2
 
 
 def test_rewards_are_scaled_by_the_returns_of_their_own_runner():

@@ -5,7 +5,7 @@ import pytest
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.sampling import faults as module
 from synrl_ray.sampling.failures import FailureCount
-from synrl_ray.sampling.faults import Faults, call_runners, require_runners
+from synrl_ray.sampling.faults import LOSSES_IN_A_ROW, Faults, call_runners, require_runners
 
 
 class Group:
@@ -160,3 +160,46 @@ def test_runners_that_could_not_be_made_are_named():
     group._worker_manager = SimpleNamespace(foreach_actor=lambda function, healthy_only: results)
     with pytest.raises(UserError, match=r"could not be made \(No module named 'x'\)"):
         require_runners(group)
+
+
+def test_runners_that_die_together_count_once():
+    group = AsynchronousGroup(32)
+    faults = Faults("env", 0.1, waits=False)
+    assert faults.collected(group, "fragments") == [(1, "fragment")]
+    group.healthy = 20
+    assert faults.collected(group, "fragments") == [(1, "fragment")]
+    (notice,) = faults.take_notices()
+    assert notice == "12 of 32 env runners died: going on with the others until restarted"
+
+
+def test_deaths_again_and_again_end_the_run_unless_fragments_come_in_between():
+    for between, is_borne in ((0, False), (32, True)):
+        group, faults = AsynchronousGroup(32), Faults("env", 0.1, waits=False)
+        faults.collected(group, "fragments")
+        for _ in range(LOSSES_IN_A_ROW):
+            group.healthy -= 1
+            faults.collected(group, "fragments")
+            for _ in range(between):
+                faults.collected(group, "fragments")
+        group.healthy -= 1
+        if is_borne:
+            faults.collected(group, "fragments")
+        else:
+            with pytest.raises(UserError, match="a worker process died"):
+                faults.collected(group, "fragments")
+
+
+class AsynchronousGroup:
+    """RLlib's group, as far as collecting goes: a fragment comes at every call."""
+
+    def __init__(self, number):
+        self.number = self.healthy = number
+        ready = [SimpleNamespace(tag="fragments", actor_id=1, ok=True, get=lambda: "fragment")]
+        ready.append(SimpleNamespace(tag="set_state", actor_id=2, ok=True, get=lambda: None))
+        self._worker_manager = SimpleNamespace(fetch_ready_async_reqs=lambda **_: ready)
+
+    def num_remote_env_runners(self):
+        return self.number
+
+    def num_healthy_remote_workers(self):
+        return self.healthy

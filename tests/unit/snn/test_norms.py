@@ -193,3 +193,12 @@ def test_dropout_leaves_out_whole_neurons_while_training_only(kind):
 def test_without_norm_and_dropout_no_tensor_is_added():
     assert all(isinstance(neuron, LIF) for neuron in network("mlp")[0].neurons)
     assert not any("norm" in name for name in network("cnn")[0].state_dict())
+
+
+@pytest.mark.parametrize("is_map", [False, True])
+def test_of_nothing_no_moments_are_taken(is_map):
+    norm = RunningNorm(3, is_map=is_map)
+    norm.update(torch.zeros(0, 3, 2, 2) if is_map else torch.zeros(0, 3))
+    assert int(norm.count) == 0
+    assert torch.isfinite(norm.mean).all()
+    assert torch.isfinite(norm.variance).all()
