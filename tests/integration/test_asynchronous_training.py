@@ -160,7 +160,7 @@ def _dawdle(runner: Any) -> None:
         original = runner.sample
 
         def sample() -> Any:
-            time.sleep(1.0)
+            time.sleep(4.0)
             return original()
 
         runner.sample = sample
