@@ -2,7 +2,6 @@ import pickle
 
 import gymnasium as gym
 import numpy as np
-import pygame
 import pytest
 
 pytest.importorskip("Box2D")
@@ -10,7 +9,6 @@ pytest.importorskip("Box2D")
 from gymnasium.envs.box2d.car_racing import PLAYFIELD
 
 from synrl_ray.envs.car_racing_drawing import DrawnFast, DrawnOnDemand
-from synrl_ray.envs.car_racing_shrinking import Canvas
 
 FULL_THROTTLE = np.array([0.0, 1.0, 0.0])
 
@@ -81,25 +79,6 @@ def test_an_indicator_that_leaves_the_bar_is_drawn():
     observation = gymnasiums.step(FULL_THROTTLE)[0]
     fast.step(FULL_THROTTLE)
     np.testing.assert_array_equal(fast.picture()[:84], observation[:84])
-
-
-@pytest.mark.parametrize("backend", ["GENERIC", pygame.transform.get_smoothscale_backend()])
-def test_shrinking_equals_pygames_for_noise_and_leaves_the_canvas_wiped(backend):
-    before = pygame.transform.get_smoothscale_backend()
-    pygame.transform.set_smoothscale_backend(backend)
-    try:
-        canvas, rng = Canvas(), np.random.default_rng(0)
-        for size in (1, 5, 50):
-            canvas.wipe((1, 2, 3))
-            colors = rng.integers(0, 1 << 24, (1000 // size, 800 // size))
-            pygame.surfarray.pixels2d(canvas.scene)[:] = np.kron(colors, np.ones((size, size), int))
-            turned = pygame.transform.flip(canvas.scene, False, True)
-            turned.fill(0, (0, 700, 1000, 100))
-            expected = pygame.surfarray.array3d(pygame.transform.smoothscale(turned, (96, 96))).swapaxes(0, 1)
-            np.testing.assert_array_equal(canvas.shrink(bar=True), expected)
-        assert (pygame.surfarray.array3d(canvas.scene)[:, 100:] == (1, 2, 3)).all()
-    finally:
-        pygame.transform.set_smoothscale_backend(before)
 
 
 @pytest.mark.parametrize("kind", [DrawnOnDemand, DrawnFast])
