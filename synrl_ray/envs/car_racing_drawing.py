@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pygame
-from gymnasium.envs.box2d.car_racing import SCALE, STATE_H, STATE_W, WINDOW_H, WINDOW_W, ZOOM, CarRacing
+from Box2D import b2BodyDef
+from gymnasium.envs.box2d.car_racing import FPS, PLAYFIELD, SCALE, STATE_H, STATE_W, WINDOW_H, WINDOW_W, ZOOM, CarRacing
 from gymnasium.utils import EzPickle
 
+from synrl_ray.envs.car_racing_driving import control, push
 from synrl_ray.envs.car_racing_polygons import MIXED
 from synrl_ray.envs.car_racing_scene import BAR_TOP, Scene
 from synrl_ray.envs.car_racing_shrinking import Shrinking, fresh_state, shrink
+from synrl_ray.envs.car_racing_track import START_ALPHA, center_line, edges, random_checkpoints
 
 _HIGHEST = 3.9  # of an indicator within the bar, which ends at 4
 
@@ -72,8 +75,56 @@ class DrawnFast(DrawnOnDemand):
         super().__init__(**kwargs)
         EzPickle.__init__(self, bar=bar, **kwargs)
         self.bar = bar
+        self.road: Any
         self._shrinking = Shrinking()
         self._scene: Scene | None = None
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """One frame of physics. The first one of an episode, without an action, and videos are left to Gymnasium."""
+        if action is None or self.render_mode is not None or not self.continuous:
+            return super().step(action)
+        assert self.car is not None
+        control(self.car, *action.tolist())
+        push(self.car, 1.0 / FPS)
+        self.world.Step(1.0 / FPS, 6 * 30, 2 * 30)
+        self.t += 1.0 / FPS
+        self._score = self.reward
+        self.reward -= 0.1
+        reward, self.prev_reward = self.reward - self.prev_reward, self.reward
+        terminated, info = False, {}
+        if self.tile_visited_count == len(self.track) or self.new_lap:
+            terminated, info = True, {"lap_finished": True}
+        x, y = self.car.hull.position
+        if abs(x) > PLAYFIELD or abs(y) > PLAYFIELD:
+            reward, terminated, info = -100, True, {"lap_finished": False}
+        return self._undrawn, reward, terminated, False, info
+
+    def _create_track(self) -> bool:
+        checkpoints = random_checkpoints(self.np_random)
+        self.start_alpha = START_ALPHA
+        self.road = []
+        track = center_line(checkpoints)
+        if track is None:
+            return False
+        self.track = [tuple(step) for step in track.tolist()]
+        tiles, borders, bordered = edges(track)
+        self.fd_tile.isSensor = True
+        shape, definition = self.fd_tile.shape, b2BodyDef(fixtures=self.fd_tile)
+        for index, (corners, border, has_border) in enumerate(
+            zip(tiles.tolist(), borders.tolist(), bordered.tolist(), strict=True)
+        ):
+            shape.vertices = corners
+            tile = self.world.CreateBody(definition)
+            tile.userData = tile
+            tile.color = self.road_color + 0.01 * (index % 3) * 255
+            tile.road_visited = False
+            tile.road_friction = 1.0
+            tile.idx = index
+            self.road.append(tile)
+            self.road_poly.append((corners, tile.color))
+            if has_border:
+                self.road_poly.append((border, (255, 255, 255) if index % 2 == 0 else (255, 0, 0)))
+        return True
 
     def _state_pixels(self) -> np.ndarray:
         assert self.car is not None
