@@ -34,7 +34,8 @@ _GRASS = np.array([np.array([x, y]) + _PATCH for x in _GRID for y in _GRID])
 class Scene:
     """The shapes of an episode.
 
-    Tiles change their colour when the car drives over them: theirs are made views of one array, which is read here.
+    Tiles change their colour when the car drives over them: theirs are made views of one array, which is read here and,
+    where Gymnasium draws, there.
 
     Args:
         env: after its track and its car were made.
@@ -44,13 +45,14 @@ class Scene:
         assert env.car is not None
         self.road = env.road_poly
         shapes = [(_FIELD, env.bg_color), *((patch, env.grass_color) for patch in _GRASS), *self.road]
-        corners = np.array([corners for corners, _ in shapes], np.float64)
-        self._x, self._y = corners[..., 0].copy(), corners[..., 1].copy()
+        places = np.array([corners for corners, _ in shapes], np.float64)
+        self._x, self._y = places[..., 0].copy(), places[..., 1].copy()
         self._colors = np.array([color for _, color in shapes], np.float64)
         tiles = iter(env.road or ())
-        for index, (_, color) in enumerate(shapes[-len(self.road) :], len(shapes) - len(self.road)):
+        for index, (corners, color) in enumerate(self.road):
             if isinstance(color, np.ndarray):
-                next(tiles).color = self._colors[index]
+                shared = self._colors[index - len(self.road)]
+                next(tiles).color, self.road[index] = shared, (corners, shared)
         self._parts = _Parts(env.car)
 
     def paint(self, hull: Any, zoom: float, shrinking: Shrinking, state: State, picture: np.ndarray) -> None:

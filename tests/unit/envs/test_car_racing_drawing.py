@@ -75,6 +75,11 @@ def test_an_indicator_that_leaves_the_bar_is_drawn():
     gymnasiums, fast = gym.make("CarRacing-v3").unwrapped, DrawnFast(bar=False)
     for env in (gymnasiums, fast):
         env.reset(seed=0)
+    fast.picture()
+    for _ in range(60):  # over tiles, whose colour changes
+        gymnasiums.step(FULL_THROTTLE)
+        fast.step(FULL_THROTTLE)
+    for env in (gymnasiums, fast):
         env.car.wheels[2].omega = 900.0
     observation = gymnasiums.step(FULL_THROTTLE)[0]
     fast.step(FULL_THROTTLE)
