@@ -5,9 +5,9 @@ Run (``make bench-car-racing``; EnvPool comes with the extra ``peers``):
     python benchmarks/car_racing.py --frames 400 --repeats 5
 
 Rates are of one step after another, resets left out. ``Gymnasium`` is ``gymnasium.make`` as it is, ``fast`` this
-project's drawing of the same pixels, with and without the bar of indicators (which the usual crop cuts off); both draw
-every frame. ``decisions`` are steps of the prepared environment that ``car-racing-ppo`` trains on, each of which lasts
-``--action-repeat`` frames of physics and draws the last. Contenders run in turn, and medians are printed.
+project's steps and drawing of the same pixels, with and without the bar of indicators (which the usual crop cuts off);
+both draw every frame. ``decisions`` are steps of the prepared environment that ``car-racing-ppo`` trains on, each of
+which lasts ``--action-repeat`` frames of physics and draws the last. Contenders run in turn, and medians are printed.
 
 Where other work shares the cores, ``--clock cpu`` counts the seconds that this process computed (all its threads) in
 place of those that passed.

@@ -2,7 +2,8 @@
 
 Gymnasium draws each frame at 1000 x 800 pixels, some 800 polygons of which a few are in sight, turns it upside down and
 shrinks it to 96 x 96. :class:`DrawnFast` leaves the pixels as they are, to the last bit: what is in sight is drawn by
-the same rules in the same order, but only where colours meet, pixel by pixel, and one compiled pass does it all.
+the same rules in the same order, but only where colours meet, pixel by pixel, and one compiled pass does it all. Tracks
+and frames of physics take less time as well, and are the same too.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class DrawnOnDemand(CarRacing):
 
 
 class DrawnFast(DrawnOnDemand):
-    """The same pictures in less time. Random colours, and indicators that leave their bar, are left to Gymnasium.
+    """The same pictures, steps and tracks in less time.
+
+    Random colours, and indicators that leave their bar, are left to Gymnasium.
 
     Args:
         bar: draw the bar of indicators; without it the last 12 rows of a picture mean nothing.

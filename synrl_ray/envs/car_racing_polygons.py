@@ -41,10 +41,6 @@ def draw_smooth(x, y, color, band):  # type: ignore[no-untyped-def]
     """
     top, lowest = band[2], max(y)
     end = top + len(band[0])
-    points, count = np.empty((8 * WINDOW_W, 3), np.int32), 0
-    for k in range(4):
-        count = _list_side(x[k], y[k], x[(k + 1) % 4], y[(k + 1) % 4], top, end, points, count)
-    _blend(points[:count], color, band)
     spans, count = np.empty((2 * (end - top), 3), np.int64), 0
     crossings = np.empty(4, np.int64)
     for row in range(max(min(y), top), min(lowest + 1, end)):
@@ -61,6 +57,10 @@ def draw_smooth(x, y, color, band):  # type: ignore[no-untyped-def]
             left, right = crossings[k] + 1 + 0x8000 >> 16, crossings[k + 1] - 1 + 0x8000 >> 16
             spans[count] = row - top, min(left, right), max(left, right)
             count += 1
+    points, listed = np.empty((8 * WINDOW_W, 3), np.int32), 0
+    for k in range(4):
+        listed = _list_side(x[k], y[k], x[(k + 1) % 4], y[(k + 1) % 4], top, end, points, listed)
+    _blend(points[:listed], spans[:count], color, band)
     _fill(spans[:count], color, band)
 
 
@@ -124,11 +124,16 @@ def _fill(spans, color, band):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _blend(points, color, band):  # type: ignore[no-untyped-def]
-    """Colour points ``[P, 3]`` of a band: row, column, weight of 256ths."""
+def _blend(points, spans, color, band):  # type: ignore[no-untyped-def]
+    """Colour points ``[P, 3]`` of a band (row, column, weight of 256ths), but for those that spans will cover."""
     pixels, cells, _, owner, last = band
+    covered = np.zeros((len(pixels), 2), np.int64)
+    for index in range(len(spans)):
+        covered[spans[index, 0]] = spans[index, 1], spans[index, 2] + 1
     for index in range(len(points)):
         row, column, share = points[index]
+        if covered[row, 0] <= column < covered[row, 1]:
+            continue
         cell = owner[column]
         old = np.int64(pixels[row, column] if cells[row, cell] == MIXED else cells[row, cell])
         red_blue = (old & _RED_BLUE) * (_OPAQUE - share) + (color & _RED_BLUE) * share >> 8

@@ -25,6 +25,7 @@ BAR_TOP = WINDOW_H * 7 // 8  # the bar of indicators hides what is below
 _TOP = WINDOW_H - BAR_TOP  # the first row to be seen of the canvas, which is upside down
 _MARGIN = 4  # pixels; an antialiased line reaches one beyond its corners
 _FARTHEST = math.hypot(WINDOW_W / 2, WINDOW_H * 3 / 4) + _MARGIN  # pixels from the car to a corner of the window
+_LONGEST = 1.5 * GRASS_DIM  # metres; no shape but the field is longer
 _FIELD = PLAYFIELD * np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)])
 _PATCH = GRASS_DIM * np.array([(1, 0), (0, 0), (0, 1), (1, 1)])
 _GRID = GRASS_DIM * np.arange(-20, 20, 2)
@@ -161,7 +162,11 @@ def _in_sight(shapes, black_in_sight, view):  # type: ignore[no-untyped-def]
     x, y = np.empty((len(corner_x), 4), np.int64), np.empty((len(corner_x), 4), np.int64)
     colors = np.empty(len(corner_x), np.int64)
     seen = 0
+    reach = _LONGEST * view[2] + _MARGIN
     for shape in range(0 if black_in_sight else 1, len(corner_x)):
+        column, row = _pixel(corner_x[shape, 0], corner_y[shape, 0], view)
+        if shape and not (-reach < column < WINDOW_W + reach and -reach < row < WINDOW_H + reach):
+            continue
         for k in range(4):
             x[seen, k], y[seen, k] = _pixel(corner_x[shape, k], corner_y[shape, k], view)
         if x[seen].max() < -_MARGIN or x[seen].min() > WINDOW_W + _MARGIN:
