@@ -75,9 +75,14 @@ _DEATHS = frozenset(
 )
 
 
+def is_death(error: BaseException | None) -> bool:
+    """Whether Ray says by it that a process is gone."""
+    return type(error).__name__ in _DEATHS
+
+
 def user_error_in(error: BaseException | None) -> UserError | None:
     """The error meant for the user, which Ray wraps when it comes from another process; also a process that died."""
-    if type(error).__name__ in _DEATHS:
+    if is_death(error):
         return worker_died()
     for _ in range(10):
         if error is None:

@@ -21,6 +21,8 @@ from synrl_ray.running.kind import EvaluationOptions
 from synrl_ray.running.run_folder import CONFIG, RunFolder
 
 EVALUATION_OPTIONS = frozenset({"episodes", "seed", "video"})
+EPISODES_CUT = "evaluation_episodes_cut"
+"""Column of a row."""
 _LONGEST_ENVIRONMENT = 2**17
 """Characters of what ``policy.json`` says of it: a map of 2**14 cells, from which an environment makes far more."""
 
@@ -43,6 +45,22 @@ def factory_of(environment: Environment, **extra: Any) -> Callable[[], gymnasium
 def evaluate_in(policy: BatchPolicy, environment: Environment, *, episodes: int, seed: int) -> EvaluationResult:
     """Greedy evaluation of a policy in an environment."""
     return evaluate_policy(policy, factory_of(environment), episodes=episodes, seed=seed)
+
+
+def interim_evaluation(policy: BatchPolicy, environment: Environment, protocol: Evaluation) -> dict[str, float]:
+    """What a row says of greedy episodes during training; the same in whichever process.
+
+    Their seeds come after those of the final evaluation, so that the two never share one.
+    """
+    seed = protocol.first_seed + protocol.episodes
+    outcome = evaluate_in(policy, environment, episodes=protocol.interim_episodes, seed=seed)
+    summary, num_cut = outcome.summary(), outcome.protocol.get("episodes_cut", 0)
+    return {
+        "evaluation_return_mean": summary.mean,
+        "evaluation_return_low": summary.ci95[0],
+        "evaluation_return_high": summary.ci95[1],
+        **({EPISODES_CUT: num_cut} if num_cut else {}),
+    }
 
 
 def environment_of(description: Description) -> Environment:

@@ -13,9 +13,10 @@ import numpy as np
 
 from synrl_ray.envs.time_limit import MOST_STEPS
 from synrl_ray.errors import UserError
-from synrl_ray.evaluation.episodes import EvaluationResult
-from synrl_ray.experiment import Environment
+from synrl_ray.experiment import Environment, Experiment, LocalExperiment
+from synrl_ray.kinds.acting import EPISODES_CUT
 from synrl_ray.running.kind import Measured
+from synrl_ray.running.parallel_evaluation import Columns, Judging
 
 if TYPE_CHECKING:
     from ray.rllib.algorithms import Algorithm
@@ -26,6 +27,7 @@ class RLlibTrainer:
     """Trains with an RLlib algorithm."""
 
     algorithm: Algorithm
+    experiment: Experiment | LocalExperiment
 
     _cuts: Literal["none", "some", "told"] = "none"
     """Whether episodes were cut because their environment sets no time limit."""
@@ -59,6 +61,24 @@ class RLlibTrainer:
             notices=notices,
         )
 
+    def evaluate(self) -> Columns:
+        """Judge here and now."""
+        columns = self.judging()()
+        self.note_evaluation(columns)
+        return columns
+
+    def snapshot(self) -> Judging | None:
+        """The same for another process, where the experiment says so."""
+        return self.judging() if self.experiment.evaluation.parallel_to_training else None
+
+    def note_evaluation(self, columns: Columns) -> None:
+        """Whether episodes were cut."""
+        self._note_cuts(int(columns.get(EPISODES_CUT) or 0))
+
+    def judging(self) -> Judging:
+        """What judges the policy; it carries it with it, and all else that it needs."""
+        raise NotImplementedError
+
     def save(self, path: Path) -> None:
         """RLlib's checkpoint."""
         self.algorithm.save_to_path(path.absolute())
@@ -86,17 +106,6 @@ class RLlibTrainer:
         self.trained = self.policy()
         self.algorithm.stop()
         shutil.rmtree(self.algorithm.logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
-
-    def evaluation_columns(self, outcome: EvaluationResult) -> dict[str, float]:
-        """What a row says of greedy episodes."""
-        summary, num_cut = outcome.summary(), outcome.protocol.get("episodes_cut", 0)
-        self._note_cuts(num_cut)
-        return {
-            "evaluation_return_mean": summary.mean,
-            "evaluation_return_low": summary.ci95[0],
-            "evaluation_return_high": summary.ci95[1],
-            **({"evaluation_episodes_cut": num_cut} if num_cut else {}),
-        }
 
     def _note_cuts(self, number: int) -> None:
         if number and self._cuts == "none":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,12 @@ class TuneTrainer:
     def is_solved(self, row: dict[str, Any]) -> bool:
         """Never before the end."""
         return False
+
+    def snapshot(self) -> None:
+        """Evaluations are made in between."""
+
+    def note_evaluation(self, columns: Mapping[str, float | None]) -> None:
+        """Never called."""
 
     def distributions(self) -> dict[str, np.ndarray]:
         """None."""

@@ -18,6 +18,7 @@ from synrl_ray.experiment import AnyExperiment, Environment
 from synrl_ray.policies.description import Description
 from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.parallel_evaluation import Columns, Judging
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -55,8 +56,14 @@ class Trainer(Protocol):
     def train_once(self) -> Measured:
         """Train one iteration."""
 
-    def evaluate(self) -> Mapping[str, float | None]:
+    def evaluate(self) -> Columns:
         """Judge the policy during training; columns for the row."""
+
+    def snapshot(self) -> Judging | None:
+        """What judges the policy as it is now in another process; ``None`` where evaluations are made in between."""
+
+    def note_evaluation(self, columns: Columns) -> None:
+        """Hear of what that has given."""
 
     def distributions(self) -> Mapping[str, np.ndarray]:
         """Values whose histograms are worth a look in TensorBoard; none, as a rule."""

@@ -1,9 +1,14 @@
-"""``metrics.jsonl``: a row an iteration, of which neither a crash nor a damaged line loses the others."""
+"""``metrics.jsonl``: a row an iteration, of which neither a crash nor a damaged line loses the others.
+
+What becomes known of an iteration later, as by an evaluation parallel to training, is a line of its own with the same
+``iteration``. Here, and nowhere else, the lines of an iteration become one row.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +29,7 @@ class MetricsFile:
         self._path = path
 
     def append(self, row: Row) -> None:
-        """Add a row."""
+        """Add a row, or further columns of an iteration that has one."""
         with self._opened(os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
             file.write(json.dumps(row).encode() + b"\n")
 
@@ -35,12 +40,12 @@ class MetricsFile:
                 os.fsync(file.fileno())
 
     def rows(self) -> list[Row]:
-        """All rows that can be read.
+        """All rows that can be read, one for each iteration.
 
         Raises:
             UserError: if the file itself cannot be read.
         """
-        return [row for _, row in self._lines() if row is not None]
+        return _joined(row for _, row in self._lines() if row is not None)
 
     def rewind(self, iteration: int) -> list[str]:
         """Drop the rows after ``iteration``, which will be trained again, and what a crash has left of the last line.
@@ -57,7 +62,7 @@ class MetricsFile:
                 write_atomically(kept, file.read())
             which = f"line {damaged[0]}" if len(damaged) == 1 else f"{len(damaged)} lines, the first line {damaged[0]},"
             told = [f"{which} of {self._path} cannot be read and left out; the file as it was is {kept.name}"]
-        rows = [row for _, row in lines if row is not None and row["iteration"] <= iteration]
+        rows = _joined(row for _, row in lines if row is not None and row["iteration"] <= iteration)
         write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in rows))
         return told
 
@@ -76,6 +81,13 @@ class MetricsFile:
     def _opened(self, flags: int) -> Any:
         """The file itself, not what a link in its place leads to."""
         return os.fdopen(os.open(self._path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "ab")
+
+
+def _joined(lines: Iterable[Row]) -> list[Row]:
+    rows: dict[int, Row] = {}
+    for line in lines:
+        rows.setdefault(line["iteration"], {}).update(line)
+    return [rows[iteration] for iteration in sorted(rows)]
 
 
 def _row(line: bytes) -> Row | None:

@@ -133,7 +133,7 @@ class RunFolder:
     # --- metrics ---------------------------------------------------------------------------------------------
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add one iteration's row to ``metrics.jsonl``."""
+        """Add one iteration's row to ``metrics.jsonl``, or further columns of it; see :class:`MetricsFile`."""
         self._metrics.append(row)
 
     def metrics(self, *columns: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from synrl_ray.interrupt import StopRequest, breakable
 from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Checkpoint
 from synrl_ray.running.kind import Kind
+from synrl_ray.running.parallel_copy import ParallelCopy
+from synrl_ray.running.parallel_evaluation import Columns, Judging, ParallelEvaluation
 from synrl_ray.running.progress import Progress, Watcher, ignore
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seal import sign_policy
@@ -66,6 +68,9 @@ def train_run(
 class TrainingRun:
     """One training in progress."""
 
+    judges_in_parallel = True
+    """Whether evaluations may be parallel to training, where the trainer lets them."""
+
     def __init__(
         self,
         folder: RunFolder,
@@ -84,6 +89,7 @@ class TrainingRun:
         self.ended = False
         self.rate = 0.0
         self.shown: dict[str, float] = {}
+        self.evaluation, self.copy = ParallelEvaluation(), ParallelCopy(folder.copy)
         no_key = why_no_key()
         watch(Progress(label=self.label, phase="starting", notices=() if no_key is None else (_NOT_OWN % no_key,)))
         with folder.opened_checkpoint(only_own=only_own(kind, trust)) as found:
@@ -94,6 +100,8 @@ class TrainingRun:
                     self._restore(found)
                 self._tell(folder.rewind_metrics(self.position.iteration))
                 self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
+                if (judging := self._snapshot()) is not None and self._is_owed():
+                    self.evaluation.begin(judging, self.position)
             except BaseException:
                 self.trainer.close()
                 raise
@@ -108,6 +116,8 @@ class TrainingRun:
         try:
             while not self.ended and not self.stop.requested:
                 self.iterate()
+            with breakable():
+                self._join(wait=True)
         except KeyboardInterrupt:
             if not self.stop.is_first:
                 raise
@@ -135,15 +145,15 @@ class TrainingRun:
             f"{column}_per_second": round(self.rate, 1),
             **measured.row,
         }
+        self._join(wait=False)
+        self._say_of_copy(wait=False)
         due = measured.steps // trainer.interval > before // trainer.interval
         if due:
             self.report("evaluating", row)
             row.update(self._evaluate())
         self._judge(row)
         self.folder.append_metrics(row)
-        for name, value in row.items():
-            if value is not None and name not in ("iteration", column):
-                self.board.add_scalar(name, value, measured.steps)
+        self._draw(row)
         if due:
             for name, values in trainer.distributions().items():
                 self.board.add_histogram(name, values, measured.steps)
@@ -152,16 +162,17 @@ class TrainingRun:
         return row
 
     def save(self) -> None:
-        """Write checkpoint and policy, in this order: where there is a policy, there has been a checkpoint."""
+        """Write checkpoint and policy, in this order: where there is a policy, there has been a checkpoint.
+
+        The copy follows while training goes on.
+        """
+        self._say_of_copy(wait=True)
         self.board.flush()
         self.folder.save_checkpoint(self.trainer.save, self.position)
         self.has_checkpoint = True
         self.trainer.export(self.folder.path)
         sign_policy(self.folder.path)
-        try:
-            self.folder.copy.update()
-        except UserError as error:  # the folder itself is whole: the next checkpoint tries again
-            self.report("training", notices=(error.message,))
+        self.copy.begin()
 
     def report(self, phase: Any, row: dict[str, Any] | None = None, notices: tuple[str, ...] = ()) -> None:
         """Tell the watcher how far the run is, with the newest of the figures that are worth a look."""
@@ -180,9 +191,13 @@ class TrainingRun:
         )
 
     def close(self) -> None:
-        """Release actors and files."""
-        self.board.close()
-        self.trainer.close()
+        """Release actors and files, once the copy is what the last checkpoint was."""
+        try:
+            self._say_of_copy(wait=True)
+        finally:
+            self.evaluation.close()
+            self.board.close()
+            self.trainer.close()
 
     def _train_once(self) -> Any:
         try:
@@ -195,18 +210,60 @@ class TrainingRun:
                 raise cause from error
             raise
 
-    def _evaluate(self) -> Mapping[str, float | None]:
-        """Judge the policy; where the user wants an end, the iteration is kept without that."""
+    def _evaluate(self) -> Columns:
+        """Judge the policy, or begin to; where the user wants an end, the iteration is kept without that."""
         try:
             with breakable():
-                return self.trainer.evaluate()
+                self._join(wait=True)
+                if self.ended:  # by the evaluation before
+                    return {}
+                judging = self._snapshot()
+                if judging is None:
+                    return self.trainer.evaluate()
+                self.evaluation.begin(judging, self.position)
         except KeyboardInterrupt:
             if not self.stop.is_first:
                 raise
-            return {}
+        return {}
+
+    def _snapshot(self) -> Judging | None:
+        return self.trainer.snapshot() if self.judges_in_parallel else None
+
+    def _is_owed(self) -> bool:
+        """Whether the newest evaluation that was due is not there: the run ended while it was made."""
+        column, interval = self.kind.unit.column, self.trainer.interval
+        judged = (row for row in self.folder.metrics(column) if any(name.startswith("evaluation") for name in row))
+        return self.position.steps // interval > max((row[column] for row in judged), default=0) // interval
+
+    def _join(self, *, wait: bool) -> None:
+        """Take what an evaluation parallel to training has given into the row of the step that its policy had."""
+        if wait and self.evaluation.is_under_way:
+            self.report("evaluating")
+        while (found := self.evaluation.take(wait=wait)) is not None:
+            if found.columns:
+                at = found.position
+                row = {"iteration": at.iteration, self.kind.unit.column: at.steps, **found.columns}
+                self.folder.append_metrics(row)
+                self._draw(row)
+                self.trainer.note_evaluation(found.columns)
+                self.ended = self.ended or self.trainer.is_solved(row)
+                self._note(row)
+            if found.notices:
+                self.report("training", notices=found.notices)
+
+    def _draw(self, row: dict[str, Any]) -> None:
+        column = self.kind.unit.column
+        for name, value in row.items():
+            if value is not None and name not in ("iteration", column):
+                self.board.add_scalar(name, value, row[column])
 
     def _judge(self, row: dict[str, Any]) -> None:
-        self.ended = self.position.steps >= self.trainer.total or self.trainer.is_solved(row)
+        """Note whether training ends; the row that says so need not be the last, if that was not known at once."""
+        self.ended = self.ended or self.position.steps >= self.trainer.total or self.trainer.is_solved(row)
+
+    def _say_of_copy(self, *, wait: bool) -> None:
+        if notices := self.copy.take(wait=wait):  # the folder itself is whole: the next checkpoint tries again
+            self.report("training", notices=notices)
 
     def _restore(self, found: Checkpoint) -> None:
         self.position = found.position

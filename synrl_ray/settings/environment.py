@@ -46,3 +46,6 @@ class Evaluation:
     """Environment steps between the evaluations during training."""
     interim_episodes: NumEpisodes = 20
     """Episodes of each evaluation during training."""
+    parallel_to_training: bool = False
+    """Whether training goes on during these, which another process makes. They are the same, and stand at the steps of
+    the policies that they judge; a run that one of them ends has trained on until it was known."""

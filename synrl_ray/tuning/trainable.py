@@ -130,7 +130,9 @@ class TrialTrainable(Trainable):
 
 
 class _Continued(TrainingRun):
-    """A run whose settings may have changed since its checkpoint was written."""
+    """A run whose settings may have changed since its checkpoint was written, and whose evaluations are waited for."""
+
+    judges_in_parallel = False
 
     def _restore(self, found: Checkpoint) -> None:
         with own_settings(self.trainer):

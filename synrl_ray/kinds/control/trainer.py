@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synrl_ray.experiment import Experiment
-from synrl_ray.kinds.acting import evaluate_in
+from synrl_ray.kinds.acting import interim_evaluation
 from synrl_ray.kinds.control.result import finish
 from synrl_ray.kinds.rllib_trainer import RLlibTrainer, build, finite
 from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.kind import Measured
+from synrl_ray.running.parallel_evaluation import Judging
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 class ControlTrainer(RLlibTrainer):
     """Trains a policy on an environment."""
+
+    experiment: Experiment
 
     def __init__(self, spec: RunSpec) -> None:
         from synrl_ray.policies.images import notices
@@ -42,16 +46,10 @@ class ControlTrainer(RLlibTrainer):
         told, self._notices = self._notices, ()
         return replace(measured, notices=(*told, *measured.notices))
 
-    def evaluate(self) -> dict[str, float]:
-        """Greedy episodes, on seeds after those of the final evaluation, so that the two never share one."""
-        protocol = self.experiment.evaluation
-        outcome = evaluate_in(
-            self.policy(),
-            self.experiment.environment,
-            episodes=protocol.interim_episodes,
-            seed=protocol.first_seed + protocol.episodes,
-        )
-        return self.evaluation_columns(outcome)
+    def judging(self) -> Judging:
+        """Greedy episodes."""
+        experiment = self.experiment
+        return partial(interim_evaluation, self.policy(), experiment.environment, experiment.evaluation)
 
     def is_solved(self, row: dict[str, Any]) -> bool:
         """Whether the greedy return allows training to end."""

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from synrl_ray.experiment import LocalExperiment
-from synrl_ray.kinds.acting import evaluate_in
-from synrl_ray.kinds.local.exact import exact_judge
+from synrl_ray.kinds.acting import interim_evaluation
+from synrl_ray.kinds.local.exact import ExactJudge, Greedy, exact_judge
 from synrl_ray.kinds.local.result import distributions_of, finish
 from synrl_ray.kinds.rllib_trainer import RLlibTrainer, build, finite
 from synrl_ray.policies.local.policy import LocalPolicy
 from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
+from synrl_ray.running.parallel_evaluation import Judging
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 
 
 class LocalTrainer(RLlibTrainer):
     """Trains an agent that learns where it acts."""
+
+    experiment: LocalExperiment
 
     def __init__(self, spec: RunSpec) -> None:
         from synrl_ray.algorithms.local import local_config
@@ -37,22 +41,12 @@ class LocalTrainer(RLlibTrainer):
             )
         )
 
-    def evaluate(self) -> dict[str, float]:
+    def judging(self) -> Judging:
         """The exact score of the greedy policy; where there is no table, greedy episodes."""
-        policy = self.policy()
+        experiment, policy = self.experiment, self.policy()
         if self.judge is None:
-            protocol = self.experiment.evaluation
-            outcome = evaluate_in(
-                policy,
-                self.experiment.environment,
-                episodes=protocol.interim_episodes,
-                seed=protocol.first_seed + protocol.episodes,  # never those of the final evaluation
-            )
-            return self.evaluation_columns(outcome)
-        figures = {
-            f"evaluation_{name}": finite(value) for name, value in asdict(self.judge.score(policy.agent)).items()
-        }
-        return {name: value for name, value in figures.items() if value is not None}  # may be infinite without a limit
+            return partial(interim_evaluation, policy, experiment.environment, experiment.evaluation)
+        return partial(exact_evaluation, self.judge, policy.agent)
 
     def distributions(self) -> dict[str, np.ndarray]:
         """Weights, and greedy spikes of all states."""
@@ -80,3 +74,9 @@ class LocalTrainer(RLlibTrainer):
     def finish(self, folder: RunFolder, position: Position) -> Result:
         """Judge by the experiment's protocol, and exactly."""
         return finish(folder, self.spec, self.trained, position, self.judge)
+
+
+def exact_evaluation(judge: ExactJudge, agent: Greedy) -> dict[str, float]:
+    """What a row says of an exact score; it may be infinite without a limit."""
+    found = {f"evaluation_{name}": finite(value) for name, value in asdict(judge.score(agent)).items()}
+    return {name: value for name, value in found.items() if value is not None}

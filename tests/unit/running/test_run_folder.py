@@ -120,6 +120,22 @@ def test_metrics_come_back_in_order(folder):
     assert folder.metrics() == rows
 
 
+def test_what_becomes_known_later_joins_the_row_of_its_iteration(folder):
+    lines = [{"iteration": 1, "loss": 2.0}, {"iteration": 2}, {"iteration": 1, "score": 5.0}, {"iteration": 3}]
+    for line in lines:
+        folder.append_metrics(line)
+    joined = [{"iteration": 1, "loss": 2.0, "score": 5.0}, {"iteration": 2}, {"iteration": 3}]
+    assert folder.metrics() == joined
+    assert folder.metrics("score") == joined[:1]
+    folder.rewind_metrics(2)
+    assert folder.metrics() == joined[:2]
+
+
+def test_rows_are_in_order_where_only_a_later_line_of_one_can_be_read(folder):
+    (folder.path / "metrics.jsonl").write_text('{"iter\n{"iteration": 2}\n{"iteration": 1, "score": 5.0}\n')
+    assert folder.metrics() == [{"iteration": 1, "score": 5.0}, {"iteration": 2}]
+
+
 def test_run_without_metrics_has_no_rows(folder):
     assert folder.metrics() == []
 

@@ -4,115 +4,17 @@ import json
 import os
 import signal
 from dataclasses import replace
-from types import SimpleNamespace
 
-import gymnasium as gym
-import numpy as np
 import pytest
+from stand_in import EVALUATION, StandIn, spec_of, steps
 
 from synrl_ray.errors import NonFiniteError, UserError, user_error_in
-from synrl_ray.evaluation.episodes import EvaluationResult
-from synrl_ray.experiment import Evaluation, Stopping
+from synrl_ray.experiment import Stopping
 from synrl_ray.interrupt import breakable
-from synrl_ray.kinds.control import result
-from synrl_ray.kinds.control import trainer as control
-from synrl_ray.kinds.control.kind import KIND
-from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.policy import load_network_policy
-from synrl_ray.registry import get_experiment
-from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal import seal
-from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.training import Interrupted, train_run
+from synrl_ray.running.training import Interrupted
 from synrl_ray.settings.policies import AnnPolicy
-
-CARTPOLE = get_experiment("cartpole-ppo")
-EVALUATION = Evaluation(episodes=3, interval_steps=250, interim_episodes=2)
-
-
-def spec_of(**changes):
-    changes = {"stopping": Stopping(env_steps=1000), "evaluation": EVALUATION, **changes}
-    return RunSpec(experiment=replace(CARTPOLE, **changes), policy="ann", seed=0, num_workers=0)
-
-
-class StandIn:
-    """Counts its environment steps; ``at`` maps an iteration to what happens at its end."""
-
-    def __init__(self, logdir, at):
-        self.logdir, self.at, self.steps, self.is_stopped = str(logdir), at, 0, False
-        env = gym.make("CartPole-v1")
-        network = ActorCritic(env.observation_space, env.action_space, AnnPolicy(hidden_sizes=(2,)))
-        self.module = SimpleNamespace(
-            network=network, observation_space=env.observation_space, action_space=env.action_space
-        )
-
-    def train(self):
-        self.steps += 100
-        self.at.pop(self.steps // 100, lambda: None)()
-        return {
-            "num_env_steps_sampled_lifetime": self.steps,
-            "env_runners": {
-                "num_episodes": 2,
-                "episode_return_mean": self.steps / 10,
-                "episode_len_mean": float("nan"),
-            },
-            "learners": {"default_policy": {"policy_loss": -0.5, "vf_loss": 2.0, "entropy": 0.7}},
-        }
-
-    def get_module(self):
-        return self.module
-
-    def save_to_path(self, path):
-        self.at.pop(f"save {self.steps}", lambda: None)()
-        path.mkdir()
-        (path / "steps").write_text(str(self.steps))
-
-    def restore_from_path(self, path):
-        self.steps = int((path / "steps").read_text())
-
-    def stop(self):
-        self.is_stopped = True
-
-
-@pytest.fixture
-def lab(tmp_path, monkeypatch):
-    """Runs a specification; keeps the stand-ins, what was told to the watcher and what was evaluated."""
-    lab = SimpleNamespace(stand_in=StandIn, algorithms=[], told=[], evaluated=[], at={}, protocol={})
-    lab.score = lambda count: 5.0
-
-    def build(spec):
-        lab.algorithms.append(lab.stand_in(tmp_path / "logdir", lab.at))
-        return lab.algorithms[-1]
-
-    def evaluate(policy, environment, *, episodes, seed):
-        lab.evaluated.append((seed, episodes))
-        returns = np.full(episodes, lab.score(len(lab.evaluated)))
-        protocol = {"environment": "CartPole-v1", "first_seed": seed, **lab.protocol}
-        return EvaluationResult(returns, np.ones(episodes, np.int64), ("",) * episodes, episodes, 0.1, protocol)
-
-    def judge(policy, make_env, *, episodes, seed, max_parallel, deterministic=True):
-        found = evaluate(policy, make_env, episodes=episodes, seed=seed)
-        if not deterministic:
-            lab.evaluated.pop()
-        return found
-
-    def run(spec=None):
-        folder = RunFolder(tmp_path / "run")
-        if not folder.path.exists():
-            RunFolder.create(folder.path, spec)
-        lab.folder = folder
-        return train_run(folder, folder.spec(), KIND, lab.told.append)
-
-    monkeypatch.setattr(control, "configure", lambda spec: spec)
-    monkeypatch.setattr(control, "build", build)
-    monkeypatch.setattr(control, "evaluate_in", evaluate)
-    monkeypatch.setattr(result, "evaluate_policy", judge)
-    lab.run = run
-    return lab
-
-
-def steps(lab):
-    return [row["env_steps"] for row in lab.folder.metrics()]
 
 
 def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
