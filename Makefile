@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling requirements tables clean
+.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling bench-evaluations requirements tables clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -104,6 +104,10 @@ bench-faults: $(STAMP)  ## What is lost when something dies, and how soon a run 
 bench-scaling: $(STAMP)  ## Throughput with 0, 1 and 2 env runners, and the driver's share on a simulated cluster
 	$(PY) benchmarks/scaling.py
 	$(PY) benchmarks/scaling.py --env breakout cartpole --simulated 1 2 4 8
+
+bench-evaluations: $(STAMP)  ## CartPole with evaluations in between, and parallel to training
+	$(PY) benchmarks/evaluations.py
+	$(PY) benchmarks/evaluations.py interim_episodes=100
 
 bench-maml: $(STAMP)  ## Meta-iterations per second against learn2learn (and torchopt, where installed)
 	$(PY) benchmarks/maml.py

@@ -6,12 +6,11 @@ judges in between, and policies do not queue up where judging is slower than tra
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from synrl_ray.errors import is_death, user_error_in
+from synrl_ray.errors import UserError, is_death, reason_of, user_error_in
 from synrl_ray.running.checkpoints import Position
 
 Columns = Mapping[str, float | None]
@@ -20,7 +19,6 @@ Judging = Callable[[], Columns]
 
 MISSED = "evaluations_missed"
 """Column of a row whose evaluation was given up."""
-_NICENESS = 5  # what is waited for is training
 
 
 class Found(NamedTuple):
@@ -44,7 +42,7 @@ class _Flight:
 
 
 class ParallelEvaluation:
-    """The evaluator of one run, started when it is first needed. It asks Ray for no CPU: it never waits for one."""
+    """The evaluator of one run. It asks Ray for no CPU: it never waits for one."""
 
     def __init__(self) -> None:
         self._evaluator: Any = None
@@ -55,11 +53,25 @@ class ParallelEvaluation:
         """Whether an evaluation has begun that :meth:`take` has not given yet."""
         return self._flight is not None
 
-    def begin(self, judging: Judging, position: Position) -> None:
-        """Judge what ``judging`` carries, as it is now, and is not changed by what training makes of it."""
+    def start(self) -> None:
+        """Start the process, while training does what comes before the first evaluation."""
         import ray
 
-        snapshot = ray.put(judging)
+        self._evaluator = self._evaluator or ray.remote(num_cpus=0)(Evaluator).remote()
+
+    def begin(self, judging: Judging, position: Position) -> None:
+        """Judge what ``judging`` carries, as it is now: what training makes of it meanwhile changes nothing.
+
+        Raises:
+            UserError: if it cannot be sent, as a network of a user's own that holds a lock or a file.
+        """
+        import ray
+
+        try:
+            snapshot = ray.put(judging)
+        except TypeError as error:  # Ray's, of whatever kept it from being pickled
+            problem = f"the policy cannot be sent to another process ({reason_of(error.__cause__ or error)})"
+            raise UserError(problem, "leave evaluation.parallel_to_training out") from error
         self._flight = _Flight(position, snapshot, self._judged(snapshot))
 
     def take(self, *, wait: bool) -> Found | None:
@@ -99,10 +111,7 @@ class ParallelEvaluation:
         self._evaluator = self._flight = None
 
     def _judged(self, snapshot: Any) -> Any:
-        import ray
-
-        if self._evaluator is None:
-            self._evaluator = ray.remote(num_cpus=0)(Evaluator).remote()
+        self.start()
         return self._evaluator.judge.remote(snapshot)
 
 
@@ -112,7 +121,6 @@ class Evaluator:
     def __init__(self) -> None:
         import torch
 
-        os.nice(_NICENESS)
         torch.set_num_threads(1)  # as in training: the same sums
 
     def judge(self, judging: Judging) -> Columns:

@@ -100,8 +100,10 @@ class TrainingRun:
                     self._restore(found)
                 self._tell(folder.rewind_metrics(self.position.iteration))
                 self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=self.position.steps)
-                if (judging := self._snapshot()) is not None and self._is_owed():
-                    self.evaluation.begin(judging, self.position)
+                if (judging := self._snapshot()) is not None:
+                    self.evaluation.start()
+                    if self._is_owed():
+                        self.evaluation.begin(judging, self.position)
             except BaseException:
                 self.trainer.close()
                 raise

@@ -47,5 +47,6 @@ class Evaluation:
     interim_episodes: NumEpisodes = 20
     """Episodes of each evaluation during training."""
     parallel_to_training: bool = False
-    """Whether training goes on during these, which another process makes. They are the same, and stand at the steps of
-    the policies that they judge; a run that one of them ends has trained on until it was known."""
+    """Whether training goes on during these, which another process makes; a trial of a search waits for them. They are
+    the same, and stand at the steps of the policies that they judge. A run that is to end by one trains on until it is
+    known."""

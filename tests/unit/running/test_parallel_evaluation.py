@@ -36,6 +36,9 @@ class StandInEvaluator:
     def is_under_way(self):
         return self.under_way is not None
 
+    def start(self):
+        assert not self.begun
+
     def begin(self, judging, position):
         assert not self.is_under_way
         self.begun.append(position.steps)
