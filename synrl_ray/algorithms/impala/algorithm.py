@@ -137,6 +137,11 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
 
     def _ask(self) -> None:
         """Have as many collect as there may be fragments out."""
+        at_learners, is_whole = self._at_learners(), len(self._waiting) >= self._size
+        if is_whole and at_learners >= BATCHES_AT_LEARNERS:
+            self._out = max(self._size, self._out - 1)
+        elif not is_whole and not at_learners:
+            self._out = min(self._most_out, self._out + 1)
         manager = self.env_runner_group._worker_manager
         healthy = manager.healthy_actor_ids()
         idle = {i for i in healthy if not manager._remote_actor_states[i].get_num_in_flight_requests(TAG)}
@@ -162,11 +167,6 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         if metrics:
             self.metrics.aggregate(metrics, key=ENV_RUNNER_RESULTS)
         self._row.failures += [collected.failures for _, collected in found if collected.failures[0]]
-        at_learners = self._at_learners()
-        if len(self._waiting) >= self._size and at_learners >= BATCHES_AT_LEARNERS:
-            self._out = max(self._size, self._out - 1)
-        elif found and not at_learners and len(self._waiting) < self._size:
-            self._out = min(self._most_out, self._out + 1)
 
     def _count(self, num_steps: int) -> None:
         self.metrics.log_value(
