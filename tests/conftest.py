@@ -17,6 +17,9 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+os.environ.setdefault(
+    "TRITON_INTERPRET", "1"
+)  # kernels for a GPU run on the CPU; Triton asks once, where it is imported
 
 import pytest  # noqa: E402 (after the environment is set)
 import quick_stack  # noqa: E402, F401

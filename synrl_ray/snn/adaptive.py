@@ -26,7 +26,7 @@ class AdaptiveLIF(nn.Module):
         kappa: by how much one spike raises the threshold, at least 0.
         learned: names of those four that become parameters. Decays are clamped to [0, 1] in use.
         surrogate: surrogate gradient of the spike.
-        kernel: ``"auto"``, ``"torch"``, ``"numba"`` or ``"functional"``.
+        kernel: see :func:`synrl_ray.snn.lif_scan`.
 
     Shape:
         current ``[T, B, N]``, state ``[B, 2N]`` (membranes, then adaptations), reset_mask ``[T, B]``

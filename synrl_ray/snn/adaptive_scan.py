@@ -23,6 +23,7 @@ References:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -30,10 +31,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from synrl_ray.snn.functional import spike
-from synrl_ray.snn.scan import choose
+from synrl_ray.snn.scan import choose, in_one_precision
 from synrl_ray.snn.surrogate import Surrogate
 
 Parameters = tuple[Tensor, Tensor, Tensor, Tensor]  # beta, threshold, rho, kappa: scalar or [N]
+_MODULES = {"numba": "synrl_ray.snn.adaptive_kernel", "triton": "synrl_ray.snn.adaptive_triton"}
+"""Of compiled kernels, imported at their first use."""
 
 
 def adaptive_scan(
@@ -53,13 +56,15 @@ def adaptive_scan(
         parameters: beta, threshold, rho (decay of the adaptation) and kappa (its strength), scalar or ``[N]``.
         surrogate: what replaces the spike's derivative.
         mask: ``[T, B]`` bool; true where a row starts from rest at that step.
-        kernel: ``"auto"``, ``"torch"``, ``"numba"`` or ``"functional"``; see :func:`synrl_ray.snn.lif_scan`.
+        kernel: see :func:`synrl_ray.snn.lif_scan`.
     """
+    current, membrane = in_one_precision(current, membrane, parameters[0])
+    adaptation = adaptation.to(membrane.dtype)
     chosen = choose(kernel, (current, membrane, adaptation, *parameters))
     if chosen == "functional":
         return _steps(current, membrane, adaptation, parameters, surrogate, mask, differentiable=True)
     spikes, membranes, adaptations = _AdaptiveScan.apply(
-        current, membrane, adaptation, *parameters, surrogate, mask, chosen == "numba"
+        current, membrane, adaptation, *parameters, surrogate, mask, _MODULES.get(chosen)
     )
     return spikes, membranes, adaptations
 
@@ -105,13 +110,11 @@ class _AdaptiveScan(torch.autograd.Function):
         kappa: Tensor,
         surrogate: Surrogate,
         mask: Tensor | None,
-        compiled: bool,
+        compiled: str | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         parameters = (beta, threshold, rho, kappa)
-        if compiled:
-            from synrl_ray.snn import adaptive_kernel
-
-            results = adaptive_kernel.forward(current, membrane, adaptation, parameters, mask)
+        if compiled is not None:
+            results = import_module(compiled).forward(current, membrane, adaptation, parameters, mask)
         else:
             results = _steps(current, membrane, adaptation, parameters, surrogate, mask, differentiable=False)
         ctx.save_for_backward(*results, membrane, adaptation, mask, *parameters)
@@ -121,12 +124,7 @@ class _AdaptiveScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor, grad_membranes: Tensor, grad_adaptations: Tensor) -> Any:
-        if ctx.compiled:
-            from synrl_ray.snn import adaptive_kernel
-
-            run = adaptive_kernel.backward
-        else:
-            run = _backward
+        run = _backward if ctx.compiled is None else import_module(ctx.compiled).backward
         grads = run(ctx.saved_tensors, grad_spikes, grad_membranes, grad_adaptations, ctx.surrogate)
         return *grads, None, None, None
 

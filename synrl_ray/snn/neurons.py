@@ -30,7 +30,7 @@ class LIF(nn.Module):
         reset: ``"subtract"``, ``"zero"`` or ``"none"``.
         graded: emit the surrogate's primitive instead of spikes (for gradient checks).
         hold: K, simulation steps for which each input current is held.
-        kernel: ``"auto"``, ``"torch"``, ``"numba"`` or ``"functional"``; see :func:`synrl_ray.snn.lif_scan`.
+        kernel: see :func:`synrl_ray.snn.lif_scan`.
 
     Shape:
         current ``[E, B, N]``, membrane ``[B, N]``, reset_mask ``[E, B]``

@@ -104,3 +104,13 @@ def are_dense(tensors: Iterable[Tensor | None], dtype: torch.dtype) -> bool:
         and list(map(_DTYPE, found)).count(dtype) == len(found)
         and list(map(_LAYOUT, found)).count(torch.strided) == len(found)
     )
+
+
+def are_on_one_gpu(tensors: Iterable[Tensor], dtype: torch.dtype) -> bool:
+    """Whether all are tensors, not of a subclass, of this type, dense, on the same GPU."""
+    found = tuple(tensors)
+    return (
+        found[0].is_cuda
+        and _PLAIN_TENSORS.issuperset(map(type, found))
+        and all(t.device == found[0].device and t.dtype is dtype and t.layout is torch.strided for t in found)
+    )

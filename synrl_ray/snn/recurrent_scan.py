@@ -36,7 +36,7 @@ from synrl_ray.snn.functional import spike
 from synrl_ray.snn.listed import lists_if_few
 from synrl_ray.snn.products import LinearProduct
 from synrl_ray.snn.recurrent_parameters import Parameters, Settings
-from synrl_ray.snn.scan import choose
+from synrl_ray.snn.scan import choose, in_one_precision
 
 
 def recurrent_scan(
@@ -56,11 +56,13 @@ def recurrent_scan(
         parameters: of the layer; without synaptic currents alpha is 0.
         settings: surrogate and reset.
         mask: ``[T, B]`` bool; true where a row starts from rest at that step.
-        kernel: ``"auto"``, ``"torch"``, ``"numba"`` or ``"functional"``; see :func:`synrl_ray.snn.lif_scan`.
+        kernel: see :func:`synrl_ray.snn.lif_scan`; where that is Triton, the steps are taken by torch here.
 
     Returns:
         Spikes ``[T, B, N]``, and membranes and currents ``[B, N]`` after the last step.
     """
+    current, membrane = in_one_precision(current, membrane, parameters.beta)
+    synaptic = synaptic.to(membrane.dtype)
     chosen = choose(kernel, (current, membrane, synaptic, *parameters))
     if chosen == "functional":
         spikes, membranes, currents = _steps(

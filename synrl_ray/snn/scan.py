@@ -22,21 +22,24 @@ Backward, with ``g_t = dL/du_t``, ``c_t = beta`` (or ``beta (1 - r_t)`` for rese
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from synrl_ray.snn import torch_kernel
 from synrl_ray.snn.functional import lif_scan_functional
-from synrl_ray.snn.plain import are_dense, is_transformed
+from synrl_ray.snn.plain import are_dense, are_on_one_gpu, is_transformed
 from synrl_ray.snn.surrogate import Surrogate
 
 Reset = Literal["subtract", "zero", "none"]
 RESETS: tuple[Reset, ...] = ("subtract", "zero", "none")
-Kernel = Literal["auto", "torch", "numba", "functional"]
+Kernel = Literal["auto", "torch", "numba", "triton", "functional"]
 
 
 class ScanKernel(Protocol):
@@ -97,15 +100,14 @@ def lif_scan(
         hold: K, simulation steps for which each input current is held.
         graded: emit the surrogate's primitive instead of a binary spike. The surrogate is then the
             true derivative, which is what gradient checks need.
-        kernel: ``"torch"`` runs anywhere; ``"numba"`` on CPU only; ``"functional"`` can be differentiated to any order
-            and transformed or traced. ``"auto"`` takes the last where torch does so, else numba on the CPU.
+        kernel: ``"torch"`` runs anywhere; ``"numba"`` on CPU only; ``"triton"`` on a GPU; ``"functional"`` can be
+            differentiated to any order and transformed or traced. ``"auto"`` takes the last where torch does so, else
+            numba on the CPU and Triton, where it is installed, on a GPU.
 
     Returns:
         Spikes ``[T, B, N]`` and membranes ``[T, B, N]`` (the last one is the state to carry on).
     """
-    if current.dtype is not membrane.dtype:  # as autocast leaves them: membranes keep their precision
-        dtype = torch.promote_types(current.dtype, membrane.dtype)
-        current, membrane = current.to(dtype), membrane.to(dtype)
+    current, membrane = in_one_precision(current, membrane, beta)
     chosen = choose(kernel, (current, membrane, beta, threshold))
     if chosen == "functional":
         return lif_scan_functional(current, membrane, beta, threshold, surrogate, reset, reset_mask, hold, graded)
@@ -115,33 +117,54 @@ def lif_scan(
     return spikes, membranes
 
 
-def choose(kernel: str, tensors: Sequence[Tensor]) -> Literal["torch", "numba", "functional"]:
+def in_one_precision(current: Tensor, state: Tensor, parameter: Tensor) -> tuple[Tensor, Tensor]:
+    """Current and state in the widest type of the three: autocast narrows currents, and membranes keep theirs."""
+    if current.dtype is state.dtype is parameter.dtype:
+        return current, state
+    dtype = torch.promote_types(torch.promote_types(current.dtype, state.dtype), parameter.dtype)
+    return current.to(dtype), state.to(dtype)
+
+
+def choose(kernel: str, tensors: Sequence[Tensor]) -> Literal["torch", "numba", "triton", "functional"]:
     """Which kernel a scan of these tensors runs on.
 
     Raises:
-        ValueError: if the numba kernel is asked for and cannot take them.
+        ValueError: if a compiled kernel is asked for and cannot take them.
     """
     if kernel == "torch":
         return "torch"
     if kernel == "functional" or (kernel == "auto" and is_transformed()):
         return "functional"
     if is_transformed():
-        raise ValueError('the numba kernel cannot be traced or transformed: take kernel="functional"')
-    current = tensors[0]
-    if current.dtype in (torch.float32, torch.float64) and are_dense(tensors, current.dtype):
+        raise ValueError(f'the {kernel} kernel cannot be traced or transformed: take kernel="functional"')
+    dtype = tensors[0].dtype
+    if kernel != "triton" and dtype in (torch.float32, torch.float64) and are_dense(tensors, dtype):
         return "numba"
+    if kernel != "numba" and _takes_triton(tensors):
+        return "triton"
     if kernel == "auto":
         return "torch"
     found = ", ".join(sorted({f"{t.dtype} on {t.device}" for t in tensors}))
-    raise ValueError(f"the numba kernel takes float32 or float64 on CPU, got {found}")
+    taken = "float32 or float64 on CPU" if kernel == "numba" else "float32 on a GPU, where Triton is installed"
+    raise ValueError(f"the {kernel} kernel takes {taken}, got {found}")
 
 
+def _takes_triton(tensors: Sequence[Tensor]) -> bool:
+    """Whether all are of float32 on one GPU; in Triton's interpreter, the CPU's are taken where it is asked for."""
+    if not are_on_one_gpu(tensors, torch.float32):
+        return os.environ.get("TRITON_INTERPRET") == "1" and are_dense(tensors, torch.float32) and _has_triton()
+    return _has_triton()
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+@cache
 def _kernel(name: str) -> ScanKernel:
-    if name == "torch":
-        return torch_kernel
-    from synrl_ray.snn import numba_kernel  # numba takes half a second to import
-
-    return numba_kernel
+    """Imported at the first use: numba takes half a second, and Triton is not everywhere."""
+    return cast(ScanKernel, import_module(f"synrl_ray.snn.{name}_kernel"))
 
 
 class _LIFScan(torch.autograd.Function):

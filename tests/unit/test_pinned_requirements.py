@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 README = ROOT / "README.md"
 LINES = (ROOT / "requirements.txt").read_text().splitlines()
-BOUND_TO_ANOTHER_TORCH = ("torchvision", "torchaudio", "triton", "nvidia-", "cuda-")
+BOUND_TO_ANOTHER_TORCH = ("torchvision", "torchaudio", "nvidia-", "cuda-")  # Triton's pin is what this torch asks for
 
 
 def name_of(requirement):
