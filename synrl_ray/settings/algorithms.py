@@ -9,7 +9,7 @@ from pydantic import Discriminator
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.q_learning import EpsilonGreedy
 from synrl_ray.settings.rates import RatePenalty
-from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Rate, Sizes
+from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Precision, Rate, Sizes
 
 
 @settings_class
@@ -42,6 +42,8 @@ class PolicyGradient(Gradient, RatePenalty):
     vf_loss_coeff: NonNegative = 0.5
     grad_clip: Positive = 0.5
     """Bound on the global norm of the gradient."""
+    precision: Precision = "float32"
+    """Of the matrix products and convolutions of training passes; all else, and acting, is in float32."""
 
 
 @settings_class

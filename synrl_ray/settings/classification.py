@@ -11,7 +11,7 @@ from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.classifiers import AnnClassifier, ClassifierConfig, SpikingClassifier
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.rates import RatePenalty
-from synrl_ray.settings.types import AsTuple, Count, Fraction, NonNegative, Positive
+from synrl_ray.settings.types import AsTuple, Count, Fraction, NonNegative, Positive, Precision
 
 
 @settings_class
@@ -38,6 +38,8 @@ class Supervised(RatePenalty):
     weight_decay: NonNegative = 0.0
     max_shift: Annotated[int, Interval(ge=0, le=8)] = 0
     """Augmentation: training images are moved by up to this many pixels; 0 for none."""
+    precision: Precision = "float32"
+    """Of the matrix products and convolutions of training passes; all else, and judging, is in float32."""
 
 
 @settings_class

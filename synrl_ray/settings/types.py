@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, MaxLen, MinLen
 from pydantic import Strict, StringConstraints
@@ -32,3 +32,5 @@ Samples = Annotated[int, Interval(ge=1, le=10_000)]
 Cells = Annotated[int, Interval(ge=1, le=128)]
 ClassPath = Annotated[str, MaxLen(200), StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 """``module:Class``."""
+Precision = Literal["float32", "bfloat16"]
+"""Of the products of a network's training passes."""

@@ -1,0 +1,45 @@
+"""Where a process that learns computes, and how precisely."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from synrl_ray.errors import UserError
+
+
+def learning_device(gpus: float) -> torch.device:
+    """The CPU, or the GPU that this process was given a share of.
+
+    Raises:
+        UserError: if torch finds none here.
+    """
+    if not gpus:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise no_gpu()
+    return torch.device("cuda", 0)  # Ray shows a worker its own GPUs only
+
+
+def network_pass(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """Within, matrix products and convolutions are taken in that precision; parameters, membranes and what a loss is
+    computed from stay in float32, and so do their gradients.
+
+    Args:
+        precision: ``"float32"`` for all as it is, or ``"bfloat16"``.
+        device: of the network.
+    """
+    return nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
+
+
+def widened(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A pass's outputs in float32."""
+    return {name: value.float() for name, value in outputs.items()}
+
+
+def no_gpu() -> UserError:
+    """What is said where Ray has given a process a GPU that torch cannot use."""
+    problem = "a process that learns was given a GPU, and torch finds none there"
+    return UserError(problem, "install a torch with CUDA on the nodes that have GPUs")
