@@ -178,7 +178,7 @@ class MamlPolicy(MetaLearner):
         config, steps = self.config, len(experience.support)
         initial, rates = self._meta_parameters(None)
         current, seen = expanded(initial, len(batch)), self._observations(batch)
-        free = batch.grids.free.flatten(1).to(seen.dtype)
+        free = batch.grids.free.flatten(1).to(seen)
         total = seen.new_zeros(len(batch))
         for step in range(steps + 1):
             log_probs, old = self._network(current, seen).log_softmax(-1), experience.log_probs[step]
@@ -216,9 +216,9 @@ class MamlPolicy(MetaLearner):
         """Episodes of policies, by random numbers of their own."""
         config, grids = self.config, batch.grids
         numbers = batch.uniforms(numbers_needed(grids, config.episodes), stream)
-        episodes = play(grids, log_probs.double().exp().numpy(), numbers, config.episodes)
+        episodes = play(grids, log_probs.double().exp().cpu().numpy(), numbers, config.episodes)
         table = advantage_table(episodes, grids.num_states, self.discount, config.gae_lambda)
-        tensor = partial(torch.as_tensor, dtype=log_probs.dtype)
+        tensor = partial(torch.as_tensor, dtype=log_probs.dtype, device=log_probs.device)
         return Played(
             gains=tensor(table.gains),
             losses=tensor(table.losses),
@@ -228,8 +228,8 @@ class MamlPolicy(MetaLearner):
         )
 
     def _observations(self, batch: GridworldBatch) -> Tensor:
-        """``[M, N, D]`` in the model's dtype."""
-        return batch.grids.all_observations().to(self.inner_rates[0].dtype)
+        """``[M, N, D]`` as the model's parameters are."""
+        return batch.grids.all_observations().to(self.inner_rates[0])
 
     def _meta_parameters(self, weights: Mapping[str, Tensor] | None) -> tuple[Parameters, list[Tensor]]:
         """Initial parameters by name, and their rates ``[S]``: the present ones, or those of a ``state_dict()``."""

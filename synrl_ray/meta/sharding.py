@@ -20,9 +20,10 @@ from synrl_ray.errors import worker_died
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.meta_learner import MetaLearner
-from synrl_ray.meta.tasks import TaskDistribution
+from synrl_ray.meta.tasks import TaskBatch, TaskDistribution
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import AnyTasks, Learner
+from synrl_ray.snn.device import learning_device
 
 _MOST_RESTARTS = 10
 """Of workers, in one meta-iteration: more are no accident."""
@@ -41,14 +42,16 @@ class ShardResult:
 
 
 class Shard:
-    """Tasks and a learner, in the driver or in a worker of its own.
+    """Tasks and a learner, in the driver or in a worker of its own, on a GPU where it has a share of one.
 
-    They are made when they are first needed: what an actor's constructor raises, Ray hands on as its death.
+    What comes and goes is on the CPU. Tasks and learner are made when they are first needed: what an actor's
+    constructor raises, Ray hands on as its death.
     """
 
-    def __init__(self, tasks: AnyTasks, learner: Learner, maml: Maml | MamlRl) -> None:
+    def __init__(self, tasks: AnyTasks, learner: Learner, maml: Maml | MamlRl, gpus: float = 0.0) -> None:
         torch.set_num_threads(1)
         self._settings = tasks, learner, maml
+        self._gpus = gpus
 
     @cached_property
     def tasks(self) -> TaskDistribution | PlayedGridworlds:
@@ -59,7 +62,12 @@ class Shard:
     def maml(self) -> MetaLearner:
         """Whose gradients are computed."""
         tasks, learner, maml = self._settings
-        return family_of(tasks).meta_learner(learner, maml)
+        return family_of(tasks).meta_learner(learner, maml).to(self.device)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return learning_device(self._gpus)
 
     def gradients(
         self,
@@ -77,12 +85,16 @@ class Shard:
         """
         self.maml.load_state_dict(weights)
         self.maml.zero_grad()
-        loss, figures = self.maml.meta_loss(self.tasks.sample("train", seeds), iteration, behaviour)
+        if behaviour is not None:
+            behaviour = {name: tensor.to(self.device) for name, tensor in behaviour.items()}
+        batch = self.tasks.sample("train", seeds)
+        batch = batch.to(self.device) if isinstance(batch, TaskBatch) else batch  # gridworlds are played on the CPU
+        loss, figures = self.maml.meta_loss(batch, iteration, behaviour)
         loss.backward()
         count = len(seeds)
         return ShardResult(
             count,
-            [torch.zeros_like(p) if p.grad is None else p.grad * count for p in self.maml.parameters()],
+            [(torch.zeros_like(p) if p.grad is None else p.grad * count).cpu() for p in self.maml.parameters()],
             loss.item() * count,
             {name: float(values.sum()) for name, values in figures.items()},
         )
@@ -94,15 +106,16 @@ class Shards:
     Args:
         make: arguments of :class:`Shard`.
         num_workers: processes of their own; 0 computes in the driver.
+        gpus: of each process that computes.
 
     Attributes:
         restarts: workers that died and were replaced, so far.
     """
 
-    def __init__(self, make: tuple[Any, ...], num_workers: int) -> None:
-        self._make = make
+    def __init__(self, make: tuple[Any, ...], num_workers: int, gpus: float = 0.0) -> None:
+        self._make, self._gpus = (*make, gpus), gpus
         self.restarts = 0
-        self._local = None if num_workers else Shard(*make)
+        self._local = None if num_workers else Shard(*self._make)
         self._workers = [self._start() for _ in range(num_workers)]
 
     def gradients(
@@ -143,7 +156,7 @@ class Shards:
             ray.kill(worker)
 
     def _start(self) -> Any:
-        return ray.remote(num_cpus=1)(Shard).remote(*self._make)
+        return ray.remote(num_cpus=1, num_gpus=self._gpus)(Shard).remote(*self._make)
 
     def _send(self, worker: int, weights: tuple[Any, Any], seeds: Sequence[int], iteration: int) -> Any:
         now, behaviour = weights

@@ -30,8 +30,9 @@ def require_seed(seed: int) -> None:
 class MetaTrainable(Trainable):
     """Meta-trains one learner of a :class:`~synrl_ray.experiment.MetaExperiment`.
 
-    ``config`` holds ``experiment``, ``policy``, ``seed``, ``num_workers`` (0 where it is missing) and, for a search,
-    whatever replaces settings of the outer loop: ``meta_lr``. Tasks are a function of the seed and the meta-iteration.
+    ``config`` holds ``experiment``, ``policy``, ``seed``, ``num_workers`` and ``gpus_per_learner`` (0 where they are
+    missing) and, for a search, whatever replaces settings of the outer loop: ``meta_lr``. Tasks are a function of the
+    seed and the meta-iteration.
     Checkpoints are tensors and numbers, loaded with ``weights_only``.
 
     Raises:
@@ -54,7 +55,8 @@ class MetaTrainable(Trainable):
         self.optimizer = self._optimizer(config.get("meta_lr", settings.meta_lr))
         self.total = self.experiment.stopping.meta_iterations
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=self.total)
-        self.shards = Shards((self.experiment.tasks, learner, settings.maml), config.get("num_workers", 0))
+        scale = config.get("num_workers", 0), config.get("gpus_per_learner", 0.0)
+        self.shards = Shards((self.experiment.tasks, learner, settings.maml), *scale)
         self.meta_iterations = 0
 
     def step(self) -> dict[str, Any]:

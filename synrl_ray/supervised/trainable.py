@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import torch
 from numpy.typing import NDArray
 from ray.tune import Trainable
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from synrl_ray.data.mnist import LabelledImages, load_mnist
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import ClassificationExperiment, PolicyKind
+from synrl_ray.snn.device import learning_device, network_pass
 from synrl_ray.snn.rates import excess
 from synrl_ray.supervised.model import Classifier
 
@@ -31,9 +34,10 @@ _CHECKPOINT = "classifier.pt"
 class ClassifierTrainable(Trainable):
     """Trains one classifier of a :class:`ClassificationExperiment`.
 
-    ``config`` holds ``experiment``, ``policy`` and ``seed``. Each step reports ``loss``, ``train_accuracy`` and
-    ``validation_accuracy``, the latter on training images that are held out (a search may look at it; the test
-    set is for the end). Checkpoints are tensors and numbers, loaded with ``weights_only``.
+    ``config`` holds ``experiment``, ``policy``, ``seed`` and ``gpus_per_learner``, 0 where it is missing. ``model``
+    stays on the CPU and is brought up to date at the end of each step. That reports ``loss``, ``train_accuracy`` and
+    ``validation_accuracy``, the latter on training images that are held out (a search may look at it; the test set is
+    for the end). Checkpoints are tensors and numbers, loaded with ``weights_only``.
 
     Raises:
         UserError: for missing or damaged data.
@@ -52,7 +56,11 @@ class ClassifierTrainable(Trainable):
         torch.manual_seed(config["seed"])
         self.model = Classifier(self.experiment.policy(self.policy), classes)
         settings = self.experiment.algorithm
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        self.device = learning_device(config.get("gpus_per_learner", 0.0))
+        self._learns = self.model if self.device.type == "cpu" else deepcopy(self.model).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self._learns.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+        )
         self.batch_size = min(settings.batch_size, len(self.training_set))
         batches = len(self.training_set) // self.batch_size
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
@@ -68,12 +76,13 @@ class ClassifierTrainable(Trainable):
         labels = torch.from_numpy(self.training_set.labels)
         order = torch.randperm(len(labels), generator=self.generator)
         losses, correct = [], 0
-        self.model.train()
+        self._learns.train()
         for rows in order.split(self.batch_size)[: len(labels) // self.batch_size]:
-            batch = self._shift(images[rows], settings.max_shift)
+            batch = self._shift(images[rows], settings.max_shift).to(self.device)
+            wanted = labels[rows].to(self.device)
             with self._dropout():
                 logits, penalty = self._pass(batch)
-            loss = torch.nn.functional.cross_entropy(logits, labels[rows]) + penalty
+            loss = torch.nn.functional.cross_entropy(logits, wanted) + penalty
             if not torch.isfinite(loss):
                 raise self._not_finite("the loss")
             self.optimizer.zero_grad()
@@ -81,8 +90,10 @@ class ClassifierTrainable(Trainable):
             self.optimizer.step()
             self.schedule.step()
             losses.append(loss.item())
-            correct += int((logits.argmax(1) == labels[rows]).sum())
+            correct += int((logits.argmax(1) == wanted).sum())
             self.samples += len(rows)
+        if self._learns is not self.model:
+            self.model.load_state_dict(self._learns.state_dict())
         for name, parameter in self.model.named_parameters():
             if not torch.isfinite(parameter).all():
                 raise self._not_finite(f"the weight {name!r}")
@@ -97,9 +108,12 @@ class ClassifierTrainable(Trainable):
         """Logits, and what the loss adds for spikes."""
         settings = self.experiment.algorithm
         if not settings.rate_penalty:
-            return self.model(batch), 0.0
-        logits, rates = self.model.with_rates(batch)
-        return logits, settings.rate_penalty * excess(rates, settings.rate_target).mean()
+            with network_pass(settings.precision, self.device):
+                logits = self._learns(batch)
+            return logits.float(), 0.0
+        with network_pass(settings.precision, self.device):
+            logits, rates = self._learns.with_rates(batch)
+        return logits.float(), settings.rate_penalty * excess(rates, settings.rate_target).mean()
 
     @contextmanager
     def _dropout(self) -> Iterator[None]:
@@ -122,17 +136,18 @@ class ClassifierTrainable(Trainable):
 
     def predict(self, data: LabelledImages) -> NDArray[np.int64]:
         """Predicted labels of all images."""
-        self.model.eval()
+        self._learns.eval()
+        images = torch.from_numpy(data.images)
         with torch.no_grad():
-            parts = [self.model(batch).argmax(1) for batch in torch.from_numpy(data.images).split(_EVALUATION_BATCH)]
-        return torch.cat(parts).numpy()
+            parts = [self._learns(batch.to(self.device)).argmax(1) for batch in images.split(_EVALUATION_BATCH)]
+        return torch.cat(parts).cpu().numpy()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write everything that training needs to go on."""
         torch.save(
             {
                 "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": tree_map_only(Tensor, Tensor.cpu, self.optimizer.state_dict()),
                 "schedule": self.schedule.state_dict(),
                 "generator": self.generator.get_state(),
                 "samples": self.samples,
@@ -143,7 +158,8 @@ class ClassifierTrainable(Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Go on from such a folder."""
         state = torch.load(Path(str(checkpoint)) / _CHECKPOINT, weights_only=True)
-        self.model.load_state_dict(state["model"])
+        for model in (self.model, self._learns):
+            model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])

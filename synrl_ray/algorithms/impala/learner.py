@@ -19,6 +19,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
+from synrl_ray.algorithms.device import on_device
 from synrl_ray.algorithms.impala.vtrace import vtrace
 from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
 from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows
@@ -135,8 +136,9 @@ class ImpalaLearner(OnPolicyLearner):
         parts = num_minibatches(batch, settings.minibatch_size)
         self._is_single = parts == settings.num_epochs == 1
         if not self._is_single:
+            batch = on_device(batch, self)
             with torch.no_grad():
-                batch = self._with_estimates(batch, self.module[DEFAULT_MODULE_ID].forward_train(batch))
+                batch = self._with_estimates(batch, self._outputs(batch))
         super().update(
             training_data=TrainingData(
                 batch=MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, num_valid(batch))
@@ -180,13 +182,15 @@ class ImpalaLearner(OnPolicyLearner):
         if config.clip_param is not None:
             valid = [rollout.valid for rollout in self._fragments]
             standardise_together([column[Columns.ADVANTAGES] for column in columns], valid)
-        return {**batch, **arranged(columns, self._fragments, every_row=True)}
+        return {**batch, **on_device(arranged(columns, self._fragments, every_row=True), self)}
 
     def _rates(self) -> Sequence[float]:
         observations, states = sample_rows(self._fragments, most_rows(self._network()))
         if not len(observations):
             return []
-        return self._network().firing_rates(torch.from_numpy(observations), torch.from_numpy(states))
+        device = self.device
+        network = self._network()
+        return network.firing_rates(torch.from_numpy(observations).to(device), torch.from_numpy(states).to(device))
 
     def _module_state(self) -> Any:
         return self.module[DEFAULT_MODULE_ID].unwrapped().get_state()

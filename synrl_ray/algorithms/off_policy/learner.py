@@ -10,6 +10,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from torch import Tensor
 
 from synrl_ray.algorithms.descent import adam, descend, first_not_finite
+from synrl_ray.algorithms.device import require_device
 from synrl_ray.errors import NonFiniteError
 
 
@@ -19,6 +20,11 @@ class ReplayLearner(DQNTorchLearner):
     Raises:
         NonFiniteError: instead of stepping on a loss or gradient that is NaN or infinite.
     """
+
+    def build(self) -> None:
+        """Build everything; RLlib calls this."""
+        super().build()
+        require_device(self)
 
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
         outputs = self.module.forward_train(batch)

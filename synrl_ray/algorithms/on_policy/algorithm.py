@@ -143,8 +143,8 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         else:
             observations = sample_rows(rollouts, most)[0][None]
             starts = np.zeros(observations.shape[:2], np.bool_)
-        seen, begun = torch.from_numpy(observations), torch.from_numpy(starts)
-        found = self.learner_group.foreach_learner(lambda learner: network_of(learner).calibrate(rate, seen, begun))
+        seen = (torch.from_numpy(observations), torch.from_numpy(starts))
+        found = self.learner_group.foreach_learner(partial(_calibrated, rate=rate, seen=seen))
         self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
         factors = next(iter(found)).get()
         if isinstance(factors, Exception):
@@ -210,3 +210,9 @@ def network_of(learner: Any) -> ActorCritic:
     """The network that a learner trains."""
     network: ActorCritic = learner.module[DEFAULT_MODULE_ID].unwrapped().network
     return network
+
+
+def _calibrated(learner: Any, rate: float, seen: tuple[torch.Tensor, ...]) -> Any:
+    network = network_of(learner)
+    device = next(network.parameters()).device
+    return network.calibrate(rate, *(tensor.to(device) for tensor in seen))

@@ -14,6 +14,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch
 from torch import Tensor
 
 from synrl_ray.algorithms.descent import adam, descend, first_not_finite
+from synrl_ray.algorithms.device import on_device, require_device
 from synrl_ray.algorithms.on_policy.fused_loss import fits, fused_loss
 from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopback
 from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss, ppo_loss
@@ -23,6 +24,7 @@ from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actions.base import ActionDistribution
 from synrl_ray.rl_modules.actor_critic import RATES
 from synrl_ray.settings.algorithms import WithRMSprop
+from synrl_ray.snn.device import network_pass, widened
 from synrl_ray.snn.rates import excess
 
 
@@ -62,6 +64,7 @@ class OnPolicyLearner(TorchLearner):
         """Build the module and its optimizer, for one thread: small networks lose by more."""
         torch.set_num_threads(1)
         super().build()
+        require_device(self)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """One optimiser for all weights that need a gradient."""
@@ -90,25 +93,31 @@ class OnPolicyLearner(TorchLearner):
         **kwargs: Any,
     ) -> Iterator[MultiAgentBatch]:
         # The whole batch at once: RLlib's bookkeeping for each item costs as much as a small network's step.
-        batch = dict(training_data.batch.policy_batches[DEFAULT_MODULE_ID])
+        batch = on_device(dict(training_data.batch.policy_batches[DEFAULT_MODULE_ID]), self)
         parts = num_total_minibatches or num_minibatches(batch, minibatch_size)
         self._minibatches = minibatches(batch, num_epochs, parts)
         yield training_data.batch
 
     def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
-        module = self.module[DEFAULT_MODULE_ID]
         (optimizer,) = self._named_optimizers.values()
         wanted = {"rates": True} if self.config.settings.rate_penalty else {}
         for minibatch in self._minibatches:
             if not self.distributed and not num_valid(minibatch):
                 continue
-            outputs = module.forward_train(minibatch, **wanted)
+            outputs = self._outputs(minibatch, **wanted)
             minibatch = self._estimated(minibatch, outputs)
             loss = self.compute_loss_for_module(
                 module_id=DEFAULT_MODULE_ID, config=self.config, batch=minibatch, fwd_out=outputs
             )
             descend(loss, optimizer, self.config.grad_clip)
         return {DEFAULT_MODULE_ID: outputs}, {DEFAULT_MODULE_ID: loss.detach()}, {}
+
+    def _outputs(self, batch: Batch, **wanted: bool) -> dict[str, Any]:
+        """Those of the module's pass, in float32."""
+        precision = self.config.settings.precision
+        with network_pass(precision, self.device):
+            outputs: dict[str, Any] = self.module[DEFAULT_MODULE_ID].forward_train(batch, **wanted)
+        return outputs if precision == "float32" else widened(outputs)
 
     def _estimated(self, minibatch: Batch, outputs: dict[str, Any]) -> Batch:
         """The minibatch with advantages and value targets, where they follow from the network's outputs."""
@@ -142,7 +151,7 @@ class OnPolicyLearner(TorchLearner):
             total = sum(values.sum() for values in (columns["inputs"], columns["values"])) * 0.0
         is_finite = bool(torch.isfinite(total))
         if self.distributed:
-            weight, is_finite = weight_among_learners(number, is_finite)
+            weight, is_finite = weight_among_learners(number, is_finite, total.device)
             total = total * weight
         if not is_finite:
             name = first_not_finite({"batch": batch, "network output": fwd_out}) or "the total loss"
@@ -159,9 +168,10 @@ class OnPolicyLearner(TorchLearner):
         self.metrics.log_dict({name: value.detach() for name, value in values.items()}, key=DEFAULT_MODULE_ID, window=1)
 
 
-def weight_among_learners(number: int, is_finite: bool) -> tuple[float, bool]:
+def weight_among_learners(number: int, is_finite: bool, device: torch.device | None = None) -> tuple[float, bool]:
     """What this learner's mean over so many steps counts in the mean of all learners, which their gradients are
-    averaged to, and whether the loss of every learner is finite: if not, all stop, and none waits for another."""
-    every = torch.tensor([float(number), float(not is_finite)], dtype=torch.float64)
+    averaged to, and whether the loss of every learner is finite: if not, all stop, and none waits for another. Learners
+    on GPUs speak through these."""
+    every = torch.tensor([float(number), float(not is_finite)], dtype=torch.float64, device=device)
     torch.distributed.all_reduce(every)
     return number * torch.distributed.get_world_size() / max(1.0, float(every[0])), not every[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 from typing import Any
 
@@ -21,6 +22,8 @@ def serve_stores_on_loopback() -> None:
 
 
 def _store(host_name: str, port: int, world_size: int, is_master: bool = False, **options: Any) -> Any:
+    if host_name in _LOOPBACK:  # NCCL, by which learners on GPUs speak, opens sockets of its own
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
     if is_master and host_name in _LOOPBACK:
         family = socket.AF_INET6 if ":" in host_name else socket.AF_INET
         options["master_listen_fd"] = socket.create_server((host_name, port), family=family).detach()

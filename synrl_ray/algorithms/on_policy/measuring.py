@@ -36,11 +36,12 @@ def met(network: ActorCritic, rollouts: Sequence[Rollout], *, currents: bool = T
 
 
 def measure(network: ActorCritic, seen: Met) -> None:
-    """Let the network's normalisers see it."""
+    """Let the network's normalisers see it, where the network is."""
+    device = next(network.parameters()).device
     if seen.observations is not None:
-        network.measure(seen.observations)
+        network.measure(seen.observations.to(device))
     if seen.rows is not None:
-        network.measure_currents(*seen.rows)
+        network.measure_currents(*(rows.to(device) for rows in seen.rows))
 
 
 def most_rows(network: ActorCritic) -> int:

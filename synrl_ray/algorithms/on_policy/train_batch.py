@@ -141,7 +141,8 @@ def minibatches(batch: Batch, num_epochs: int, parts: int) -> Iterator[Batch]:
         parts: of each pass, see :func:`num_minibatches`.
     """
     for _ in range(num_epochs):
-        order = torch.randperm(num_rows(batch)) if parts > 1 else None
+        device = batch[Columns.ADVANTAGES].device  # random numbers are the CPU's on every device
+        order = torch.randperm(num_rows(batch)).to(device) if parts > 1 else None
         yield from _split(batch, order, parts)
 
 

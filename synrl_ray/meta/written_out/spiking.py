@@ -123,11 +123,11 @@ class WrittenOutStepMean:
     def forward(self, p: Parameters, x: Tensor) -> tuple[Tensor, None]:
         """``[M, T * K, F]`` → ``[M, K, F]``."""
         steps = x.unflatten(1, (len(self._weights), -1))
-        return torch.einsum("t,mtkf->mkf", self._weights.to(x.dtype), steps), None
+        return torch.einsum("t,mtkf->mkf", self._weights.to(x), steps), None
 
     def backward(self, p: Parameters, kept: None, grad: Tensor, need_input: bool) -> tuple[Tensor, Parameters]:
         """Return the input's gradient."""
-        return torch.einsum("t,mkf->mtkf", self._weights.to(grad.dtype), grad).flatten(1, 2), {}
+        return torch.einsum("t,mkf->mtkf", self._weights.to(grad), grad).flatten(1, 2), {}
 
 
 def _number(value: Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 from datetime import timedelta
 
@@ -16,6 +17,8 @@ rendezvous = importlib.import_module("torch.distributed.rendezvous")
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "")  # undone afterwards
+    monkeypatch.delenv("NCCL_SOCKET_IFNAME")
     monkeypatch.setattr(rendezvous, "TCPStore", rendezvous.TCPStore)  # undone afterwards
     serve_stores_on_loopback()
 
@@ -36,3 +39,4 @@ def test_the_first_learner_listens_on_loopback_and_the_second_finds_it() -> None
     first.set("name", "value")
     assert second.get("name") == b"value"
     assert listening(port) == ["127.0.0.1"]
+    assert os.environ["NCCL_SOCKET_IFNAME"] == "lo"  # what learners on GPUs open besides
