@@ -79,6 +79,7 @@ def train(
     seeds: Integer | None = None,
     num_workers: Integer | None = None,
     num_learners: Integer | None = None,
+    gpus_per_learner: float | None = None,
     stop_steps: Integer | None = None,
     settings: Settings = None,
     config: Path | None = None,
@@ -101,6 +102,8 @@ def train(
         num_workers: env runners in processes of their own; 0, the default, samples in the trainer's.
         num_learners: learners in processes of their own, which share each minibatch; 0, the default, learns in the
             trainer's. For PPO, A2C and REINFORCE.
+        gpus_per_learner: GPUs of each learner, a share of one or 1; 0, the default, learns on the CPU. In
+            meta-learning, of each worker. A run that is resumed may have another number.
         stop_steps: environment steps after which training ends. With --resume, schedules keep the end that they were
             made for.
         settings: key=value pairs that replace settings of the experiment, such as lr=3e-4 spiking.hidden_sizes=64,64.
@@ -128,6 +131,7 @@ def train(
             seeds=seeds,
             num_workers=num_workers,
             num_learners=num_learners,
+            gpus_per_learner=gpus_per_learner,
             stop_steps=stop_steps,
             settings=settings,
             config=config,

@@ -30,6 +30,7 @@ def tune(
     search: Literal["random", "optuna"] | None = None,
     max_concurrent: Integer | None = None,
     num_workers: Integer | None = None,
+    gpus_per_learner: float | None = None,
     stop_steps: Integer | None = None,
     run_dir: Path | None = None,
     address: str | None = None,
@@ -53,6 +54,7 @@ def tune(
         search: random draws (the default), or optuna, which has to be installed.
         max_concurrent: trials at a time, at most; as many as there are CPUs where not given.
         num_workers: env runners of each trial in processes of their own.
+        gpus_per_learner: GPUs that each trial learns on, a share of one or 1; 0, the default, learns on the CPU.
         stop_steps: environment steps of each trial.
         run_dir: the study's folder; runs/EXPERIMENT/tune-POLICY-seedN where not given.
         address: host:port of a Ray cluster; without it a local Ray is started.
@@ -76,6 +78,7 @@ def tune(
         search=search,
         max_concurrent=max_concurrent,
         num_workers=num_workers,
+        gpus_per_learner=gpus_per_learner,
         stop_steps=stop_steps,
         run_dir=run_dir,
         address=address,

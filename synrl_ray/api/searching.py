@@ -69,6 +69,7 @@ def tune(
     search: Search | None = None,
     max_concurrent: int | None = None,
     num_workers: int | None = None,
+    gpus_per_learner: float | None = None,
     stop_steps: int | None = None,
     run_dir: str | Path | None = None,
     address: str | None = None,
@@ -90,6 +91,7 @@ def tune(
         search: ``"random"`` (the default) or ``"optuna"``.
         max_concurrent: trials at a time, at most.
         num_workers: env runners of each trial in processes of their own.
+        gpus_per_learner: see :func:`synrl_ray.train`; a share lets trials learn on one GPU at the same time.
         stop_steps: environment steps of each trial.
         run_dir: the study's folder; ``runs/EXPERIMENT/tune-POLICY-seedN`` by default.
         address: host:port of a Ray cluster.
@@ -107,6 +109,7 @@ def tune(
         fixed: dict[str, Any] = {"EXPERIMENT": experiment, "--policy": policy, "--samples": samples, "--space": space}
         fixed |= {"--env": env, "--set": settings, "--seed": seed, "--scheduler": scheduler, "--search": search}
         fixed |= {"--max-concurrent": max_concurrent, "--num-workers": num_workers, "--stop-steps": stop_steps}
+        fixed |= {"--gpus-per-learner": gpus_per_learner}
         given = [name for name, value in {**fixed, "--run-dir": run_dir}.items() if value is not None]
         if given:
             raise UserError(f"--resume does not go with {given[0]}", "a resumed study keeps its own settings")
@@ -116,9 +119,8 @@ def tune(
             raise UserError(f"{option} {value} is too small", "it is at least 1")
     if space is not None and not space:
         raise UserError("--space names no setting", "write for instance --space lr=log:1e-4..1e-2")
-    run = make_specs(
-        experiment, policy, seed=seed, num_workers=num_workers or 0, stop_steps=stop_steps, settings=settings, env=env
-    )[0]
+    scale: dict[str, Any] = {"num_workers": num_workers or 0, "gpus_per_learner": gpus_per_learner or 0.0}
+    run = make_specs(experiment, policy, seed=seed, stop_steps=stop_steps, settings=settings, env=env, **scale)[0]
     keys = [item.partition("=")[0].strip() for item in settings or ()]
     if env is not None:
         keys = [key for key in keys if key != ALGORITHM]

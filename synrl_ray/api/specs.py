@@ -77,6 +77,7 @@ def make_specs(
     seeds: int | None = None,
     num_workers: int = 0,
     num_learners: int = 0,
+    gpus_per_learner: float = 0.0,
     stop_steps: int | None = None,
     settings: Settings | None = None,
     config: str | Path | None = None,
@@ -114,8 +115,9 @@ def make_specs(
     made = kind.with_data(made)
     chosen = _chosen_policy(made, policy)
     num_learners = kind.learners(made, num_workers, num_learners)
+    scales: dict[str, Any] = {"num_workers": num_workers, "num_learners": num_learners}
     return [
-        RunSpec(experiment=made, policy=chosen, seed=s, num_workers=num_workers, num_learners=num_learners)
+        RunSpec(experiment=made, policy=chosen, seed=s, gpus_per_learner=gpus_per_learner, **scales)
         for s in (range(seeds) if seeds is not None else [seed or 0])
     ]
 

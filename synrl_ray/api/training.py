@@ -89,6 +89,7 @@ def train(
     seeds: int | None = None,
     num_workers: int | None = None,
     num_learners: int | None = None,
+    gpus_per_learner: float | None = None,
     stop_steps: int | None = None,
     settings: Settings | None = None,
     config: str | Path | None = None,
@@ -111,6 +112,8 @@ def train(
         seeds: train this many, 0 to N - 1, as many at a time as there are CPUs.
         num_workers: env runners in processes of their own.
         num_learners: learners in processes of their own, which share each minibatch.
+        gpus_per_learner: GPUs of each learner, of each worker of a meta-learner, or of the trainer where that learns: a
+            share of one, or one; 0 learns on the CPU. A run that is resumed may have another number.
         stop_steps: environment steps after which training ends.
         settings: what to replace: setting → value, or ``"key=value"`` texts.
         config: a JSON file of such settings; ``settings`` come after it.
@@ -138,7 +141,8 @@ def train(
             if given:
                 raise UserError(f"--resume does not go with {given[0]}", "a resumed run keeps its own settings")
             folder = fetched(str(resume), place) if is_url(str(resume)) else located(Path(resume))
-            return Trained(resume_run(folder, kind_of_run(folder), stop_steps=stop_steps, **options))
+            options |= {"stop_steps": stop_steps, "gpus_per_learner": gpus_per_learner}
+            return Trained(resume_run(folder, kind_of_run(folder), **options))
         specs = make_specs(
             experiment,
             policy,
@@ -146,6 +150,7 @@ def train(
             seeds=seeds,
             num_workers=num_workers or 0,
             num_learners=num_learners or 0,
+            gpus_per_learner=gpus_per_learner or 0.0,
             stop_steps=stop_steps,
             settings=settings,
             config=config,

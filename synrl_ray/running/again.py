@@ -65,6 +65,7 @@ def train_words(spec: RunSpec, *, seeds: int | None = None) -> list[str | Path] 
             words += ["--seed", str(spec.seed)] if spec.seed else []
         for option, value in (("--num-workers", spec.num_workers), ("--num-learners", spec.num_learners)):
             words += [option, str(value)] if value else []
+        words += ["--gpus-per-learner", f"{spec.gpus_per_learner:g}"] if spec.gpus_per_learner else []
         changed = [*chosen_algorithm(spec.experiment), *changed_settings(spec.experiment, base)]
         return words + (["--set", *changed] if changed else [])
     return None

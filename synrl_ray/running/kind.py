@@ -192,6 +192,10 @@ def no_learners(experiment: Any, num_workers: int, num_learners: int) -> int:
     return 0
 
 
+def _no_gradients(spec: RunSpec) -> None:
+    return None
+
+
 def _fixed_end(experiment: Any, steps: int) -> Any:
     raise UserError(f"{experiment.id} cannot end elsewhere once it has begun", "leave --stop-steps out")
 
@@ -247,6 +251,9 @@ class Kind(Generic[E]):
     learners: Callable[[E, int, int], int] = no_learners
     """Learners in processes of their own, from the numbers of workers and learners that are asked for; raises
     :class:`UserError` where it can have none."""
+    learning_processes: Callable[[RunSpec], int | None] = _no_gradients
+    """How many of a run's processes beside the trainer's compute gradients, each on a GPU where it is to; 0 where the
+    trainer does it, ``None`` where there are no gradients."""
 
     def modules(self, experiments: Iterable[E]) -> list[str]:
         """What they ask to import, each once; of environments not modules of this project, Gymnasium and ale-py."""

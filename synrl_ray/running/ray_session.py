@@ -15,6 +15,7 @@ from synrl_ray.cluster.job_server import is_loopback
 from synrl_ray.cluster.private_ray import ray_environment
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
+from synrl_ray.running.gpus import NO_GPUS, Gpus, require_cuda, require_gpus
 from synrl_ray.running.own_ray import QUIET, own_ray
 
 _CONNECT_SECONDS = 5.0
@@ -27,7 +28,9 @@ def limit_threads() -> None:
 
 
 @contextmanager
-def ray_session(address: str | None, *, num_workers: int, trainer_too: bool = False) -> Iterator[None]:
+def ray_session(
+    address: str | None, *, num_workers: int, trainer_too: bool = False, gpus: Gpus = NO_GPUS
+) -> Iterator[None]:
     """A Ray session for the block.
 
     Args:
@@ -36,27 +39,34 @@ def ray_session(address: str | None, *, num_workers: int, trainer_too: bool = Fa
             ``RAY_ADDRESS`` names another (as it does inside a submitted job).
         num_workers: processes of their own that a run asks Ray for; each takes a CPU.
         trainer_too: the trainer is a task of Ray's as well, not this process.
+        gpus: what the run learns on.
 
     Raises:
-        UserError: if nothing answers at the address, it has too few CPUs, a local Ray does not start, or an address is
-            given where this process has initialised Ray.
+        UserError: if nothing answers at the address, it has too few CPUs or GPUs, a local Ray does not start, or an
+            address is given where this process has initialised Ray.
     """
     _quiet()
+    reserved = gpus
+    if gpus.of_trainer and not trainer_too:  # this process learns, on a GPU of this machine
+        require_cuda()
+        reserved = NO_GPUS
     if _is_initialised():
         if address:
             remedy = "leave the address out, or call ray.shutdown() before"
             raise UserError(f"this process uses a Ray already, and cannot join the one at {address} too", remedy)
-        _require_cpus(num_workers + trainer_too)
+        _require(num_workers + trainer_too, reserved)
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is None or address == "local":
+        if gpus.needed:
+            require_gpus(gpus.needed, require_cuda(), "this machine")
         with own_ray(num_cpus=max(1 + num_workers, os.cpu_count() or 1)):
             yield
     else:
         _require_listener(address)
         with ray_environment(joining_environment(address)), _joined(address):
-            _require_cpus(num_workers + trainer_too)
+            _require(num_workers + trainer_too, reserved)
             yield
 
 
@@ -89,21 +99,22 @@ def _not_joined(address: str, error: Exception) -> UserError:
     return UserError(f"cannot join the Ray cluster at {address} ({reason})", remedy)
 
 
-def _require_cpus(needed: int) -> None:
+def _require(cpus: int, gpus: Gpus) -> None:
     """Fail where Ray would wait for ever."""
-    has = _cpus()
-    if has < needed:
+    has = _most("CPU")
+    if has < cpus:
         remedy = "add nodes, or start a run with fewer --num-workers or --num-learners"
-        raise UserError(f"the Ray cluster has {has} CPUs, and a run needs {needed}", remedy)
+        raise UserError(f"the Ray cluster has {has} CPUs, and a run needs {cpus}", remedy)
+    require_gpus(gpus.needed, _most("GPU"), "the Ray cluster")
 
 
-def _cpus() -> int:
+def _most(resource: str) -> int:
     """Of the cluster; one that scales itself counts with all the nodes that it may have."""
     import ray
     from ray._private.state import state
 
     largest = state.get_max_resources_from_cluster_config() or {}
-    return int(max(ray.cluster_resources().get("CPU", 0), largest.get("CPU", 0)))
+    return int(max(ray.cluster_resources().get(resource, 0), largest.get(resource, 0)))
 
 
 def _require_listener(address: str) -> None:

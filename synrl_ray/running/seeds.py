@@ -14,6 +14,7 @@ from synrl_ray.policies.description import damage_of
 from synrl_ray.results import Result, write_result
 from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.folder_copy import CopyTarget
+from synrl_ray.running.gpus import Gpus, gpus_of
 from synrl_ray.running.imports import admit_modules
 from synrl_ray.running.kind import Kind, Outcome
 from synrl_ray.running.progress import Progress, Watcher
@@ -50,6 +51,7 @@ def train_seeds(
             RunFolder.require_free(path)
         elif RunFolder(path).result() is None:
             require_resumable(RunFolder(path), kind, trust=trust)
+    gpus = gpus_of(specs[0], kind)
     kind.check(specs[0])
     copies = [f"{storage}/{spec.experiment.id}/{spec.policy}-seed{spec.seed}" if storage else None for spec in specs]
     begun = [RunFolder(path) for path in paths]
@@ -61,7 +63,7 @@ def train_seeds(
     if several and all(folder.result() is not None for folder in begun):  # nothing is left that needs Ray
         _copy(begun, copies)
         return _summarise(begun, specs, kind)
-    with ray_session(address, num_workers=specs[0].num_processes, trainer_too=several):
+    with ray_session(address, num_workers=specs[0].num_processes, trainer_too=several, gpus=gpus):
         modules = kind.modules([specs[0].experiment])
         folders = [
             RunFolder(path) if several and _is_same_run(path, spec) else RunFolder.create(path, spec, modules)
@@ -74,7 +76,7 @@ def train_seeds(
         place = folders[0].path.parent
         same = train_command(specs[0], place, seeds=len(specs), address=address, storage=storage, trust=trust)
         again = f"continue with `{same}`" if same else "give the same command again to continue"
-        _train_elsewhere(folders, specs, kind, watch, trust=trust, again=again)
+        _train_elsewhere(folders, specs, kind, watch, gpus, trust=trust, again=again)
     return _summarise(folders, specs, kind)
 
 
@@ -87,6 +89,7 @@ def resume_run(
     watch: Watcher,
     trust: bool = False,
     storage: str | None = None,
+    gpus_per_learner: float | None = None,
 ) -> Outcome:
     """Go on with a run from its checkpoint; a run that has ended is left as it is.
 
@@ -100,6 +103,7 @@ def resume_run(
         trust: load a checkpoint that was not made by this user on this machine, and import the module that its
             environment is in; RLlib's checkpoints can execute anything.
         storage: where to copy the run, an fsspec URL or a path; where it was copied so far if not given.
+        gpus_per_learner: another number from now on, such as 0 on a machine without a GPU.
 
     Raises:
         UserError: for a folder that is no run's, an end that the run cannot have any more, a checkpoint or a module of
@@ -125,8 +129,14 @@ def resume_run(
                 folder.write_spec(moved, kind.modules([moved.experiment]))
         spec = moved
     if result is None:
-        kind.check(spec)
-        with ray_session(address, num_workers=spec.num_processes):
+        scaled = spec if gpus_per_learner is None else replace(spec, gpus_per_learner=gpus_per_learner)
+        gpus = gpus_of(scaled, kind)
+        kind.check(scaled)
+        with ray_session(address, num_workers=scaled.num_processes, gpus=gpus):
+            if scaled != spec:
+                with folder.locked():
+                    folder.write_spec(scaled, kind.modules([scaled.experiment]))
+            spec = scaled
             result = _train_here(folder, spec, kind, watch, trust=trust, address=address)
     else:
         folder.copy.complete()
@@ -167,6 +177,7 @@ def _train_elsewhere(
     specs: Sequence[RunSpec],
     kind: Kind[Any],
     watch: Watcher,
+    gpus: Gpus,
     *,
     trust: bool,
     again: str,
@@ -174,10 +185,12 @@ def _train_elsewhere(
     import ray
     from ray.util.queue import Empty, Queue
 
-    cpus_each = 1 + specs[0].num_processes
-    at_a_time = max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_each)
+    has = ray.cluster_resources()
+    at_a_time = max(1, int(has.get("CPU", 1)) // (1 + specs[0].num_processes))
+    if gpus.needed:
+        at_a_time = max(1, min(at_a_time, gpus.runs_on(int(has.get("GPU", 0)))))
     mailbox = Queue(actor_options={"num_cpus": 0})
-    remotely = ray.remote(num_cpus=1, max_retries=0)(_train_remotely)
+    remotely = ray.remote(num_cpus=1, num_gpus=gpus.of_trainer, max_retries=0)(_train_remotely)
     waiting = [(f, spec) for f, spec in zip(folders, specs, strict=True) if f.result() is None]
     running: list[Any] = []
     first_error: Exception | None = None

@@ -23,6 +23,8 @@ class RunSpec:
     """Env runners in processes of their own."""
     num_learners: int = 0
     """Learners in processes of their own."""
+    gpus_per_learner: float = 0.0
+    """GPUs of whoever computes gradients, a share of one or one; 0 learns on the CPU."""
 
     @property
     def num_processes(self) -> int:
@@ -43,6 +45,7 @@ class RunSpec:
             "seed": self.seed,
             "num_workers": self.num_workers,
             "num_learners": self.num_learners,
+            "gpus_per_learner": self.gpus_per_learner,
             "experiment": experiment_to_json(self.experiment),
         }
 
@@ -64,4 +67,5 @@ class RunSpec:
             seed=int(data["seed"]),
             num_workers=int(data["num_workers"]),
             num_learners=int(data.get("num_learners", 0)),
+            gpus_per_learner=float(data.get("gpus_per_learner", 0.0)),
         )

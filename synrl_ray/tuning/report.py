@@ -67,6 +67,7 @@ def _train_it(folder: Path, run: RunSpec) -> str:
     words = ["train", *experiment_words(run.experiment)]
     words += ["--policy", run.policy] if run.policy != run.experiment.policies[0] else []
     words += ["--num-workers", str(run.num_workers)] if run.num_workers else []
+    words += ["--gpus-per-learner", f"{run.gpus_per_learner:g}"] if run.gpus_per_learner else []
     beside = folder.with_name(f"{folder.name}-best")
     words += ["--set", *chosen] if (chosen := chosen_algorithm(run.experiment)) else []
     return command(*words, "--config", folder / "best.json", "--seeds", "5", "--run-dir", beside)

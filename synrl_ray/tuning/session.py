@@ -23,6 +23,7 @@ from synrl_ray.evaluation.saving import save_figure
 from synrl_ray.files import remove
 from synrl_ray.interrupt import StopRequest
 from synrl_ray.running.again import resume_command
+from synrl_ray.running.gpus import gpus_of
 from synrl_ray.running.imports import admit_modules
 from synrl_ray.running.lock import require_no_links
 from synrl_ray.running.ray_session import ray_session
@@ -58,7 +59,8 @@ def start_study(path: Path, study: Study, *, address: str | None, say: Callable[
     """
     StudyFolder.require_free(path)
     _check(study)
-    with ray_session(address, num_workers=study.run.num_processes, trainer_too=True):
+    gpus = gpus_of(study.run, study.kind)
+    with ray_session(address, num_workers=study.run.num_processes, trainer_too=True, gpus=gpus):
         return search(StudyFolder.create(path, study), say, address=address)
 
 
@@ -87,7 +89,8 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
         if run.is_dir() and run.name not in ended:  # also a folder that waits for a trial still to come
             require_resumable(RunFolder(run), study.kind, trust=trust)
     _check(study)
-    with ray_session(address, num_workers=study.run.num_processes, trainer_too=True):
+    gpus = gpus_of(study.run, study.kind)
+    with ray_session(address, num_workers=study.run.num_processes, trainer_too=True, gpus=gpus):
         return search(folder, say, trust=trust, address=address)
 
 
@@ -128,14 +131,13 @@ def _run_tune(
     def name_of(trial: Any) -> str:
         return f"{trial.config[INDEX]:04d}"
 
-    cpus = [{"CPU": 1.0}] * (
-        1 + study.run.num_processes
-    )  # the trainer, each env runner and learner; Ray starts no more than fit
+    # Of the trainer, each env runner and learner, or worker of a meta-learner; Ray starts no more trials than fit.
+    bundles = gpus_of(study.run, study.kind).bundles(study.run.num_processes)
     scheduler, source = make_scheduler(study, trials), TrialSource(study, trials)
     own = {"study": study.to_json(), "folder": str(folder.path.absolute()), "trust": trust}
     trainable = tune.with_parameters(TrialTrainable, **own)
     tune.run(
-        tune.with_resources(trainable, tune.PlacementGroupFactory(cpus)),
+        tune.with_resources(trainable, tune.PlacementGroupFactory(bundles)),
         name="session",
         storage_path=str(staging),
         num_samples=study.num_trials - len(trials) + len(unfinished(trials)),

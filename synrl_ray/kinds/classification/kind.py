@@ -9,11 +9,17 @@ from synrl_ray.kinds.classification.printing import print_evaluation, print_outc
 from synrl_ray.kinds.classification.result import combine, figures
 from synrl_ray.kinds.classification.trainer import ClassificationTrainer
 from synrl_ray.running.kind import Kind, Score, Shown, Unit
+from synrl_ray.running.spec import RunSpec
 
 
 def evaluation_share(experiment: ClassificationExperiment) -> float:
     """One epoch of all."""
     return 1 / experiment.stopping.epochs
+
+
+def learning_processes(spec: RunSpec) -> int:
+    """None beside the trainer's."""
+    return 0
 
 
 KIND = Kind(
@@ -33,4 +39,5 @@ KIND = Kind(
     print_outcome=print_outcome,
     evaluate=evaluate,
     print_evaluation=print_evaluation,
+    learning_processes=learning_processes,
 )

@@ -25,7 +25,10 @@ class ClassificationTrainer(TuneTrainer):
 
         self.spec = spec
         experiment = spec.experiment_as(ClassificationExperiment)
-        self.trainable = ClassifierTrainable({"experiment": experiment, "policy": spec.policy, "seed": spec.seed})
+        scale = {"gpus_per_learner": spec.gpus_per_learner}
+        self.trainable = ClassifierTrainable(
+            {"experiment": experiment, "policy": spec.policy, "seed": spec.seed, **scale}
+        )
         self.total = self.trainable.samples_per_epoch * experiment.stopping.epochs
         self.newest: dict[str, Any] = {}
 

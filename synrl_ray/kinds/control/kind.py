@@ -14,6 +14,7 @@ from synrl_ray.kinds.control.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.control.result import combine, figures
 from synrl_ray.kinds.control.trainer import ControlTrainer
 from synrl_ray.running.kind import Kind, Score, Shown, no_learners
+from synrl_ray.running.spec import RunSpec
 
 
 def with_end(experiment: Experiment, steps: int) -> Experiment:
@@ -42,6 +43,11 @@ def learners(experiment: Experiment, num_workers: int, num_learners: int) -> int
     return max(1, num_learners) if num_workers else 0
 
 
+def learning_processes(spec: RunSpec) -> int:
+    """The learners."""
+    return spec.num_learners
+
+
 KIND: Kind[Experiment] = Kind(
     name="control",
     shown=(Shown("return_mean", "return"), Shown("evaluation_return_mean", "greedy", "return_mean")),
@@ -61,4 +67,5 @@ KIND: Kind[Experiment] = Kind(
     own_modules=own_modules,
     with_end=with_end,
     learners=learners,
+    learning_processes=learning_processes,
 )

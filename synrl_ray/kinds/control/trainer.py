@@ -106,5 +106,11 @@ def configure(spec: RunSpec) -> AlgorithmConfig:
     """
     from synrl_ray.algorithms.build import algorithm_config
 
-    scale = {"num_workers": spec.num_workers, "num_learners": spec.num_learners}
-    return algorithm_config(spec.experiment_as(Experiment), spec.policy, seed=spec.seed, **scale)
+    config = algorithm_config(
+        spec.experiment_as(Experiment),
+        spec.policy,
+        seed=spec.seed,
+        num_workers=spec.num_workers,
+        num_learners=spec.num_learners,
+    )
+    return config.learners(num_gpus_per_learner=spec.gpus_per_learner)

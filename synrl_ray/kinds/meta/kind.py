@@ -12,6 +12,7 @@ from synrl_ray.kinds.meta.result import combine, figures
 from synrl_ray.kinds.meta.trainer import MetaTrainer
 from synrl_ray.meta.families import family_of
 from synrl_ray.running.kind import Kind, Score, Shown, Unit
+from synrl_ray.running.spec import RunSpec
 
 
 def evaluation_share(experiment: MetaExperiment) -> float:
@@ -22,6 +23,11 @@ def evaluation_share(experiment: MetaExperiment) -> float:
 def with_data(experiment: MetaExperiment) -> MetaExperiment:
     """With the data set that is at hand."""
     return replace(experiment, tasks=family_of(experiment.tasks).with_data())
+
+
+def learning_processes(spec: RunSpec) -> int:
+    """The workers that share a meta-batch."""
+    return spec.num_workers
 
 
 KIND = Kind(
@@ -49,4 +55,5 @@ KIND = Kind(
     evaluate=evaluate,
     print_evaluation=print_scores,
     with_data=with_data,
+    learning_processes=learning_processes,
 )

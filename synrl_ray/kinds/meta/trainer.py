@@ -28,6 +28,7 @@ class MetaTrainer(TuneTrainer):
                 "policy": spec.policy,
                 "seed": spec.seed,
                 "num_workers": spec.num_workers,
+                "gpus_per_learner": spec.gpus_per_learner,
             }
         )
         learner = self.experiment.learner(spec.policy)

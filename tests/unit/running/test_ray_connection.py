@@ -25,7 +25,7 @@ def calls(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setattr(module, "_quiet", lambda: None)
     monkeypatch.setattr(private_ray, "_tell_ray", lambda: None)  # other tests' Ray in this process keeps its token
-    monkeypatch.setattr(module, "_cpus", lambda: 3)
+    monkeypatch.setattr(module, "_most", lambda resource: 3)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     return log
 
