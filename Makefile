@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling bench-evaluations requirements tables clean
+.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling bench-evaluations requirements tables clean bench-gpu
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -115,13 +115,16 @@ bench-maml: $(STAMP)  ## Meta-iterations per second against learn2learn (and tor
 bench-latency: $(STAMP)  ## Microseconds a decision of each committed policy and of its twin (ONNX Runtime: the peers extra)
 	$(PY) benchmarks/latency.py
 
+bench-gpu: $(STAMP)  ## Engine, learner and end-to-end rates on a GPU against snnTorch (and SpikingJelly, where installed)
+	$(PY) benchmarks/gpu.py
+
 mutants: $(STAMP)  ## Mutation testing: whether the unit tests notice a sample of small faults (some minutes)
 	$(PY) benchmarks/mutation.py
 
 requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.txt
 	echo 'torch==$(TORCH)' | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --all-extras --constraint - pyproject.toml \
-	  | sed -E '/^nvidia-|^cuda-|^triton/d; s/\+cpu//' > requirements.txt.new
+	  | sed -E '/^nvidia-|^cuda-/d; s/\+cpu//' > requirements.txt.new
 	mv requirements.txt.new requirements.txt
 
 tables: $(STAMP)  ## Write the tables of README.md and docs/results.md from experiments/results

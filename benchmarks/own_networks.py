@@ -42,3 +42,29 @@ class Recurrent(nn.Module):
         """Outputs and the next state: spikes and membranes."""
         spikes, membranes = self.neurons(self.hidden(inputs), *state.chunk(2, dim=1))
         return self.outputs(spikes), torch.cat((spikes, membranes), dim=1)
+
+
+class TwoJellyLayers(nn.Module):
+    """The first network with SpikingJelly's neurons, which reset to zero."""
+
+    def __init__(self, shape: tuple[int, ...], num_outputs: int, settings: SpikingPolicy) -> None:
+        super().__init__()
+        from spikingjelly.activation_based.neuron import LIFNode
+
+        first, second = self.sizes = list(settings.hidden_sizes)
+        self.inner, self.outer = nn.Linear(shape[0], first), nn.Linear(first, second)
+        self.outputs = nn.Linear(second, num_outputs)
+        tau = 1 / (1 - settings.beta)
+        self.neurons = nn.ModuleList(LIFNode(tau=tau, decay_input=False, v_reset=0.0) for _ in self.sizes)
+        self.state_size = first + second
+
+    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and the next state."""
+        spikes, after = inputs, []
+        for layer, neuron, membrane in zip(
+            (self.inner, self.outer), self.neurons, state.split(self.sizes, dim=1), strict=True
+        ):
+            neuron.v = membrane
+            spikes = neuron(layer(spikes))
+            after.append(neuron.v)
+        return self.outputs(spikes), torch.cat(after, dim=1)

@@ -61,7 +61,7 @@ def snntorch_forward(layers: Sequence[nn.Module], shapes: Sequence[tuple[int, ..
     neurons.append(snntorch.Leaky(beta=BETA, reset_mechanism="none"))
 
     def forward(inputs: Tensor) -> Tensor:
-        membranes = [torch.zeros(inputs.shape[0], *shape) for shape in shapes]
+        membranes = [inputs.new_zeros(inputs.shape[0], *shape) for shape in shapes]
         for _ in range(num_steps):
             signal = inputs
             for i, (layer, neuron) in enumerate(zip(layers, neurons, strict=True)):
@@ -103,8 +103,8 @@ def norse_forward(linears: Sequence[nn.Module], shapes: Sequence[tuple[int, ...]
     )  # fmt: skip
 
     def forward(inputs: Tensor) -> Tensor:
-        states = [LIFBoxFeedForwardState(torch.zeros(inputs.shape[0], *shape)) for shape in shapes]
-        out = torch.zeros(inputs.shape[0], *shapes[-1])
+        states = [LIFBoxFeedForwardState(inputs.new_zeros(inputs.shape[0], *shape)) for shape in shapes]
+        out = inputs.new_zeros(inputs.shape[0], *shapes[-1])
         for _ in range(num_steps):
             signal = inputs
             for i, linear in enumerate(linears[:-1]):

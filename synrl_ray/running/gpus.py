@@ -30,11 +30,12 @@ class Gpus:
         """What the trainer itself learns on."""
         return 0.0 if self.processes else self.each
 
-    def bundles(self, num_workers: int) -> list[dict[str, float]]:
+    def bundles(self, num_processes: int) -> list[dict[str, float]]:
         """What Ray reserves for the trainer and each process beside it."""
-        others = {"GPU": self.each} if self.processes else {}
-        own = {"GPU": self.each} if self.of_trainer else {}
-        return [{"CPU": 1.0, **own}, *({"CPU": 1.0, **others} for _ in range(num_workers))]
+        plain = {"CPU": 1.0}
+        learning = {**plain, "GPU": self.each} if self.each else plain
+        others = [learning] * self.processes + [plain] * (num_processes - self.processes)
+        return [learning if self.of_trainer else plain, *others]
 
     def runs_on(self, number: int) -> int:
         """How many such runs so many GPUs bear; no process's share may lie on two of them."""
