@@ -141,7 +141,7 @@ def minibatches(batch: Batch, num_epochs: int, parts: int) -> Iterator[Batch]:
         parts: of each pass, see :func:`num_minibatches`.
     """
     for _ in range(num_epochs):
-        device = batch[Columns.ADVANTAGES].device  # random numbers are the CPU's on every device
+        device = batch[Columns.ACTION_LOGP].device  # random numbers are the CPU's on every device
         order = torch.randperm(num_rows(batch)).to(device) if parts > 1 else None
         yield from _split(batch, order, parts)
 

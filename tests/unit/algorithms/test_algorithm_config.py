@@ -184,19 +184,19 @@ def test_workers_divide_the_other_algorithms_batch_among_them(algorithm):
 def test_a2c_fragment_that_does_not_divide_into_sequences_is_refused():
     experiment = experiment_of(A2C(num_steps=6), carry_state=True, max_seq_len=4)
     with pytest.raises(UserError, match="num_steps 6 is no multiple of max_seq_len 4"):
-        check_algorithm(experiment, "spiking", SPACES, 0)
-    check_algorithm(experiment, "ann", SPACES, 0)  # it carries no state
+        check_algorithm(experiment, "spiking", SPACES, 0, 0)
+    check_algorithm(experiment, "ann", SPACES, 0, 0)  # it carries no state
 
 
 def test_ppos_minibatch_that_is_larger_than_its_batch_is_refused():
     experiment = experiment_of(PPO(train_batch_size=64, minibatch_size=65))
     with pytest.raises(UserError, match="minibatch_size 65 is larger than train_batch_size 64"):
-        check_algorithm(experiment, "ann", SPACES, 0)
+        check_algorithm(experiment, "ann", SPACES, 0, 0)
 
 
 def test_a_batch_that_learners_cannot_share_is_refused():
     with pytest.raises(UserError, match="a batch of 40 steps cannot be shared by 7 learners"):
-        check_algorithm(experiment_of(A2C(num_steps=5)), "ann", SPACES, 7)
+        check_algorithm(experiment_of(A2C(num_steps=5)), "ann", SPACES, 0, 7)
 
 
 def test_environments_that_cannot_be_shared_evenly_are_refused():
