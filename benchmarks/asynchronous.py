@@ -19,20 +19,22 @@ what all do. ``learner alone`` is the same learner on the same fragments in this
     lag        updates between the weights that acted and those that learned, mean and most
 
 ``--real`` measures whole training: environment steps a second and CPU milliseconds a step of all processes, of the
-synchronous and the asynchronous experiment in turn, and of stock RLlib's IMPALA and APPO with the same spiking network
-and environments where ``--stock`` is given.
+synchronous and the asynchronous experiment in turn; with ``--stock`` of the non-spiking twins, and of stock RLlib's
+IMPALA and APPO with the same network, which stack the frames in their environments.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,13 +47,19 @@ import psutil
 import ray
 import torch
 from ray._private.worker import global_worker
+from ray.rllib.algorithms.appo import APPOConfig
+from ray.rllib.algorithms.impala import IMPALAConfig
 from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.tune.registry import register_env
+from sampling_tasks import TASKS as SAMPLED
 
 from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.algorithms.impala import algorithm as impala
-from synrl_ray.experiment import Experiment
+from synrl_ray.experiment import Experiment, PolicyKind
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
+from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.running.own_ray import own_ray
 from synrl_ray.sampling.asynchronous import AsynchronousEnvRunner, Fragment
 from synrl_ray.sampling.batched import BatchedEnvRunner
@@ -61,6 +69,7 @@ TASKS = {"breakout": ("breakout-a2c", "breakout-impala"), "car-racing": ("car-ra
 RATES = {"breakout": 1200.0, "car-racing": 250.0}
 """Environment steps per second of a replaying env runner, about what a real one has."""
 RECORDED = 2
+STOCK = (IMPALAConfig, APPOConfig)
 
 
 def replaying(base: type[BatchedEnvRunner], spaces: dict[str, Any], rate: float) -> type[BatchedEnvRunner]:
@@ -130,15 +139,14 @@ def learner_alone(name: str, rollouts: Sequence[Rollout], spaces: dict[str, Any]
     learner: Any = config.build_learner(spaces=spaces)
     learner.build()
     rates, number = [], 0
-    while sum(1 / rate for rate in rates) * 1 < seconds and len(rates) < 2000:
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds or len(rates) < 3:
         rollout = rollouts[number % len(rollouts)]
         began = time.perf_counter()
         learner.update(training_data=TrainingData(episodes=[Fragment(rollout, number, 1)]), timesteps={})
         passed, number = time.perf_counter() - began, number + 1
         if number > 3:
             rates.append(rollout.num_steps / passed)
-        if passed * number > seconds and len(rates) >= 3:
-            break
     return statistics.median(rates)
 
 
@@ -199,7 +207,7 @@ def replay(
         algorithm.train()
     rows: list[dict[str, Any]] = []
     learned = _learned(algorithm) if asynchronous else 0
-    began, computed, taken = time.perf_counter(), time.process_time(), 0
+    began, computed = time.perf_counter(), time.process_time()
     before = int(algorithm.metrics.peek(("env_runners", "num_env_steps_sampled_lifetime")))
     while time.perf_counter() - began < seconds:
         rows.append(algorithm.train())
@@ -266,31 +274,67 @@ def replays(name: str, numbers: Sequence[int], seconds: float, out: Path | None)
                     file.write(json.dumps(row) + "\n")
 
 
-def real(name: str, rounds: int, seconds: float) -> None:
-    """Two real env runners: the synchronous and the asynchronous experiment in turn."""
+def real(name: str, kind: PolicyKind, rounds: int, seconds: float, *, stock: bool) -> None:
+    """Two real env runners: the synchronous and the asynchronous experiment, and stock RLlib's algorithms, in turn."""
+    made: dict[str, Callable[[], Any]] = {
+        experiment: partial(ours, experiment, kind, asynchronous) for asynchronous, experiment in enumerate(TASKS[name])
+    }
+    if stock:
+        made |= {f"RLlib {of.__name__.removesuffix('Config')}": partial(theirs, name, of) for of in STOCK}
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(rounds):
-        for asynchronous in (False, True):
-            experiment = get_experiment(TASKS[name][asynchronous])
-            assert isinstance(experiment, Experiment)
+        for identity, make in made.items():
             with _ray(num_cpus=4):
-                algorithm: Any = algorithm_config(
-                    experiment, "spiking", seed=0, num_workers=2, num_learners=int(asynchronous)
-                ).build_algo()
+                algorithm = make()
                 algorithm.train()
                 before, began, computed = _steps(algorithm), time.perf_counter(), _cpu()
                 while time.perf_counter() - began < seconds:
                     algorithm.train()
                 passed, steps = time.perf_counter() - began, _steps(algorithm) - before
-                cpu = 1e3 * (_cpu() - computed) / steps
+                found.setdefault(identity, []).append((steps / passed, 1e3 * (_cpu() - computed) / steps))
                 algorithm.stop()
-            found.setdefault(experiment.id, []).append((steps / passed, cpu))
-    synchronous, other = found
+    own, others = TASKS[name][1], list(made)
     for identity, values in found.items():
         rate, cpu = (statistics.median(column) for column in zip(*values, strict=True))
         print(f"  {identity:<20}{rate:>9,.0f} steps/s{cpu:>9.3f} ms of CPU a step, all processes")
-    ratio = statistics.median(b[0] / a[0] for a, b in zip(found[synchronous], found[other], strict=True))
-    print(f"  {other} / {synchronous}: {ratio:.2f}x, so {1 / ratio:.2f} of its wall time", flush=True)
+    for other in others:
+        if other != own:
+            ratio = statistics.median(b[0] / a[0] for a, b in zip(found[other], found[own], strict=True))
+            print(f"  {own} / {other}: {ratio:.2f}x, so {1 / ratio:.2f} of its wall time", flush=True)
+
+
+def ours(identity: str, kind: PolicyKind, asynchronous: int) -> Any:
+    """An experiment with two env runners."""
+    experiment = get_experiment(identity)
+    assert isinstance(experiment, Experiment)
+    return algorithm_config(experiment, kind, seed=0, num_workers=2, num_learners=asynchronous).build_algo()
+
+
+def theirs(name: str, of: type[IMPALAConfig]) -> Any:
+    """Stock RLlib's IMPALA or APPO around the non-spiking twin, on environments that stack the frames."""
+    task = SAMPLED[name]().with_convolutions("small")
+    settings, environment = task.settings, task.experiment.environment
+    policy = dataclasses.replace(task.experiment.ann, frame_stack=1)
+    num_steps = getattr(settings, "num_steps", 256)
+    register_env("benchmark", lambda _: task.make_stacked_environment())
+    module = RLModuleSpec(module_class=ActorCriticModule, model_config=dataclasses.asdict(policy))
+    config = (
+        of()
+        .environment("benchmark")
+        .env_runners(
+            num_env_runners=2, num_envs_per_env_runner=environment.num_envs // 2, rollout_fragment_length=num_steps
+        )
+        .learners(num_learners=1, num_aggregator_actors_per_learner=0)
+        .training(
+            lr=settings.lr,
+            gamma=settings.gamma,
+            train_batch_size_per_learner=num_steps * environment.num_envs,
+            broadcast_interval=10,
+        )
+        .rl_module(rl_module_spec=module)
+        .debugging(seed=0, log_level="ERROR")
+    )
+    return config.build_algo()
 
 
 def _steps(algorithm: Any) -> int:
@@ -319,13 +363,15 @@ def main() -> None:
     parser.add_argument("--runners", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     parser.add_argument("--real", action="store_true", help="two real env runners")
+    parser.add_argument("--stock", action="store_true", help="twins, and stock RLlib's algorithms beside them")
     parser.add_argument("--rounds", type=int, default=3, help="of the real ones")
     parser.add_argument("--out", type=Path, help="a file of rows to append to")
     options = parser.parse_args()
     for name in options.env:
         if options.real:
             print(f"{name}: two env runners, {os.cpu_count()} cores")
-            real(name, options.rounds, options.seconds)
+            kind: PolicyKind = "ann" if options.stock else "spiking"
+            real(name, kind, options.rounds, options.seconds, stock=options.stock)
         else:
             replays(name, options.runners, options.seconds, options.out)
 

@@ -18,6 +18,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch import torch_learner
 
 from synrl_ray.algorithms.build import algorithm_config
+from synrl_ray.algorithms.impala import algorithm as impala
 from synrl_ray.api.specs import make_experiment
 from synrl_ray.meta import sharding
 from synrl_ray.meta.trainable import MetaTrainable
@@ -38,10 +39,18 @@ POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
     }),
     "continuous": ("pendulum-ppo", {**ROLLOUTS, "spiking.action_distribution": "squashed_gaussian"}),
     "plain": ("cartpole-a2c", {**SMALL, "num_steps": 4}),
+    "v-trace": ("cartpole-impala", {**SMALL, "num_steps": 16}),
+    "surrogate": ("cartpole-impala", {
+        **SMALL, "num_steps": 16, "clip_param": 0.2, "num_epochs": 2, "minibatch_size": 32, "spiking.firing_rate": 0.2,
+    }),
     "dqn": ("cartpole-dqn", FEW),
     "sac": ("pendulum-sac", FEW),
 }  # fmt: skip
-IDS = {"cartpole-a2c": ("CartPole-v1", "a2c"), "pendulum-ppo": ("Pendulum-v1", "ppo")}
+IDS = {
+    "cartpole-a2c": ("CartPole-v1", "a2c"),
+    "cartpole-impala": ("CartPole-v1", "impala"),
+    "pendulum-ppo": ("Pendulum-v1", "ppo"),
+}
 
 
 def algorithm(name: str, settings: Mapping[str, Any], gpus: int) -> Any:
@@ -50,6 +59,7 @@ def algorithm(name: str, settings: Mapping[str, Any], gpus: int) -> Any:
     extra = {} if chosen is None else {"algorithm": chosen}
     experiment = make_experiment(None if env else name, {**extra, **settings}, env=env)
     config = algorithm_config(experiment, "spiking", seed=0, num_workers=0).learners(num_gpus_per_learner=gpus)
+    impala._STEPS_PER_ROW = 100
     config.reporting(min_sample_timesteps_per_iteration=100, min_time_s_per_iteration=None)
     torch.manual_seed(0)
     made = config.build_algo()
