@@ -39,7 +39,7 @@ experiment = Experiment(
     ),
     algorithm=IMPALA(lr=7e-4, num_steps=8, entropy_coeff=0.01, vf_loss_coeff=0.25, rmsprop_eps=1e-7),
     stopping=Stopping(env_steps=10_000_000),
-    evaluation=Evaluation(episodes=30, interval_steps=250_000, interim_episodes=5),
+    evaluation=Evaluation(episodes=30, interval_steps=250_000, interim_episodes=5, parallel_to_training=True),
     target=Target(
         mean_return=100.0, source="first mark; the RL Baselines3 Zoo's A2C has 279.8 +- 122.2 after 10 M steps"
     ),

@@ -46,7 +46,7 @@ experiment = Experiment(
         optimizer="adam",
     ),
     stopping=Stopping(env_steps=1_500_000),
-    evaluation=Evaluation(episodes=30, interval_steps=50_000, interim_episodes=5),
+    evaluation=Evaluation(episodes=30, interval_steps=50_000, interim_episodes=5, parallel_to_training=True),
     target=Target(mean_return=700.0, source="first mark; the environment counts as solved at 900"),
     search_space={"algorithm.lr": LogUniform(1e-4, 1e-3), "spiking.beta": Uniform(0.3, 0.9)},
 )
