@@ -11,11 +11,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import ray
-from ray.rllib.utils.metrics import NUM_EPISODES
 
 from synrl_ray.sampling.batched import BatchedEnvRunner
 from synrl_ray.sampling.faults import guarded
-from synrl_ray.sampling.metrics import SECONDS
+from synrl_ray.sampling.metrics import log_seconds
 from synrl_ray.sampling.rollout import Rollout
 
 _METRICS_SECONDS = 0.1
@@ -80,9 +79,7 @@ class AsynchronousEnvRunner(BatchedEnvRunner):
         if not self.worker_index:
             super()._count_steps(num_steps)
             return
-        for name, seconds in self._seconds.items():
-            self.metrics.log_value((SECONDS, name), seconds, reduce="sum")
-        self.metrics.log_value(NUM_EPISODES, 0, reduce="sum")
+        log_seconds(self.metrics, self._seconds)
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         self._own_steps += num_steps
 

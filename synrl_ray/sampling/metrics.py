@@ -61,12 +61,17 @@ def log_plasticity(metrics: Any, diagnostics: Mapping[str, float]) -> None:
         metrics.log_value((PLASTICITY, name), value, window=1)
 
 
-def log_steps(metrics: Any, num_steps: int, seconds: Mapping[str, float]) -> None:
-    """Log environment steps, and what they took: of several runners the sums are reported, seconds of all their
-    processes together."""
+def log_seconds(metrics: Any, seconds: Mapping[str, float]) -> None:
+    """Log what a fragment took, and that it was one, though no episode may have ended in it."""
     for name, value in seconds.items():
         metrics.log_value((SECONDS, name), value, reduce="sum")
     metrics.log_value(NUM_EPISODES, 0, reduce="sum")  # a sum of nothing would be NaN
+
+
+def log_steps(metrics: Any, num_steps: int, seconds: Mapping[str, float]) -> None:
+    """Log environment steps, and what they took: of several runners the sums are reported, seconds of all their
+    processes together."""
+    log_seconds(metrics, seconds)
     metrics.log_value(NUM_ENV_STEPS_SAMPLED, num_steps, reduce="sum")
     metrics.log_value((NUM_AGENT_STEPS_SAMPLED, DEFAULT_AGENT_ID), num_steps, reduce="sum")
     metrics.log_value((NUM_MODULE_STEPS_SAMPLED, DEFAULT_MODULE_ID), num_steps, reduce="sum")

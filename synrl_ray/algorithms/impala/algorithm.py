@@ -51,7 +51,7 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
         self._version = 0
         self._versions: dict[int, int] = {}
         """Of the weights that each env runner has been given."""
-        self._row = _Row(time.monotonic())
+        self._row = _Row()
         self._size = self.config.fragments_per_batch if self.config.num_env_runners else 1
         number = self.config.num_env_runners
         allowed = self._size * (self.config.settings.max_lag - BATCHES_AT_LEARNERS)
@@ -116,7 +116,7 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
             self._take(self._fetched())
             self._send()
         self._log(row)
-        self._row = _Row(time.monotonic())
+        self._row = _Row()
 
     def _wait(self) -> None:
         """Until there is something to do: while learners have enough, that is when they have finished a batch."""
@@ -258,8 +258,8 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
 class _Row:
     """What is summed up for a row of metrics."""
 
-    def __init__(self, began: float) -> None:
-        self.began = began
+    def __init__(self) -> None:
+        self.began = time.monotonic()
         self.steps = self.batches = self.too_old = self.lost = 0
         self.seconds = 0.0
         self.lags: tuple[int, ...] = ()

@@ -22,7 +22,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from synrl_ray.algorithms.device import on_device
 from synrl_ray.algorithms.impala.vtrace import vtrace
 from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
-from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows
+from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows, network_of
 from synrl_ray.algorithms.on_policy.train_batch import (
     Batch,
     arranged,
@@ -34,7 +34,6 @@ from synrl_ray.algorithms.on_policy.train_batch import (
     standardise_together,
 )
 from synrl_ray.errors import UserError
-from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.sampling.asynchronous import Fragment
 from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout, sample_rows
@@ -98,19 +97,16 @@ class ImpalaLearner(OnPolicyLearner):
         began = time.perf_counter()
         received = training_data.episodes or [_fetched(ref) for ref in training_data.batch_refs]
         found = [fragment for fragment in received if fragment is not None]
-        num_lost, most = len(received) - len(found), self.config.settings.max_lag
-        too_old = [self.version - fragment.version > most for fragment in found]
-        if (
-            self.distributed
-        ):  # every learner has to take part in every step: what is left out stays as steps without loss
-            used = [_masked(f) if is_old else f for f, is_old in zip(found, too_old, strict=True)]
-            used += [_masked(fragment) for fragment in self._template[: len(received) - len(used)]]
+        version, most = self.version, self.config.settings.max_lag
+        used = [fragment for fragment in found if version - fragment.version <= most]
+        left_out = [fragment for fragment in found if version - fragment.version > most]
+        lags = tuple(version - fragment.version for fragment in used)
+        if self.distributed:  # every learner takes part in every step: what is left out stays, as steps without loss
+            used += map(_masked, left_out)
+            used += map(_masked, self._template[: len(received) - len(used)])
             if len(used) < len(received):
                 raise UserError("an env runner died before anything was learned", "start the run again")
             self._template = used
-        else:
-            used = [f for f, is_old in zip(found, too_old, strict=True) if not is_old]
-        lags = tuple(self.version - f.version for f, is_old in zip(found, too_old, strict=True) if not is_old)
         if used:
             self._learn_from(used, timesteps)
         is_due = not self.config.num_learners or time.monotonic() - self._reported > _REPORT_SECONDS
@@ -119,8 +115,8 @@ class ImpalaLearner(OnPolicyLearner):
             version=self.version,
             weights=ray.put(self._module_state()) if self.config.num_learners and not self._learner_index else None,
             lags=lags,
-            too_old=tuple(f.runner for f, is_old in zip(found, too_old, strict=True) if is_old),
-            num_lost=num_lost,
+            too_old=tuple(fragment.runner for fragment in left_out),
+            num_lost=len(received) - len(found),
             metrics=self.metrics.reduce() if is_due else None,
             rates=self._rates() if is_due and used else None,
             seconds=time.perf_counter() - began,
@@ -148,9 +144,10 @@ class ImpalaLearner(OnPolicyLearner):
             num_total_minibatches=parts,
             _no_metrics_reduce=True,
         )
-        seen = met(self._network(), self._fragments)
+        network = network_of(self)
+        seen = met(network, self._fragments)
         if seen is not None:
-            measure(self._network(), seen)
+            measure(network, seen)
         self.version += 1
 
     def _estimated(self, minibatch: Batch, outputs: dict[str, Any]) -> Batch:
@@ -159,7 +156,7 @@ class ImpalaLearner(OnPolicyLearner):
     def _with_estimates(self, batch: Batch, outputs: dict[str, Any]) -> Batch:
         """The batch with advantages and value targets, by the network's outputs for all of it."""
         config, settings = self.config, self.config.settings
-        distribution = self._network().distribution
+        distribution = network_of(self).distribution
         with torch.no_grad():
             logp = distribution.logp_and_entropy(outputs[Columns.ACTION_DIST_INPUTS], batch[Columns.ACTIONS])[0]
             of_fragments = partial(fragments, rollouts=self._fragments)
@@ -185,19 +182,14 @@ class ImpalaLearner(OnPolicyLearner):
         return {**batch, **on_device(arranged(columns, self._fragments, every_row=True), self)}
 
     def _rates(self) -> Sequence[float]:
-        observations, states = sample_rows(self._fragments, most_rows(self._network()))
+        network, device = network_of(self), self.device
+        observations, states = sample_rows(self._fragments, most_rows(network))
         if not len(observations):
             return []
-        device = self.device
-        network = self._network()
         return network.firing_rates(torch.from_numpy(observations).to(device), torch.from_numpy(states).to(device))
 
     def _module_state(self) -> Any:
         return self.module[DEFAULT_MODULE_ID].unwrapped().get_state()
-
-    def _network(self) -> ActorCritic:
-        network: ActorCritic = self.module[DEFAULT_MODULE_ID].unwrapped().network
-        return network
 
 
 def _fetched(reference: ray.ObjectRef) -> Fragment | None:

@@ -27,7 +27,7 @@ from synrl_ray.algorithms.activity import Activity, percent
 from synrl_ray.algorithms.batched import BatchedAlgorithm, BatchedConfig
 from synrl_ray.algorithms.config import GradientConfig
 from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
-from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows
+from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows, network_of
 from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
 from synrl_ray.errors import UserError, worker_died
 from synrl_ray.policies.actor_critic import ActorCritic
@@ -204,12 +204,6 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         self.metrics.log_value((SECONDS, "learner"), time.perf_counter() - began, reduce="sum")
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
-
-
-def network_of(learner: Any) -> ActorCritic:
-    """The network that a learner trains."""
-    network: ActorCritic = learner.module[DEFAULT_MODULE_ID].unwrapped().network
-    return network
 
 
 def _calibrated(learner: Any, rate: float, seen: tuple[torch.Tensor, ...]) -> Any:

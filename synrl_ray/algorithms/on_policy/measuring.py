@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
 from torch import Tensor
 
 from synrl_ray.policies.actor_critic import ActorCritic
@@ -47,3 +48,9 @@ def measure(network: ActorCritic, seen: Met) -> None:
 def most_rows(network: ActorCritic) -> int:
     """Observations that are computed for at once, if only to measure something."""
     return max(1, min(_MOST_ROWS, _MOST_NUMBERS // network.numbers_per_observation))
+
+
+def network_of(learner: Any) -> ActorCritic:
+    """The network that a learner trains."""
+    network: ActorCritic = learner.module[DEFAULT_MODULE_ID].unwrapped().network
+    return network
