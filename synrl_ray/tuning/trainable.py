@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ class TrialTrainable(Trainable):
 
     The configuration holds searched settings by their paths. Every step reports ``score``, its ``score_name``, the
     ``steps`` trained, the ``progress`` in percent and whether the run has ``ended``. The run folder is ``trials/NNNN``
-    of the study, and a trial whose folder has a checkpoint goes on from it: that is how a study is resumed.
+    of the study, and a trial whose folder has a checkpoint goes on from it: that is how a study is resumed. It is
+    locked, like any run's, while something is done in it and not in between: Tune moves a trial to another actor
+    without a word to the one that had it, which stays for the next trial.
 
     Raises:
         UserError: for settings that do not fit, a damaged checkpoint, or what the training reports, such as NaN.
@@ -45,7 +47,6 @@ class TrialTrainable(Trainable):
     def setup(self, config: dict[str, Any], *, study: dict[str, Any], folder: str, trust: bool) -> None:
         """Keep what belongs to the study; Tune calls this."""
         self.study, self.runs, self.trust = Study.from_json(study), Path(folder) / "trials", trust
-        self.held = ExitStack()
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -56,7 +57,7 @@ class TrialTrainable(Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train until the next evaluation."""
-        with self.folder.writable():
+        with self._held(), self.folder.writable():
             run = self.training = self.training or self._begin()
             found = None
             while found is None and not run.ended:
@@ -91,20 +92,17 @@ class TrialTrainable(Trainable):
         with Checkpoints(source).opened(only_own=only_own(self.study.kind, self.trust)) as found:
             if found is None:
                 return
-            self._hold()
             rows = json.loads((source / "metrics.json").read_text())
-            write_atomically(self.folder.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-            state = found.state  # a private copy: what is sealed anew is what was verified
-            self.folder.save_checkpoint(lambda target: _copy(state, target), found.position, own=found.is_own)
+            with self._held():
+                write_atomically(self.folder.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+                state = found.state  # a private copy: what is sealed anew is what was verified
+                self.folder.save_checkpoint(lambda target: _copy(state, target), found.position, own=found.is_own)
 
     def cleanup(self) -> None:
-        """Release actors and files, and the trial's folder."""
-        try:
-            if self.training is not None:
-                self.training.close()
-        finally:
-            self.training = None
-            self.held.close()
+        """Release actors and files."""
+        training, self.training = self.training, None
+        if training is not None:
+            training.close()
 
     def _take(self, config: dict[str, Any]) -> None:
         self.spec = self.study.trial({path: value for path, value in config.items() if path != INDEX})
@@ -112,18 +110,19 @@ class TrialTrainable(Trainable):
 
     def _begin(self) -> TrainingRun:
         """Start the run, or go on from its checkpoint."""
-        self._hold()
         return _Continued(self.folder, self.spec, self.study.kind, ignore, trust=self.trust)
 
-    def _hold(self) -> None:
-        """Lock the trial's folder, like any run's, until :meth:`cleanup`; its settings may be an older session's."""
-        self.held.close()
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Lock the trial's folder for the block; the settings in it may be an older session's."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
         require_no_links(self.runs, "the trials' folder")
         if not (self.folder.path / CONFIG).exists():
             self._write_spec()
-        self.held.enter_context(self.folder.locked())
-        self._write_spec()
+        with self.folder.locked():
+            if self.training is None:
+                self._write_spec()
+            yield
 
     def _write_spec(self) -> None:
         self.folder.write_spec(self.spec, self.study.kind.modules([self.spec.experiment]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from synrl_ray.registry import get_experiment
 from synrl_ray.running.checkpoints import Checkpoints
 from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.tuning.searching import RandomProposer
 from synrl_ray.tuning.session import resume_study, search
 from synrl_ray.tuning.space import search_space
 from synrl_ray.tuning.study import Study
@@ -117,7 +118,7 @@ def test_a_population_trains_with_the_settings_that_it_is_given(tmp_path: Path) 
     study = _study(steps=80_000, samples=2, scheduler="pbt")
     folder = StudyFolder.create(tmp_path / "study", study)
     outcome = search(folder, lambda line: None)
-    assert [trial.state for trial in outcome.trials] == ["finished"] * 2
+    assert [(trial.state, trial.error) for trial in outcome.trials] == [("finished", None)] * 2
     for trial in outcome.trials:
         run = RunFolder.open(folder.runs / trial.name)
         spec = run.spec()
@@ -146,10 +147,30 @@ def test_a_checkpoint_that_is_handed_on_stays_whose_it_was(
     trial = TrialTrainable.__new__(TrialTrainable)
     trial.spec = RunSpec(experiment=get_experiment("sinusoid-maml"), policy="ann", seed=0, num_workers=0)
     trial.study = Study(run=trial.spec, samples=1)
-    trial.trust, trial.held, trial.runs = False, ExitStack(), tmp_path / "trials"
+    trial.trust, trial.runs = False, tmp_path / "trials"
     trial.folder = RunFolder(trial.runs / "0000")
     trial.load_checkpoint(source)
     trial.cleanup()
     found = trial.folder.checkpoint()
     assert found is not None
     assert found.is_own == (whose == "mine")
+
+
+def test_a_trial_goes_on_in_another_actor_while_the_one_that_had_it_waits_for_the_next(tmp_path: Path) -> None:
+    """Tune keeps the actor of a paused trial, and gives the trial to whichever is free: the lock must not stay."""
+    study = _study(steps=60_000, samples=2)
+    first, second = (TrialTrainable.__new__(TrialTrainable) for _ in range(2))
+    config = RandomProposer(study, []).propose(0)
+    for actor, name in ((first, "0000"), (second, "0001")):
+        actor._trial_info = SimpleNamespace(trial_name=name)
+        actor.setup(config, study=study.to_json(), folder=str(tmp_path), trust=False)
+        assert actor.step()["steps"] == 20_000
+    first.save_checkpoint(str(tmp_path / "copy"))
+    second._trial_info = first._trial_info
+    second.reset_config(config)
+    second.load_checkpoint(tmp_path / "copy")
+    assert second.step()["steps"] == 40_000
+    with pytest.raises(UserError, match="0000 is in use"), second.folder.locked():
+        second.step()
+    for actor in (first, second):
+        actor.cleanup()
