@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ def test_on_premises_variant(config: dict[str, Any]) -> None:
     full = prepared({**{key: value for key, value in config.items() if key not in CLOUD_KEYS}, **variant})
     assert full["provider"]["type"] == "local"
     assert full["available_node_types"]["local.cluster.node"]["max_workers"] == 2
+
+
+def test_what_is_mounted_by_its_name_is_not_left_out(config: dict[str, Any]) -> None:
+    """Ray hands its patterns to rsync for each mount: one that names the token would keep it from the cluster."""
+    names = [Path(source).name for source in config["file_mounts"].values()]
+    assert "auth_token" in names
+    assert [(n, pattern) for n in names for pattern in config["rsync_exclude"] if fnmatch(n, pattern)] == []
 
 
 def test_the_token_is_made_for_its_owner_alone(tmp_path: Path) -> None:
