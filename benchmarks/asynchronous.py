@@ -7,8 +7,9 @@ Run (part of ``make bench-scaling``):
 
 Replaying env runners return fragments that were recorded before, at a chosen rate, and compute nothing else: so two
 cores stand for a cluster, of which the driver has one and the learner one. Each has the environments that the
-experiment has in all (16 games, 8 cars). The asynchronous batch is what one of them collects; the synchronous batch is
-what all do. ``learner alone`` is the same learner on the same fragments in this process, with nothing beside it.
+experiment has in all (16 games, 8 cars). The asynchronous batch is what one of them collects, or as many as
+``--fragments`` says; the synchronous batch is what all do. ``learner alone`` is the same learner on the same fragments
+in this process, with nothing beside it.
 
     offered    environment steps that the env runners could deliver in a second, all together
     learned    steps that learners took in
@@ -110,14 +111,14 @@ def replaying(base: type[BatchedEnvRunner], spaces: dict[str, Any], rate: float)
     return Replaying
 
 
-def made(name: str, runners: int, *, asynchronous: bool) -> Experiment:
-    """The experiment with its environments for each env runner."""
-    experiment = get_experiment(TASKS[name][asynchronous])
+def made(name: str, runners: int, fragments: int) -> Experiment:
+    """The experiment with its environments for each env runner, and so many fragments in a batch; 0: taking turns."""
+    experiment = get_experiment(TASKS[name][bool(fragments)])
     assert isinstance(experiment, Experiment)
     of_each = experiment.environment.num_envs
     sets = [f"num_envs={of_each * max(1, runners)}"]
-    if asynchronous:
-        sets.append(f"envs_per_batch={of_each}")
+    if fragments:
+        sets.append(f"envs_per_batch={of_each * fragments}")
     elif name == "car-racing":
         sets.append(f"train_batch_size={experiment.algorithm.train_batch_size * max(1, runners)}")  # type: ignore[union-attr]
     return apply_overrides(experiment, sets)
@@ -125,7 +126,7 @@ def made(name: str, runners: int, *, asynchronous: bool) -> Experiment:
 
 def record(name: str) -> tuple[list[Rollout], dict[str, Any]]:
     """Fragments of the experiment as its initial weights collect them, and the environments' spaces."""
-    config = algorithm_config(made(name, 1, asynchronous=True), "spiking", seed=0, num_workers=0)
+    config = algorithm_config(made(name, 1, 1), "spiking", seed=0, num_workers=0)
     runner = AsynchronousEnvRunner(config=config, worker_index=0)
     rollouts = [runner.sample() for _ in range(RECORDED)]
     spaces = runner.get_spaces()
@@ -133,20 +134,22 @@ def record(name: str) -> tuple[list[Rollout], dict[str, Any]]:
     return rollouts, spaces
 
 
-def learner_alone(name: str, rollouts: Sequence[Rollout], spaces: dict[str, Any], seconds: float) -> float:
+def learner_alone(
+    name: str, rollouts: Sequence[Rollout], spaces: dict[str, Any], seconds: float, fragments: int
+) -> float:
     """Environment steps that a learner takes in a second, with nothing beside it."""
-    config = algorithm_config(made(name, 1, asynchronous=True), "spiking", seed=0, num_workers=0)
+    config = algorithm_config(made(name, fragments, fragments), "spiking", seed=0, num_workers=0)
     learner: Any = config.build_learner(spaces=spaces)
     learner.build()
     rates, number = [], 0
     started = time.perf_counter()
     while time.perf_counter() - started < seconds or len(rates) < 3:
-        rollout = rollouts[number % len(rollouts)]
+        batch = [Fragment(rollouts[(number + i) % len(rollouts)], number, i) for i in range(fragments)]
         began = time.perf_counter()
-        learner.update(training_data=TrainingData(episodes=[Fragment(rollout, number, 1)]), timesteps={})
+        learner.update(training_data=TrainingData(episodes=batch), timesteps={})
         passed, number = time.perf_counter() - began, number + 1
         if number > 3:
-            rates.append(rollout.num_steps / passed)
+            rates.append(sum(fragment.rollout.num_steps for fragment in batch) / passed)
     return statistics.median(rates)
 
 
@@ -188,11 +191,12 @@ class Bytes:
 
 
 def replay(
-    name: str, runners: int, *, asynchronous: bool, rate: float, seconds: float, recorded: Any, spaces: Any
+    name: str, runners: int, fragments: int, *, rate: float, seconds: float, recorded: Any, spaces: Any
 ) -> dict[str, Any]:
     """One configuration: rates, the driver's share, lag."""
+    asynchronous = fragments > 0
     config = algorithm_config(
-        made(name, runners, asynchronous=asynchronous), "spiking", seed=0, num_workers=runners,
+        made(name, runners, fragments), "spiking", seed=0, num_workers=runners,
         num_learners=int(asynchronous),
     )  # fmt: skip
     base = AsynchronousEnvRunner if asynchronous else BatchedEnvRunner
@@ -213,7 +217,7 @@ def replay(
         rows.append(algorithm.train())
     passed, cpu = time.perf_counter() - began, time.process_time() - computed
     steps = int(rows[-1]["num_env_steps_sampled_lifetime"]) - before
-    taken = (_learned(algorithm) - learned) * recorded[1] if asynchronous else steps
+    taken = (_learned(algorithm) - learned) * recorded[1] * fragments if asynchronous else steps
     counter, counted = Bytes(algorithm), 0
     while counted < 1 or counter.total == 0:
         again = int(algorithm.metrics.peek(("env_runners", "num_env_steps_sampled_lifetime")))
@@ -224,6 +228,7 @@ def replay(
         "env": name,
         "runners": runners,
         "asynchronous": asynchronous,
+        "fragments": fragments,
         "offered": rate * runners,
         "learned": taken / passed,
         "busy": statistics.mean(float(row["learner_busy"]) for row in of_rows) if of_rows else None,
@@ -241,29 +246,28 @@ def _learned(algorithm: Any) -> int:
     return int(found.get())
 
 
-def replays(name: str, numbers: Sequence[int], seconds: float, out: Path | None) -> None:
+def replays(name: str, numbers: Sequence[int], seconds: float, fragments: int, out: Path | None) -> None:
     rollouts, spaces = record(name)
     spaces = {"__env__": spaces["__env__"], "__env_single__": spaces["__env_single__"]} | {
         key: value for key, value in spaces.items() if key not in ("__env__", "__env_single__")
     }
     mean_steps = statistics.mean(rollout.num_steps for rollout in rollouts)
-    alone = learner_alone(name, rollouts, spaces, seconds)
+    alone = learner_alone(name, rollouts, spaces, seconds, fragments)
     print(f"{name}: replaying env runners of {RATES[name]:,.0f} steps/s; the learner alone: {alone:,.0f} steps/s")
     print(
         f"{'':>6}{'runners':>9}{'offered':>10}{'learned':>10}{'of alone':>10}{'busy':>7}{'driver':>11}{'bytes':>9}  lag"
     )
     for number in numbers:
-        for asynchronous in (False, True):
+        for of_batch in (0, fragments):
             with _ray(num_cpus=3):
                 recorded = (ray.put(rollouts), mean_steps)
                 row = replay(
-                    name, number, asynchronous=asynchronous, rate=RATES[name], seconds=seconds, recorded=recorded,
-                    spaces=spaces,
-                )  # fmt: skip
+                    name, number, of_batch, rate=RATES[name], seconds=seconds, recorded=recorded, spaces=spaces
+                )
             row["alone"] = alone
             of_alone = row["learned"] / min(row["offered"], alone)
             busy = "-" if row["busy"] is None else f"{row['busy']:.0%}"
-            kind, lag = ("async", f"{row['lag_mean']:.1f} ({row['lag_max']:.0f})") if asynchronous else ("turns", "-")
+            kind, lag = ("async", f"{row['lag_mean']:.1f} ({row['lag_max']:.0f})") if of_batch else ("turns", "-")
             print(
                 f"{kind:>6}{number:>9}{row['offered']:>10,.0f}{row['learned']:>10,.0f}{of_alone:>10.2f}{busy:>7}"
                 f"{row['driver_ms']:>8.4f} ms{row['bytes']:>9,.0f}  {lag}",
@@ -361,6 +365,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--env", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--runners", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
+    parser.add_argument("--fragments", type=int, default=1, help="of a batch")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     parser.add_argument("--real", action="store_true", help="two real env runners")
     parser.add_argument("--stock", action="store_true", help="twins, and stock RLlib's algorithms beside them")
@@ -373,7 +378,7 @@ def main() -> None:
             kind: PolicyKind = "ann" if options.stock else "spiking"
             real(name, kind, options.rounds, options.seconds, stock=options.stock)
         else:
-            replays(name, options.runners, options.seconds, options.out)
+            replays(name, options.runners, options.seconds, options.fragments, options.out)
 
 
 if __name__ == "__main__":

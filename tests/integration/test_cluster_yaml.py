@@ -39,6 +39,9 @@ def test_ray_accepts_it(config: dict[str, Any]) -> None:
     assert (worker["min_workers"], worker["max_workers"]) == (0, 8)
     assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert full["available_node_types"]["head"]["max_workers"] == 0
+    learner = full["available_node_types"]["learner"]
+    assert (learner["min_workers"], learner["max_workers"]) == (0, 1)
+    assert learner["docker"]["worker_image"] == config["docker"]["image"].replace("-cpu", "-gpu")
 
 
 def test_ray_rejects_a_misspelt_key(config: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def test_its_lines_are_commands_of_ours(job: dict[str, Any], line: int) -> None:
 def test_every_pod_has_the_image_the_runs_and_the_key_of_their_seals(job: dict[str, Any]) -> None:
     (claim,) = [d["metadata"]["name"] for d in yaml.safe_load_all(TEXT) if d["kind"] == "PersistentVolumeClaim"]
     pods = _pods(job)
-    assert len(pods) == 2
+    assert len(pods) == 3
     for pod in pods:
         (container,) = pod["containers"]
         environment = {each["name"]: each["value"] for each in container["env"]}
@@ -64,6 +64,13 @@ def test_every_pod_has_the_image_the_runs_and_the_key_of_their_seals(job: dict[s
         assert f"create secret generic synrl-seal --from-file={key.name}\n" in TEXT
         assert volumes[mounts["/runs"]["name"]]["persistentVolumeClaim"] == {"claimName": claim}
         assert container["resources"]["limits"] == container["resources"]["requests"]
+
+
+def test_a_gpu_comes_for_a_learner_alone(job: dict[str, Any]) -> None:
+    *others, learner = _pods(job)
+    assert job["rayClusterSpec"]["workerGroupSpecs"][-1]["minReplicas"] == 0
+    assert learner["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert all("nvidia.com/gpu" not in pod["containers"][0]["resources"]["limits"] for pod in others)
 
 
 def test_the_key_is_one_that_seals_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +90,7 @@ def test_no_container_is_privileged(job: dict[str, Any]) -> None:
     """What the "restricted" standard of Kubernetes asks, of the containers that KubeRay adds as well."""
     pods = [*_pods(job), job["submitterPodTemplate"]["spec"]]
     autoscaler = job["rayClusterSpec"]["autoscalerOptions"]
-    assert len(pods) == 3
+    assert len(pods) == 4
     for pod in pods:
         context = pod["securityContext"]
         assert (context["runAsNonRoot"], context["runAsUser"], context["fsGroup"]) == (True, 1000, 100)

@@ -39,6 +39,8 @@ from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout, sample_rows
 
 _REPORT_SECONDS = 0.5
+_FETCH_SECONDS = 10.0
+"""For a fragment to come: from a host that is cut off Ray would wait for some minutes."""
 
 
 class Learned(NamedTuple):
@@ -53,7 +55,7 @@ class Learned(NamedTuple):
     too_old: tuple[int, ...]
     """Env runners whose fragments were left out."""
     num_lost: int
-    """Fragments whose env runner died before they were fetched."""
+    """Fragments that could not be fetched: their env runner has died, or its host cannot be reached."""
     seconds: float
     metrics: Any | None
     """Since the last ones; now and then only."""
@@ -193,10 +195,10 @@ class ImpalaLearner(OnPolicyLearner):
 
 
 def _fetched(reference: ray.ObjectRef) -> Fragment | None:
-    """``None`` where its env runner has died, and the fragment with it."""
+    """``None`` where its env runner has died, and the fragment with it, or cannot be reached."""
     try:
-        fragment: Fragment = ray.get(reference)
-    except ray.exceptions.ObjectLostError:
+        fragment: Fragment = ray.get(reference, timeout=_FETCH_SECONDS)
+    except (ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError):
         return None
     return fragment
 

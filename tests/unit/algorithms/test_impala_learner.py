@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.training_data import TrainingData
@@ -104,6 +105,24 @@ PAIRS = {
         IMPALA(**PASSES, optimizer="adam", num_epochs=3, minibatch_size=32),
     ),
 }
+
+
+def test_a_fragment_that_does_not_come_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a host that was cut off Ray would wait for minutes, and all learning with it."""
+    waited: list[float | None] = []
+
+    def get(reference: Any, timeout: float | None = None) -> Any:
+        waited.append(timeout)
+        if reference == "here":
+            return collected
+        raise ray.exceptions.GetTimeoutError if reference == "cut off" else ray.exceptions.OwnerDiedError("", "", "")
+
+    runner, learner = made(IMPALA(num_steps=STEPS), POLICIES["rows"])
+    collected = Fragment(runner.sample(), 0, 1)
+    monkeypatch.setattr(ray, "get", get)
+    done = learner.update(training_data=TrainingData(batch_refs=["cut off", "here", "dead"]), timesteps=TIMESTEPS)
+    assert (done.num_lost, done.version, len(done.lags)) == (2, 1, 1)
+    assert all(timeout is not None and 1 <= timeout <= 30 for timeout in waited)
 
 
 @pytest.mark.parametrize("policy", ["rows", "carried"])
