@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 SAMPLED = "sampled_"
 """What the names of figures of drawn actions begin with."""
 
-GAIN = "sampled_gain_iqm"
-"""Figure: the interquartile mean of drawn actions' returns less that of greedy ones'."""
+ZEROED = "zeroed_"
+"""What the names of figures of a policy begin with whose state is that of an episode's start at every decision."""
+
+GAIN = "gain_iqm"
+"""Figure, after such a beginning: the interquartile mean of those returns less that of the greedy ones."""
 
 
 def statistics_of(seeds: Sequence[Episodes], prefix: str = "") -> tuple[dict[str, float | None], Interval]:
@@ -53,6 +56,7 @@ def judged(
     environment: Environment,
     greedy: EvaluationResult,
     sampled: EvaluationResult | None = None,
+    zeroed: EvaluationResult | None = None,
     **more: Any,
 ) -> Result:
     """The result of a policy's episodes.
@@ -60,12 +64,13 @@ def judged(
     Args:
         experiment, policy: what was judged.
         environment: in which.
-        greedy, sampled: the episodes.
+        greedy, sampled, zeroed: the episodes.
         more: further fields of :class:`~synrl_ray.results.Result`; figures are added to those of the episodes.
     """
     prepared = environment.preprocessing
-    kept = {"greedy": greedy.recorded(), "sampled": None if sampled is None else sampled.recorded()}
-    figures, intervals = _of_both([kept["greedy"]], [kept["sampled"]])
+    every = {"greedy": greedy, "sampled": sampled, "zeroed": zeroed}
+    kept = {way: None if found is None else found.recorded() for way, found in every.items()}
+    figures, intervals = _of_all([kept["greedy"]], [kept["sampled"]], [kept["zeroed"]])
     return Result(
         experiment=experiment,
         policy=policy,
@@ -83,10 +88,9 @@ def combined_episodes(results: Sequence[Result], spec: RunSpec, **more: Any) -> 
         spec: of the first of them.
         more: further fields; figures, intervals and columns for each seed are added to those of the episodes.
     """
-    figures, intervals = _of_both([r.greedy for r in results], [r.sampled for r in results])
-    each = {"return_mean": column(results, "return_mean")}
-    if f"{SAMPLED}return_mean" in figures:
-        each[f"{SAMPLED}return_mean"] = column(results, f"{SAMPLED}return_mean")
+    figures, intervals = _of_all(*([getattr(r, way) for r in results] for way in ("greedy", "sampled", "zeroed")))
+    means = [f"{prefix}return_mean" for prefix in ("", SAMPLED, ZEROED)]
+    each = {name: column(results, name) for name in means if name in figures}
     fields = {"score": "return_iqm", "protocol": _joint_protocol([r.protocol for r in results])} | more
     fields["figures"] = figures | more.get("figures", {})
     fields["intervals"] = (*intervals, *more.get("intervals", ()))
@@ -94,29 +98,35 @@ def combined_episodes(results: Sequence[Result], spec: RunSpec, **more: Any) -> 
     return combined(results, spec, **fields)
 
 
-def _of_both(
-    greedy: Sequence[Episodes | None], sampled: Sequence[Episodes | None]
+def _of_all(
+    greedy: Sequence[Episodes | None], sampled: Sequence[Episodes | None], zeroed: Sequence[Episodes | None]
 ) -> tuple[dict[str, float | None], tuple[Interval, ...]]:
-    """Statistics of the greedy episodes, and of the drawn ones where all seeds have them."""
+    """Statistics of the greedy episodes, and of the drawn and the zeroed ones where all seeds have them."""
     known = [episodes for episodes in greedy if episodes is not None]
     if len(known) < len(greedy):
         raise ValueError("a seed's result has no episodes")
     figures, interval = statistics_of(known)
-    drawn = [episodes for episodes in sampled if episodes is not None]
-    if len(drawn) < len(sampled):
-        return figures, (interval,)
-    more, other = statistics_of(drawn, SAMPLED)
-    gain, sure = _gain_of_drawing(known, drawn)
-    return figures | more | gain, (interval, other, sure)
+    intervals = [interval]
+    for prefix, seeds in ((SAMPLED, sampled), (ZEROED, zeroed)):
+        others = [episodes for episodes in seeds if episodes is not None]
+        if len(others) == len(greedy):
+            more, other = statistics_of(others, prefix)
+            gain, sure = _gain(prefix, known, others)
+            figures |= more | gain
+            intervals += [other, sure]
+    return figures, tuple(intervals)
 
 
-def _gain_of_drawing(greedy: Sequence[Episodes], drawn: Sequence[Episodes]) -> tuple[dict[str, float | None], Interval]:
-    """By how much the interquartile mean of drawn actions lies above that of greedy ones, and its interval."""
-    before, after = ([each.returns for each in seeds] for seeds in (greedy, drawn))
+def _gain(
+    prefix: str, greedy: Sequence[Episodes], others: Sequence[Episodes]
+) -> tuple[dict[str, float | None], Interval]:
+    """By how much the interquartile mean of other episodes lies above that of the greedy ones, and its interval."""
+    before, after = ([each.returns for each in seeds] for seeds in (greedy, others))
     low, high = bootstrap_difference(before, after)
     over = "episodes" if len(greedy) == 1 else "episodes, stratified by seed"
     gain = iqm([value for seed in after for value in seed]) - iqm([value for seed in before for value in seed])
-    return {GAIN: gain}, Interval(of=GAIN, low=low, high=high, method=BOOTSTRAP, over=over)
+    name = f"{prefix}{GAIN}"
+    return {name: gain}, Interval(of=name, low=low, high=high, method=BOOTSTRAP, over=over)
 
 
 def _joint_protocol(protocols: Sequence[Any]) -> dict[str, Any]:

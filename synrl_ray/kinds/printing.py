@@ -13,7 +13,7 @@ from synrl_ray.commands import command
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment
-from synrl_ray.kinds.episodes import GAIN, SAMPLED
+from synrl_ray.kinds.episodes import GAIN, SAMPLED, ZEROED
 from synrl_ray.results import Result
 from synrl_ray.running.kind import Outcome
 
@@ -63,7 +63,10 @@ def print_returns(result: Result) -> None:
     )
     if f"{SAMPLED}return_iqm" in figures:
         _print_iqm("Drawn IQM  ", result, f"{SAMPLED}return_iqm", "; the same environments, actions drawn")
-        _print_gain(result)
+        _print_gain(result, SAMPLED, "drawn actions earn", "greedy and drawn differ beyond chance")
+    if f"{ZEROED}return_iqm" in figures:
+        _print_iqm("Zeroed IQM ", result, f"{ZEROED}return_iqm", "; its state as at the start before every decision")
+        _print_gain(result, ZEROED, "without its state it earns", "what it remembers counts beyond chance")
     count, distinct = result.figure("episodes"), figures.get("distinct_episodes")
     if distinct is not None and distinct < count:
         console.print(f"Distinct      {distinct:.0f} of {count:.0f} greedy episodes; the others are copies")
@@ -82,14 +85,14 @@ def print_returns(result: Result) -> None:
         )
 
 
-def _print_gain(result: Result) -> None:
-    """Whether drawn actions do better or worse than greedy ones, beyond the chance of the episodes."""
-    gain, sure = result.figures.get(GAIN), result.interval(GAIN)
+def _print_gain(result: Result, prefix: str, what: str, meaning: str) -> None:
+    """Whether other episodes do better or worse than the greedy ones, beyond the chance of the episodes."""
+    gain, sure = result.figures.get(f"{prefix}{GAIN}"), result.interval(f"{prefix}{GAIN}")
     if gain is None or sure is None or sure.low <= 0 <= sure.high:
         return
     console.print(
-        f"Differ        drawn actions earn {abs(gain):.1f} {'more' if gain > 0 else 'less'}"
-        f"  (95 % interval {sure.low:+.1f} to {sure.high:+.1f}): greedy and drawn differ beyond chance"
+        f"Differ        {what} {abs(gain):.1f} {'more' if gain > 0 else 'less'}"
+        f"  (95 % interval {sure.low:+.1f} to {sure.high:+.1f}): {meaning}"
     )
 
 

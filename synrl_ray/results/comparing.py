@@ -46,7 +46,7 @@ def _of_intervals(recorded: Result, found: Result) -> Iterator[str]:
 
 
 def _of_parts(recorded: Result, found: Result) -> Iterator[str]:
-    for way in ("greedy", "sampled"):
+    for way in ("greedy", "sampled", "zeroed"):
         before, after = getattr(recorded, way), getattr(found, way)
         if before is not None and after is not None:
             yield from _of_episodes(way, before, after)

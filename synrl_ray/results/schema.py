@@ -157,6 +157,8 @@ class Result:
     """Episodes in which the policy took its likeliest actions; of several seeds: see the seeds' own results."""
     sampled: Episodes | None = None
     """Episodes in which it drew its actions, where it is trained to."""
+    zeroed: Episodes | None = None
+    """Greedy episodes of a policy that carries a state, which was that of an episode's start before every decision."""
     adaptation: Adaptation | None = None
     energy: Mapping[str, Any] | None = None
     confusion: tuple[tuple[Count, ...], ...] | None = None

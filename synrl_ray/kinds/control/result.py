@@ -17,7 +17,7 @@ from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.layers import rows_at_once
 from synrl_ray.policies.policy import Policy
 from synrl_ray.policies.recording import ObservationRecorder
-from synrl_ray.policies.sampled import SampledPolicy
+from synrl_ray.policies.sampled import SampledPolicy, ZeroedPolicy
 from synrl_ray.results import Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
@@ -36,17 +36,20 @@ def judge(policy: Policy, judging: Judging, experiment: str | None, *, draws: bo
     """Play greedy episodes, and with ``draws`` as many of drawn actions in environments of the same seeds.
 
     The actions are drawn from the seed of the first episode, for as many environments at a time as the protocol says.
+    A policy with a state plays as many more without it, see :class:`~synrl_ray.policies.sampled.ZeroedPolicy`.
     """
     numbers = policy.network.numbers_per_observation
     make, at_once = factory_of(judging.environment), rows_at_once(numbers, _ENVIRONMENTS_AT_ONCE)
     episodes: dict[str, Any] = {"episodes": judging.episodes, "seed": judging.first_seed, "max_parallel": at_once}
     recorder = ObservationRecorder(policy, rows_at_once(numbers, _ENERGY_DECISIONS))
-    greedy, sampled = evaluate_policy(recorder, make, **episodes), None
+    greedy, sampled, zeroed = evaluate_policy(recorder, make, **episodes), None, None
     if draws:
         sampled = evaluate_policy(SampledPolicy(policy, judging.first_seed), make, **episodes, deterministic=False)
         greedy.protocol["sampled"] = {"seed": judging.first_seed, "environments_at_once": at_once}
+    if policy.initial_state(1).size:
+        zeroed = evaluate_policy(ZeroedPolicy(policy), make, **episodes)
     energy = decision_energy(policy, recorder.observations, recorder.states) if recorder.count else None
-    return judged(experiment, policy.config.kind, judging.environment, greedy, sampled, energy=energy)
+    return judged(experiment, policy.config.kind, judging.environment, greedy, sampled, zeroed, energy=energy)
 
 
 def finish(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position) -> Result:

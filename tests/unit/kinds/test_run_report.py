@@ -101,6 +101,20 @@ def test_greedy_and_drawn_actions_that_differ_beyond_chance_are_said_to(capsys, 
     assert found == ([] if words is None else [f"Differ        {words}: greedy and drawn differ beyond chance"])
 
 
+def test_what_a_policy_earns_without_its_state_is_said(capsys):
+    figures = {**SCORE.figures, "zeroed_return_iqm": 20.0, "zeroed_gain_iqm": -80.0}
+    low, high = (
+        replace(SCORE.intervals[0], of="zeroed_return_iqm", low=19.0, high=21.0),
+        replace(SCORE.intervals[0], of="zeroed_gain_iqm", low=-90.0, high=-70.0),
+    )
+    told = lines_of(capsys, report.print_score, replace(SCORE, figures=figures, intervals=(low, high)))
+    assert told[2:4] == [
+        "Zeroed IQM    20.0  (95 % interval 19.0 to 21.0; its state as at the start before every decision)",
+        "Differ        without its state it earns 80.0 less  (95 % interval -90.0 to -70.0): what it remembers counts "
+        "beyond chance",
+    ]
+
+
 def test_episodes_that_had_to_be_cut_are_said(capsys):
     protocol = {"environment": "X-v0", "first_seed": 5, "time_limit": None, "cut_after": 27000, "episodes_cut": 3}
     lines = lines_of(capsys, report.print_score, replace(SCORE, protocol=protocol))

@@ -132,6 +132,20 @@ def test_what_drawing_gains_is_a_figure_with_an_interval():
     assert "sampled_gain_iqm" not in combine([seed_result(0, greedy)], aimed()).figures
 
 
+def test_what_a_state_is_worth_is_a_figure_with_an_interval():
+    episodes = Episodes(seeds=tuple(range(9)), returns=(3.0,) * 9)
+    seeds = [
+        seed_result(s, [9.0] * 9, zeroed=episodes, figures={"return_mean": 9.0, "zeroed_return_mean": 3.0})
+        for s in (0, 1)
+    ]
+    combined = combine(seeds, aimed())
+    assert (combined.figures["zeroed_return_iqm"], combined.figures["zeroed_gain_iqm"]) == (3.0, -6.0)
+    assert combined.per_seed["zeroed_return_mean"] == (3.0, 3.0)
+    interval = combined.interval("zeroed_gain_iqm")
+    assert (interval.low, interval.high) == (-6.0, -6.0)
+    assert not any("zeroed" in name for name in combine([*seeds, RESULTS[0]], aimed()).figures)
+
+
 def test_cut_episodes_of_several_seeds_are_added_up():
     protocol = {"environment": "X-v0", "cut_after": 27_000}
     results = [
