@@ -7,8 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -21,9 +22,6 @@ from synrl_ray.files import located
 from synrl_ray.running.ray_session import limit_threads
 from synrl_ray.terminal import adapt_streams, give_up, help_console
 from synrl_ray.tune_cli import tune
-
-if TYPE_CHECKING:
-    pass
 
 _OF_PATHS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -42,30 +40,63 @@ app = App(
 head = App(name="head", help="A Ray head with a job server on this machine, bound to loopback.")
 app.command(head)
 app.command(tune)
+app.register_install_completion_command(help="Let the shell complete commands and options; bash, zsh and fish.")
 
 
 @app.command(name="list")
 def list_experiments(*, as_json: Json = False) -> None:
-    """List the experiments. Files that do not load are named on standard error.
+    """List the experiments, with the scores of committed results. Files that do not load are named on standard error.
 
     Args:
         as_json: print JSON instead of a table.
     """
     from dataclasses import asdict
 
-    from synrl_ray.registry import found_experiments
+    from synrl_ray.registry import committed_scores, found_experiments
 
     found, broken = found_experiments()
     for error in broken:
         print(f"synrl: {error}", file=sys.stderr)
-    experiments = found.values()
     if as_json:
-        rows = [{"id": e.id, "summary": e.summary, "kind": e.kind, **asdict(e.stopping)} for e in experiments]
+        rows = [{"id": e.id, "summary": e.summary, "kind": e.kind, **asdict(e.stopping)} for e in found.values()]
         print(json.dumps(rows, indent=2))
         return
+    experiments = sorted(found.values(), key=lambda e: e.group)
     width = max((len(e.id) for e in experiments), default=0)
-    for e in experiments:
-        print(f"{e.id:<{width}}  {e.summary} ({e.stopping.amount})")
+    for group, members in groupby(experiments, key=lambda e: e.group):
+        print(group)
+        for e in members:
+            print(f"  {e.id:<{width}}  {e.summary} ({e.stopping.amount})")
+            scores = (f"{policy} {name} {value:.4g}" for policy, (name, value) in committed_scores(e).items())
+            if shown := ", ".join(scores):
+                print(f"  {'':<{width}}  {shown}")
+
+
+@app.command
+def info(
+    experiment: str | None = None,
+    /,
+    *,
+    env: str | None = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Show the settings of an experiment, or of what `train --env` makes: what --set takes, and what each is for.
+
+    Args:
+        experiment: id, as `synrl list` shows it.
+        env: instead of an experiment, the id of any Gymnasium environment, or module:Id.
+        settings: key=value pairs that replace settings, such as algorithm=a2c with --env.
+        as_json: print JSON instead of lines.
+    """
+    import synrl_ray
+    from synrl_ray.setting_docs import print_settings, setting_docs
+
+    found = synrl_ray.make_experiment(experiment, settings, env=env)
+    if as_json:
+        print(json.dumps([each._asdict() for each in setting_docs(found)], indent=2))
+    else:
+        print_settings(found)
 
 
 @app.command

@@ -12,12 +12,14 @@ import importlib.util
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.experiment import AnyExperiment
+from synrl_ray.results import read_result
 from synrl_ray.settings.base import BaseExperiment
 from synrl_ray.settings.checked import SettingError
 
@@ -62,6 +64,18 @@ def get_experiment(name: str) -> AnyExperiment:
     nearest = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
     remedy = f"did you mean {', '.join(nearest)}? `{command('list')}` shows all"
     raise UserError(f"unknown experiment {name!r}", remedy)
+
+
+def committed_scores(experiment: AnyExperiment) -> dict[str, tuple[str, float]]:
+    """What the results beside the experiments' files say of it: by policy, the figure that counts and its value."""
+    found: dict[str, tuple[str, float]] = {}
+    for folder in experiment_folders():
+        for policy in experiment.policies:
+            with suppress(UserError):  # whoever lists experiments has not asked for a damaged result
+                result = read_result(folder / "results" / experiment.id / policy)
+                if result is not None and (value := result.figures[result.score]) is not None:
+                    found.setdefault(policy, (result.score, value))
+    return found
 
 
 def _found() -> dict[str, AnyExperiment | UserError]:

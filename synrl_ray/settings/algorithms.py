@@ -39,7 +39,9 @@ class PolicyGradient(Gradient, RatePenalty):
     several_learners: ClassVar[bool] = True
     draws_actions: ClassVar[bool] = True
     entropy_coeff: NonNegative = 0.0
+    """Weight of the entropy bonus in the loss."""
     vf_loss_coeff: NonNegative = 0.5
+    """Weight of the value function's loss."""
     grad_clip: Positive = 0.5
     """Bound on the global norm of the gradient."""
     precision: Precision = "float32"
@@ -51,6 +53,7 @@ class WithRMSprop:
     """The optimiser of A2C's and IMPALA's published settings, or Adam."""
 
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
+    """Which takes the steps."""
     rmsprop_alpha: Fraction = 0.99
     """Decay of its average; used by ``rmsprop``, as the next one."""
     rmsprop_eps: Positive = 1e-5
@@ -67,9 +70,11 @@ class PPO(PolicyGradient):
     train_batch_size: Count = 2048
     """Environment steps for each update, over all env runners."""
     minibatch_size: Count = 128
+    """Environment steps of each step of the optimiser."""
     num_epochs: Count = 8
     """Passes over each train batch."""
     clip_param: Positive = 0.2
+    """Bound on the ratio of the clipped surrogate (epsilon)."""
 
 
 @settings_class

@@ -29,6 +29,11 @@ class BaseExperiment:
         return TWINS
 
     @property
+    def group(self) -> str:
+        """What it is listed under."""
+        return "Others"
+
+    @property
     def made_for(self) -> str | None:
         """The environment that it was made for, where no file describes it."""
         return None
@@ -47,6 +52,7 @@ class EnvSteps:
     """When training in an environment ends."""
 
     env_steps: Count
+    """Environment steps after which training ends."""
 
     @property
     def amount(self) -> str:

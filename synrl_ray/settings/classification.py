@@ -35,7 +35,9 @@ class Supervised(RatePenalty):
     lr: Positive = 2e-3
     """Learning rate at the start."""
     batch_size: Count = 128
+    """Images of each step of the optimiser."""
     weight_decay: NonNegative = 0.0
+    """Of AdamW."""
     max_shift: Annotated[int, Interval(ge=0, le=8)] = 0
     """Augmentation: training images are moved by up to this many pixels; 0 for none."""
     precision: Precision = "float32"
@@ -47,6 +49,7 @@ class Epochs:
     """When training ends."""
 
     epochs: Count
+    """Passes over the training images, after which training ends."""
 
     @property
     def amount(self) -> str:
@@ -72,6 +75,11 @@ class ClassificationExperiment(BaseExperiment):
     algorithm: Supervised
     stopping: Epochs
     target: AccuracyTarget | None = None
+
+    @property
+    def group(self) -> str:
+        """Of all data."""
+        return "Classification"
 
     def policy(self, kind: PolicyKind) -> ClassifierConfig:
         """The classifier of that kind."""

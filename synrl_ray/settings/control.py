@@ -20,6 +20,7 @@ class Stopping(EnvSteps):
     """When training ends: at ``env_steps``, or earlier once a greedy evaluation reaches ``mean_return``."""
 
     mean_return: float | None = None
+    """Return of a greedy evaluation at which it ends earlier."""
     schedule_steps: Count | None = None
     """Environment steps over which schedules run, where a run ends at another point than it was planned for;
     ``env_steps`` by default."""
@@ -54,6 +55,11 @@ class Experiment(BaseExperiment):
     def made_for(self) -> str | None:
         """The environment that it was made for, where no file describes it."""
         return None if self.facts is None else self.environment.id
+
+    @property
+    def group(self) -> str:
+        """What is played from prepared frames is a game."""
+        return "Control" if self.environment.preprocessing is None else "Games"
 
     def policy(self, kind: PolicyKind) -> PolicyConfig:
         """The policy of that kind."""

@@ -27,6 +27,7 @@ class LocalStopping(EnvSteps):
     """When training ends: at ``env_steps``, or earlier once an exact evaluation has at most this ``regret``."""
 
     regret: NonNegative | None = None
+    """Regret of a greedy evaluation at which training ends earlier."""
 
 
 @settings_class
@@ -76,6 +77,11 @@ class LocalExperiment(BaseExperiment):
     target: RegretTarget | PathTarget | None = None
     initial_policy: str | None = None
     """Folder of a trained policy of the same kind to start from, such as a run's; ``None`` for a new one."""
+
+    @property
+    def group(self) -> str:
+        """Tables and synapses alike."""
+        return "Plasticity and local learning"
 
     @property
     def policies(self) -> tuple[PolicyKind, ...]:

@@ -68,7 +68,9 @@ class GridworldTasks:
 
     name: Literal["gridworlds"] = "gridworlds"
     rows: Cells = 7
+    """Cells from top to bottom."""
     columns: Cells = 7
+    """Cells from left to right."""
     num_obstacles: Natural = 0
     """Of each grid."""
     shared_obstacles: bool = False
@@ -179,6 +181,7 @@ class MetaStopping:
     """When training ends."""
 
     meta_iterations: Count
+    """Updates of the meta-learned start, after which training ends."""
 
     @property
     def amount(self) -> str:
@@ -250,6 +253,11 @@ class MetaExperiment(BaseExperiment):
     comparison: QComparison | None = None
     """With Q-learning, on the same test tasks, after training; for gridworlds."""
     target: MetaTarget | None = None
+
+    @property
+    def group(self) -> str:
+        """Of all tasks."""
+        return "Meta-learning"
 
     def learner(self, kind: PolicyKind) -> Learner:
         """The learner of that kind."""

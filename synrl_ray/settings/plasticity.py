@@ -20,7 +20,9 @@ class WeightBounds:
     """Where weights may lie."""
 
     w_min: float = 0.0
+    """Lowest weight."""
     w_max: float = 1.0
+    """Highest weight."""
 
     def __post_init__(self) -> None:
         """Refuse bounds that cross."""

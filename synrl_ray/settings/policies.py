@@ -53,7 +53,9 @@ class SpikingLayers(LeakyNeurons):
     threshold: Positive = 1.0
     """Firing threshold."""
     learn_beta: bool = False
+    """Learn the decay, one of each layer."""
     learn_threshold: bool = False
+    """Learn the firing threshold, one of each layer."""
     reset: Literal["subtract", "zero", "none"] = "subtract"
     """What a spike does to the membrane."""
     neuron: Neuron = "lif"
@@ -64,6 +66,7 @@ class SpikingLayers(LeakyNeurons):
     """Decay of the current per simulation step, in [0, 1]; of ``synaptic``, ``snntorch.Synaptic`` and
     ``snntorch.Alpha``, which has it above ``beta``."""
     learn_alpha: bool = False
+    """Learn that decay, one of each layer."""
     rho: Fraction = 0.97
     """Decay of the adaptation per simulation step, in [0, 1]; of ``adaptive``."""
     kappa: NonNegative = 0.2

@@ -31,6 +31,7 @@ class AtariFrames:
 
     name: Literal["atari"] = "atari"
     screen_size: Pixels = 84
+    """Height and width of a frame, pixels."""
     frame_skip: Frames = 4
     """Emulator frames for each action; the newest two are merged by their maximum."""
     noop_max: Annotated[int, Interval(ge=0, le=1_000)] = 30
@@ -61,6 +62,7 @@ class CarRacingFrames:
     action_repeat: Frames = 4
     """Frames that an action lasts; only the last one is drawn. Rewards are added up."""
     grey: bool = True
+    """Grey frames instead of coloured ones."""
     crop: bool = True
     """Cut off the bar of indicators and as much of each side: 84 x 84 of the 96 x 96 pixels remain."""
     size: Pixels = 84

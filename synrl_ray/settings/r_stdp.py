@@ -33,7 +33,9 @@ class RStdp:
     threshold: Positive = 1.2
     """Of the action neurons; that of place cells is 1."""
     neurons_per_action: Size = 1
+    """Output neurons that vote for each action."""
     initial_weight: float = 0.5
+    """Mean of the weights at the start."""
     initial_spread: NonNegative = 0.01
     """Half of the width of the uniform distribution of initial weights."""
     bounds: WeightBounds = field(default_factory=WeightBounds)

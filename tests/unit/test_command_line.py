@@ -1,12 +1,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import synrl_ray
 from synrl_ray import registry
 from synrl_ray.cli import main
+from synrl_ray.setting_docs import setting_docs
+from synrl_ray.settings.paths import setting_paths
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +30,46 @@ def output_of(capsys, *argv):
     return out
 
 
-def test_list_shows_one_line_for_each_experiment(capsys):
+def test_list_shows_each_experiment_in_its_group_with_its_committed_scores(capsys):
     lines = output_of(capsys, "list").splitlines()
     experiments = registry.all_experiments()
-    assert [line.split()[0] for line in lines] == list(experiments)
-    first = next(iter(experiments.values()))
-    assert f"{first.summary} ({first.stopping.env_steps:,} environment steps)" in lines[0]
+    assert {line for line in lines if not line.startswith(" ")} == {e.group for e in experiments.values()}
+    assert {line.split()[0] for line in lines} >= set(experiments)
+    of_taxi = next(i for i, line in enumerate(lines) if line.startswith("  taxi-q-learning "))
+    assert "tabular Q-learning (1,000,000 environment steps)" in lines[of_taxi]
+    assert lines[of_taxi + 1].split() == ["tabular", "regret_iqm", "0"]
+
+
+def test_a_damaged_result_is_left_out_of_the_list(tmp_path, monkeypatch):
+    experiment = registry.get_experiment("cartpole-ppo")
+    for policy, text in (("spiking", "{"), ("ann", None)):
+        folder = tmp_path / "results" / "cartpole-ppo" / policy
+        folder.mkdir(parents=True)
+        committed = Path(registry.__file__).parents[1] / "experiments" / "results" / "cartpole-ppo" / policy
+        (folder / "result.json").write_text(text or (committed / "result.json").read_text())
+    monkeypatch.setattr(registry, "experiment_folders", lambda: [tmp_path])
+    assert registry.committed_scores(experiment) == {"ann": ("return_iqm", 500.0)}
+
+
+def test_info_shows_what_can_be_set_and_what_it_is_for(capsys):
+    text = output_of(capsys, "info", "cartpole-ppo", "--set", "lr=0.5")
+    lines = text.splitlines()
+    assert lines[0] == "cartpole-ppo: CartPole-v1 with PPO (100,000 environment steps)"
+    at = next(i for i, line in enumerate(lines) if line.split()[:1] == ["lr=0.5"])
+    assert (lines[at].split(None, 1)[1], lines[at + 1].strip()) == (
+        "number, > 0",
+        "Learning rate of Adam at the start.",
+    )
+    assert "algorithm (PPO)" in lines
+    assert "algorithm (A2C)" in output_of(capsys, "info", "--env", "CartPole-v1", "--set", "algorithm=a2c")
+    rows = json.loads(output_of(capsys, "info", "cartpole-ppo", "--json"))
+    assert [row["path"] for row in rows] == setting_paths(registry.get_experiment("cartpole-ppo"))
+
+
+def test_every_setting_of_every_experiment_says_what_it_is_for_and_what_it_may_be():
+    docs = [each for experiment in registry.all_experiments().values() for each in setting_docs(experiment)]
+    assert {f"{each.part}.{each.path.rpartition('.')[2]}" for each in docs if not each.doc} == set()
+    assert {each.path for each in docs if "anything" in each.allowed or ":`" in each.doc} == set()
 
 
 def test_list_as_json_has_the_same_experiments(capsys):
@@ -57,7 +94,8 @@ def test_list_of_nothing_is_empty(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("", "list train evaluate submit head --help --version"),
+        ("", "list info train evaluate submit head --help --version --install-completion"),
+        ("info", "EXPERIMENT --env --set --json"),
         ("list", "--json"),
         (
             "train",
@@ -111,7 +149,7 @@ def imported_by(done):
 def test_listing_imports_neither_torch_nor_ray(tmp_path):
     done = run("-X", "importtime", "-m", "synrl_ray", "list")
     assert done.returncode == 0
-    assert done.stdout.split()[0] in registry.all_experiments()
+    assert set(done.stdout.split()) >= set(registry.all_experiments())
     assert "synrl_ray" in imported_by(done)
     assert imported_by(done) & {"torch", "ray", "gymnasium", "matplotlib"} == set()
     assert list(tmp_path.iterdir()) == []
