@@ -43,17 +43,13 @@ class SettingDoc(NamedTuple):
 
 def setting_docs(experiment: AnyExperiment) -> list[SettingDoc]:
     """Every setting of an experiment that can be changed, in the order of its parts."""
-    paths = setting_paths(experiment)
-    return [
-        SettingDoc(
-            path=path,
-            part=type(part := setting_at(experiment, path.rpartition(".")[0])).__name__,
-            assignment=assignment,
-            allowed=_words(TypeAdapter(setting_type(experiment, path)).json_schema()),
-            doc=_docs_of(type(part)).get(path.rpartition(".")[2], ""),
-        )
-        for path, assignment in zip(paths, shown_settings(experiment, paths), strict=True)
-    ]
+    found, paths = [], setting_paths(experiment)
+    for path, assignment in zip(paths, shown_settings(experiment, paths), strict=True):
+        place, _, name = path.rpartition(".")
+        part: type = type(setting_at(experiment, place))
+        allowed = _words(TypeAdapter(setting_type(experiment, path)).json_schema())
+        found.append(SettingDoc(path, part.__name__, assignment, allowed, _docs_of(part).get(name, "")))
+    return found
 
 
 @cache
