@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from synrl_ray.envs.registration import register_environments
 
 if TYPE_CHECKING:
-    from synrl_ray.api.judging import evaluate
+    from synrl_ray.api.judging import evaluate, pack
     from synrl_ray.api.searching import tune
     from synrl_ray.api.specs import make_experiment
     from synrl_ray.api.training import train
@@ -17,13 +17,24 @@ if TYPE_CHECKING:
     from synrl_ray.policies.loading import load_policy
 
 __version__ = "0.1.0"
-__all__ = ["Experiment", "UserError", "__version__", "evaluate", "load_policy", "make_experiment", "train", "tune"]
+__all__ = [
+    "Experiment",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "load_policy",
+    "make_experiment",
+    "pack",
+    "train",
+    "tune",
+]
 _MODULES = {
     "Experiment": "experiment",
     "UserError": "errors",
     "evaluate": "api.judging",
     "load_policy": "policies.loading",
     "make_experiment": "api.specs",
+    "pack": "api.judging",
     "train": "api.training",
     "tune": "api.searching",
 }

@@ -197,7 +197,7 @@ def evaluate(
     """Evaluate a run's policy, on seeds that training never uses. Ray is not needed.
 
     Args:
-        run_dir: a run's folder, one under experiments/results, or the URL of a copy.
+        run_dir: a run's folder, one under experiments/results, or the URL of a copy; or a file of `synrl pack`.
         episodes: how many (default: the experiment's protocol).
         seed: seed of the first episode's environment (default: the experiment's protocol, as in result.json).
         video: write one episode to this .mp4 or .gif file.
@@ -254,6 +254,21 @@ def export(run_dir: Path, /, *, out: Path, bits: int | None = None, trust: bool 
         from synrl_ray.kinds.printing import print_export
 
         print_export(outcome)
+
+
+@app.command
+def pack(run_dir: Path, /, *, out: Path, licence: str | None = None) -> None:
+    """Write one file for sharing: a policy with its card, result and settings. It holds no code and no pickle.
+
+    Args:
+        run_dir: a run's folder, or one under experiments/results.
+        out: the .synrl file to write; `synrl evaluate` and synrl_ray.load_policy take it, from a path or a URL.
+        licence: under which the policy is shared, for the card.
+    """
+    import synrl_ray
+
+    size = synrl_ray.pack(run_dir, out, licence=licence)
+    print(f"{out}: {size / 1024:,.0f} KiB. Judge it with `{command('evaluate', out)}`")
 
 
 @app.command

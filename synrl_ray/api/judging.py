@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synrl_ray.api.places import policy_folder
+from synrl_ray.errors import UserError
 from synrl_ray.evaluation.result_figure import result_figure
 from synrl_ray.files import located
 from synrl_ray.kinds import kind_of_policy
 from synrl_ray.kinds.evaluating import evaluate_folder
 from synrl_ray.policies.description import read_description
-from synrl_ray.results import Result
+from synrl_ray.policies.packing import is_packed
+from synrl_ray.policies.packing import pack as pack_files
+from synrl_ray.results import Result, read_result
+from synrl_ray.running.card import CARD_FILE, card
 from synrl_ray.running.kind import EvaluationOptions, Kind
+from synrl_ray.running.run_folder import CONFIG, RunFolder
 from synrl_ray.running.storage import is_url
 
 if TYPE_CHECKING:
@@ -52,7 +57,7 @@ def evaluate(
     """Judge what a run has trained, on seeds that training never uses; as ``synrl evaluate`` does. Ray is not needed.
 
     Args:
-        run_dir: a run's folder, one under ``experiments/results``, or the URL of a copy.
+        run_dir: a run's folder, one under ``experiments/results``, or the URL of a copy; or a packed policy.
         episodes: how many; the experiment's protocol by default.
         seed: of the first episode's environment.
         video: write one episode to this .mp4 or .gif file.
@@ -71,6 +76,28 @@ def evaluate(
     with policy_folder(str(run_dir)) as folder:
         description = read_description(folder)
         result = evaluate_folder(description, **options)
-        if is_url(str(run_dir)):  # not the folder that it was fetched into
+        if is_url(str(run_dir)) or is_packed(run_dir):  # not the folder that it was fetched or unpacked into
             result = replace(result, run=str(run_dir))
     return Judged(result, kind_of_policy(description))
+
+
+def pack(run_dir: str | Path, /, out: str | Path, *, licence: str | None = None) -> int:
+    """Write one file for sharing: policy, card, result and settings; :func:`load_policy` and ``evaluate`` take it.
+
+    Args:
+        run_dir: a run's folder, or one under ``experiments/results``.
+        out: the file, which ends in ``.synrl``.
+        licence: under which the policy is shared, for the card.
+
+    Returns:
+        Its size, bytes.
+
+    Raises:
+        UserError: if there is no policy, or no result, or the file has another name or is there.
+    """
+    folder = located(Path(run_dir))
+    result = read_result(folder)
+    if result is None:
+        raise UserError(f"there is no result.json in {folder}", "name the folder of a run that has finished")
+    spec = RunFolder(folder).spec() if (folder / CONFIG).exists() else None
+    return pack_files(folder, located(Path(out)), {CARD_FILE: card(result, spec, licence)})

@@ -11,6 +11,7 @@ from pathlib import Path
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError
 from synrl_ray.files import located, rename_durably, sync_tree
+from synrl_ray.policies.packing import is_packed, unpacked
 from synrl_ray.running.folder_copy import FolderCopy
 from synrl_ray.running.lock import LOCK_FILE
 from synrl_ray.running.run_folder import RunFolder
@@ -45,7 +46,11 @@ def fetched(url: str, run_dir: Path | None) -> Path:
 
 @contextmanager
 def policy_folder(place: str) -> Iterator[Path]:
-    """A folder with a policy: a path, or what of a copy is needed to judge it, fetched for the block."""
+    """A folder with a policy: a path; or for the block a packed one, or what of a copy is needed to judge it."""
+    if is_packed(place):
+        with unpacked(place if is_url(place) else located(Path(place))) as files:
+            yield files
+        return
     if not is_url(place):
         yield located(Path(place))
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from synrl_ray.errors import UserError
 from synrl_ray.policies.description import read_description
+from synrl_ray.policies.packing import is_packed, unpacked
 
 if TYPE_CHECKING:
     from synrl_ray.policies.local.policy import LocalPolicy
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def load_policy(folder: str | Path, *, trust: bool = False) -> Policy | LocalPolicy:
-    """Load a policy from a run folder. Nothing in the folder is executed; Ray is not needed.
+    """Load a policy from a run folder, or a packed one. Nothing in it is executed; Ray is not needed.
 
     Args:
-        folder: holds ``policy.safetensors`` and ``policy.json``.
+        folder: holds ``policy.safetensors`` and ``policy.json``; or the path or URL of a file of `synrl pack`.
         trust: import the module of a network of a user's own, if ``policy.json`` names one.
 
     Returns:
@@ -28,6 +29,9 @@ def load_policy(folder: str | Path, *, trust: bool = False) -> Policy | LocalPol
         UserError: if the files are missing or damaged, describe a classifier or a meta-learner, or ask to import a
             module without ``trust``.
     """
+    if is_packed(folder):
+        with unpacked(folder) as files:
+            return load_policy(files, trust=trust)
     description = replace(read_description(folder), trusted=trust)
     form = description.format
     if not form.acts:

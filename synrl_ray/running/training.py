@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from synrl_ray.errors import NonFiniteError, UserError, reason_of, user_error_in
-from synrl_ray.files import sync_tree
+from synrl_ray.files import sync_tree, write_atomically
 from synrl_ray.interrupt import StopRequest, breakable
 from synrl_ray.results import Result
+from synrl_ray.running.card import CARD_FILE, card
 from synrl_ray.running.checkpoints import Checkpoint
 from synrl_ray.running.kind import Kind
 from synrl_ray.running.parallel_copy import ParallelCopy
@@ -54,6 +55,7 @@ def train_run(
             run.report("evaluating")
             with breakable():
                 result = run.trainer.finish(folder, run.position)
+                write_atomically(folder.path / CARD_FILE, card(result, spec))
             sync_tree(folder.path)  # the pictures too
         except KeyboardInterrupt:
             if not stop.is_first:

@@ -94,7 +94,7 @@ def test_list_of_nothing_is_empty(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("", "list info train evaluate submit head --help --version --install-completion"),
+        ("", "list info train evaluate export pack submit head --help --version --install-completion"),
         ("info", "EXPERIMENT --env --set --json"),
         ("list", "--json"),
         (
@@ -103,6 +103,7 @@ def test_list_of_nothing_is_empty(capsys, monkeypatch):
             "--address --resume --json",
         ),
         ("evaluate", "RUN_DIR --episodes --seed --video --json"),
+        ("pack", "RUN_DIR --out --licence"),
         ("submit", "--address --env --detach"),
         ("head", "start stop env"),
         ("head start", "--port --num-cpus"),

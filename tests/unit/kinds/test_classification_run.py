@@ -90,7 +90,7 @@ def test_experiment_runs_as_a_classification():
 def test_run_writes_policy_checkpoint_metrics_result_and_pictures(finished):
     folder, _ = finished
     assert {path.name for path in folder.path.iterdir()} == {
-        *("config.json", "metrics.jsonl", "tensorboard", "checkpoint", "checkpoint.old"),
+        *("card.md", "config.json", "metrics.jsonl", "tensorboard", "checkpoint", "checkpoint.old"),
         *("policy.safetensors", "policy.json", "policy.seal.json", "result.json"),
         *("learning_curve.png", "confusion.png", "activity.png"),
     }

@@ -1,0 +1,109 @@
+"""One file that holds a policy and what is to be known of it, for sharing: a zip of plain files, none of them code."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, read_description
+
+SUFFIX = ".synrl"
+_NEEDED = (DESCRIPTION_FILE, WEIGHTS_FILE)
+_BESIDE = ("result.json", "config.json", "policy.nir")
+_MOST_BYTES = 2**30
+"""Of all files together, packed or not."""
+_TIMEOUT_SECONDS = 60
+
+
+def is_packed(place: str | Path) -> bool:
+    """Whether it names such a file, here or at a URL."""
+    return str(place).endswith(SUFFIX)
+
+
+def pack(folder: Path, out: Path, texts: dict[str, str]) -> int:
+    """Write ``policy.json``, ``policy.safetensors`` and what lies beside them into one file.
+
+    Args:
+        folder: of a run, or under ``experiments/results``.
+        out: the file, which ends in ``.synrl``.
+        texts: further files by their names.
+
+    Returns:
+        Its size, bytes.
+
+    Raises:
+        UserError: if the folder holds no policy, it is larger than a GiB, or ``out`` has another name or is there.
+    """
+    if out.suffix != SUFFIX:
+        raise UserError(f"{out} is no packed policy", f"let its name end in {SUFFIX}")
+    if out.exists():
+        raise UserError(f"{out} exists", "choose another --out")
+    read_description(folder)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in (*_NEEDED, *_BESIDE):
+            if (folder / name).exists():
+                with damage_of(folder / name):
+                    archive.writestr(zipfile.ZipInfo(name), read_bounded(folder / name, _MOST_BYTES))
+        for name, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+    write_atomically(out, content.getvalue())
+    return len(content.getvalue())
+
+
+@contextmanager
+def unpacked(place: str | Path) -> Iterator[Path]:
+    """The files of a packed policy in a folder, for the block. Nothing of it is executed, and no other name is written.
+
+    Args:
+        place: the file, or its URL (``https://``, ``http://``).
+
+    Raises:
+        UserError: if it cannot be read, or is no packed policy.
+    """
+    with tempfile.TemporaryDirectory(prefix="synrl-policy-") as kept:
+        file = Path(place)
+        if "://" in str(place):
+            file = Path(kept, "fetched")
+            _fetch(str(place), file)
+        folder = Path(kept, "policy")
+        folder.mkdir()
+        try:
+            with damage_of(Path(place), "pack it again"), zipfile.ZipFile(file) as archive:
+                if sum(each.file_size for each in archive.infolist()) > _MOST_BYTES:
+                    raise ValueError("it is larger than a GiB")
+                for name in (*_NEEDED, *_BESIDE):
+                    if name in archive.namelist():
+                        (folder / name).write_bytes(_read(archive, name))
+        except zipfile.BadZipFile as error:
+            raise UserError(f"{place} is no packed policy ({reason_of(error)})", "pack it again") from error
+        yield folder
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as packed:
+        content = packed.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"{name} is larger than it says")
+    return content
+
+
+def _fetch(url: str, file: Path) -> None:
+    if not url.startswith(("https://", "http://")):
+        raise UserError(f"{url} cannot be fetched", "name a file, or an address that begins with https://")
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, file.open("wb") as target:
+            if int(response.headers.get("Content-Length") or 0) > _MOST_BYTES:
+                raise UserError(f"{url} is larger than a GiB", "name a packed policy")
+            shutil.copyfileobj(response, target)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise UserError(f"{url} cannot be fetched ({reason_of(error)})", "look whether it is there") from error
