@@ -34,7 +34,8 @@ def test_a_run_learns_taxi_and_leaves_every_file(tmp_path: Path) -> None:
     result = train_run(folder, spec, KIND)
     names = {path.name for path in folder.path.iterdir()}
     assert names == {
-        "card.md", "config.json", "metrics.jsonl", "result.json", "learning_curve.png", "return_curve.png", "plasticity.png",
+        *("card.md", "config.json", "metrics.jsonl", "result.json"), "learning_curve.png", "return_curve.png",
+        "plasticity.png",
         "policy.json", "policy.safetensors", "policy.seal.json", "checkpoint", "checkpoint.old", "tensorboard",
     }  # fmt: skip
     assert result.figures["regret"] == 0.0
