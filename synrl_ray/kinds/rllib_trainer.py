@@ -102,10 +102,14 @@ class RLlibTrainer:
         return [pair[1] for name in modules for pair in learner.get_optimizers_for_module(name)]
 
     def close(self) -> None:
-        """Stop the actors."""
-        self.trained = self.policy()
-        self.algorithm.stop()
-        shutil.rmtree(self.algorithm.logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
+        """Stop the actors; those that a second Ctrl-C leaves end with Ray's session."""
+        try:
+            self.trained = self.policy()
+            self.algorithm.stop()
+        finally:
+            # RLlib would stop learners once more when the group is deleted, and start another Ray for that.
+            self.algorithm.learner_group._is_shut_down = True
+            shutil.rmtree(self.algorithm.logdir, ignore_errors=True)  # RLlib's own, beside the run folder and empty
 
     def _note_cuts(self, number: int) -> None:
         if number and self._cuts == "none":
