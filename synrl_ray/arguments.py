@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, Token
 
 PolicyKind = Literal["spiking", "ann", "tabular"]  # as in the settings, which would make help slow
+Tracker = Literal["mlflow", "wandb"]  # likewise
 Json = Annotated[bool, Parameter(name="--json")]
 
 

@@ -15,7 +15,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from synrl_ray import __version__
-from synrl_ray.arguments import Integer, Json, PolicyKind, Settings
+from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, Tracker
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import located
@@ -118,6 +118,7 @@ def train(
     storage: str | None = None,
     address: str | None = None,
     resume: str | None = None,
+    track: Tracker | None = None,
     trust: bool = False,
     as_json: Json = False,
 ) -> None:
@@ -145,6 +146,8 @@ def train(
         address: host:port of a Ray cluster; without it a local Ray is started.
         resume: go on with the run in this folder instead of starting one. The copy at a URL is fetched into --run-dir
             first.
+        track: send rows, settings, result and policy to mlflow or wandb as well, to where MLFLOW_TRACKING_URI,
+            WANDB_MODE or `wandb login` say. A run that is resumed with it stays one run there.
         trust: load a checkpoint, and import the modules of its environment and network, though you did not make the run
             on this machine. RLlib's checkpoints are pickles, which can execute anything.
         as_json: print the result as JSON on standard output; progress goes to standard error.
@@ -170,6 +173,7 @@ def train(
             storage=storage,
             address=address,
             resume=resume,
+            track=track,
             trust=trust,
             watch=watch,
         )

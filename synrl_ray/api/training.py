@@ -24,6 +24,7 @@ from synrl_ray.running.progress import Progress, Watcher
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seeds import resume_run, train_seeds
 from synrl_ray.running.storage import is_url
+from synrl_ray.running.tracking import Tracker
 from synrl_ray.terminal import Lasting
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def train(
     resume: str | Path | None = None,
     trust: bool = False,
     env: str | None = None,
+    track: Tracker | None = None,
     watch: Watcher | None = None,
 ) -> Trained:
     """Train an experiment, or go on with a run that was stopped; as ``synrl train`` does.
@@ -124,6 +126,8 @@ def train(
         trust: load checkpoints, and import modules, of a run that this user has not made on this machine.
         env: instead of an experiment, the environment that one is made for, whose settings follow from its spaces; see
             :func:`synrl_ray.make_experiment`. What was chosen, and why, is printed on standard error.
+        track: ``"mlflow"`` or ``"wandb"``: send rows, settings, result and policy there as well, to where their own
+            variables say.
         watch: is told of the progress; by default it is shown on standard error.
 
     Raises:
@@ -133,6 +137,7 @@ def train(
     place = None if run_dir is None else Path(run_dir)
     with watch_runs() if watch is None else nullcontext(watch) as told:
         options: dict[str, Any] = {"address": address, "watch": told, "trust": trust, "storage": copy_place(storage)}
+        options["track"] = track
         if resume is not None:
             fixed = {"EXPERIMENT": experiment, "--seed": seed, "--seeds": seeds, "--set": settings, "--config": config}
             fixed |= {"--run-dir": None if is_url(str(resume)) else run_dir, "--policy": policy}

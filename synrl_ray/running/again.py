@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,9 @@ from synrl_ray.registry import get_experiment
 from synrl_ray.running.spec import RunSpec
 
 
-def resume_command(verb: str, folder: Path, address: str | None = None) -> str:
+def resume_command(verb: str, folder: Path, address: str | None = None, track: str | None = None) -> str:
     """The command that goes on with a run (``train``) or a study (``tune``)."""
-    return command(verb, "--resume", folder, *(["--address", address] if address is not None else []))
+    return command(verb, "--resume", folder, *_given({"--address": address, "--track": track}))
 
 
 def train_command(
@@ -29,6 +30,7 @@ def train_command(
     address: str | None = None,
     storage: str | None = None,
     trust: bool = False,
+    track: str | None = None,
 ) -> str | None:
     """The command that trains a run; ``None`` where its experiment is not at hand.
 
@@ -36,7 +38,7 @@ def train_command(
         spec: what to train.
         run_dir: the run's folder, or with ``seeds`` the folder of the runs.
         seeds: how many; without it, the one of ``spec``.
-        address, storage, trust: see ``synrl train``.
+        address, storage, trust, track: see ``synrl train``.
     """
     words: list[str | Path] | None = train_words(spec, seeds=seeds)
     if words is None:
@@ -44,8 +46,7 @@ def train_command(
     usual = Path("runs") / spec.experiment.id
     if run_dir != (usual if seeds is not None else usual / f"{spec.policy}-seed{spec.seed}"):
         words += ["--run-dir", run_dir]
-    for option, place in (("--address", address), ("--storage", storage)):
-        words += [option, place] if place is not None else []
+    words += _given({"--address": address, "--storage": storage, "--track": track})
     return command(*words, *(["--trust"] if trust else []))
 
 
@@ -110,3 +111,8 @@ def twin_command(spec: RunSpec, folder: Path) -> str | None:
     if beside.exists():
         return command("evaluate", beside) if (beside / "policy.json").is_file() else None
     return train_command(replace(spec, policy=others[0]), beside)
+
+
+def _given(options: Mapping[str, str | None]) -> list[str]:
+    """The words of those options that have a value."""
+    return [word for option, value in options.items() if value is not None for word in (option, value)]

@@ -22,6 +22,7 @@ from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal_key import seal_key
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.tracking import Tracker
 from synrl_ray.running.training import Interrupted, train_run
 from synrl_ray.running.trust import require_resumable
 
@@ -35,11 +36,13 @@ def train_seeds(
     watch: Watcher,
     trust: bool = False,
     storage: str | None = None,
+    track: Tracker | None = None,
 ) -> Outcome:
     """Train the runs, each into its folder; with several, as many at a time as there are CPUs.
 
     Several seeds that were stopped go on when the same command is given again; ``trust`` as in :func:`resume_run`.
-    With ``storage``, an fsspec URL, each run is copied there, to ``EXPERIMENT/POLICY-seedN``.
+    With ``storage``, an fsspec URL, each run is copied there, to ``EXPERIMENT/POLICY-seedN``; ``track`` as in
+    :func:`~synrl_ray.running.training.train_run`.
 
     Raises:
         UserError: before anything is written, if a folder is taken or the environment does not fit.
@@ -71,12 +74,14 @@ def train_seeds(
         ]
         _copy(folders, copies)
         if not several:
-            result = _train_here(folders[0], specs[0], kind, watch, trust=trust, address=address)
+            result = _train_here(folders[0], specs[0], kind, watch, trust=trust, address=address, track=track)
             return Outcome(result=result, folder=paths[0], runs=tuple(paths), spec=specs[0])
         place = folders[0].path.parent
-        same = train_command(specs[0], place, seeds=len(specs), address=address, storage=storage, trust=trust)
+        same = train_command(
+            specs[0], place, seeds=len(specs), address=address, storage=storage, trust=trust, track=track
+        )
         again = f"continue with `{same}`" if same else "give the same command again to continue"
-        _train_elsewhere(folders, specs, kind, watch, gpus, trust=trust, again=again)
+        _train_elsewhere(folders, specs, kind, watch, gpus, trust=trust, again=again, track=track)
     return _summarise(folders, specs, kind)
 
 
@@ -90,6 +95,7 @@ def resume_run(
     trust: bool = False,
     storage: str | None = None,
     gpus_per_learner: float | None = None,
+    track: Tracker | None = None,
 ) -> Outcome:
     """Go on with a run from its checkpoint; a run that has ended is left as it is.
 
@@ -104,6 +110,7 @@ def resume_run(
             environment is in; RLlib's checkpoints can execute anything.
         storage: where to copy the run, an fsspec URL or a path; where it was copied so far if not given.
         gpus_per_learner: another number from now on, such as 0 on a machine without a GPU.
+        track: the tracker that what follows is sent to as well.
 
     Raises:
         UserError: for a folder that is no run's, an end that the run cannot have any more, a checkpoint or a module of
@@ -137,7 +144,7 @@ def resume_run(
                 with folder.locked():
                     folder.write_spec(scaled, kind.modules([scaled.experiment]))
             spec = scaled
-            result = _train_here(folder, spec, kind, watch, trust=trust, address=address)
+            result = _train_here(folder, spec, kind, watch, trust=trust, address=address, track=track)
     else:
         folder.copy.complete()
     return Outcome(result=result, folder=path, runs=(path,), spec=spec)
@@ -164,12 +171,20 @@ def _copy(folders: Sequence[RunFolder], urls: Sequence[str | None]) -> None:
 
 
 def _train_here(
-    folder: RunFolder, spec: RunSpec, kind: Kind[Any], watch: Watcher, *, trust: bool, address: str | None
+    folder: RunFolder,
+    spec: RunSpec,
+    kind: Kind[Any],
+    watch: Watcher,
+    *,
+    trust: bool,
+    address: str | None,
+    track: Tracker | None,
 ) -> Result:
     try:
-        return train_run(folder, spec, kind, watch, trust=trust)
+        return train_run(folder, spec, kind, watch, trust=trust, track=track)
     except (Interrupted, KeyboardInterrupt):
-        raise KeyboardInterrupt(f"continue with `{resume_command('train', folder.path, address)}`") from None
+        again = resume_command("train", folder.path, address, track)
+        raise KeyboardInterrupt(f"continue with `{again}`") from None
 
 
 def _train_elsewhere(
@@ -181,6 +196,7 @@ def _train_elsewhere(
     *,
     trust: bool,
     again: str,
+    track: Tracker | None,
 ) -> None:
     import ray
     from ray.util.queue import Empty, Queue
@@ -198,7 +214,7 @@ def _train_elsewhere(
         while waiting or running:
             while waiting and len(running) < at_a_time and not stop.requested:
                 folder, spec = waiting.pop(0)
-                what = (str(folder.path.absolute()), spec.to_json(), kind, folder.copy.target, trust)
+                what = (str(folder.path.absolute()), spec.to_json(), kind, folder.copy.target, trust, track)
                 running.append(remotely.remote(*what, mailbox))
             finished, running = ray.wait(running, timeout=0.5) if running else ([], [])
             first_error = first_error or _error_of(finished)
@@ -217,14 +233,20 @@ def _train_elsewhere(
 
 
 def _train_remotely(
-    path: str, spec: dict[str, Any], kind: Kind[Any], target: CopyTarget | None, trust: bool, mailbox: Any
+    path: str,
+    spec: dict[str, Any],
+    kind: Kind[Any],
+    target: CopyTarget | None,
+    trust: bool,
+    track: Tracker | None,
+    mailbox: Any,
 ) -> None:
     def tell(progress: Progress) -> None:
         mailbox.put_nowait(progress)
 
     folder = RunFolder(Path(path))
     folder.copy.go_on(target)
-    train_run(folder, RunSpec.from_json(spec), kind, tell, trust=trust)
+    train_run(folder, RunSpec.from_json(spec), kind, tell, trust=trust, track=track)
 
 
 def _error_of(finished: Sequence[Any]) -> Exception | None:

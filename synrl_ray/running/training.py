@@ -21,6 +21,7 @@ from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seal import sign_policy
 from synrl_ray.running.seal_key import why_no_key
 from synrl_ray.running.spec import RunSpec
+from synrl_ray.running.tracking import Tracker, Tracking
 from synrl_ray.running.trust import only_own
 
 
@@ -29,7 +30,13 @@ class Interrupted(Exception):
 
 
 def train_run(
-    folder: RunFolder, spec: RunSpec, kind: Kind[Any], watch: Watcher = ignore, *, trust: bool = False
+    folder: RunFolder,
+    spec: RunSpec,
+    kind: Kind[Any],
+    watch: Watcher = ignore,
+    *,
+    trust: bool = False,
+    track: Tracker | None = None,
 ) -> Result:
     """Train from the folder's checkpoint, or from the start, and return the result. Ray must be running.
 
@@ -39,6 +46,7 @@ def train_run(
         kind: its kind.
         watch: is told of the progress.
         trust: restore a checkpoint that this user has not made; RLlib's can execute anything.
+        track: the tracker that rows, result and policy are sent to as well.
 
     Raises:
         UserError: for a checkpoint that is damaged or not to be trusted, or what an env runner or learner reports,
@@ -47,15 +55,19 @@ def train_run(
     """
     with folder.locked(), folder.writable(), StopRequest() as stop:
         try:
-            run = TrainingRun(folder, spec, kind, watch, stop, trust=trust)
+            run = TrainingRun(folder, spec, kind, watch, stop, trust=trust, track=track)
+            result = None
             try:
-                run.train()
+                try:
+                    run.train()
+                finally:
+                    run.close()
+                run.report("evaluating")
+                with breakable():
+                    result = run.trainer.finish(folder, run.position)
+                    write_atomically(folder.path / CARD_FILE, card(result, spec))
             finally:
-                run.close()
-            run.report("evaluating")
-            with breakable():
-                result = run.trainer.finish(folder, run.position)
-                write_atomically(folder.path / CARD_FILE, card(result, spec))
+                run.end_tracking(result)
             sync_tree(folder.path)  # the pictures too
         except KeyboardInterrupt:
             if not stop.is_first:
@@ -82,6 +94,7 @@ class TrainingRun:
         stop: StopRequest | None = None,
         *,
         trust: bool = False,
+        track: Tracker | None = None,
     ) -> None:
         from tensorboardX import SummaryWriter
 
@@ -110,6 +123,10 @@ class TrainingRun:
                 self.trainer.close()
                 raise
         self.started = time.monotonic() - self.position.wall_seconds
+        self.tracking = None if track is None else Tracking(track, folder.path, spec)
+        if self.tracking is not None:
+            self.tracking.begin()
+            self._tell(self.tracking.take_notices())
 
     def train(self) -> None:
         """Iterate to the end and save.
@@ -203,6 +220,12 @@ class TrainingRun:
             self.board.close()
             self.trainer.close()
 
+    def end_tracking(self, result: Result | None) -> None:
+        """Tell the tracker what has come out, or that the run was stopped."""
+        if self.tracking is not None:
+            self.tracking.end(result)
+            self._tell(self.tracking.take_notices())
+
     def _train_once(self) -> Any:
         try:
             return self.trainer.train_once()
@@ -260,6 +283,10 @@ class TrainingRun:
         for name, value in row.items():
             if value is not None and name not in ("iteration", column):
                 self.board.add_scalar(name, value, row[column])
+        if self.tracking is not None:
+            self.tracking.log(row, row[column])
+            if notices := self.tracking.take_notices():
+                self.report("training", notices=notices)
 
     def _judge(self, row: dict[str, Any]) -> None:
         """Note whether training ends; the row that says so need not be the last, if that was not known at once."""
