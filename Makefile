@@ -96,6 +96,7 @@ bench-plasticity: $(STAMP)  ## Synapse updates per second against BindsNET (peer
 bench-ablations: $(STAMP)  ## What each part of the local learners is worth (half an hour)
 	$(PY) benchmarks/maze_ablation.py --table experiments/results/tables/maze-ablation.json
 	$(PY) benchmarks/stdp_q_ablation.py --table experiments/results/tables/taxi-ablation.json
+	$(PY) benchmarks/temporal_order.py --table experiments/results/tables/temporal-order.json
 
 bench-faults: $(STAMP)  ## What is lost when something dies, and how soon a run goes on
 	$(PY) benchmarks/faults.py

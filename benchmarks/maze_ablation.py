@@ -7,12 +7,14 @@ Run:
     python benchmarks/maze_ablation.py --out rows.jsonl --table table.json   # goes on where it was stopped
 
 Seed n trains on the maze of seed n. With another ``--env-steps``, schedules are as much longer.
-All conditions share the settings of ``full`` but for what is named. ``untrained``
-is the agent as it begins, ``random`` takes each move with probability 1/4: its success is the exact probability to
-arrive within the time limit. Success is the share of start cells from which the greedy policy arrives; the path ratio
-is its moves over those of the shortest path. Steps to target are environment steps up to the first evaluation with a
-success rate of at least 0.95 and a path ratio of at most 1.1; a seed that never gets there counts with all its steps,
-and is shown. Intervals are 95 % bootstrap intervals of the mean over seeds.
+All conditions share the settings of ``full`` but for what is named; :mod:`timing_controls` says what the rules of
+``order_kept``, ``reversed_order``, ``symmetric_window`` and ``constant_tag`` see. ``double_rate`` tells what learns
+faster because of its spikes' times from what does because of larger tags. ``untrained`` is the agent as it begins,
+``random`` takes each move with probability 1/4: its success is the exact probability to arrive within the time limit.
+Success is the share of start cells from which the greedy policy arrives; the path ratio is its moves over those of the
+shortest path. Steps to target are environment steps up to the first evaluation with a success rate of at least 0.95 and
+a path ratio of at most 1.1; a seed that never gets there counts with all its steps, and is shown. Intervals are 95 %
+bootstrap intervals of the mean over seeds.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from typing import Any
 import numpy as np
 import torch
 from ablation import Rows, by_condition, interval_of, learn, parser_of, show
+from timing_controls import ConstantTag, OrderKept, OrderReversed, SymmetricWindow
 
 from synrl_ray.envs.maze import MazeEnv
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.envs.tabular_values import exact_value
 from synrl_ray.experiment import LocalExperiment, PathTarget, RStdp
 from synrl_ray.kinds.local.exact import ExactJudge
-from synrl_ray.policies.local.r_stdp.agent import MazeAgent
+from synrl_ray.policies.local.r_stdp.agent import RStdpAgent
 from synrl_ray.registry import get_experiment
 
 
@@ -51,11 +54,25 @@ def conditions(full: RStdp, moved_goal: bool) -> dict[str, RStdp | None]:
         "no_trace": replace(full, eligibility=False),
         "running_mean": replace(full, modulator="reward_prediction"),
         "raw_reward": replace(full, modulator="reward"),
+        "order_kept": full,
         "shuffled_spikes": replace(full, shuffle_spikes=True),
+        "reversed_order": full,
+        "symmetric_window": full,
+        "constant_tag": full,
+        "double_rate": replace(full, rule=replace(full.rule, lr=2 * full.rule.lr)),
         "stdp_off": replace(full, rule=replace(full.rule, lr=0.0)),
         "untrained": full,
         "random": None,
     }
+
+
+AGENTS = {
+    "order_kept": OrderKept,
+    "reversed_order": OrderReversed,
+    "symmetric_window": SymmetricWindow,
+    "constant_tag": ConstantTag,
+}
+"""Conditions that are no settings."""
 
 
 class Trial:
@@ -85,7 +102,8 @@ class Trial:
             arrival = replace(table, reward=table.terminated * 1.0)
             everywhere = np.full((table.num_states, table.num_actions), 1 / table.num_actions)
             return {"success_rate": exact_value(arrival, everywhere), "path_ratio": None, "steps_to_target": None}
-        agent = MazeAgent(
+        make = AGENTS.get(name, RStdpAgent)
+        agent = make(
             env.observation_space, env.action_space, settings, teacher_actions=env.optimal_actions(), seed=self.seed
         )
         judge, reached = ExactJudge(table, env), None
@@ -100,15 +118,15 @@ class Trial:
                 reached = steps
         return {"success_rate": score.success_rate, "path_ratio": score.path_ratio, "steps_to_target": reached}
 
-    def trained(self, settings: RStdp) -> MazeAgent:
+    def trained(self, settings: RStdp) -> RStdpAgent:
         """An agent that knows the way to the first goal; nobody has taught it."""
         env = MazeEnv(**self.kwargs)
-        agent = MazeAgent(env.observation_space, env.action_space, replace(settings, teach=False), seed=self.seed)
+        agent = RStdpAgent(env.observation_space, env.action_space, replace(settings, teach=False), seed=self.seed)
         for _ in self.learn(TransitionTable.from_env(env, name="the maze"), agent, self.seed):
             pass
         return agent
 
-    def learn(self, table: TransitionTable, agent: MazeAgent, seed: int) -> Iterator[int]:
+    def learn(self, table: TransitionTable, agent: RStdpAgent, seed: int) -> Iterator[int]:
         """Environment steps, at each of the experiment's evaluations."""
         sizes = {"env_steps": self.env_steps, "interval": self.experiment.evaluation.interval_steps}
         return learn(table, agent, seed=seed, num_envs=self.args.num_envs, **sizes)

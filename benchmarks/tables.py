@@ -29,6 +29,7 @@ from tables_breadth import (
     surrogates_breakout,
     surrogates_cartpole,
     surrogates_mnist,
+    temporal_order,
     unvisited,
 )
 from tables_figures import (
@@ -87,6 +88,8 @@ def summary() -> Iterator[Row]:
     arrives = percent(result("maze-rstdp/spiking").figure("success_rate_iqm"), 0)
     chance = f"{percent(rows_of('maze-ablation')['random']['success'][0])} (random moves)"
     yield "`maze-rstdp`", "start cells from which it arrives, 10 mazes", arrives, chance, "95 %"
+    share = percent(result("temporal-order/spiking").figure("return_mean"))
+    yield "`temporal-order`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
     yield "`sinusoid-maml`", "squared error, 10 samples, 10 inner steps", *pair("sinusoid-maml", "loss", 3), "-"
     others = rows_of("omniglot-others")
     shots = {kind: percent(others[f"5-shot {kind}"]["after"][0]) for kind in ("spiking", "ann")}
@@ -206,9 +209,14 @@ def taxi_ablation() -> Iterator[Row]:
     yield "condition", "steps to regret 0.1", "final regret"
     for name, words in {
         "full": "TD error and STDP, gated by the TD error, with eligibility",
+        "constant_tag": "constant tag (0.88, the mean) in place of spikes",
+        "td_and_trace": "TD error and an eligibility trace on a table, settings that suit it best",
+        "jittered_spikes": "spike times drawn anew, their order kept",
+        "shuffled_spikes": "spike times shuffled, and with them their order",
+        "reversed_order": "order of spikes reversed",
         "stdp_off": "without STDP",
         "td_tuned": "without STDP, with the initial value that suits it best",
-        "shuffled_spikes": "spike times shuffled",
+        "q_lambda": "Q(lambda) on a table: the trace alone, settings that suit it best",
         "raw_reward": "reward in place of the TD error",
         "no_trace": "no eligibility trace",
     }.items():
@@ -225,7 +233,12 @@ def maze_ablation() -> Iterator[Row]:
         "no_trace": "no eligibility trace",
         "running_mean": "running mean of the reward in place of the critic",
         "raw_reward": "raw reward",
+        "double_rate": "twice the learning rate of STDP",
+        "order_kept": "spike times drawn anew, the order of all pairs kept",
         "shuffled_spikes": "spike times shuffled",
+        "reversed_order": "time running backwards",
+        "symmetric_window": "the window without its asymmetric part",
+        "constant_tag": "constant tag: which neurons fired",
         "stdp_off": "STDP off, and untrained",
         "random": "random moves",
     }.items():
@@ -337,6 +350,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "local": local,
     "taxi-ablation": taxi_ablation,
     "maze-ablation": maze_ablation,
+    "temporal-order": temporal_order,
     "sinusoid": sinusoid,
     "omniglot": omniglot,
     "gridworld": gridworld,

@@ -153,6 +153,29 @@ def pendulum() -> Iterator[Row]:
         )
 
 
+def temporal_order() -> Iterator[Row]:
+    yield (
+        "what the rule sees",
+        "right choices, % (interval over seeds)",
+        "worst and best seed",
+        "trials to 95 %",
+        "seeds",
+    )
+    words = {
+        "full": "spikes as they are",
+        "order_kept": "spike times drawn anew, the order of all pairs kept",
+        "constant_tag": "which neurons fired: a constant tag",
+        "shuffled_spikes": "spike times shuffled",
+        "symmetric_window": "the window without its asymmetric part",
+        "reversed_order": "time running backwards",
+        "raw_reward": "spikes as they are, and the reward without its running mean",
+        "frozen": "nothing: weights are frozen",
+    }
+    for name, row in rows_of("temporal-order").items():
+        ends = f"{100 * row['worst']:.1f}, {100 * row['best']:.1f}"
+        yield words[name], spread(row["share"], 1, 100), ends, spread(row["steps"]), str(row["seeds"])
+
+
 def surrogates_cartpole() -> Iterator[Row]:
     yield "settings", "seeds that reach 475", "steps to it", "greedy, mean (interval)", "drawn", *_ACTIVITY
     for name, row in rows_of("surrogates-cartpole").items():

@@ -11,7 +11,7 @@ from synrl_ray.settings.classification import AccuracyTarget, ClassificationExpe
 from synrl_ray.settings.classifiers import AnnClassifier, SpikingClassifier
 from synrl_ray.settings.control import Experiment, Stopping, Target
 from synrl_ray.settings.environment import Environment, Evaluation
-from synrl_ray.settings.local import LocalExperiment, LocalStopping, PathTarget, RegretTarget
+from synrl_ray.settings.local import LocalExperiment, LocalStopping, PathTarget, RegretTarget, ReturnTarget
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import (
     AnnLearner,
@@ -27,6 +27,7 @@ from synrl_ray.settings.meta import (
     SinusoidTasks,
     SpikingLearner,
 )
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.preprocessing import AtariFrames, CarRacingFrames
@@ -68,6 +69,7 @@ __all__ = [
     "MetaTraining",
     "Mnist",
     "OmniglotTasks",
+    "PairSTDP",
     "PathTarget",
     "PolicyKind",
     "QComparison",
@@ -75,6 +77,9 @@ __all__ = [
     "RStdp",
     "RegretTarget",
     "Reinforce",
+    "ReturnTarget",
+    "RewardModulatedSTDP",
+    "RewardPrediction",
     "SinusoidTasks",
     "SpikingClassifier",
     "SpikingLearner",

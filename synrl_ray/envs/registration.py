@@ -15,6 +15,7 @@ ENVIRONMENTS = {
     "synrl_ray/Gridworld-v0": "synrl_ray.envs.gridworld_env:GridworldEnv",
     "synrl_ray/Maze-v0": "synrl_ray.envs.maze:MazeEnv",
     "synrl_ray/Shower-v0": "synrl_ray.envs.shower:ShowerEnv",
+    "synrl_ray/TemporalOrder-v0": "synrl_ray.envs.temporal_order:TemporalOrderEnv",
 }
 """Id of each environment of this project, and its class."""
 _KNOWN = ("synrl_ray", "gymnasium", "ale_py")

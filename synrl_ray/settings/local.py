@@ -58,6 +58,18 @@ class PathTarget(BaseTarget):
 
 
 @settings_class
+class ReturnTarget(BaseTarget):
+    """The mean return of greedy episodes to reach, and where the figure comes from; of environments without a table."""
+
+    mean_return: float
+
+    def reached(self, figures: Mapping[str, float | None]) -> bool:
+        """Whether greedy episodes (``return_mean``) are as good."""
+        mean = figures.get("return_mean")
+        return mean is not None and mean >= self.mean_return
+
+
+@settings_class
 class LocalExperiment(BaseExperiment):
     """An agent that learns where it acts, by local rules and without gradients.
 
@@ -74,7 +86,7 @@ class LocalExperiment(BaseExperiment):
     """How: the step of an average runner, or all steps; see :func:`synrl_ray.plasticity.merging.merge_deltas`."""
     stopping: LocalStopping
     evaluation: Evaluation = field(default_factory=Evaluation)
-    target: RegretTarget | PathTarget | None = None
+    target: RegretTarget | PathTarget | ReturnTarget | None = None
     initial_policy: str | None = None
     """Folder of a trained policy of the same kind to start from, such as a run's; ``None`` for a new one."""
 

@@ -1,4 +1,4 @@
-"""Settings of :class:`synrl_ray.policies.local.r_stdp.agent.MazeAgent` as plain data (no torch import)."""
+"""Settings of :class:`synrl_ray.policies.local.r_stdp.agent.RStdpAgent` as plain data (no torch import)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from synrl_ray.settings.types import Count, Fraction, NonNegative, Positive, Siz
 
 @settings_class
 class RStdp:
-    """Place cells to action neurons with winner-take-all, learning by reward-modulated STDP."""
+    """Input neurons to action neurons with winner-take-all, learning by reward-modulated STDP.
+
+    Raises:
+        ValueError: for a teacher of anything but place cells.
+    """
 
     name: Literal["r_stdp"] = "r_stdp"
     policy: ClassVar[PolicyKind] = "spiking"
@@ -23,8 +27,9 @@ class RStdp:
     """Simulation steps for each observation, K."""
     dt: Positive = 1.0
     """Simulation step, ms."""
-    encoding: Literal["lif", "poisson"] = "lif"
-    """Place cells as LIF neurons driven by their activity, the same spikes each time; or as Poisson neurons."""
+    encoding: Literal["lif", "poisson", "spikes"] = "lif"
+    """Place cells as LIF neurons driven by their activity, the same spikes each time; or as Poisson neurons. With
+    ``spikes`` the observation is the input neurons' spikes themselves, ``[K, I]``."""
     place_gain: Positive = 1.2
     """Of a place cell with activity 1: current in each simulation step (``lif``), or spike probability, at most 1
     (``poisson``)."""
@@ -39,7 +44,7 @@ class RStdp:
     initial_spread: NonNegative = 0.01
     """Half of the width of the uniform distribution of initial weights."""
     bounds: WeightBounds = field(default_factory=WeightBounds)
-    """Of the weights from place cells to action neurons."""
+    """Of the weights from input neurons to action neurons."""
     forgetting_steps: Positive | None = 40_000.0
     """Environment steps in which a weight that nothing changes loses 63 % of its distance to ``initial_weight``, so
     that choices that were certain are questioned again; ``None`` for never."""
@@ -72,3 +77,8 @@ class RStdp:
     """Whether the teacher signal is on in training; it needs the right actions."""
     teacher: TeacherSignal = field(default_factory=lambda: TeacherSignal(current=0.2, fade_steps=15_000))
     """Strength and schedule, in environment steps, of the current into the neurons of the right action."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work together."""
+        if self.teach and self.encoding == "spikes":
+            raise ValueError("teach = true needs place cells, for the teacher's actions are theirs: take teach = false")

@@ -123,3 +123,38 @@ def test_a_maze_is_learned_by_two_runners(tmp_path: Path) -> None:
         pass
     assert trainer.evaluate()["evaluation_success_rate"] == 1.0
     trainer.close()
+
+
+def _order(*settings: str) -> RunSpec:
+    small = ["interval_steps=1024", "evaluation.episodes=20", "env_steps=2048", "noise_steps=1000"]
+    experiment: AnyExperiment = apply_overrides(get_experiment("temporal-order"), [*small, *settings])
+    return RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0)
+
+
+def test_the_order_of_two_cues_is_learned(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", _order())
+    result = train_run(folder, _order(), KIND)
+    assert result.figures["return_mean"] >= 0.95
+    assert result.figures["regret"] is None
+    assert result.target is not None
+    assert (result.target.bounds, result.target.at_end) == ({"mean_return": 0.95}, 1)
+    assert result.training[0].steps_to_target is not None
+    assert evaluate_folder(folder.path, episodes=5).figures["return_mean"] >= 0.95
+
+
+def test_resumed_training_of_it_goes_on_as_any_other_that_resumes_there(tmp_path: Path) -> None:
+    first = LocalTrainer(_order())
+    first.train_once()
+    first.save(tmp_path / "checkpoint")
+    weights = first.policy().agent.action_weights.clone().numpy()
+    first.close()
+    ends = []
+    for _ in range(2):
+        resumed = LocalTrainer(_order())
+        resumed.restore(tmp_path / "checkpoint")
+        np.testing.assert_array_equal(resumed.policy().agent.action_weights.numpy(), weights)
+        resumed.train_once()
+        ends.append(resumed.policy().agent.action_weights.clone().numpy())
+        resumed.close()
+    np.testing.assert_array_equal(*ends)
+    assert not np.array_equal(ends[0], weights)

@@ -22,9 +22,11 @@ def print_outcome(outcome: Outcome) -> None:
     if len(outcome.runs) > 1:
         bounds = (result.target and result.target.bounds) or {}
         targets = [f"{name.replace('_', ' ')} {value:g}" for name, value in bounds.items()]
-        score = ("regret", "exact regret", ".4f")
+        score = ("return_mean", "mean return", ".3f")
         if "success_rate" in result.per_seed:  # in a maze
             score = ("success_rate", "success rate", ".1%")
+        elif result.figures.get("regret_iqm") is not None:
+            score = ("regret", "exact regret", ".4f")
         print_seeds(result, *score, " and ".join(targets) or None)
     else:
         print_training(result)

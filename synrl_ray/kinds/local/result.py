@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from synrl_ray.evaluation.curves import LEARNING_CURVE, Curve, learning_curve
 from synrl_ray.evaluation.plasticity_figure import draw_plasticity
 from synrl_ray.evaluation.saving import save_figures
-from synrl_ray.experiment import LocalExperiment, PathTarget, RegretTarget
+from synrl_ray.experiment import LocalExperiment, PathTarget, RegretTarget, ReturnTarget
 from synrl_ray.kinds.acting import Judging, evaluate_in
 from synrl_ray.kinds.episodes import combined_episodes, judged, return_curve, time_shares
 from synrl_ray.kinds.local.exact import ExactJudge
@@ -120,15 +120,15 @@ def combine(results: Sequence[Result], spec: RunSpec) -> Result:
 
 
 def figures(folders: Sequence[RunFolder]) -> dict[str, Figure]:
-    """The exact figure against environment steps where it is known, and beside it the returns."""
+    """The exact figure against environment steps where it is known, and beside it the returns; else these alone."""
     experiment = folders[0].spec().experiment_as(LocalExperiment)
     in_maze = any("evaluation_success_rate" in row for row in folders[0].metrics())
     name, ylabel, yunit = _SUCCESS if in_maze else _REGRET
     curves = [_exact_curve(folder, name) for folder in folders]
+    targets = bounds_of(experiment) or {}
     if not all(curve.env_steps for curve in curves):
-        return {LEARNING_CURVE: return_curve(folders)}
-    target = None if experiment.target is None else asdict(experiment.target).get(name)
-    exact = learning_curve(curves, title=title_of(folders), target=target, ylabel=ylabel, yunit=yunit)
+        return {LEARNING_CURVE: return_curve(folders, targets.get("mean_return"))}
+    exact = learning_curve(curves, title=title_of(folders), target=targets.get(name), ylabel=ylabel, yunit=yunit)
     return {LEARNING_CURVE: exact, RETURN_CURVE: return_curve(folders)}
 
 
@@ -145,8 +145,10 @@ def _exact_curve(folder: RunFolder, name: str) -> Curve:
     return Curve(label=folder.spec().policy, env_steps=list(points), returns=list(points.values()))
 
 
-def _to_target(folder: RunFolder, target: RegretTarget | PathTarget | None) -> tuple[int | None, float | None]:
-    """Environment steps and seconds at the first exact evaluation that reached the target; ``None`` if none did."""
+def _to_target(
+    folder: RunFolder, target: RegretTarget | PathTarget | ReturnTarget | None
+) -> tuple[int | None, float | None]:
+    """Environment steps and seconds at the first evaluation that reached the target; ``None`` if none did."""
     row = None
     if target is not None:
         rows = folder.metrics("env_steps", "wall_seconds")

@@ -11,7 +11,7 @@ from torch import Tensor
 from synrl_ray.errors import UserError
 from synrl_ray.policies.local.agent import LocalAgent
 from synrl_ray.policies.local.q_learning.agent import QTable
-from synrl_ray.policies.local.r_stdp.agent import MazeAgent
+from synrl_ray.policies.local.r_stdp.agent import RStdpAgent
 from synrl_ray.policies.local.stdp_q.agent import StdpQAgent
 from synrl_ray.settings.local import LocalSettings
 from synrl_ray.settings.q_learning import QLearning
@@ -21,7 +21,7 @@ from synrl_ray.settings.stdp_q import StdpQ
 AGENTS: dict[type[Any], type[LocalAgent]] = {
     QLearning: QTable,
     StdpQ: StdpQAgent,
-    RStdp: MazeAgent,
+    RStdp: RStdpAgent,
 }
 
 

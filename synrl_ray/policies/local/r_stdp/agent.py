@@ -1,9 +1,10 @@
-r"""An agent of place cells and competing action neurons that learns by reward-modulated STDP.
+r"""An agent of input neurons and competing action neurons that learns by reward-modulated STDP.
 
-Legend: N environments, S observations judged at once, K simulation steps, I place cells, A actions, M neurons of each
+Legend: N environments, S observations judged at once, K simulation steps, I input neurons, A actions, M neurons of each
 action, O = A * M.
 
-For each observation, place cells fire (:func:`~synrl_ray.policies.local.r_stdp.spikes.place_spikes`), their spikes
+For each observation, input neurons fire: place cells (:func:`~synrl_ray.policies.local.r_stdp.spikes.place_spikes`), or
+what the environment's own spikes are, where an observation is such. Their spikes
 :math:`x` drive action neurons through the weights w, and the action whose neuron fires first is taken
 (:func:`~synrl_ray.policies.local.r_stdp.spikes.winner_take_all`):
 
@@ -53,11 +54,12 @@ from synrl_ray.settings.r_stdp import RStdp
 from synrl_ray.settings.schedules import linear
 
 
-class MazeAgent(LocalAgent):
-    """Place cells → action neurons with winner-take-all; equations stand at the top of the module.
+class RStdpAgent(LocalAgent):
+    """Input neurons → action neurons with winner-take-all; equations stand at the top of the module.
 
     Args:
-        observation_space: ``Box`` of I place cells' activities, not negative.
+        observation_space: ``Box`` of I place cells' activities, not negative; with ``encoding="spikes"`` of spikes
+            ``[K, I]``, where what is above 0 is one.
         action_space: ``Discrete(A)``.
         config: its settings.
         teacher_actions: ``[I]`` of integers, the right action where place cell i is the most active one, -1 for
@@ -89,7 +91,7 @@ class MazeAgent(LocalAgent):
     ) -> None:
         super().__init__()
         self.config = config
-        self.num_cells, self.num_actions = _sizes(observation_space, action_space)
+        self.num_cells, self.num_actions = _sizes(observation_space, action_space, config)
         self.num_neurons = self.num_actions * config.neurons_per_action
         self._teacher = self._checked_teacher(teacher_actions)
         self._beta = decay_factor(config.tau_mem, config.dt)
@@ -113,7 +115,7 @@ class MazeAgent(LocalAgent):
         *,
         seed: int = 0,
         teacher_actions: np.ndarray | None = None,
-    ) -> MazeAgent:
+    ) -> RStdpAgent:
         """A new agent; the class has the arguments."""
         return cls(observation_space, action_space, settings, teacher_actions=teacher_actions, seed=seed)
 
@@ -131,10 +133,10 @@ class MazeAgent(LocalAgent):
         """Choose actions with noise, and with the teacher; :class:`LocalAgent` has the arguments."""
         config, activities = self.config, _tensor(observations)
         self._prepare(len(activities))
-        if config.encoding == "lif":
-            pre = self._lif_spikes(activities)
-        else:
+        if config.encoding == "poisson":
             pre = poisson_spikes(activities, config.steps_per_observation, config.place_gain, generator)
+        else:
+            pre = self._certain_spikes(activities)
         current = pre @ self.action_weights
         current += self.noise(steps) * torch.randn(current.shape, generator=generator)
         if config.teach:
@@ -143,12 +145,16 @@ class MazeAgent(LocalAgent):
             self.tally.add("teacher_current", taught.amax(dim=-1))
         post, actions, decided = winner_take_all(current, self.num_actions, self._beta, config.threshold)
         self.tally.add_spikes(pre, post, decided)
-        if config.shuffle_spikes:
-            pre, post = shuffled_in_time(pre, generator), shuffled_in_time(post, generator)
-        self._pre, self._post = pre, post
         self._rates = self._firing_rates(activities, pre)
+        self._pre, self._post = self.seen(pre, post, generator)
         self._starts = torch.from_numpy(np.asarray(starts, np.bool_))
         return actions.numpy()
+
+    def seen(self, pre: Tensor, post: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The spikes that the rule sees, ``[K, N, I]`` and ``[K, N, O]``; controls in ``benchmarks`` show it others."""
+        if not self.config.shuffle_spikes:
+            return pre, post
+        return shuffled_in_time(pre, generator), shuffled_in_time(post, generator)
 
     def learn(
         self,
@@ -195,10 +201,11 @@ class MazeAgent(LocalAgent):
         return np.concatenate([self._greedy(part)[2].numpy() for part in self.in_parts(observations)])
 
     def spike_counts(self, observations: np.ndarray) -> dict[str, np.ndarray]:
-        """Of place cells (expected numbers, where they are Poisson neurons) and of action neurons."""
+        """Of input neurons (expected numbers, where they are Poisson neurons) and of action neurons."""
         counts = [[spikes.sum(dim=(0, 1)) for spikes in self._greedy(part)[:2]] for part in self.in_parts(observations)]
         pre, post = (torch.stack(parts).sum(dim=0) for parts in zip(*counts, strict=True))
-        return {"place cells": pre.numpy(), "action neurons": post.numpy()}
+        inputs = "input neurons" if self.config.encoding == "spikes" else "place cells"
+        return {inputs: pre.numpy(), "action neurons": post.numpy()}
 
     @property
     def numbers_per_observation(self) -> int:
@@ -224,10 +231,10 @@ class MazeAgent(LocalAgent):
     def _greedy(self, observations: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Spikes ``[K, S, I]`` and ``[K, S, O]``, actions ``[S]``."""
         config, activities = self.config, _tensor(observations)
-        if config.encoding == "lif":
-            pre = self._lif_spikes(activities)
-        else:
+        if config.encoding == "poisson":
             pre = self._firing_rates(activities).expand(config.steps_per_observation, *activities.shape)
+        else:
+            pre = self._certain_spikes(activities)
         post, actions, _ = winner_take_all(pre @ self.action_weights, self.num_actions, self._beta, config.threshold)
         return pre, post, actions
 
@@ -243,10 +250,12 @@ class MazeAgent(LocalAgent):
         """Expected spikes per simulation step, ``[N, I]``."""
         if self.config.encoding == "poisson":
             return (self.config.place_gain * activities).clamp(0, 1)
-        return (self._lif_spikes(activities) if spikes is None else spikes).mean(dim=0)
+        return (self._certain_spikes(activities) if spikes is None else spikes).mean(dim=0)
 
-    def _lif_spikes(self, activities: Tensor) -> Tensor:
-        """``[K, N, I]``"""
+    def _certain_spikes(self, activities: Tensor) -> Tensor:
+        """What is given, or LIF neurons fire: ``[K, N, I]``."""
+        if self.config.encoding == "spikes":
+            return (activities > 0).to(activities.dtype).transpose(0, 1).contiguous()
         return place_spikes(activities, self.config.steps_per_observation, self.config.place_gain, self._beta)
 
     def _modulator(
@@ -298,14 +307,20 @@ def _tensor(observations: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(observations, np.float32))
 
 
-def _sizes(observation_space: gym.Space, action_space: gym.Space) -> tuple[int, int]:
+def _sizes(observation_space: gym.Space, action_space: gym.Space, config: RStdp) -> tuple[int, int]:
     """I and A."""
-    several = isinstance(observation_space, FlatSpace)
-    if several or not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
+    spiking, several = config.encoding == "spikes", isinstance(observation_space, FlatSpace)
+    axes = 2 if spiking else 1
+    if several or not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != axes:
+        if spiking:
+            raise UserError(f"input neurons cannot take spikes from {observation_space}", "a Box [K, I] is needed")
         remedy = "let environment.kwargs say observation place_cells"
         raise UserError(f"place cells cannot see {observation_space}", remedy)
+    if spiking and (given := observation_space.shape[0]) != config.steps_per_observation:
+        problem = f"observations have spikes of {given} simulation steps, not of {config.steps_per_observation}"
+        raise UserError(problem, f"set steps_per_observation={given}")
     if bool((observation_space.low < 0).any()):
         raise UserError(f"activities of place cells are not negative, got {observation_space}", "rectify them")
     if not isinstance(action_space, gym.spaces.Discrete) or action_space.start != 0:
         raise UserError(f"action neurons cannot choose in {action_space}", "a Discrete(n, start=0) is needed")
-    return observation_space.shape[0], int(action_space.n)
+    return observation_space.shape[-1], int(action_space.n)

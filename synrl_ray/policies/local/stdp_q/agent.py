@@ -97,14 +97,17 @@ class StdpQAgent(LocalAgent):
         driven = torch.where(explores.unsqueeze(1), exploration_current(currents, random), currents)
         decision = decide(driven, config)
         self._count_spikes(decision)
-        if config.shuffle_spikes:
-            decision = shuffled(decision, generator)
         trace = self._trace_of(len(states))
         trace.clear(torch.from_numpy(starts) | (explores & config.cut_at_exploration))
         self._pairs = states * currents.shape[1] + decision.winner
-        trace.add(self._pairs, decision_stdp(decision, config.stdp, config.dt))
+        trace.add(self._pairs, self.tags(decision, generator))
         self._env_steps = steps
         return decision.winner.numpy()
+
+    def tags(self, decision: Decision, generator: torch.Generator) -> Tensor:
+        """What STDP makes of each row's decision, ``[N]``; controls in ``benchmarks`` have others."""
+        seen = shuffled(decision, generator) if self.config.shuffle_spikes else decision
+        return decision_stdp(seen, self.config.stdp, self.config.dt)
 
     def learn(
         self,

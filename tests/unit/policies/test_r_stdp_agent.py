@@ -1,4 +1,4 @@
-"""Learning of the maze agent: against plain loops, at its limits, and on a corridor."""
+"""Learning by reward-modulated STDP: against plain loops, at its limits, on a corridor, from given spikes."""
 
 import math
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from synrl_ray.errors import UserError
-from synrl_ray.policies.local.r_stdp.agent import MazeAgent
+from synrl_ray.policies.local.r_stdp.agent import RStdpAgent
 from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, TeacherSignal, WeightBounds
 from synrl_ray.settings.r_stdp import RStdp
 
@@ -20,7 +20,7 @@ RULE = RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.3), tau_e=15.0, l
 
 
 def make(config=None, **kwargs):
-    return MazeAgent(BOX, DISCRETE, config or RStdp(), **kwargs)
+    return RStdpAgent(BOX, DISCRETE, config or RStdp(), **kwargs)
 
 
 def step(agent, cells, rewards, starts=None, terminated=None, valid=None, steps=0, seed=0):
@@ -178,6 +178,40 @@ def test_a_corridor_is_learned_and_not_without_stdp():
     assert greedy_after(replace(RStdp().rule, lr=0.0)) == [0, 0, 0, 0]
 
 
+SPIKES = RStdp(encoding="spikes", steps_per_observation=5, tau_mem=1e9, threshold=0.9, initial_spread=0.0)
+
+
+def test_spikes_of_an_observation_are_those_of_the_input_neurons():
+    agent = RStdpAgent(gym.spaces.Box(0, 1, (5, 3), np.float32), DISCRETE, SPIKES)
+    agent.action_weights.copy_(torch.tensor([[0.1, 0.5], [0.2, 0.5], [0.8, 0.1]]))
+    first, second = np.zeros((2, 5, 3), np.float32)
+    first[0, 2], first[1, 1], first[2, 0] = 1, 1, 1  # action 0: 0.8, then 1.0; action 1: 0.1, 0.6, then 1.1
+    second[:3] = first[2::-1]  # the other way round: action 1 has 0.5, then 1.0
+    assert agent.greedy(np.stack([first, second])).tolist() == [0, 1]
+    pre, post, _ = agent._greedy(torch.from_numpy(np.stack([first, second])))
+    np.testing.assert_array_equal(pre.numpy(), np.stack([first, second], axis=1))
+    assert post.nonzero().tolist() == [[1, 0, 0], [1, 1, 1]]
+    counts = agent.spike_counts(np.stack([first, second]))
+    assert {name: each.tolist() for name, each in counts.items()} == {
+        "input neurons": [2, 2, 2],
+        "action neurons": [1, 1],
+    }
+
+
+def test_given_spikes_before_the_action_are_tagged_and_those_after_it_are_not():
+    settings = replace(SPIKES, modulator="reward", forgetting_steps=None, noise_start=0.0, noise_end=0.0)
+    rule = RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0, tau_plus=2.0), tau_e=4.0, lr=0.1)
+    agent = RStdpAgent(gym.spaces.Box(0, 1, (5, 3), np.float32), DISCRETE, replace(settings, rule=rule))
+    agent.action_weights.copy_(torch.tensor([[0.5, 0.0], [0.5, 0.0], [0.5, 0.0]]))
+    observations, no = np.zeros((1, 5, 3), np.float32), np.zeros(1, np.bool_)
+    observations[0, 0, 0] = observations[0, 2, 1] = observations[0, 3, 2] = 1  # the second one fires action 0
+    assert agent.act(observations, ~no, 0, torch.Generator()).tolist() == [0]
+    agent.learn(np.ones(1), no, no, ~no, observations)
+    late = 0.1 * math.exp(-2 / 4)  # the reward comes two steps after the action's spike
+    expected = [[0.5 + late * math.exp(-2 / 2), 0.0], [0.5 + late, 0.0], [0.5, 0.0]]
+    np.testing.assert_allclose(agent.action_weights.numpy(), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("spaces", "config", "kwargs", "message"),
     [
@@ -187,9 +221,21 @@ def test_a_corridor_is_learned_and_not_without_stdp():
         ((BOX, DISCRETE), RStdp(teach=True), {}, "a teacher needs the right actions"),
         ((BOX, DISCRETE), RStdp(), {"teacher_actions": np.zeros(3, int)}, "one integer for each of 4 place cells"),
         ((BOX, DISCRETE), RStdp(), {"teacher_actions": np.full(4, 2)}, "teacher_actions has 2"),
+        ((BOX, DISCRETE), SPIKES, {}, r"cannot take spikes from Box.* — a Box \[K, I\] is needed"),
+        (
+            (gym.spaces.Box(0, 1, (7, 3)), DISCRETE),
+            SPIKES,
+            {},
+            "spikes of 7 simulation steps, not of 5 — set steps_per_observation=7",
+        ),
         ((BOX, DISCRETE), RStdp(initial_weight=1.0), {}, "initial weights within 0.99 and 1.01 cross their bounds"),
     ],
 )
 def test_bad_input_is_named(spaces, config, kwargs, message):
     with pytest.raises(UserError, match=message):
-        MazeAgent(*spaces, config, **kwargs)
+        RStdpAgent(*spaces, config, **kwargs)
+
+
+def test_a_teacher_needs_place_cells():
+    with pytest.raises(ValueError, match="teach = true needs place cells"):
+        RStdp(teach=True, encoding="spikes")

@@ -1,0 +1,44 @@
+"""Which of two cues came first, told by spike times only: reward-modulated STDP of input and action neurons."""
+
+from synrl_ray.experiment import (
+    Choice,
+    Environment,
+    Evaluation,
+    LocalExperiment,
+    LocalStopping,
+    LogUniform,
+    PairSTDP,
+    ReturnTarget,
+    RewardModulatedSTDP,
+    RewardPrediction,
+    RStdp,
+)
+
+experiment = LocalExperiment(
+    id="temporal-order",
+    summary="The order of two cues, by reward-modulated STDP",
+    environment=Environment(id="synrl_ray/TemporalOrder-v0", num_envs=16),
+    algorithm=RStdp(
+        steps_per_observation=60,
+        encoding="spikes",
+        tau_mem=20.0,
+        threshold=21.0,  # no cue of 20 weights within [0, 1] fires a neuron before the go signal
+        initial_spread=0.0,
+        forgetting_steps=None,
+        rule=RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0), tau_e=1_000.0, lr=0.1),
+        eligibility=False,  # each trial has its own reward
+        modulator="reward_prediction",
+        prediction=RewardPrediction(rate=0.2),
+        noise_start=0.4,
+        noise_end=0.1,
+        noise_steps=2_000,
+    ),
+    steps_per_iteration=256,
+    stopping=LocalStopping(env_steps=4_096),
+    evaluation=Evaluation(interval_steps=512),
+    target=ReturnTarget(mean_return=0.95, source="95 % of the optimum, 1; chance is 0.5; both are exact"),
+    search_space={
+        "algorithm.noise_start": Choice((0.2, 0.4, 0.8)),
+        "algorithm.rule.lr": LogUniform(0.02, 0.5),
+    },
+)
