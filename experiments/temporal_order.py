@@ -12,6 +12,7 @@ from synrl_ray.experiment import (
     RewardModulatedSTDP,
     RewardPrediction,
     RStdp,
+    WeightBounds,
 )
 
 experiment = LocalExperiment(
@@ -22,7 +23,10 @@ experiment = LocalExperiment(
         steps_per_observation=60,
         encoding="spikes",
         tau_mem=20.0,
-        threshold=21.0,  # no cue of 20 weights within [0, 1] fires a neuron before the go signal
+        # 20 weights of a cue within the bounds never fire a neuron, 80 of the go signal always do: so the action's spike
+        # lies halfway between the cues, where nearness to it tells nothing of their order.
+        threshold=21.0,
+        bounds=WeightBounds(w_min=0.3, w_max=1.0),
         initial_spread=0.0,
         forgetting_steps=None,
         rule=RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0), tau_e=1_000.0, lr=0.1),

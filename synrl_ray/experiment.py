@@ -27,7 +27,7 @@ from synrl_ray.settings.meta import (
     SinusoidTasks,
     SpikingLearner,
 )
-from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction
+from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction, WeightBounds
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.preprocessing import AtariFrames, CarRacingFrames
@@ -89,6 +89,7 @@ __all__ = [
     "Supervised",
     "Target",
     "Uniform",
+    "WeightBounds",
 ]
 
 AnyExperiment = Annotated[

@@ -50,7 +50,7 @@ class TemporalOrderEnv(gym.Env[np.ndarray, np.int64]):
         >>> env = TemporalOrderEnv()
         >>> spikes, _ = env.reset(seed=0)
         >>> spikes.shape, set(spikes.sum(axis=0).tolist())
-        ((60, 110), {1.0})
+        ((60, 130), {1.0})
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium's own convention)
@@ -58,7 +58,7 @@ class TemporalOrderEnv(gym.Env[np.ndarray, np.int64]):
     def __init__(
         self,
         cue_inputs: int = 20,
-        go_inputs: int = 60,
+        go_inputs: int = 80,
         distractors: int = 10,
         delay: int = 30,
         jitter: int = 3,
@@ -107,6 +107,6 @@ class TemporalOrderEnv(gym.Env[np.ndarray, np.int64]):
         centres = np.repeat([*cues, first + self.delay // 2], [self.cue_inputs, self.cue_inputs, self.go_inputs])
         moved = centres + self.np_random.integers(-self.jitter, self.jitter, size=len(centres), endpoint=True)
         anywhere = self.np_random.integers(self.duration, size=self.distractors)
-        spikes = np.zeros(self.observation_space.shape, np.float32)  # type: ignore[arg-type]
+        spikes = np.zeros((self.duration, self.num_inputs), np.float32)
         spikes[np.concatenate((moved, anywhere)), np.arange(self.num_inputs)] = 1.0
         return spikes
