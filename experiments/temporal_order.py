@@ -23,17 +23,18 @@ experiment = LocalExperiment(
         steps_per_observation=60,
         encoding="spikes",
         tau_mem=20.0,
-        # 20 weights of a cue within the bounds never fire a neuron, 80 of the go signal always do: so the action's spike
-        # lies halfway between the cues, where nearness to it tells nothing of their order.
+        # Within the bounds 20 weights of a cue never fire a neuron, and 40 of the go signal always do: the action's
+        # spike is halfway between the cues, where nearness to it tells nothing of their order.
         threshold=21.0,
-        bounds=WeightBounds(w_min=0.3, w_max=1.0),
+        bounds=WeightBounds(w_min=0.55, w_max=1.0),
+        initial_weight=0.8,
         initial_spread=0.0,
         forgetting_steps=None,
-        rule=RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0), tau_e=1_000.0, lr=0.1),
+        rule=RewardModulatedSTDP(stdp=PairSTDP(a_plus=1.0, a_minus=0.0), tau_e=1_000.0, lr=0.02),
         eligibility=False,  # each trial has its own reward
         modulator="reward_prediction",
         prediction=RewardPrediction(rate=0.2),
-        noise_start=0.4,
+        noise_start=0.8,
         noise_end=0.1,
         noise_steps=2_000,
     ),
@@ -42,7 +43,7 @@ experiment = LocalExperiment(
     evaluation=Evaluation(interval_steps=512),
     target=ReturnTarget(mean_return=0.95, source="95 % of the optimum, 1; chance is 0.5; both are exact"),
     search_space={
-        "algorithm.noise_start": Choice((0.2, 0.4, 0.8)),
-        "algorithm.rule.lr": LogUniform(0.02, 0.5),
+        "algorithm.noise_start": Choice((0.4, 0.8, 1.6)),
+        "algorithm.rule.lr": LogUniform(0.005, 0.1),
     },
 )

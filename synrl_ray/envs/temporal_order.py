@@ -22,9 +22,9 @@ class TemporalOrderEnv(gym.Env[np.ndarray, np.int64]):
 
     Observation: the spikes of a trial, ``Box(0, 1, (K, I))`` of float32, 0 or 1: K steps of 1 ms, and I inputs, which
     are the neurons of cue A, those of cue B, those of the go signal, and distractors. The cues are ``delay`` apart, in
-    either order, equally likely, and the go signal lies halfway between them, where a choice is due. Where in the
-    trial that happens is drawn, a distractor's spike comes at any time. **Every input fires once in every trial**:
-    counts tell nothing of the order, and neither does the number of spikes in each step.
+    either order, equally likely, and the go signal lies halfway between them, all at once, where a choice is due. Where
+    in the trial that happens is drawn, a distractor's spike comes at any time. **Every input fires once in every
+    trial**: counts tell nothing of the order, and neither does the number of spikes in each step.
     Actions: 0 is left, 1 is right. Reward: ``1 / trials`` for the right one, else 0, and the next trial; after
     ``trials`` of them an episode is terminated. So the return is the share of right choices: :data:`CHANCE` is the
     exact expectation of all that ignores times, and :data:`OPTIMUM` that of the best policy: cues never overlap.
@@ -34,7 +34,7 @@ class TemporalOrderEnv(gym.Env[np.ndarray, np.int64]):
         go_inputs: neurons of the go signal, which may be none.
         distractors: neurons that fire at any time.
         delay: from one cue to the other, ms.
-        jitter: by how much each spike of cues and go signal is moved at most, to either side, ms; uniform.
+        jitter: by how much each spike of a cue is moved at most, to either side, ms; uniform.
         duration: K, ms.
         trials: of an episode.
         render_mode: none is known.
@@ -50,7 +50,7 @@ class TemporalOrderEnv(gym.Env[np.ndarray, np.int64]):
         >>> env = TemporalOrderEnv()
         >>> spikes, _ = env.reset(seed=0)
         >>> spikes.shape, set(spikes.sum(axis=0).tolist())
-        ((60, 130), {1.0})
+        ((60, 90), {1.0})
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium's own convention)
@@ -58,7 +58,7 @@ class TemporalOrderEnv(gym.Env[np.ndarray, np.int64]):
     def __init__(
         self,
         cue_inputs: int = 20,
-        go_inputs: int = 80,
+        go_inputs: int = 40,
         distractors: int = 10,
         delay: int = 30,
         jitter: int = 3,
@@ -104,9 +104,10 @@ class TemporalOrderEnv(gym.Env[np.ndarray, np.int64]):
         self.right_action = int(self.np_random.integers(2))
         first = int(self.np_random.integers(self.jitter, self.duration - self.delay - self.jitter))
         cues = (first, first + self.delay) if self.right_action == 0 else (first + self.delay, first)
-        centres = np.repeat([*cues, first + self.delay // 2], [self.cue_inputs, self.cue_inputs, self.go_inputs])
-        moved = centres + self.np_random.integers(-self.jitter, self.jitter, size=len(centres), endpoint=True)
+        moved = self.np_random.integers(-self.jitter, self.jitter, size=2 * self.cue_inputs, endpoint=True)
+        moved += np.repeat(cues, self.cue_inputs)
+        together = np.full(self.go_inputs, first + self.delay // 2)
         anywhere = self.np_random.integers(self.duration, size=self.distractors)
         spikes = np.zeros((self.duration, self.num_inputs), np.float32)
-        spikes[np.concatenate((moved, anywhere)), np.arange(self.num_inputs)] = 1.0
+        spikes[np.concatenate((moved, together, anywhere)), np.arange(self.num_inputs)] = 1.0
         return spikes

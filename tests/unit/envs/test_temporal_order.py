@@ -54,7 +54,7 @@ def test_a_readout_of_counts_is_at_chance_and_one_of_times_is_right():
     def latency(observation, cue):
         return observation[:, 20 * cue : 20 * cue + 20].argmax(axis=0).mean()
 
-    counts = np.random.default_rng(0).normal(size=130)
+    counts = np.random.default_rng(0).normal(size=90)
     mean, error = mean_return(lambda seen: np.int64(seen.sum(axis=0) @ counts > 0))
     assert abs(mean - CHANCE) < error
     assert mean_return(lambda seen: np.int64(latency(seen, 0) > latency(seen, 1))) == (OPTIMUM, 0.0)
@@ -80,6 +80,7 @@ def test_cues_are_the_delay_apart_and_the_go_signal_is_between_them(delay, jitte
     for late, expected in ((second, delay), (centres[2], delay // 2)):
         assert np.abs(late.mean(axis=1) - first.mean(axis=1) - expected).max() <= 2 * jitter
         assert (late - first[:, :1]).mean() == pytest.approx(expected, abs=0.5 if jitter else 1e-9)
+    assert (np.ptp(centres[2], axis=1) == 0).all()
     assert np.ptp(times[:, 13]) > 50  # a distractor's come at any time
 
 
@@ -109,7 +110,7 @@ def test_equal_seeds_have_equal_trials():
         ({"trials": True}, r"trials=True is no number"),
         ({"delay": 6}, r"cues 6 ms apart overlap, .* up to 3 ms — choose a delay above 6, or less jitter"),
         ({"duration": 36}, r"a trial of 36 ms is too short for cues 30 ms apart.* — choose a duration above 36"),
-        ({"duration": 10**9}, r"trials of 1,000,000,000 ms and 130 inputs are too many — at most 1,048,576 numbers"),
+        ({"duration": 10**9}, r"trials of 1,000,000,000 ms and 90 inputs are too many — at most 1,048,576 numbers"),
         ({"trials": 10**9}, r"1,000,000,000 trials .* are too many"),
     ],
 )
