@@ -8,7 +8,7 @@ Run:
 
 Seed n trains on the maze of seed n. With another ``--env-steps``, schedules are as much longer.
 All conditions share the settings of ``full`` but for what is named; :mod:`timing_controls` says what the rules of
-``order_kept``, ``reversed_order``, ``symmetric_window`` and ``constant_tag`` see. ``double_rate`` tells what learns
+``order_kept``, ``reversed_order``, ``either_direction`` and ``constant_tag`` see. ``double_rate`` tells what learns
 faster because of its spikes' times from what does because of larger tags. ``untrained`` is the agent as it begins,
 ``random`` takes each move with probability 1/4: its success is the exact probability to arrive within the time limit.
 Success is the share of start cells from which the greedy policy arrives; the path ratio is its moves over those of the
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from ablation import Rows, by_condition, interval_of, learn, parser_of, show
-from timing_controls import ConstantTag, OrderKept, OrderReversed, SymmetricWindow
+from timing_controls import ConstantTag, EitherDirection, OrderKept, OrderReversed
 
 from synrl_ray.envs.maze import MazeEnv
 from synrl_ray.envs.tabular import TransitionTable
@@ -57,7 +57,7 @@ def conditions(full: RStdp, moved_goal: bool) -> dict[str, RStdp | None]:
         "order_kept": full,
         "shuffled_spikes": replace(full, shuffle_spikes=True),
         "reversed_order": full,
-        "symmetric_window": full,
+        "either_direction": full,
         "constant_tag": full,
         "double_rate": replace(full, rule=replace(full.rule, lr=2 * full.rule.lr)),
         "stdp_off": replace(full, rule=replace(full.rule, lr=0.0)),
@@ -69,7 +69,7 @@ def conditions(full: RStdp, moved_goal: bool) -> dict[str, RStdp | None]:
 AGENTS = {
     "order_kept": OrderKept,
     "reversed_order": OrderReversed,
-    "symmetric_window": SymmetricWindow,
+    "either_direction": EitherDirection,
     "constant_tag": ConstantTag,
 }
 """Conditions that are no settings."""

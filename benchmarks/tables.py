@@ -207,7 +207,7 @@ def local() -> Iterator[Row]:
 
 def taxi_ablation() -> Iterator[Row]:
     yield "condition", "steps to regret 0.1", "final regret"
-    for name, words in {
+    words = {
         "full": "TD error and STDP, gated by the TD error, with eligibility",
         "constant_tag": "constant tag (0.88, the mean) in place of spikes",
         "td_and_trace": "TD error and an eligibility trace on a table, settings that suit it best",
@@ -219,14 +219,14 @@ def taxi_ablation() -> Iterator[Row]:
         "q_lambda": "Q(lambda) on a table: the trace alone, settings that suit it best",
         "raw_reward": "reward in place of the TD error",
         "no_trace": "no eligibility trace",
-    }.items():
-        row = rows_of("taxi-ablation")[name]
-        yield words, spread(row["steps"]), spread(row["regret"], 4)
+    }
+    for name, row in rows_of("taxi-ablation").items():
+        yield words[name], spread(row["steps"]), spread(row["regret"], 4)
 
 
 def maze_ablation() -> Iterator[Row]:
     yield "condition", "arrives, % of start cells", "steps to 95 %", "seeds that never do"
-    for name, words in {
+    words = {
         "full": "TD error of a critic, eligibility trace, forgetting",
         "teacher": "with a teacher",
         "no_forgetting": "without forgetting",
@@ -237,15 +237,16 @@ def maze_ablation() -> Iterator[Row]:
         "order_kept": "spike times drawn anew, the order of all pairs kept",
         "shuffled_spikes": "spike times shuffled",
         "reversed_order": "time running backwards",
-        "symmetric_window": "the window without its asymmetric part",
+        "either_direction": "time running backwards in half of the observations, by a fair coin",
         "constant_tag": "constant tag: which neurons fired",
-        "stdp_off": "STDP off, and untrained",
+        "stdp_off": "STDP off",
+        "untrained": "untrained",
         "random": "random moves",
-    }.items():
-        row = rows_of("maze-ablation")[name]
+    }
+    for name, row in rows_of("maze-ablation").items():
         learns = row["missed"] is not None
         steps = spread(row["steps"]) if learns else "-"
-        yield words, spread(row["success"], 1, 100), steps, str(row["missed"]) if learns else "-"
+        yield words[name], spread(row["success"], 1, 100), steps, str(row["missed"]) if learns else "-"
 
 
 def sinusoid() -> Iterator[Row]:

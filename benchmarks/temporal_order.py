@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from ablation import Rows, by_condition, interval_of, parser_of, show
 from gymnasium.vector import SyncVectorEnv
-from timing_controls import ConstantTag, OrderKept, OrderReversed, SymmetricWindow
+from timing_controls import ConstantTag, EitherDirection, OrderKept, OrderReversed, SymmetricWindow
 
 from synrl_ray.envs.temporal_order import TemporalOrderEnv
 from synrl_ray.experiment import LocalExperiment, ReturnTarget, RStdp
@@ -46,6 +46,7 @@ def conditions(full: RStdp) -> dict[str, tuple[type[RStdpAgent], RStdp]]:
         "shuffled_spikes": (RStdpAgent, replace(full, shuffle_spikes=True)),
         "reversed_order": (OrderReversed, full),
         "symmetric_window": (SymmetricWindow, full),
+        "either_direction": (EitherDirection, full),
         "raw_reward": (RStdpAgent, replace(full, modulator="reward")),
         "frozen": (RStdpAgent, replace(full, rule=replace(full.rule, lr=0.0))),
     }

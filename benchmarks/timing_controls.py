@@ -40,10 +40,28 @@ class OrderReversed(RStdpAgent):
         return pre.flip(0), post.flip(0)
 
 
-class SymmetricWindow(RStdpAgent):
-    """The rule without its asymmetric part: time runs backwards in half of all observations, drawn by a fair coin, so
-    that the window is the mean of both directions, in the mean over trials."""
+class EitherDirection(RStdpAgent):
+    """Time runs backwards in half of all observations, by a fair coin: in the mean over observations the window has no
+    asymmetric part, in each of them it has."""
 
     def seen(self, pre: Tensor, post: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         turned = (torch.rand(pre.shape[1], 1, generator=generator) < 0.5).expand(len(pre), -1, -1)
         return torch.where(turned, pre.flip(0), pre), torch.where(turned, post.flip(0), post)
+
+
+class SymmetricWindow(RStdpAgent):
+    """A window with no asymmetric part: what comes after the action's spike counts as if it came as much before it.
+
+    Two spikes of an input that are as far from it count as one, and what lies further after it than the observation
+    reaches before it is not seen, so that it suits inputs that fire once.
+    """
+
+    def seen(self, pre: Tensor, post: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        steps = torch.arange(len(pre)).unsqueeze(1)
+        action = post.amax(dim=2).argmax(dim=0)
+        place = action - (steps - action).abs()  # [K, N]
+        is_seen = place >= 0
+        rows = torch.arange(pre.shape[1]).expand(len(pre), -1)
+        mirrored = torch.zeros_like(pre)
+        mirrored.index_put_((place[is_seen], rows[is_seen]), pre[is_seen], accumulate=True)
+        return mirrored.clamp_(max=1), post

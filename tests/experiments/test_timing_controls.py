@@ -49,12 +49,22 @@ def test_time_runs_backwards(controls):
 
 
 def test_half_of_the_observations_run_backwards_each_as_a_whole(controls):
-    (pre, post), (mixed, action) = seen(controls.SymmetricWindow)
+    (pre, post), (mixed, action) = seen(controls.EitherDirection)
     turned = action[ACTION_STEP, :, 1] == 0
     assert 110 < turned.sum() < 190
     for spikes, found in ((pre, mixed), (post, action)):
         assert torch.equal(found[:, turned], spikes.flip(0)[:, turned])
         assert torch.equal(found[:, ~turned], spikes[:, ~turned])
+
+
+def test_what_comes_after_the_action_counts_as_if_it_came_as_much_before_it(controls):
+    (pre, post), (mirrored, same) = seen(controls.SymmetricWindow)
+    assert torch.equal(post, same)
+    assert torch.equal(mirrored[ACTION_STEP], pre[ACTION_STEP])
+    for lag in range(1, ACTION_STEP + 1):
+        either = (pre[ACTION_STEP - lag] + pre[ACTION_STEP + lag]).clamp(max=1)
+        assert torch.equal(mirrored[ACTION_STEP - lag], either)
+    assert not mirrored[ACTION_STEP + 1 :].any()
 
 
 def test_a_constant_tag_knows_who_fired_only(controls):
