@@ -158,8 +158,7 @@ def temporal_order() -> Iterator[Row]:
         "what the rule sees",
         "right choices, % (interval over seeds)",
         "worst and best seed",
-        "trials to 95 %",
-        "seeds",
+        "seeds that end at 95 %",
     )
     words = {
         "full": "spikes as they are",
@@ -174,7 +173,7 @@ def temporal_order() -> Iterator[Row]:
     }
     for name, row in rows_of("temporal-order").items():
         ends = f"{100 * row['worst']:.1f}, {100 * row['best']:.1f}"
-        yield words[name], spread(row["share"], 1, 100), ends, spread(row["steps"]), str(row["seeds"])
+        yield words[name], spread(row["share"], 1, 100), ends, f"{row['at_end']} of {row['seeds']}"
 
 
 def surrogates_cartpole() -> Iterator[Row]:
