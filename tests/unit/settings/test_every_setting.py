@@ -48,6 +48,7 @@ REQUIRED = {
     "Target": {"source": "a test", "mean_return": 1.0},
     "RegretTarget": {"source": "a test", "regret": 1.0},
     "PathTarget": {"source": "a test", "success_rate": 1.0, "path_ratio": 1.0},
+    "ReturnTarget": {"source": "a test", "mean_return": 1.0},
     "AccuracyTarget": {"source": "a test", "accuracy": 1.0},
     "MetaTarget": {"source": "a test"},
     "BaseExperiment": {"id": "a", "summary": "b"},
