@@ -23,7 +23,7 @@ class Given(Exception):
     [
         ("cartpole-ppo", [], None, {}),
         ("cartpole-ppo", ["lr=0.5", "env=Acrobot-v1", "spiking.hidden_sizes=[8]"], "my runs/it's", {}),
-        ("sinusoid-maml", ["shots=5"], None, {"storage": "memory://a b/c"}),
+        ("sinusoid-maml", ["shots=5"], None, {"storage": "memory://a b/c", "track": "wandb"}),
         ("mnist-binary", ["digits=1,2,3"], "-x", {"address": "127.0.0.1:6379", "trust": True}),
     ],
 )
@@ -43,18 +43,17 @@ def test_the_printed_command_describes_the_same_run(
     printed = train_command(spec, place, seeds=num_seeds, **options)
     assert ("--run-dir" in printed) == bool(run_dir)
 
-    def take(specs, folders, kind, *, address, watch, trust, storage):
-        raise Given(specs, folders, address, trust, storage)
+    def take(specs, folders, kind, *, watch, **options):
+        raise Given(specs, folders, options)
 
     monkeypatch.setattr(training, "train_seeds", take)
     with pytest.raises(Given) as given:
         main(shlex.split(printed)[1:])
-    specs, folders, address, trust, storage = given.value.args
+    specs, folders, found = given.value.args
     assert [each.seed for each in specs] == ([0, 1, 2] if num_seeds else [2])
     assert specs[0] == spec
     assert folders == ([place / f"{spec.policy}-seed{seed}" for seed in range(3)] if num_seeds else [place])
-    nothing = {"address": None, "trust": False, "storage": None}
-    assert {"address": address, "trust": trust, "storage": storage} == nothing | options
+    assert found == {"address": None, "trust": False, "storage": None, "track": None} | options
 
 
 def test_a_run_on_a_cluster_goes_on_there():
