@@ -318,7 +318,7 @@ def make_body(config: PolicyConfig, shape: tuple[int, ...], out_features: int) -
     if config.conv_layers is None:
         (in_features,) = shape
         if isinstance(config, AnnPolicy):
-            return MLP(in_features, config.hidden_sizes, out_features, activation=config.activation)
+            return MLP(in_features, config.hidden_sizes, out_features, config.activation, config.norm)
         return SpikingMLP(
             in_features,
             config.hidden_sizes,
@@ -335,7 +335,7 @@ def make_body(config: PolicyConfig, shape: tuple[int, ...], out_features: int) -
         raise ValueError(f"convolutions need images [C, H, W], got observations of shape {shape}")
     image, (hidden_size,) = shape, config.hidden_sizes
     if isinstance(config, AnnPolicy):
-        network = CNN(image, out_features, shape=config.conv_layers, hidden_size=hidden_size)
+        network = CNN(image, out_features, shape=config.conv_layers, hidden_size=hidden_size, norm=config.norm)
         _keep_norms(network)
         return network
     return SpikingCNN(

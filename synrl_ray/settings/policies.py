@@ -328,6 +328,8 @@ class AnnPolicy(PolicyLayout):
     kind: Literal["ann"] = "ann"
     activation: Literal["tanh", "relu"] = "tanh"
     """Of fully connected units. Rectifiers are zero at times, and what is multiplied by a zero costs nothing."""
+    norm: Literal["none", "layer"] = "none"
+    """What is done to each layer's sums before its units: normalised over the layer, as spiking ones' currents."""
 
     def __post_init__(self) -> None:
         """Refuse what a convolutional network has not."""

@@ -305,6 +305,10 @@ _ONE_BY_ONE = SpikingCNN.forward_with_spikes
 class CNN(nn.Module):
     """The non-spiking twin: same layers with rectifiers, no time and no state.
 
+    Args:
+        in_shape, out_features, shape, hidden_size: as of :class:`SpikingCNN`.
+        norm: ``"layer"`` normalises what rectifiers receive, as :class:`SpikingCNN` its currents.
+
     Shape:
         inputs ``[E, B, C, H, W]`` → outputs ``[E, B, out_features]`` and an empty state ``[B, 0]``.
     """
@@ -318,6 +322,7 @@ class CNN(nn.Module):
         *,
         shape: Shape | Sequence[ConvLayer] = "nature",
         hidden_size: int | None = None,
+        norm: Literal["none", "layer"] = "none",
     ) -> None:
         super().__init__()
         layers, hidden_size = _resolve(shape, hidden_size)
@@ -327,6 +332,15 @@ class CNN(nn.Module):
         self.convolutions = _convolutions(in_shape[0], layers)
         self.linear = nn.Linear(channels * height * width, hidden_size)
         self.readout = nn.Linear(hidden_size, out_features)
+        self.norms: nn.ModuleList | None = None
+        if norm != "none":
+            maps = (make_norm(norm, number, is_map=True) for number, _, _ in layers)
+            self.norms = nn.ModuleList([*maps, make_norm(norm, hidden_size)])
+
+    @property
+    def weights(self) -> list[nn.Module]:
+        """Of all layers."""
+        return [*self.convolutions, self.linear, self.readout]
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -343,11 +357,11 @@ class CNN(nn.Module):
         _check_frames(inputs, self.in_shape)
         signal = _frames(inputs, floating_type(self))
         received: list[tuple[nn.Module, Tensor]] = []
-        for convolution in self.convolutions:
+        for number, convolution in enumerate(self.convolutions):
             received.append((convolution, signal))
-            signal = torch.relu(convolution(signal))
+            signal = torch.relu(normalised(self.norms, number, convolution(signal)))
         received.append((self.linear, signal.flatten(1)))
-        received.append((self.readout, torch.relu(self.linear(signal.flatten(1)))))
+        received.append((self.readout, torch.relu(normalised(self.norms, -1, self.linear(signal.flatten(1))))))
         return received
 
 

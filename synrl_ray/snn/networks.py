@@ -410,6 +410,7 @@ class MLP(nn.Module):
     Args:
         in_features, hidden_sizes, out_features: as of :class:`SpikingMLP`.
         activation: ``"tanh"`` or ``"relu"``.
+        norm: ``"layer"`` normalises what units receive, as :class:`SpikingMLP` its currents.
 
     Shape:
         inputs ``[E, B, F]`` → outputs ``[E, B, out_features]`` and an empty state ``[B, 0]``.
@@ -423,6 +424,7 @@ class MLP(nn.Module):
         hidden_sizes: Sequence[int],
         out_features: int,
         activation: Literal["tanh", "relu"] = "tanh",
+        norm: Literal["none", "layer"] = "none",
     ) -> None:
         super().__init__()
         if not hidden_sizes:
@@ -433,6 +435,12 @@ class MLP(nn.Module):
         self.in_features = in_features
         sizes = [in_features, *hidden_sizes, out_features]
         self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
+        self.norms = nn.ModuleList(make_norm(norm, size) for size in hidden_sizes) if norm != "none" else None
+
+    @property
+    def weights(self) -> list[nn.Module]:
+        """Of all layers."""
+        return list(self.linears)
 
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
@@ -448,8 +456,8 @@ class MLP(nn.Module):
         if inputs.dim() != 3 or inputs.shape[2] != self.in_features:
             raise ValueError(f"inputs must be [E, B, {self.in_features}], got {tuple(inputs.shape)}")
         signals, activate = [inputs], _ACTIVATIONS[self.activation]
-        for linear in self.linears[:-1]:
-            signals.append(activate(_linear(linear, signals[-1])))
+        for number, linear in enumerate(self.linears[:-1]):
+            signals.append(activate(normalised(self.norms, number, _linear(linear, signals[-1]))))
         return list(zip(self.linears, signals, strict=True))
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from synrl_ray.snn import LIF, SpikingCNN, SpikingMLP, nir
+from synrl_ray.snn import CNN, LIF, MLP, SpikingCNN, SpikingMLP, nir
 from synrl_ray.snn.energy import count_energy
 from synrl_ray.snn.norms import RunningNorm, make_norm, measuring
+from synrl_ray.snn.strict_energy import count_strictly
 
 IMAGE = {"in_shape": (1, 8, 8), "shape": ((3, 4, 2),), "hidden_size": 6}
 
@@ -202,3 +203,34 @@ def test_of_nothing_no_moments_are_taken(is_map):
     assert int(norm.count) == 0
     assert torch.isfinite(norm.mean).all()
     assert torch.isfinite(norm.variance).all()
+
+
+def test_the_twin_normalises_what_its_units_receive_by_torchs_own_layers():
+    torch.manual_seed(0)
+    net, inputs = MLP(4, (8, 6), 2, "relu", "layer"), torch.randn(5, 2, 4)
+    first, second, last = net.linears
+    expected = last(net.norms[1](second(net.norms[0](first(inputs)).relu())).relu())
+    torch.testing.assert_close(net(inputs)[0], expected)
+    assert [type(norm) for norm in net.norms] == [nn.LayerNorm] * 2
+    cnn = CNN(IMAGE["in_shape"], 2, shape=IMAGE["shape"], hidden_size=6, norm="layer")
+    images = torch.randn(10, 1, 8, 8)
+    maps = cnn.norms[0](cnn.convolutions[0](images)).relu()
+    expected = cnn.readout(cnn.norms[1](cnn.linear(maps.flatten(1))).relu())
+    torch.testing.assert_close(cnn(images.unflatten(0, (5, 2)))[0].flatten(0, 1), expected)
+    assert [type(norm) for norm in cnn.norms] == [nn.GroupNorm, nn.LayerNorm]
+    assert MLP(4, (8,), 2).norms is None
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_the_strict_count_has_the_twins_norms(kind):
+    """Mean, deviation, scale and gain: as those of currents, once for each observation."""
+    options = {"shape": IMAGE["shape"], "hidden_size": 6}
+    own, plain = (
+        count_strictly(MLP(4, (8, 6), 2, norm=norm), torch.randn(3, 2, 4))
+        if kind == "mlp"
+        else count_strictly(CNN(IMAGE["in_shape"], 2, norm=norm, **options), torch.rand(3, 2, 1, 8, 8), dense=True)
+        for norm in ("layer", "none")
+    )
+    numbers = 8 + 6 if kind == "mlp" else 27 + 6
+    assert own.macs - plain.macs == 3 * numbers + 2 * 6
+    assert own.acs - plain.acs == numbers
