@@ -14,6 +14,7 @@ from typing import Any, get_args
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import (
     PPO,
+    PQN,
     SAC,
     AnnPolicy,
     AtariFrames,
@@ -40,6 +41,8 @@ _FEW_STATES = 100
 _AS_THEY_ARE = "what is replayed is taken as it is"
 _MANY = 100  # episodes
 _SHORT = 500  # environment steps
+_MANY_ENVS = 32
+"""For PQN, whose batches are all the variety that it learns from."""
 _RATES = ("lr", "gamma", "gae_lambda", "entropy_coeff")
 _ACTIONS = {
     "discrete": "actions to choose from",
@@ -80,7 +83,7 @@ def default_experiment(env_id: str, facts: SpaceFacts, algorithm: str | None = N
     made = make(facts)
     settings: Any = made["algorithm"] if algorithm in (None, DEFAULT_ALGORITHM) else ALGORITHMS[algorithm]()
     steps, rollouts = made["env_steps"], settings.several_learners
-    spiking, ann = (made[kind] if rollouts else _replayed(made[kind], settings) for kind in ("spiking", "ann"))
+    spiking, ann = (_suited(made[kind], settings) for kind in ("spiking", "ann"))
     return Experiment(
         id=re.sub(r"[^\w.-]+", "-", env_id),
         summary=f"{env_id} with {settings.name.upper()}, by the defaults for {facts.observations}",
@@ -89,7 +92,7 @@ def default_experiment(env_id: str, facts: SpaceFacts, algorithm: str | None = N
             kwargs=default_kwargs(facts),
             preprocessing=preparation(facts),
             normalise_rewards=rollouts,  # they are scaled where batches of rollouts are made
-            num_envs=made["num_envs"],
+            num_envs=_MANY_ENVS if isinstance(settings, PQN) else made["num_envs"],
         ),
         spiking=spiking,
         ann=ann,
@@ -150,6 +153,11 @@ def reasons(experiment: Experiment) -> list[Reason]:
             else "every observation starts from rest",
         ),
         *(
+            [Reason(("spiking.share_layers", "spiking.norm", "ann.norm"), "no critic; normalised layers bound values")]
+            if isinstance(experiment.algorithm, PQN)
+            else []
+        ),
+        *(
             [Reason(("spiking.critic",), "where nothing has been met, it stays hopeful; a spiking one does not")]
             if experiment.spiking.critic == "ann"
             else []
@@ -193,6 +201,21 @@ def _for_vectors(facts: SpaceFacts) -> dict[str, Any]:
         "num_envs": 8,
         "env_steps": 100_000 if _is_small(facts) else 200_000,
     }
+
+
+def _suited(policy: SpikingPolicy | AnnPolicy, algorithm: Any) -> Any:
+    """The policy as the algorithm can train it."""
+    if isinstance(algorithm, OffPolicy):
+        return _replayed(policy, algorithm)
+    return _without_critic(policy) if isinstance(algorithm, PQN) else policy
+
+
+def _without_critic(policy: SpikingPolicy | AnnPolicy) -> Any:
+    """Action values, which normalised layers keep from running away where no target network does."""
+    changes: dict[str, Any] = {"share_layers": True, "norm": "layer"}
+    if isinstance(policy, SpikingPolicy):
+        changes["critic"] = SpikingPolicy.critic
+    return replace(policy, **changes)
 
 
 def _replayed(policy: SpikingPolicy | AnnPolicy, algorithm: OffPolicy) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
-from synrl_ray.settings.algorithms import A2C, DQN, IMPALA, PPO, SAC, Reinforce
+from synrl_ray.settings.algorithms import A2C, DQN, IMPALA, PPO, PQN, SAC, Reinforce
 from synrl_ray.settings.classification import AccuracyTarget, ClassificationExperiment, Epochs, Mnist, Supervised
 from synrl_ray.settings.classifiers import AnnClassifier, SpikingClassifier
 from synrl_ray.settings.control import Experiment, Stopping, Target
@@ -41,6 +41,7 @@ __all__ = [
     "DQN",
     "IMPALA",
     "PPO",
+    "PQN",
     "SAC",
     "AccuracyTarget",
     "AnnClassifier",

@@ -43,12 +43,14 @@ POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
     "surrogate": ("cartpole-impala", {
         **SMALL, "num_steps": 16, "clip_param": 0.2, "num_epochs": 2, "minibatch_size": 32, "spiking.firing_rate": 0.2,
     }),
+    "q-lambda": ("cartpole-pqn", {**SMALL, "spiking.carry_state": True, "minibatch_size": 64}),
     "dqn": ("cartpole-dqn", FEW),
     "sac": ("pendulum-sac", FEW),
 }  # fmt: skip
 IDS = {
     "cartpole-a2c": ("CartPole-v1", "a2c"),
     "cartpole-impala": ("CartPole-v1", "impala"),
+    "cartpole-pqn": ("CartPole-v1", "pqn"),
     "pendulum-ppo": ("Pendulum-v1", "ppo"),
 }
 

@@ -5,27 +5,70 @@ Legend: B batch, A actions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from synrl_ray.errors import UserError
+from synrl_ray.policies.actions.discrete import EpsilonGreedyCategorical
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.spaces import check_spaces
 from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy
 
 
+class QNetwork(ActorCritic):
+    """An :class:`~synrl_ray.policies.actor_critic.ActorCritic` whose outputs are action values; without a critic.
+
+    Its values are the highest of them, and its actions epsilon-greedy. It has the layers that actor and critic would
+    share, so that its weights are those of the policy that is saved. The critic's output is neither used nor trained.
+
+    Args:
+        observation_space, action_space, config: see :func:`check_rolled_out`.
+
+    Shape:
+        as of the actor-critic: inputs are action values ``[E, B, A]``, values their maxima ``[E, B]``.
+    """
+
+    def __init__(self, observation_space: gym.Space, action_space: spaces.Discrete, config: PolicyConfig) -> None:
+        super().__init__(observation_space, action_space, config)
+        self.distribution = EpsilonGreedyCategorical(action_space)
+
+    def _run(self, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        outputs, _, after = super()._run(*arguments)
+        return outputs, outputs.amax(-1), after
+
+
 def check_q_network(
     observation_space: gym.Space, action_space: gym.Space, config: PolicyConfig, name: str = "the environment"
 ) -> None:
-    """Raise :class:`UserError` if a policy cannot be trained by Q-learning in these spaces."""
+    """Raise :class:`UserError` if a policy cannot be trained by DQN in these spaces."""
+    _check_discrete(observation_space, action_space, config, name, "DQN")
+    check_replayed(config, "DQN")
+
+
+def check_rolled_out(
+    observation_space: gym.Space, action_space: gym.Space, config: PolicyConfig, name: str = "the environment"
+) -> None:
+    """Raise :class:`UserError` if a policy cannot be trained as a :class:`QNetwork` in these spaces."""
+    _check_discrete(observation_space, action_space, config, name, "PQN")
+    if isinstance(config, SpikingPolicy) and config.plastic is not None:
+        raise UserError("PQN has no layers of an actor's own, as plastic ones are", "set spiking.plastic=null")
+    if not config.share_layers:
+        spiking = " spiking.critic=spiking" if isinstance(config, SpikingPolicy) and config.critic == "ann" else ""
+        problem = "PQN has no critic, for which share_layers=false has layers"
+        raise UserError(problem, f"set {config.kind}.share_layers=true{spiking}")
+
+
+def _check_discrete(
+    observation_space: gym.Space, action_space: gym.Space, config: PolicyConfig, name: str, algorithm: str
+) -> None:
     check_spaces(observation_space, action_space, name, config)
     if not isinstance(action_space, spaces.Discrete):
-        raise UserError(
-            f"{name} has the action space {action_space}", "DQN needs Discrete actions: take an experiment with PPO"
-        )
-    check_replayed(config, "DQN")
+        remedy = f"{algorithm} needs Discrete actions: take an experiment with PPO"
+        raise UserError(f"{name} has the action space {action_space}", remedy)
 
 
 def check_replayed(config: PolicyConfig, algorithm: str) -> None:

@@ -26,7 +26,7 @@ from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.spaces import check_spaces, has_half_bounds
 from synrl_ray.rl_modules.action_distribution import rllib_distribution
 from synrl_ray.rl_modules.stock_algorithms import check_actor_critic, of_the_policy
-from synrl_ray.settings.policies import SpikingPolicy, policy_config
+from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy, policy_config
 
 STATE = "membranes"
 """Name of the carried state among RLlib's states."""
@@ -72,9 +72,13 @@ class ActorCriticModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI, Infer
                 f"RLlib's own env runners keep no bounds of {self.action_space}, since some are infinite",
                 "wrap the environment in gymnasium.wrappers.ClipAction",
             )
-        self.network = ActorCritic(self.observation_space, self.action_space, config)
+        self.network = self.make_network(config)
         found: Any = self.action_dist_cls  # type: ignore[has-type]
         self.action_dist_cls = rllib_distribution(self.network.distribution, found)
+
+    def make_network(self, config: PolicyConfig) -> ActorCritic:
+        """The network of that configuration, for the module's spaces."""
+        return ActorCritic(self.observation_space, self.action_space, config)
 
     def get_initial_state(self) -> dict[str, np.ndarray]:
         """Membranes at rest, without batch axis; empty where no state is carried."""

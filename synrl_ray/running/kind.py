@@ -187,7 +187,7 @@ def _unchanged(experiment: Any) -> Any:
 def no_learners(experiment: Any, num_workers: int, num_learners: int) -> int:
     """None, and :class:`UserError` where any are asked for."""
     if num_learners:
-        remedy = "it is for PPO, A2C, REINFORCE and IMPALA: leave it out"
+        remedy = "it is for PPO, A2C, REINFORCE, IMPALA and PQN: leave it out"
         raise UserError(f"--num-learners means nothing for {experiment.id}", remedy)
     return 0
 

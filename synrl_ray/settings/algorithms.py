@@ -33,10 +33,18 @@ class Gradient:
 
 
 @settings_class
-class PolicyGradient(Gradient, RatePenalty):
-    """What the algorithms of an actor and a critic share."""
+class OnPolicy(Gradient, RatePenalty):
+    """What the algorithms share that learn from rollouts."""
 
     several_learners: ClassVar[bool] = True
+    precision: Precision = "float32"
+    """Of the matrix products and convolutions of training passes; all else, and acting, is in float32."""
+
+
+@settings_class
+class PolicyGradient(OnPolicy):
+    """What the algorithms of an actor and a critic share."""
+
     draws_actions: ClassVar[bool] = True
     entropy_coeff: NonNegative = 0.0
     """Weight of the entropy bonus in the loss."""
@@ -44,8 +52,6 @@ class PolicyGradient(Gradient, RatePenalty):
     """Weight of the value function's loss."""
     grad_clip: Positive = 0.5
     """Bound on the global norm of the gradient."""
-    precision: Precision = "float32"
-    """Of the matrix products and convolutions of training passes; all else, and acting, is in float32."""
 
 
 @settings_class
@@ -136,6 +142,30 @@ class Reinforce(PolicyGradient):
 
 
 @settings_class
+class PQN(OnPolicy, EpsilonGreedy):
+    """Parallelised Q-network (Gallici et al. 2024, arXiv:2407.04811): Q(lambda) on rollouts of many environments, with
+    neither replay nor target network. What keeps it stable are normalised layers: the policy's ``norm=layer``.
+
+    There is no critic: the policy has ``share_layers=true``, and its outputs are the action values.
+    """
+
+    name: Literal["pqn"] = "pqn"
+    q_lambda: Fraction = 0.95
+    """Lambda of the returns that values are trained for; 0 takes the next state's highest value alone."""
+    num_steps: Count = 64
+    """Environment steps of a fragment, in each environment."""
+    minibatch_size: Count = 128
+    num_epochs: Count = 8
+    """Passes over each batch."""
+    epsilon_steps: Count = 10_000
+    """Environment steps of the schedule."""
+    optimizer: Literal["radam", "adam"] = "radam"
+    """Rectified Adam (Liu et al. 2020, arXiv:1908.03265), or Adam."""
+    grad_clip: Positive = 10.0
+    """Bound on the global norm of the gradient."""
+
+
+@settings_class
 class OffPolicy(Gradient):
     """What the algorithms share that learn from a replay of transitions, for policies without state: it keeps none."""
 
@@ -210,5 +240,5 @@ class SAC(OffPolicy):
     """Bound on the norm of the gradient, of policy, critics and temperature each."""
 
 
-ControlAlgorithm = Annotated[PPO | A2C | Reinforce | IMPALA | DQN | SAC, Discriminator("name")]
+ControlAlgorithm = Annotated[PPO | A2C | Reinforce | IMPALA | PQN | DQN | SAC, Discriminator("name")]
 """Settings of a gradient algorithm; ``name`` tells them apart."""

@@ -20,7 +20,7 @@ from synrl_ray.algorithms.on_policy.train_batch import train_batch
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import evaluate_policy
-from synrl_ray.experiment import DQN, PPO, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
+from synrl_ray.experiment import DQN, PPO, PQN, AnnPolicy, Environment, Experiment, SpikingPolicy, Stopping
 from synrl_ray.policies.loading import load_policy
 from synrl_ray.policies.policy import Policy
 from synrl_ray.rl_modules import ActorCriticModule, QModule
@@ -161,10 +161,12 @@ def test_vector_environments_may_forbid_all_at_termination_alone(end: str, fails
             DQN(train_batch_size=32, learning_starts=64, replay_capacity=2000, epsilon_steps=500, num_updates=8),
             "ann",
         ),
+        ("ToyMasked-v0", PQN(epsilon_steps=1000, minibatch_size=64, lr=0.01), "ann"),
     ],
 )
 def test_it_is_learned_saved_and_judged_again(env_id: str, algorithm: Any, kind: Any, tmp_path: Any) -> None:
-    built = algorithm_config(experiment(env_id, algorithm), kind, seed=0, num_workers=0).build_algo()
+    shared = {"share_layers": True} if isinstance(algorithm, PQN) else {}
+    built = algorithm_config(experiment(env_id, algorithm, **shared), kind, seed=0, num_workers=0).build_algo()
     try:
         for _ in range(8):
             built.train()
@@ -178,7 +180,7 @@ def test_it_is_learned_saved_and_judged_again(env_id: str, algorithm: Any, kind:
     assert again.action_space == policy.action_space
     results = [evaluate_policy(one, lambda: make_environment(env_id), episodes=10, seed=5) for one in (policy, again)]
     assert results[0].digests == results[1].digests
-    # With DQN so soon, that every action is allowed: one that is not would raise, and eight that are pay 4.
+    # With action values so soon, that every action is allowed: one that is not would raise, and eight that are pay 4.
     assert results[0].returns.mean() >= (TOYS[env_id] if algorithm is ON_POLICY else 4.0)
     env = gym.make(env_id)  # as it is, without what this package puts around it
     observation, _ = env.reset(seed=5)

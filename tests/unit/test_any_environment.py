@@ -199,7 +199,7 @@ def test_every_algorithm_can_train_what_it_is_given_by_default(env, algorithm):
     of_boxes = made.facts.actions == "continuous"
     for policy in made.policies:
         spec = RunSpec(experiment=made, policy=policy, seed=0, num_workers=0)
-        if {"dqn": of_boxes, "sac": not of_boxes}.get(algorithm):
+        if {"dqn": of_boxes, "pqn": of_boxes, "sac": not of_boxes}.get(algorithm):
             with pytest.raises(UserError, match="has the action space"):
                 check(spec)
         else:
@@ -308,6 +308,7 @@ def test_there_is_something_to_search(env):
         ("train --env CartPole-v1 --set lr", "--set 'lr' is not key=value"),
         ("train --env CartPole-v1 --policy tabular", "CartPole-v1 has no tabular policy"),
         ("train --env Pendulum-v1 --set algorithm=dqn", "Pendulum-v1 has the action space Box("),
+        ("train --env Pendulum-v1 --set algorithm=pqn", "Pendulum-v1 has the action space Box("),
         ("train --env", "--env"),
         ("train --resume nowhere --env CartPole-v1", "--resume does not go with --env"),
         ("tune --resume nowhere --env CartPole-v1", "--resume does not go with --env"),

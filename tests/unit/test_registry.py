@@ -126,9 +126,9 @@ def test_file_that_fails_to_load_is_reported_in_one_line(tmp_path, extra, reason
         (
             "PPO()",
             "Stopping(env_steps=3)",
-            "Experiment.algorithm must be PPO, A2C, Reinforce, IMPALA, DQN or SAC, got Stopping",
+            "Experiment.algorithm must be PPO, A2C, Reinforce, IMPALA, PQN, DQN or SAC, got Stopping",
         ),
-        ("PPO()", "'ppo'", "Experiment.algorithm must be PPO, A2C, Reinforce, IMPALA, DQN or SAC, got 'ppo'"),
+        ("PPO()", "'ppo'", "Experiment.algorithm must be PPO, A2C, Reinforce, IMPALA, PQN, DQN or SAC, got 'ppo'"),
         ("SpikingPolicy()", "SpikingPolicy(beta=7)", "SpikingPolicy.beta must be <= 1, got 7"),
         ("SpikingPolicy()", "SpikingPolicy(hidden_sizes=(64, 0))", "SpikingPolicy.hidden_sizes[1] must be >= 1, got 0"),
         ("SpikingPolicy()", "SpikingPolicy(hidden_sizes=64)", "SpikingPolicy.hidden_sizes must be a list, got 64"),

@@ -230,7 +230,7 @@ def test_search_space_keeps_its_kinds_and_choices_of_tuples():
         ({"algorithm": {"name": "ppo", "lr": -1}}, "algorithm.lr must be > 0, got -1$"),
         (
             {"algorithm": {"name": "sarsa"}},
-            "algorithm.name must be 'ppo', 'a2c', 'reinforce', 'impala', 'dqn' or 'sac', got 'sarsa'$",
+            "algorithm.name must be 'ppo', 'a2c', 'reinforce', 'impala', 'pqn', 'dqn' or 'sac', got 'sarsa'$",
         ),
         ({"stopping": {}}, "stopping.env_steps is missing$"),
         ({"spiking": {"hidden_sizes": []}}, r"spiking.hidden_sizes must be a list of at least 1 items, got \[\]$"),
@@ -238,7 +238,7 @@ def test_search_space_keeps_its_kinds_and_choices_of_tuples():
         ({"algorithm": {"name": "ppo", "gama": 0.9}}, r"algorithm.gama is no setting: did you mean gamma\?$"),
         (
             {"algorithm": {"lr": 0.1}},
-            "algorithm.name is missing: choose 'ppo', 'a2c', 'reinforce', 'impala', 'dqn' or 'sac'$",
+            "algorithm.name is missing: choose 'ppo', 'a2c', 'reinforce', 'impala', 'pqn', 'dqn' or 'sac'$",
         ),
         ({"environment": {"id": "A-v0", "num_envs": True}}, "environment.num_envs must be a whole number, got True$"),
         ({"search_space": {"lr": {"kind": "uniform", "low": 0.1, "high": 0.2}}}, "search_space.lr is no setting: "),

@@ -34,7 +34,7 @@ from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout, sample_rows
-from synrl_ray.settings.algorithms import PolicyGradient
+from synrl_ray.settings.algorithms import OnPolicy, PolicyGradient
 from synrl_ray.settings.policies import PolicyConfig, SpikingPolicy
 
 _RETURN_SCALE = "return_scale"
@@ -50,14 +50,14 @@ class Estimate:
     use_baseline: bool = True
 
 
-class OnPolicyConfig(BatchedConfig, GradientConfig):
-    """The configuration of an algorithm that learns from rollouts, with an actor and a critic.
+class RolloutConfig(BatchedConfig, GradientConfig):
+    """The configuration of an algorithm that learns from rollouts.
 
     With ``batch_mode="complete_episodes"`` every environment runs one whole episode; else
     ``train_batch_size_per_learner`` steps are divided among the runners' environments.
     """
 
-    settings: PolicyGradient
+    settings: OnPolicy
     learner = OnPolicyLearner
 
     def __init__(self, algo_class: type | None = None) -> None:
@@ -83,6 +83,12 @@ class OnPolicyConfig(BatchedConfig, GradientConfig):
     def estimate(self) -> Estimate:
         """How the algorithm estimates advantages."""
         raise NotImplementedError
+
+
+class OnPolicyConfig(RolloutConfig):
+    """The configuration of such an algorithm with an actor and a critic."""
+
+    settings: PolicyGradient
 
     @property
     def clip_param(self) -> float | None:

@@ -17,7 +17,7 @@ from synrl_ray.algorithms.descent import adam, descend, first_not_finite
 from synrl_ray.algorithms.device import on_device, require_device
 from synrl_ray.algorithms.on_policy.fused_loss import fits, fused_loss
 from synrl_ray.algorithms.on_policy.loopback_store import serve_stores_on_loopback
-from synrl_ray.algorithms.on_policy.losses import Terms, policy_gradient_loss, ppo_loss
+from synrl_ray.algorithms.on_policy.losses import Loss, policy_gradient_loss, ppo_loss
 from synrl_ray.algorithms.on_policy.rmsprop import RMSpropTF
 from synrl_ray.algorithms.on_policy.train_batch import Batch, minibatches, num_minibatches, num_valid
 from synrl_ray.errors import NonFiniteError
@@ -37,7 +37,7 @@ class OnPolicyLearner(TorchLearner):
     """
 
     _minibatches: Iterator[Batch]
-    _terms: Terms | None = None
+    _terms: Loss | None = None
     """Of the last minibatch with valid steps."""
 
     def __init__(self, *, config: Any, **options: Any) -> None:
@@ -47,7 +47,7 @@ class OnPolicyLearner(TorchLearner):
 
     def loss(
         self, config: Any, distribution: ActionDistribution, *, inputs: Tensor, actions: Tensor, **columns: Any
-    ) -> Terms:
+    ) -> Loss:
         """The loss from distribution inputs, actions, ``values`` and the batch's columns, of M steps."""
         settings: dict[str, Any] = dict(config.coefficients)
         if config.clip_param is None:
@@ -161,11 +161,9 @@ class OnPolicyLearner(TorchLearner):
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Log the last minibatch's terms."""
         super().after_gradient_based_update(timesteps=timesteps)
-        terms = self._terms
-        if terms is None:
-            return
-        values = {"policy_loss": terms.policy, "vf_loss": terms.value, "entropy": terms.entropy}
-        self.metrics.log_dict({name: value.detach() for name, value in values.items()}, key=DEFAULT_MODULE_ID, window=1)
+        if self._terms is not None:
+            told = {name: value.detach() for name, value in self._terms.told.items()}
+            self.metrics.log_dict(told, key=DEFAULT_MODULE_ID, window=1)
 
 
 def weight_among_learners(number: int, is_finite: bool, device: torch.device | None = None) -> tuple[float, bool]:

@@ -6,6 +6,7 @@ Legend: M rows: steps, or steps of sequences flattened; D distribution inputs.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +14,29 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Terms:
-    """A loss and what it is made of; all scalars."""
+class Loss(ABC):
+    """A loss, and what is told of it; all scalars."""
 
     total: Tensor
+
+    @property
+    @abstractmethod
+    def told(self) -> dict[str, Tensor]:
+        """What learners log, under RLlib's names."""
+
+
+@dataclass(frozen=True)
+class Terms(Loss):
+    """An actor-critic's loss and what it is made of."""
+
     policy: Tensor
     value: Tensor
     entropy: Tensor
+
+    @property
+    def told(self) -> dict[str, Tensor]:
+        """The parts."""
+        return {"policy_loss": self.policy, "vf_loss": self.value, "entropy": self.entropy}
 
 
 def policy_gradient_loss(

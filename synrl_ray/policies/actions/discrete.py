@@ -10,7 +10,7 @@ import math
 import torch
 from gymnasium import spaces
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, one_hot
 
 from synrl_ray.policies.actions.base import ActionDistribution
 
@@ -48,6 +48,43 @@ class Categorical(ActionDistribution):
         """Exact."""
         log_p, log_q = inputs.log_softmax(-1), others.log_softmax(-1)
         return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+class EpsilonGreedyCategorical(Categorical):
+    r"""The action of the highest of the values ``[..., n]``, or with probability :attr:`epsilon` any that is allowed.
+
+    .. math:: \pi(a) = (1 - \epsilon)\, [a = \arg\max Q] + \epsilon / n
+
+    Values of actions that are not allowed are the least number there is.
+
+    Example:
+        >>> chosen = EpsilonGreedyCategorical(spaces.Discrete(2))
+        >>> chosen.epsilon = 0.5
+        >>> logp, _ = chosen.logp_and_entropy(torch.tensor([1.0, 3.0]), torch.tensor(1))
+        >>> round(logp.exp().item(), 3)
+        0.75
+    """
+
+    epsilon = 0.0
+
+    def sample(self, inputs: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """As :class:`Categorical` draws of these probabilities."""
+        return super().sample(self._logits(inputs), generator)
+
+    def logp_and_entropy(self, inputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Exact."""
+        return super().logp_and_entropy(self._logits(inputs), actions)
+
+    def kl(self, inputs: Tensor, others: Tensor) -> Tensor:
+        """Exact, unless one never does what the other does: large then, instead of infinite."""
+        return super().kl(self._logits(inputs), self._logits(others))
+
+    def _logits(self, values: Tensor) -> Tensor:
+        least = torch.finfo(values.dtype).min
+        allowed = (values > least).to(values.dtype)
+        greedy = one_hot(values.argmax(-1), self.num_outputs).to(values.dtype)
+        of_any = allowed / allowed.sum(-1, keepdim=True).clamp(min=1.0)
+        return ((1 - self.epsilon) * greedy + self.epsilon * of_any).log().clamp(min=least)
 
 
 class MultiCategorical(ActionDistribution):

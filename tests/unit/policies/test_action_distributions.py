@@ -15,7 +15,7 @@ from torch.distributions import Independent, TransformedDistribution
 from torch.distributions.transforms import AffineTransform, TanhTransform
 
 from synrl_ray.policies.actions.continuous import Beta, Gaussian, SquashedGaussian
-from synrl_ray.policies.actions.discrete import Bernoulli, Categorical, MultiCategorical
+from synrl_ray.policies.actions.discrete import Bernoulli, Categorical, EpsilonGreedyCategorical, MultiCategorical
 from synrl_ray.policies.actions.table import action_distribution
 from synrl_ray.rl_modules.action_distribution import rllib_distribution
 from synrl_ray.settings.policies import AnnPolicy
@@ -319,3 +319,42 @@ def test_the_settings_choose():
     assert bounded.tolist() == [[7.0, 7.0, 7.0, -5.0, 0.5, 2.0]]
     for space, kind in ((spaces.MultiDiscrete(NVEC), MultiCategorical), (spaces.MultiBinary(A), Bernoulli)):
         assert type(action_distribution(space, AnnPolicy())) is kind
+
+
+# --- epsilon-greedy ------------------------------------------------------------------------------------------------
+
+
+def epsilon_greedy(epsilon):
+    distribution = EpsilonGreedyCategorical(spaces.Discrete(4))
+    distribution.epsilon = epsilon
+    return distribution
+
+
+VALUES = torch.tensor([[0.5, 3.0, -1.0, 2.0], [4.0, torch.finfo(torch.float32).min, 1.0, 2.0]])
+"""The second action of the second row is not allowed."""
+
+
+def test_epsilon_greedy_probabilities_by_hand():
+    distribution = epsilon_greedy(0.4)
+    actions = torch.arange(4).expand(2, 4)
+    logp, entropy = distribution.logp_and_entropy(VALUES.unsqueeze(1).expand(2, 4, 4), actions)
+    expected = torch.tensor([[0.1, 0.7, 0.1, 0.1], [0.6 + 0.4 / 3, 0.0, 0.4 / 3, 0.4 / 3]])
+    torch.testing.assert_close(logp.exp(), expected)
+    torch.testing.assert_close(entropy[:, 0], torch.special.entr(expected).sum(-1))
+    other = epsilon_greedy(0.0).logp_and_entropy(VALUES, VALUES.argmax(-1))
+    assert [column.tolist() for column in other] == [[0.0, 0.0], [0.0, 0.0]]
+    assert distribution.deterministic(VALUES).tolist() == [1, 0]
+    torch.testing.assert_close(
+        distribution.kl(VALUES, VALUES.flip(-1)[:, [1, 0, 2, 3]])[0], torch.tensor(0.6 * np.log(7.0)).float()
+    )
+
+
+def test_epsilon_greedy_draws_with_these_probabilities_and_nothing_that_is_not_allowed():
+    drawn, logp = epsilon_greedy(0.4).sample(VALUES.repeat_interleave(20_000, 0), seeded())
+    shares = torch.nn.functional.one_hot(drawn, 4).view(2, -1, 4).float().mean(1)
+    expected = torch.tensor([[0.1, 0.7, 0.1, 0.1], [0.6 + 0.4 / 3, 0.0, 0.4 / 3, 0.4 / 3]])
+    torch.testing.assert_close(shares, expected, rtol=0.0, atol=0.02)
+    assert shares[1, 1] == 0
+    torch.testing.assert_close(logp.exp(), expected.repeat_interleave(20_000, 0).gather(1, drawn[:, None])[:, 0])
+    greedy, _ = epsilon_greedy(0.0).sample(VALUES.repeat_interleave(1000, 0), seeded())
+    assert greedy.view(2, -1).unique(dim=1).tolist() == [[1], [0]]

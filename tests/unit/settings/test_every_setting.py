@@ -40,6 +40,7 @@ REQUIRED = {
     "Epochs": {"epochs": 1},
     "MetaStopping": {"meta_iterations": 1},
     "Gradient": {"grad_clip": 1.0},
+    "OnPolicy": {"grad_clip": 1.0},
     "NumberRange": {"low": 0.1, "high": 0.2},
     "Uniform": {"low": 0.1, "high": 0.2},
     "LogUniform": {"low": 0.1, "high": 0.2},
