@@ -90,7 +90,7 @@ def learning_curve(
 
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
-        groups.setdefault(curve.label, []).append(_finite(curve))
+        groups.setdefault(curve.label, []).append(finite_curve(curve))
     if not groups:
         raise ValueError("no curves to draw")
 
@@ -144,7 +144,7 @@ def interpolate_to_grid(curves: Sequence[Curve]) -> tuple[NDArray[np.float64], N
     return grid_G, returns_SG
 
 
-def _finite(curve: Curve) -> Curve:
+def finite_curve(curve: Curve) -> Curve:
     """Sort by environment steps and leave out what is not finite; runs that were resumed may be out of order."""
     steps, returns = np.asarray(curve.env_steps, dtype=float), np.asarray(curve.returns, dtype=float)
     if steps.ndim != 1 or steps.shape != returns.shape:
