@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from synrl_ray.running.run_folder import CONFIG, RunFolder
 MOST_ROWS = 200
 MOST_POLICY_BYTES = 200 * 1024
 """Of a policy that is kept for every seed; of larger ones the first seed's is kept."""
+METRICS_TABLE = "metrics.csv"
+"""Of each seed: what is kept of its ``metrics.jsonl``."""
 _PICTURES = ("*.png", "comparison.md")
 
 
@@ -55,7 +58,7 @@ def publish(runs: Sequence[Path], out: Path) -> Result:
         for folder, spec, result in zip(folders, specs, results, strict=True):
             place = draft / f"seed{spec.seed}"
             write_atomically(place / CONFIG, json.dumps(spec.to_json(), indent=2) + "\n")
-            write_atomically(place / "metrics.csv", as_csv(thinned(folder.metrics(), MOST_ROWS)))
+            write_atomically(place / METRICS_TABLE, as_csv(thinned(folder.metrics(), MOST_ROWS)))
             write_result(place, result)
             if is_small:
                 _copy_policy(folder.path, place)
@@ -106,6 +109,20 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(columns)
     writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
     return text.getvalue()
+
+
+def rows_of_csv(text: str) -> list[dict[str, Any]]:
+    """Inverse of :func:`as_csv`, whose text may be a stranger's: cells that are no finite number are left out."""
+    reader = csv.DictReader(io.StringIO(text))
+    return [{name: value for name, cell in row.items() if (value := _number(cell)) is not None} for row in reader]
+
+
+def _number(cell: Any) -> float | None:
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _cell(value: Any) -> Any:

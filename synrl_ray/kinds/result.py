@@ -38,10 +38,10 @@ def training_of(spec: RunSpec, position: Position, unit: str, **more: Any) -> Tr
 
 def provenance_of(spec: RunSpec) -> Provenance:
     """Where the figures of a run are from."""
-    return Provenance(commit=code_commit(), command=_command(spec), configuration=spec.to_json(), versions=versions())
+    return Provenance(commit=code_commit(), command=command_of(spec), configuration=spec.to_json(), versions=versions())
 
 
-def _command(spec: RunSpec, seeds: int | None = None) -> str | None:
+def command_of(spec: RunSpec, seeds: int | None = None) -> str | None:
     """The command by its bare name: where the program lies on this machine is nobody's business."""
     words = train_words(spec, seeds=seeds)
     return None if words is None else shlex.join(["synrl", *map(str, words)])
@@ -106,7 +106,7 @@ def combined(results: Sequence[Result], spec: RunSpec, **found: Any) -> Result:
         "training": tuple(training for result in results for training in result.training),
         "provenance": Provenance(
             commit=made[0].commit if len(commits) == 1 else None,
-            command=_command(spec, len(results)),
+            command=command_of(spec, len(results)),
             configuration=configuration,
             versions=made[0].versions,
         ),

@@ -154,6 +154,22 @@ def option(name: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inside:
+    """What can be seen of a policy from within, for a report."""
+
+    parameters: int | None
+    """Numbers that are learned for its decisions; ``None`` where it is not loaded."""
+    weights: Mapping[str, np.ndarray]
+    """Name → values, where there are several in a layer or a table."""
+    spikes: tuple[np.ndarray, ...] = ()
+    """Of each spiking layer ``[T, N]`` in the first decisions of a greedy episode, the input's side first."""
+    steps_per_decision: int = 1
+    """Simulation steps of ``spikes`` in each decision."""
+    note: str = ""
+    """Why something is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a training command has produced."""
 
@@ -170,6 +186,10 @@ def _no_export(
     description: Description, out: Path, trust: bool, num_observations: int, bits: int | None
 ) -> dict[str, Any]:
     raise UserError(f"{description.folder} holds {description.format.holds}", "only networks' policies are exported")
+
+
+def _nothing_inside(description: Description, trust: bool, plays: bool) -> Inside:
+    return Inside(parameters=None, weights={})
 
 
 def _no_environment(experiment: Any) -> None:
@@ -240,6 +260,9 @@ class Kind(Generic[E]):
     export: Callable[[Description, Path, bool, int, int | None], dict[str, Any]] = _no_export
     """Writes the policy as a NIR graph. The last arguments are whether the module of its environment is trusted, on how
     many observations the graph is compared with the policy, and to how many bits weights are rounded, if they are."""
+    inside: Callable[[Description, bool, bool], Inside] = _nothing_inside
+    """Looks into what a folder holds, for a report; the last arguments are whether modules that it names are trusted,
+    and whether an episode is begun for its spikes. Raises :class:`UserError` for a damaged folder."""
     environment: Callable[[E], Environment | None] = _no_environment
     """The environment that is trained in, if there is one."""
     own_modules: Callable[[E], Iterable[str]] = _no_modules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synrl_ray.experiment import ClassificationExperiment
 from synrl_ray.kinds.classification.checking import check
-from synrl_ray.kinds.classification.evaluating import evaluate
+from synrl_ray.kinds.classification.evaluating import evaluate, inside
 from synrl_ray.kinds.classification.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.classification.result import combine, figures
 from synrl_ray.kinds.classification.trainer import ClassificationTrainer
@@ -38,6 +38,7 @@ KIND = Kind(
     figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
+    inside=inside,
     print_evaluation=print_evaluation,
     learning_processes=learning_processes,
 )

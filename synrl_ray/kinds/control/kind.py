@@ -10,6 +10,7 @@ from synrl_ray.kinds.acting import EVALUATION_OPTIONS, environment, evaluation_s
 from synrl_ray.kinds.control.checking import check
 from synrl_ray.kinds.control.evaluating import evaluate
 from synrl_ray.kinds.control.exporting import export_nir
+from synrl_ray.kinds.control.inside import inside
 from synrl_ray.kinds.control.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.control.result import combine, figures
 from synrl_ray.kinds.control.trainer import ControlTrainer
@@ -61,6 +62,7 @@ KIND: Kind[Experiment] = Kind(
     figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
+    inside=inside,
     print_evaluation=print_evaluation,
     export=export_nir,
     environment=environment,

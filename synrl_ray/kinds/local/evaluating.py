@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from synrl_ray.kinds.acting import Judging
 from synrl_ray.kinds.local.exact import exact_judge
-from synrl_ray.kinds.local.result import judge
+from synrl_ray.kinds.local.result import distributions_of, judge
 from synrl_ray.policies.description import Description
 from synrl_ray.policies.local.policy import load_local_policy
 from synrl_ray.results import Result
-from synrl_ray.running.kind import EvaluationOptions
+from synrl_ray.running.kind import EvaluationOptions, Inside
 
 
 def evaluate(description: Description, options: EvaluationOptions) -> Result:
@@ -20,3 +20,10 @@ def evaluate(description: Description, options: EvaluationOptions) -> Result:
     film = judging.film(policy, options.video)
     found = judge(policy, judging, description.get("experiment"), exact_judge(judging.environment))
     return replace(found, run=str(description.folder), video=film)
+
+
+def inside(description: Description, trust: bool, plays: bool) -> Inside:
+    """Its plastic weights, which are all that it has learned; nothing in its files is imported."""
+    agent = load_local_policy(description).agent
+    weights = distributions_of(agent, None)
+    return Inside(parameters=sum(each.size for each in weights.values()), weights=weights)

@@ -8,13 +8,14 @@ from typing import Any, cast
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import MetaEvaluation
 from synrl_ray.kinds.acting import experiment_of_run
+from synrl_ray.kinds.inside import parameters_of, weights_of
 from synrl_ray.kinds.meta.judging import judge_of
 from synrl_ray.kinds.meta.result import judge_by_official_runs
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.files import load_maml
 from synrl_ray.policies.description import Description, damage_of, described
 from synrl_ray.results import Result
-from synrl_ray.running.kind import EvaluationOptions, option
+from synrl_ray.running.kind import EvaluationOptions, Inside, option
 
 
 def evaluate(description: Description, options: EvaluationOptions) -> Result:
@@ -42,6 +43,12 @@ def evaluate(description: Description, options: EvaluationOptions) -> Result:
         if tasks != trained_on:
             found = replace(found, protocol={**found.protocol, "trained_on": family_of(trained_on).size})
     return replace(found, run=str(description.folder))
+
+
+def inside(description: Description, trust: bool, plays: bool) -> Inside:
+    """The weights from which tasks are learned; nothing in its files is imported."""
+    maml, _, _ = load_maml(description)
+    return Inside(parameters=parameters_of(maml), weights=weights_of(maml))
 
 
 def _with_shots(tasks: Any, shots: int) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from synrl_ray.experiment import MetaExperiment
 from synrl_ray.kinds.meta.checking import check
-from synrl_ray.kinds.meta.evaluating import evaluate
+from synrl_ray.kinds.meta.evaluating import evaluate, inside
 from synrl_ray.kinds.meta.printing import print_outcome, print_scores
 from synrl_ray.kinds.meta.result import combine, figures
 from synrl_ray.kinds.meta.trainer import MetaTrainer
@@ -53,6 +53,7 @@ KIND = Kind(
     figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
+    inside=inside,
     print_evaluation=print_scores,
     with_data=with_data,
     learning_processes=learning_processes,
