@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml requirements.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PY) -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
-	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --constraint requirements.txt --editable '.[dev,tune,box2d-py,learn2learn]'
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --constraint requirements.txt --editable '.[dev,report,tune,box2d-py,learn2learn]'
 	@touch $(STAMP)
 
 run: $(STAMP)  ## Train a spiking PPO agent on CartPole, evaluate it, write curve and policy

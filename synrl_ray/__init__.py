@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from synrl_ray.envs.registration import register_environments
 
 if TYPE_CHECKING:
+    from synrl_ray.api.comparing import compare, report
     from synrl_ray.api.judging import evaluate, pack
     from synrl_ray.api.searching import tune
     from synrl_ray.api.specs import make_experiment
@@ -21,20 +22,24 @@ __all__ = [
     "Experiment",
     "UserError",
     "__version__",
+    "compare",
     "evaluate",
     "load_policy",
     "make_experiment",
     "pack",
+    "report",
     "train",
     "tune",
 ]
 _MODULES = {
     "Experiment": "experiment",
     "UserError": "errors",
+    "compare": "api.comparing",
     "evaluate": "api.judging",
     "load_policy": "policies.loading",
     "make_experiment": "api.specs",
     "pack": "api.judging",
+    "report": "api.comparing",
     "train": "api.training",
     "tune": "api.searching",
 }

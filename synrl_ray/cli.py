@@ -239,6 +239,48 @@ def evaluate(
 
 
 @app.command
+def compare(*runs: str, markdown: bool = False, trust: bool = False, as_json: Json = False) -> None:
+    """Put runs side by side: scores with their intervals, time, energy, and the settings in which they differ.
+
+    Args:
+        runs: folders of runs, of several seeds, or under experiments/results. Seeds of the same settings in one folder
+            are put together.
+        markdown: print the tables as Markdown.
+        trust: import the modules of environments and networks, though you did not make the runs on this machine.
+            Without it, such a policy is not looked into.
+        as_json: print the figures as JSON.
+    """
+    import synrl_ray
+    from synrl_ray.reporting.printing import print_comparison
+
+    if markdown and as_json:
+        raise UserError("--markdown and --json do not go together", "leave one out")
+    found = synrl_ray.compare(*runs, trust=trust)
+    if as_json:
+        print(json.dumps(found.table(), indent=2))
+    elif markdown:
+        print(found.markdown(), end="")
+    else:
+        print_comparison(found)
+
+
+@app.command
+def report(*runs: str, out: Path | None = None, markdown: bool = False, trust: bool = False) -> None:
+    """Write a page about runs, with figures, that needs neither the network nor other files.
+
+    Args:
+        runs: as of `synrl compare`; one is enough.
+        out: the file; report.html where not given, or report.md.
+        markdown: write the tables alone, as Markdown.
+        trust: as of `synrl compare`.
+    """
+    import synrl_ray
+
+    written = synrl_ray.report(*runs, out=out, markdown=markdown, trust=trust)
+    print(f"{written.file}: {', '.join(entry.label for entry in written.comparison.entries)}")
+
+
+@app.command
 def export(run_dir: Path, /, *, out: Path, bits: int | None = None, trust: bool = False, as_json: Json = False) -> None:
     """Write a spiking policy's actor as a NIR graph, checked from raw observations over whole episodes.
 

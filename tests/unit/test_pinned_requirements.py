@@ -57,7 +57,7 @@ def test_nothing_that_is_pinned_or_asked_for_binds_another_torch_or_a_second_ope
         assert name != "opencv-python"
 
 
-@pytest.mark.parametrize("extra", ["peers", "tune"])
+@pytest.mark.parametrize("extra", ["peers", "report", "tune"])
 def test_printed_commands_install_an_extra_with_the_pins(extra):
     paths = [path for folder in ("synrl_ray", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     text = " ".join(word for path in [*paths, README] for word in path.read_text().split())

@@ -9,15 +9,21 @@ from types import SimpleNamespace
 import pytest
 
 import synrl_ray
-from synrl_ray import UserError, cli, evaluate, make_experiment, train, tune, tune_cli
+from synrl_ray import UserError, cli, compare, evaluate, make_experiment, report, train, tune, tune_cli
 from synrl_ray.api.training import Trained
 
 RESULTS = Path(__file__).parents[3] / "experiments/results"
-OF_THE_COMMAND_ALONE = {"as_json", "check"}
+OF_THE_COMMAND_ALONE = {"as_json", "check", "markdown"}
 OF_PYTHON_ALONE = {"watch", "say"}
 
 
-@pytest.mark.parametrize(("function", "command"), [(train, cli.train), (evaluate, cli.evaluate), (tune, tune_cli.tune)])
+@pytest.mark.parametrize(
+    ("function", "command"),
+    [
+        *((train, cli.train), (evaluate, cli.evaluate), (tune, tune_cli.tune)),
+        *((compare, cli.compare), (report, cli.report)),
+    ],
+)
 def test_functions_have_the_options_and_defaults_of_their_commands(function, command):
     def options(of):
         parameters = inspect.signature(of).parameters.values()
@@ -75,6 +81,8 @@ def test_what_the_command_refuses_is_refused(tmp_path, monkeypatch):
         lambda: evaluate(tmp_path / "nowhere"),
         lambda: evaluate(RESULTS / "cartpole-ppo" / "spiking", episodes=0),
         lambda: tune("cartpole-ppo", samples=0),
+        lambda: compare(),
+        lambda: report(tmp_path / "nowhere"),
     ):
         with pytest.raises(UserError):
             call()

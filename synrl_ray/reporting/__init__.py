@@ -1,0 +1,1 @@
+"""``synrl report`` and ``synrl compare``: runs side by side, as a page, in a terminal, in Markdown."""

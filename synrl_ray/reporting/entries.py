@@ -1,0 +1,181 @@
+"""What is compared: the runs below the folders that are named, read, those that differ in their seed put together."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import read_bounded
+from synrl_ray.kinds import kind_of
+from synrl_ray.kinds.publishing import METRICS_TABLE, rows_of_csv
+from synrl_ray.policies.description import DESCRIPTION_FILE, damage_of
+from synrl_ray.reporting.words import plain
+from synrl_ray.results import RESULT_FILE, Result, read_result
+from synrl_ray.running.kind import Kind
+from synrl_ray.running.run_folder import CONFIG, RunFolder
+from synrl_ray.running.spec import RunSpec
+
+_MOST_TABLE_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed."""
+
+    folder: Path
+    spec: RunSpec
+    result: Result | None
+    """``None`` of a run that has not ended."""
+    rows: list[dict[str, Any]] = field(repr=False)
+    """Of its metrics."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The seeds of one experiment with the same settings: a column of the comparison."""
+
+    label: str
+    runs: tuple[Run, ...]
+    kind: Kind[Any]
+    result: Result | None
+    """Of all seeds that have ended, ``None`` where none has."""
+    policy: Path | None
+    """The folder whose policy is looked into."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """Of the first seed."""
+        return self.runs[0].spec
+
+    @property
+    def unended(self) -> tuple[Run, ...]:
+        """The seeds that were interrupted, or are still training."""
+        return tuple(run for run in self.runs if run.result is None)
+
+    def scores(self) -> tuple[float, ...]:
+        """The score of each seed; none unless all are known."""
+        known = [run.result.figures[run.result.score] for run in self.runs if run.result is not None]
+        scores = [score for score in known if score is not None]
+        return tuple(scores) if len(scores) == len(self.runs) else ()
+
+    @property
+    def sign(self) -> int:
+        """-1 where a smaller score is better."""
+        name = "" if self.result is None else self.result.score
+        stems = (
+            (each.column.removeprefix("evaluation_").removesuffix("_mean"), each.sign) for each in self.kind.scores
+        )
+        return next((sign for stem, sign in stems if name.startswith(stem)), 1)
+
+
+def found_entries(places: Sequence[Path]) -> tuple[Entry, ...]:
+    """The entries of all places, each run once, in the order in which they are named.
+
+    Raises:
+        UserError: for a place without runs, or damaged files.
+    """
+    sets: list[tuple[Path, list[Run]]] = []
+    seen: set[Path] = set()
+    for folder in (folder for place in places for folder in _runs_below(place)):
+        if folder.resolve() not in seen:
+            seen.add(folder.resolve())
+            _put(_read(folder), sets)
+    entries = [_entry(origin, runs) for origin, runs in sets]
+    return tuple(replace(entry, label=label) for entry, label in zip(entries, _labels(entries), strict=True))
+
+
+def _runs_below(place: Path) -> list[Path]:
+    """The place itself; the seeds of a committed result, the runs in it, or the seeds of the results in it."""
+    found = _runs_in(place)
+    if not found and place.is_dir():
+        found = [run for child in sorted(place.iterdir()) if child.is_dir() for run in _runs_in(child)]
+    if not found:
+        raise UserError(
+            f"{place} holds no run", "name a run's folder, one of several seeds, or experiments/results/..."
+        )
+    return found
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    seeds = [path.parent for path in folder.glob(f"seed*/{CONFIG}")]
+    if seeds:
+        return sorted(seeds, key=lambda path: (len(path.name), path.name))  # seed2 before seed10
+    return [folder] if (folder / CONFIG).is_file() else []
+
+
+def _read(folder: Path) -> Run:
+    run = RunFolder.open(folder)
+    rows = run.metrics()
+    table = folder / METRICS_TABLE
+    if not rows and table.exists():
+        try:
+            rows = rows_of_csv(read_bounded(table, _MOST_TABLE_BYTES).decode())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{table} is damaged ({reason_of(error)})", "restore it, or leave it out") from error
+    return Run(folder, run.spec(), _sound(run.result(), folder), rows)
+
+
+def _sound(result: Result | None, folder: Path) -> Result | None:
+    """The result, whose numbers can be reckoned with; JSON has whole numbers that no float holds."""
+    with damage_of(folder / RESULT_FILE):
+        for training in () if result is None else result.training:
+            math.isfinite(training.steps_per_second)
+        for value in () if result is None else result.figures.values():
+            math.isfinite(value or 0)
+    return result
+
+
+def _put(run: Run, sets: list[tuple[Path, list[Run]]]) -> None:
+    """Beside those of the same folder that differ in the seed alone."""
+    origin = run.folder.parent
+    for place, runs in sets:
+        same = place == origin and replace(run.spec, seed=0) == replace(runs[0].spec, seed=0)
+        if same and run.spec.seed not in [each.spec.seed for each in runs]:
+            runs.append(run)
+            return
+    sets.append((origin, [run]))
+
+
+def _entry(origin: Path, runs: list[Run]) -> Entry:
+    runs.sort(key=lambda run: run.spec.seed)
+    spec = runs[0].spec
+    kind = kind_of(spec.experiment)
+    results = [run.result for run in runs if run.result is not None]
+    result = _recorded(origin, runs) if len(results) == len(runs) else None
+    if result is None and results:
+        with damage_of(origin, "leave it out, or restore it"):
+            result = results[0] if len(results) == 1 else kind.combine(results, spec)
+    folders = (run.folder for run in runs)
+    policy = next((place for place in (*folders, origin) if (place / DESCRIPTION_FILE).is_file()), None)
+    return Entry("", tuple(runs), kind, result, policy)
+
+
+def _recorded(origin: Path, runs: Sequence[Run]) -> Result | None:
+    """What the folder of the seeds says of all of them, where it does; it may know more than old seeds' results."""
+    recorded = _sound(read_result(origin), origin)
+    seeds = tuple(run.spec.seed for run in runs)
+    is_theirs = recorded is not None and (recorded.policy, recorded.seeds) == (runs[0].spec.policy, seeds)
+    return recorded if is_theirs else None
+
+
+def _labels(entries: Sequence[Entry]) -> Iterator[str]:
+    """Experiment and policy; with the folder where that is not enough to tell entries apart."""
+    names = [f"{entry.spec.experiment.id} {entry.spec.policy}" for entry in entries]
+    firsts = [entry.runs[0].folder for entry in entries]
+    together = [len(entry.runs) > 1 or entry.runs[0].folder.name.startswith("seed") for entry in entries]
+    places = [first.parent if many else first for first, many in zip(firsts, together, strict=True)]
+    columns = [
+        names,
+        [f"{name} ({place.name})" for name, place in zip(names, places, strict=True)],
+        [f"{name} ({place})" for name, place in zip(names, places, strict=True)],
+        [f"{name} ({first})" for name, first in zip(names, firsts, strict=True)],
+    ]
+    counts = [Counter(column) for column in columns]
+    for choices in zip(*columns, strict=True):
+        alone = (label for label, count in zip(choices, counts, strict=True) if count[label] == 1)
+        yield plain(next(alone, choices[-1]))

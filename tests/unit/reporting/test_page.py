@@ -1,0 +1,196 @@
+"""The page: whole, self-contained, and harmless whatever a run's folder says."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import synrl_ray
+from synrl_ray import UserError
+from synrl_ray.cli import main
+from synrl_ray.registry import get_experiment
+from synrl_ray.results import Adaptation, Provenance
+
+RESULTS = Path(__file__).parents[3] / "experiments" / "results"
+HOSTILE = '</script><script>alert(1)</script><img src="http://evil.example/x">\u202e\x1b[2J'
+FETCHING = {"src", "href", "srcset", "data", "action", "poster", "background"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the figures, and the visible text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.scripts, self.text = [], [], ""
+        self.in_script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.in_script = True
+            self.scripts.append((dict(attrs).get("type"), ""))
+
+    def handle_endtag(self, tag):
+        self.in_script = self.in_script and tag != "script"
+
+    def handle_data(self, data):
+        if self.in_script:
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = (kind, text + data)
+        else:
+            self.text += data
+
+    def figures(self):
+        return [json.loads(text) for kind, text in self.scripts if kind == "application/json"]
+
+
+def written(*runs, out):
+    return Page(synrl_ray.report(*runs, out=out).file.read_text())
+
+
+def headings(text):
+    return re.findall(r"<h2>(.*?)</h2>", text)
+
+
+@pytest.mark.parametrize(
+    ("places", "figures"),
+    [
+        (
+            ["cartpole-ppo/spiking", "cartpole-ppo/ann"],
+            [
+                *("Learning curve: greedy return", "Learning curve: return", "Score against energy"),
+                *("Performance profile", "Probability of improvement", "Spikes: cartpole-ppo spiking"),
+                *("Weights: cartpole-ppo spiking", "Weights: cartpole-ppo ann"),
+            ],
+        ),
+        (
+            ["taxi-q-learning"],
+            [
+                *("Learning curve: regret", "Learning curve: return", "Performance profile"),
+                "Weights: taxi-q-learning tabular",
+            ],
+        ),
+        (
+            ["mnist-binary/spiking"],
+            [
+                *("Learning curve: validation accuracy", "Learning curve: loss", "Performance profile"),
+                *("Confusion: mnist-binary spiking", "Weights: mnist-binary spiking"),
+            ],
+        ),
+        (
+            ["sinusoid-maml/ann"],
+            [
+                *("Learning curve: validation loss", "Learning curve: loss", "Adaptation: loss"),
+                "Weights: sinusoid-maml ann",
+            ],
+        ),
+    ],
+)
+def test_each_kind_of_run_has_its_figures(places, figures, tmp_path):
+    text = synrl_ray.report(*(RESULTS / place for place in places), out=tmp_path / "r.html").file.read_text()
+    assert [name for name in headings(text) if ":" in name or name in figures] == figures
+    assert len(Page(text).figures()) == len(figures)
+    assert "synrl train " in text
+
+
+def test_nothing_is_fetched_and_the_browser_is_told_to_fetch_nothing(make_run, tmp_path):
+    page = written(make_run("a"), make_run("b", policy="ann"), out=tmp_path / "r.html")
+    fetched = [value for _, attributes in page.elements for name, value in attributes.items() if name in FETCHING]
+    assert fetched == []
+    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.elements}
+    (policy,) = (a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
+    style = (Path(synrl_ray.__file__).parent / "reporting/templates/page.css").read_text()
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_what_strangers_write_is_text(make_run, tmp_path):
+    experiment = replace(get_experiment("cartpole-ppo"), id=HOSTILE, summary=HOSTILE)
+    adaptation = Adaptation(by_step={HOSTILE: (1.0, 2.0)})
+    provenance = Provenance(versions={HOSTILE: HOSTILE}, commit=HOSTILE, command=HOSTILE)
+    protocol = {HOSTILE: HOSTILE}
+    fields = {"adaptation": adaptation, "provenance": provenance, "protocol": protocol}
+    page = written(make_run("a", experiment=experiment, **fields), out=tmp_path / "r.html")
+    calm = written(make_run("b"), out=tmp_path / "s.html")
+    tags = [tag for tag, _ in page.elements]
+    assert "img" not in tags
+    assert tags.count("script") == calm_scripts(calm) + 1  # the figure of adaptation
+    assert "alert(1)" in page.text
+    assert not {"\u202e", "\x1b"} & set(page.text)
+    names = [trace["name"] for figure in page.figures() for trace in figure["data"]]
+    assert names
+    assert not any("<" in name for name in names), "Plotly reads tags in names"
+
+
+def calm_scripts(page):
+    return [tag for tag, _ in page.elements].count("script")
+
+
+def test_huge_values_are_shown(make_run, tmp_path):
+    run = make_run("a", figures={"return_iqm": 1e308}, intervals=(), energy={"policy": {"energy_pj": 10**400}})
+    (run / "metrics.jsonl").write_text(
+        "".join(
+            json.dumps({"iteration": i, "env_steps": steps, "return_mean": value}) + "\n"
+            for i, (steps, value) in enumerate([(10**400, 1.0), (float("nan"), 1e308), (1, 1e308), (2, -1e308)])
+        )
+    )
+    assert "1.00e+308" in written(run, out=tmp_path / "r.html").text
+
+
+def test_an_interrupted_run_is_drawn_and_marked(make_run, tmp_path):
+    page = written(make_run("a", score=None), out=tmp_path / "r.html")
+    assert "interrupted or still training" in page.text
+    assert len(page.figures()) == 2
+
+
+def test_profiles_want_three_seeds_of_every_entry(make_run, tmp_path):
+    for seed in range(3):
+        make_run(f"x/seed{seed}", seed=seed, score=float(seed))
+        make_run(f"y/seed{seed}", seed=seed, policy="ann")
+    for name, seeds, there in (("r", 3, True), ("s", 2, False)):
+        if seeds == 2:
+            (tmp_path / "y/seed2/result.json").unlink()
+        text = synrl_ray.report(tmp_path / "x", tmp_path / "y", out=tmp_path / f"{name}.html").file.read_text()
+        assert ("Probability of improvement" in headings(text), "Agarwal et al. (2021)" in text) == (there, there)
+
+
+def error_line(capsys, argv):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out, err.count("\n")) == (2, "", 1)
+    return err
+
+
+def test_wrong_input_is_one_line_and_writes_nothing(make_run, other_environment, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run("a")
+    make_run("b", experiment=other_environment)
+    before = sorted(tmp_path.rglob("*"))
+    assert "no run is named" in error_line(capsys, ["report"])
+    assert "is not judged as" in error_line(capsys, ["report", "a", "b"])
+    assert "end in .html" in error_line(capsys, ["report", "a", "--out", "r.md"])
+    assert "end in .md" in error_line(capsys, ["report", "a", "--out", "r.html", "--markdown"])
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    assert "uv pip install -c requirements.txt -e '.[report]'" in error_line(capsys, ["report", "a"])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_place_that_cannot_be_written_is_one_line(make_run, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        synrl_ray.report(make_run("a"), out=tmp_path / "file" / "r.html")
+
+
+def test_the_command_says_what_it_has_written(make_run, tmp_path, printed, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = str(make_run("a"))
+    assert printed("report", run, "--markdown") == "report.md: cartpole-ppo spiking\n"
+    assert (tmp_path / "report.md").read_text() == synrl_ray.compare(run).markdown()
