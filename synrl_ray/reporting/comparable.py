@@ -8,6 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from synrl_ray.errors import UserError
+from synrl_ray.experiment import Environment
+from synrl_ray.kinds.acting import environment_of
+from synrl_ray.policies.description import read_description
 from synrl_ray.reporting.entries import Entry
 from synrl_ray.reporting.words import plain
 
@@ -43,7 +46,7 @@ def _compared(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[st
 
 def judged_by(entry: Entry) -> dict[str, Any]:
     """Environment and protocol, flat."""
-    environment = entry.kind.environment(entry.spec.experiment)
+    environment = _environment(entry)
     facts: dict[str, Any] = {"kind": entry.kind.name}
     if environment is not None:
         facts |= {
@@ -53,6 +56,13 @@ def judged_by(entry: Entry) -> dict[str, Any]:
         }
     protocol: Mapping[str, Any] = {} if entry.result is None else entry.result.protocol
     return facts | {name: value for name, value in protocol.items() if name not in _NOT_OF_THE_JUDGEMENT}
+
+
+def _environment(entry: Entry) -> Environment | None:
+    if entry.spec is not None:
+        return entry.kind.environment(entry.spec.experiment)
+    description = read_description(entry.runs[0].folder)
+    return environment_of(description) if description.format.acts else None
 
 
 def _shown(value: Any) -> str:

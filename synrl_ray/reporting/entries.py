@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,9 @@ from typing import Any
 
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded
-from synrl_ray.kinds import kind_of
+from synrl_ray.kinds import kind_of, kind_of_policy
 from synrl_ray.kinds.publishing import METRICS_TABLE, rows_of_csv
-from synrl_ray.policies.description import DESCRIPTION_FILE, damage_of
+from synrl_ray.policies.description import DESCRIPTION_FILE, damage_of, read_description
 from synrl_ray.reporting.words import plain
 from synrl_ray.results import RESULT_FILE, Result, read_result
 from synrl_ray.running.kind import Kind
@@ -25,10 +26,11 @@ _MOST_TABLE_BYTES = 2**26
 
 @dataclass(frozen=True)
 class Run:
-    """One seed."""
+    """One seed; or all of them, in a folder of old results."""
 
     folder: Path
-    spec: RunSpec
+    spec: RunSpec | None
+    """``None`` of old results, beside which no settings lie."""
     result: Result | None
     """``None`` of a run that has not ended."""
     rows: list[dict[str, Any]] = field(repr=False)
@@ -48,9 +50,25 @@ class Entry:
     """The folder whose policy is looked into."""
 
     @property
-    def spec(self) -> RunSpec:
+    def spec(self) -> RunSpec | None:
         """Of the first seed."""
         return self.runs[0].spec
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """That were trained, or are."""
+        known = tuple(run.spec.seed for run in self.runs if run.spec is not None)
+        return known or (self.result.seeds if self.result is not None else ())
+
+    @property
+    def experiment(self) -> str:
+        """Its id."""
+        return plain(self.spec.experiment.id if self.spec else self.result.experiment if self.result else "")
+
+    @property
+    def trained(self) -> str:
+        """What kind of policy."""
+        return plain(self.spec.policy if self.spec else self.result.policy if self.result else "")
 
     @property
     def unended(self) -> tuple[Run, ...]:
@@ -105,19 +123,20 @@ def _runs_in(folder: Path) -> list[Path]:
     seeds = [path.parent for path in folder.glob(f"seed*/{CONFIG}")]
     if seeds:
         return sorted(seeds, key=lambda path: (len(path.name), path.name))  # seed2 before seed10
-    return [folder] if (folder / CONFIG).is_file() else []
+    is_old = all((folder / name).is_file() for name in (RESULT_FILE, DESCRIPTION_FILE))
+    return [folder] if is_old or (folder / CONFIG).is_file() else []
 
 
 def _read(folder: Path) -> Run:
-    run = RunFolder.open(folder)
+    run = RunFolder(folder)
     rows = run.metrics()
     table = folder / METRICS_TABLE
     if not rows and table.exists():
         try:
             rows = rows_of_csv(read_bounded(table, _MOST_TABLE_BYTES).decode())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, csv.Error) as error:
             raise UserError(f"{table} is damaged ({reason_of(error)})", "restore it, or leave it out") from error
-    return Run(folder, run.spec(), _sound(run.result(), folder), rows)
+    return Run(folder, run.spec() if (folder / CONFIG).exists() else None, _sound(run.result(), folder), rows)
 
 
 def _sound(result: Result | None, folder: Path) -> Result | None:
@@ -132,50 +151,49 @@ def _sound(result: Result | None, folder: Path) -> Result | None:
 
 def _put(run: Run, sets: list[tuple[Path, list[Run]]]) -> None:
     """Beside those of the same folder that differ in the seed alone."""
-    origin = run.folder.parent
+    origin, spec = run.folder.parent, run.spec
     for place, runs in sets:
-        same = place == origin and replace(run.spec, seed=0) == replace(runs[0].spec, seed=0)
-        if same and run.spec.seed not in [each.spec.seed for each in runs]:
+        others = [each.spec for each in runs if each.spec is not None]
+        same = spec is not None and others and place == origin and replace(spec, seed=0) == replace(others[0], seed=0)
+        if same and spec is not None and spec.seed not in [other.seed for other in others]:
             runs.append(run)
             return
     sets.append((origin, [run]))
 
 
 def _entry(origin: Path, runs: list[Run]) -> Entry:
-    runs.sort(key=lambda run: run.spec.seed)
+    runs.sort(key=lambda run: run.spec.seed if run.spec is not None else 0)
     spec = runs[0].spec
-    kind = kind_of(spec.experiment)
+    kind = kind_of_policy(read_description(runs[0].folder)) if spec is None else kind_of(spec.experiment)
     results = [run.result for run in runs if run.result is not None]
-    result = _recorded(origin, runs) if len(results) == len(runs) else None
-    if result is None and results:
+    result = results[0] if len(results) == 1 else None
+    if spec is not None and len(results) > 1:
+        result = _recorded(origin, spec, runs) if len(results) == len(runs) else None
         with damage_of(origin, "leave it out, or restore it"):
-            result = results[0] if len(results) == 1 else kind.combine(results, spec)
+            result = result or kind.combine(results, spec)
     folders = (run.folder for run in runs)
     policy = next((place for place in (*folders, origin) if (place / DESCRIPTION_FILE).is_file()), None)
     return Entry("", tuple(runs), kind, result, policy)
 
 
-def _recorded(origin: Path, runs: Sequence[Run]) -> Result | None:
+def _recorded(origin: Path, spec: RunSpec, runs: Sequence[Run]) -> Result | None:
     """What the folder of the seeds says of all of them, where it does; it may know more than old seeds' results."""
     recorded = _sound(read_result(origin), origin)
-    seeds = tuple(run.spec.seed for run in runs)
-    is_theirs = recorded is not None and (recorded.policy, recorded.seeds) == (runs[0].spec.policy, seeds)
+    seeds = tuple(run.spec.seed for run in runs if run.spec is not None)
+    is_theirs = recorded is not None and (recorded.policy, recorded.seeds) == (spec.policy, seeds)
     return recorded if is_theirs else None
 
 
 def _labels(entries: Sequence[Entry]) -> Iterator[str]:
-    """Experiment and policy; with the folder where that is not enough to tell entries apart."""
-    names = [f"{entry.spec.experiment.id} {entry.spec.policy}" for entry in entries]
+    """Experiment and policy; with the folder, its path or a number where that is not enough to tell entries apart."""
+    names = [plain(f"{entry.experiment} {entry.trained}") for entry in entries]
     firsts = [entry.runs[0].folder for entry in entries]
     together = [len(entry.runs) > 1 or entry.runs[0].folder.name.startswith("seed") for entry in entries]
     places = [first.parent if many else first for first, many in zip(firsts, together, strict=True)]
-    columns = [
-        names,
-        [f"{name} ({place.name})" for name, place in zip(names, places, strict=True)],
-        [f"{name} ({place})" for name, place in zip(names, places, strict=True)],
-        [f"{name} ({first})" for name, first in zip(names, firsts, strict=True)],
+    additions = ([place.name for place in places], places, firsts, range(1, len(entries) + 1))
+    columns = [names] + [
+        [f"{name} ({plain(more)})" for name, more in zip(names, column, strict=True)] for column in additions
     ]
     counts = [Counter(column) for column in columns]
     for choices in zip(*columns, strict=True):
-        alone = (label for label, count in zip(choices, counts, strict=True) if count[label] == 1)
-        yield plain(next(alone, choices[-1]))
+        yield next(label for label, count in zip(choices, counts, strict=True) if count[label] == 1)

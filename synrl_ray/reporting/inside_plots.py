@@ -43,7 +43,7 @@ def raster(entry: Entry, inside: Inside) -> Iterator[Plot]:
         )
         bottom += len(shown) + 3
     caption = (
-        f"The first decisions of a greedy episode, {inside.steps_per_decision} simulation steps each; "
+        f"The first decisions of a greedy episode; simulation steps in each: {inside.steps_per_decision}; "
         f"{'; '.join(told)}. Of each layer up to {_MOST_NEURONS} of the neurons that spike, evenly chosen."
     )
     layout = axes("simulation step", "neurons", yaxis={"showticklabels": False}, hovermode="closest")

@@ -14,7 +14,6 @@ from synrl_ray.reporting.inside_plots import confusion, raster, weights
 from synrl_ray.reporting.plots import Plot, plotly_script
 from synrl_ray.reporting.score_plots import over_runs, score_against_energy
 from synrl_ray.reporting.tables import all_settings
-from synrl_ray.reporting.words import plain
 from synrl_ray.results import versions
 from synrl_ray.running.again import train_words
 
@@ -31,13 +30,13 @@ def page(comparison: Comparison) -> str:
     templates = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, **options)
     entries = comparison.entries
     return templates.get_template("page.html").render(
-        title=" · ".join(dict.fromkeys(plain(entry.spec.experiment.id) for entry in entries)),
+        title=" · ".join(dict.fromkeys(entry.experiment for entry in entries)),
         entries=[entry.label for entry in entries],
         tables=comparison.tables,
         plots=[(plot, Markup(plot.as_json())) for plot in _plots(comparison)],
         notes=[(entry.label, inside.note) for entry, inside in _insides(comparison) if inside.note],
         commands=[(entry.label, _commands(entry)) for entry in entries],
-        settings=[all_settings(entry) for entry in entries],
+        settings=[all_settings(entry) for entry in entries if entry.spec is not None],
         version=versions().get("synrl-ray", ""),
         plotly=Markup(script),
     )
@@ -64,9 +63,9 @@ def _plots(comparison: Comparison) -> Iterator[Plot]:
 
 def _commands(entry: Entry) -> list[str]:
     """That train the entry again: one where its seeds are the first ones, else one for each."""
-    seeds = [run.spec.seed for run in entry.runs]
-    if seeds == list(range(len(seeds))) and len(seeds) > 1:
-        words = [train_words(entry.spec, seeds=len(seeds))]
+    specs = [run.spec for run in entry.runs if run.spec is not None]
+    if len(specs) > 1 and entry.seeds == tuple(range(len(specs))):
+        words = [train_words(specs[0], seeds=len(specs))]
     else:
-        words = [train_words(run.spec) for run in entry.runs]
+        words = [train_words(spec) for spec in specs]
     return [shlex.join(["synrl", *map(str, each)]) for each in words if each is not None]

@@ -55,8 +55,9 @@ def summary(entries: Sequence[Entry], insides: Sequence[Inside | None]) -> Table
 def differing_settings(entries: Sequence[Entry]) -> Table | None:
     """The settings that are not the same in all entries; ``None`` where there are none."""
     columns = [settings_of(entry) for entry in entries]
-    names = list(dict.fromkeys(name for column in columns for name in column))
-    differing = [name for name in names if len({column.get(name, MISSING) for column in columns}) > 1]
+    known = [column for column in columns if column]
+    names = list(dict.fromkeys(name for column in known for name in column))
+    differing = [name for name in names if len({column.get(name, MISSING) for column in known}) > 1]
     if not differing:
         return None
     rows = [(plain(name), *(column.get(name, MISSING) for column in columns)) for name in differing]
@@ -70,7 +71,9 @@ def all_settings(entry: Entry) -> Table:
 
 
 def settings_of(entry: Entry) -> dict[str, str]:
-    """Name → value, of what a run is made of, without seed and search space."""
+    """Name → value, of what a run is made of, without seed and search space; nothing where it is not known."""
+    if entry.spec is None:
+        return {}
     data = entry.spec.to_json()
     data["experiment"] = {name: value for name, value in data["experiment"].items() if name != "search_space"}
     flat = dict(_flat({**data.pop("experiment"), **data}))
@@ -107,8 +110,7 @@ def _flat(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _seeds(entry: Entry) -> str:
-    seeds = [run.spec.seed for run in entry.runs]
-    return plain(f"{len(seeds)} ({', '.join(map(str, seeds))})")
+    return plain(f"{len(entry.seeds)} ({', '.join(map(str, entry.seeds))})")
 
 
 def _unended(entry: Entry) -> str:

@@ -45,4 +45,3 @@ for (const figure of document.querySelectorAll("figure")) {
 const redraw = (more) => plots.forEach(([place, layout]) => Plotly.relayout(place, { ...look(layout), ...more }));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw({}));
 matchMedia("print").addEventListener("change", (print) => redraw(print.matches ? { width: paper } : { width: null, autosize: true }));
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));

@@ -2,13 +2,19 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 from synrl_ray.errors import UserError
 from synrl_ray.kinds.publishing import as_csv
 from synrl_ray.registry import get_experiment
+from synrl_ray.reporting.comparable import judged_by
 from synrl_ray.reporting.entries import found_entries
+from synrl_ray.reporting.tables import settings_of
+
+RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 
 
 def seeds_of(entries):
@@ -80,6 +86,22 @@ def test_damage_is_one_line(make_run, name, content, problem):
     with pytest.raises(UserError, match=problem) as error:
         found_entries([folder])
     assert "\n" not in str(error.value)
+
+
+def test_old_results_beside_which_no_settings_lie_are_an_entry(tmp_path):
+    entries = found_entries([RESULTS / "breakout-a2c", RESULTS / "omniglot-maml/ann"])
+    assert [(entry.label, entry.kind.name, entry.seeds) for entry in entries] == [
+        ("breakout-a2c ann", "control", (0,)),
+        ("breakout-a2c spiking", "control", (0,)),
+        ("omniglot-maml ann", "meta", (0, 1, 2)),
+    ]
+    assert judged_by(entries[0])["environment"] == "ale_py:ALE/Breakout-v5"
+    assert settings_of(entries[0]) == {}
+    copy = tmp_path / "x"
+    copytree(RESULTS / "breakout-a2c/ann", copy)
+    (copy / "policy.json").write_text("{}")
+    with pytest.raises(UserError, match=r"policy\.json is damaged"):
+        found_entries([copy])
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):

@@ -3,9 +3,12 @@
 import json
 import re
 import sys
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -148,6 +151,36 @@ def test_an_interrupted_run_is_drawn_and_marked(make_run, tmp_path):
     page = written(make_run("a", score=None), out=tmp_path / "r.html")
     assert "interrupted or still training" in page.text
     assert len(page.figures()) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(("environment", "id"), "stranger_module:X-v0"), (("policy", "network"), "stranger_module:Net")],
+)
+def test_what_a_stranger_asks_to_import_is_not_looked_into_but_told(place, value, tmp_path, capsys):
+    folder = tmp_path / "seed0"
+    copytree(RESULTS / "cartpole-ppo/spiking/seed0", folder)
+    description = json.loads((folder / "policy.json").read_text())
+    description[place[0]][place[1]] = value
+    (folder / "policy.json").write_text(json.dumps(description))
+    page = written(folder, out=tmp_path / "r.html")
+    assert "asks to import the module 'stranger_module'" in page.text
+    assert "add --trust" in page.text
+    assert "stranger_module" not in sys.modules
+    assert capsys.readouterr().err == ""
+    with suppress(UserError):  # there is no such module
+        synrl_ray.report(folder, out=tmp_path / "s.html", trust=True)
+    assert "imports 'stranger_module'" in capsys.readouterr().err
+
+
+def test_a_damaged_policy_is_one_line_and_writes_nothing(tmp_path):
+    folder = tmp_path / "seed0"
+    copytree(RESULTS / "cartpole-ppo/spiking/seed0", folder)
+    (folder / "policy.safetensors").write_bytes(b"x")
+    for call in (synrl_ray.compare, partial(synrl_ray.report, out=tmp_path / "r.html")):
+        with pytest.raises(UserError, match=r"policy.safetensors is damaged"):
+            call(folder)
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_profiles_want_three_seeds_of_every_entry(make_run, tmp_path):
