@@ -155,6 +155,7 @@ class PQN(OnPolicy, EpsilonGreedy):
     num_steps: Count = 64
     """Environment steps of a fragment, in each environment."""
     minibatch_size: Count = 128
+    """Environment steps of each step of the optimiser."""
     num_epochs: Count = 4
     """Passes over each batch."""
     epsilon_steps: Count = 10_000
