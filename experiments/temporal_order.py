@@ -23,8 +23,9 @@ experiment = LocalExperiment(
         steps_per_observation=60,
         encoding="spikes",
         tau_mem=20.0,
-        # Within the bounds 20 weights of a cue never fire a neuron, and 40 of the go signal always do: the action's
-        # spike is halfway between the cues, where nearness to it tells nothing of their order.
+        # Within the bounds 20 weights of a cue alone do not fire a neuron, and 40 of the go signal always do: but for
+        # noise and distractors the action's spike is halfway between the cues, where nearness to it tells nothing of
+        # their order.
         threshold=21.0,
         bounds=WeightBounds(w_min=0.55, w_max=1.0),
         initial_weight=0.8,

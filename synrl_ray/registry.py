@@ -67,15 +67,23 @@ def get_experiment(name: str) -> AnyExperiment:
 
 
 def committed_scores(experiment: AnyExperiment) -> dict[str, tuple[str, float]]:
-    """What the results beside the experiments' files say of it: by policy, the figure that counts and its value."""
+    """What the results beside the experiment's file say of it: by policy, the figure that counts and its value."""
     found: dict[str, tuple[str, float]] = {}
-    for folder in experiment_folders():
-        for policy in experiment.policies:
-            with suppress(UserError):  # whoever lists experiments has not asked for a damaged result
-                result = read_result(folder / "results" / experiment.id / policy)
-                if result is not None and (value := result.figures[result.score]) is not None:
-                    found.setdefault(policy, (result.score, value))
+    folder = next((path for path in experiment_folders() if _holds(path, experiment)), None)
+    if folder is None:
+        return found
+    for policy in experiment.policies:
+        with suppress(UserError):  # whoever lists experiments has not asked for a damaged result
+            result = read_result(folder / "results" / experiment.id / policy)
+            if result is not None and (value := result.figures[result.score]) is not None:
+                found[policy] = (result.score, value)
     return found
+
+
+def _holds(folder: Path, experiment: AnyExperiment) -> bool:
+    """Whether a folder has the experiment's file, by the text that names its id."""
+    named = re.compile(rf"""\bid=["']{re.escape(experiment.id)}["']""")
+    return any(named.search(path.read_text(errors="replace")) for path in folder.glob("*.py") if path.is_file())
 
 
 def _found() -> dict[str, AnyExperiment | UserError]:

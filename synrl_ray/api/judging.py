@@ -12,7 +12,7 @@ from synrl_ray.evaluation.result_figure import result_figure
 from synrl_ray.files import located
 from synrl_ray.kinds import kind_of_policy
 from synrl_ray.kinds.evaluating import evaluate_folder
-from synrl_ray.policies.description import read_description
+from synrl_ray.policies.description import damage_of, read_description
 from synrl_ray.policies.packing import is_packed
 from synrl_ray.policies.packing import pack as pack_files
 from synrl_ray.results import Result, read_result
@@ -100,4 +100,6 @@ def pack(run_dir: str | Path, /, out: str | Path, *, licence: str | None = None)
     if result is None:
         raise UserError(f"there is no result.json in {folder}", "name the folder of a run that has finished")
     spec = RunFolder(folder).spec() if (folder / CONFIG).exists() else None
-    return pack_files(folder, located(Path(out)), {CARD_FILE: card(result, spec, licence)})
+    with damage_of(folder / "result.json"):
+        text = card(result, spec, licence)
+    return pack_files(folder, located(Path(out)), {CARD_FILE: text})

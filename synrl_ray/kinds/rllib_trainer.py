@@ -104,8 +104,10 @@ class RLlibTrainer:
     def close(self) -> None:
         """Stop the actors; those that a second Ctrl-C leaves end with Ray's session."""
         try:
-            self.trained = self.policy()
-            self.algorithm.stop()
+            try:
+                self.trained = self.policy()
+            finally:
+                self.algorithm.stop()
         finally:
             # RLlib would stop learners once more when the group is deleted, and start another Ray for that.
             self.algorithm.learner_group._is_shut_down = True

@@ -31,9 +31,13 @@ def load_policy(folder: str | Path, *, trust: bool = False) -> Policy | LocalPol
     """
     if is_packed(folder):
         with unpacked(folder) as files:
-            return load_policy(files, trust=trust)
-    description = replace(read_description(folder), trusted=trust)
+            return _loaded(files, folder, trust=trust)
+    return _loaded(Path(folder), folder, trust=trust)
+
+
+def _loaded(files: Path, place: str | Path, *, trust: bool) -> Policy | LocalPolicy:
+    description = replace(read_description(files), trusted=trust)
     form = description.format
     if not form.acts:
-        raise UserError(f"{folder} holds {form.holds}, not a policy", f"load it with {form.loader}")
+        raise UserError(f"{place} holds {form.holds}, not a policy", f"load it with {form.loader}")
     return cast("Policy | LocalPolicy", description.load())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import io
-import shutil
 import tempfile
 import urllib.error
 import urllib.request
@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded, write_atomically
@@ -21,12 +22,15 @@ _NEEDED = (DESCRIPTION_FILE, WEIGHTS_FILE)
 _BESIDE = ("result.json", "config.json", "policy.nir")
 _MOST_BYTES = 2**30
 """Of all files together, packed or not."""
+_PART = 2**20
 _TIMEOUT_SECONDS = 60
 
 
 def is_packed(place: str | Path) -> bool:
     """Whether it names such a file, here or at a URL."""
-    return str(place).endswith(SUFFIX)
+    if "://" in str(place):
+        return urlsplit(str(place)).path.endswith(SUFFIX)
+    return str(place).endswith(SUFFIX) and not Path(place).is_dir()
 
 
 def pack(folder: Path, out: Path, texts: dict[str, str]) -> int:
@@ -56,7 +60,10 @@ def pack(folder: Path, out: Path, texts: dict[str, str]) -> int:
                     archive.writestr(zipfile.ZipInfo(name), read_bounded(folder / name, _MOST_BYTES))
         for name, text in texts.items():
             archive.writestr(zipfile.ZipInfo(name), text)
-    write_atomically(out, content.getvalue())
+    try:
+        write_atomically(out, content.getvalue())
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({reason_of(error)})", "choose another --out") from error
     return len(content.getvalue())
 
 
@@ -102,8 +109,9 @@ def _fetch(url: str, file: Path) -> None:
         raise UserError(f"{url} cannot be fetched", "name a file, or an address that begins with https://")
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, file.open("wb") as target:
-            if int(response.headers.get("Content-Length") or 0) > _MOST_BYTES:
-                raise UserError(f"{url} is larger than a GiB", "name a packed policy")
-            shutil.copyfileobj(response, target)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+            while content := response.read(_PART):
+                target.write(content)
+                if target.tell() > _MOST_BYTES:
+                    raise ValueError("it is larger than a GiB")
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         raise UserError(f"{url} cannot be fetched ({reason_of(error)})", "look whether it is there") from error

@@ -56,10 +56,13 @@ def _limits(result: Result) -> Iterator[str]:
     yield "## Limits"
     yield ""
     yield "- The figures are of the environment or the data above, by that protocol, and say nothing of others."
-    if len(result.training) == 1:
+    if len(result.training) > 1:
+        yield f"- The figures are of {len(result.training)} seeds together; the file holds the policy of the first."
+    elif result.training:
         yield "- One seed was trained. Intervals hold the policy fixed: another seed may train a better or worse one."
+    one = len(result.training) <= 1
     count, distinct = result.figures.get("episodes"), result.figures.get("distinct_episodes")
-    if count is not None and distinct is not None and distinct < count:
+    if one and count is not None and distinct is not None and distinct < count:
         yield f"- Only {distinct:,} of {count:,} greedy episodes differ; the others are copies."
     if result.target is not None and not result.target.at_end:
         yield "- It does not reach the target of its experiment."

@@ -22,7 +22,7 @@ from synrl_ray.running.ray_session import ray_session
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal_key import seal_key
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.running.tracking import Tracker
+from synrl_ray.running.tracking import Tracker, prepare
 from synrl_ray.running.training import Interrupted, train_run
 from synrl_ray.running.trust import require_resumable
 
@@ -77,6 +77,8 @@ def train_seeds(
             result = _train_here(folders[0], specs[0], kind, watch, trust=trust, address=address, track=track)
             return Outcome(result=result, folder=paths[0], runs=tuple(paths), spec=specs[0])
         place = folders[0].path.parent
+        if track is not None:
+            prepare(track)
         same = train_command(
             specs[0], place, seeds=len(specs), address=address, storage=storage, trust=trust, track=track
         )

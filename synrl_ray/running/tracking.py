@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -16,19 +17,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from synrl_ray.errors import reason_of
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import read_bounded, write_atomically
 from synrl_ray.overrides import shown_settings
 from synrl_ray.results import Result
+from synrl_ray.running.seal import is_own_text, sign_text
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.settings.paths import setting_paths
 
 Tracker = Literal["mlflow", "wandb"]
 TRACKING_FILE = "tracking.json"
 """Under which id each tracker knows a run, so that one that goes on stays one run there."""
-_PROJECT = "synrl_ray"
+_PROJECT, _PURPOSE = "synrl_ray", "tracking"
 _ARTEFACTS = ("policy.json", "policy.safetensors", "result.json", "config.json", "card.md")
 _MOST_BYTES = 2**16
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+"""A name and a password in an address."""
 _BATCH = 100
 """Parameters that MLflow takes at once."""
 
@@ -52,9 +56,14 @@ class Tracking:
         name: of the tracker.
         folder: of the run.
         spec: what is trained.
+
+    Raises:
+        UserError: for another name.
     """
 
     def __init__(self, name: Tracker, folder: Path, spec: RunSpec) -> None:
+        if name not in _CLIENTS:
+            raise UserError(f"{name!r} is no tracker", f"it is one of {', '.join(_CLIENTS)}")
         self.name, self.folder, self.spec = name, folder, spec
         self._client: Client | None = None
         self._notices: list[str] = []
@@ -80,22 +89,35 @@ class Tracking:
         return notices
 
     def _begin(self, _: Any) -> None:
-        known: dict[str, str] = {}
-        with suppress(AttributeError, OSError, RecursionError, ValueError):  # a folder may be a stranger's
+        noted = self._noted()
+        self._client = _CLIENTS[self.name](self.spec, noted.get(self.name))
+        noted[self.name] = self._client.id
+        content = {"runs": noted, "hmac": sign_text(_PURPOSE, self._signed(noted))}
+        write_atomically(self.folder / TRACKING_FILE, json.dumps(content) + "\n")
+
+    def _noted(self) -> dict[str, str]:
+        """Ids that this user has noted for this very folder: a stranger's might be those of other runs."""
+        with suppress(AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
             found = json.loads(read_bounded(self.folder / TRACKING_FILE, _MOST_BYTES))
-            known = {name: value for name, value in found.items() if isinstance(value, str)}
-        self._client = _CLIENTS[self.name](self.spec, self.folder, known.get(self.name))
-        write_atomically(self.folder / TRACKING_FILE, json.dumps({**known, self.name: self._client.id}) + "\n")
+            noted = {name: value for name, value in found["runs"].items() if isinstance(value, str)}
+            if is_own_text(_PURPOSE, self._signed(noted), found["hmac"]):
+                return noted
+        return {}
+
+    def _signed(self, noted: Mapping[str, str]) -> str:
+        return json.dumps([sorted(noted.items()), os.path.realpath(self.folder)])
 
     def _try(self, call: Callable[[Any], None]) -> None:
         if self._client is None and call != self._begin:
             return
         try:
             call(self._client)
-        except ImportError:
-            self._give_up(f"{self.name} is not installed: pip install '{_PACKAGES[self.name]}'")
-        except Exception as error:  # clients raise many types, some with a token's place in their text
-            self._give_up(f"{self.name} cannot be reached ({type(error).__name__}: {reason_of(error)})")
+        except ImportError as error:
+            missing = error.name or self.name  # the client itself, or what it needs for the place it is to write to
+            self._give_up(f"{missing} is not installed: pip install '{_PACKAGES[self.name]}'")
+        except Exception as error:  # clients raise many types
+            reason = _CREDENTIALS.sub("//", reason_of(error))
+            self._give_up(f"{self.name} cannot be reached ({type(error).__name__}: {reason})")
 
     def _give_up(self, problem: str) -> None:
         self._client = None
@@ -115,23 +137,32 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
 class _MLflow:
     """A run of MLflow."""
 
-    def __init__(self, spec: RunSpec, folder: Path, known: str | None) -> None:
+    def __init__(self, spec: RunSpec, known: str | None) -> None:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # it would try for minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # standard output is ours
         mlflow = import_module("mlflow")
         self._entities, self._client = mlflow.entities, mlflow.MlflowClient()
-        if known is not None:
-            self.id = known
-            self._client.update_run(known, status="RUNNING")
-            return
-        found = self._client.get_experiment_by_name(_PROJECT)
-        place = self._client.create_experiment(_PROJECT) if found is None else found.experiment_id
+        place = self._place()
+        with suppress(mlflow.exceptions.MlflowException):  # it is not there any more, or is another server's
+            if known is not None and self._client.get_run(known).info.experiment_id == place:
+                self.id = known
+                self._client.update_run(known, status="RUNNING")
+                return
         name = f"{spec.experiment.id} {spec.policy} seed {spec.seed}"
         self.id = self._client.create_run(place, run_name=name).info.run_id
         settings = [self._entities.Param(key, value[:500]) for key, value in settings_of(spec).items()]
         for first in range(0, len(settings), _BATCH):
             self._client.log_batch(self.id, params=settings[first : first + _BATCH])
+
+    def _place(self) -> str:
+        """The project's experiment; another run may make it at the same moment."""
+        found = self._client.get_experiment_by_name(_PROJECT)
+        if found is None:
+            with suppress(Exception):
+                return str(self._client.create_experiment(_PROJECT))
+            found = self._client.get_experiment_by_name(_PROJECT)
+        return str(found.experiment_id)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Send a row."""
@@ -150,7 +181,7 @@ class _MLflow:
 class _Wandb:
     """A run of Weights & Biases."""
 
-    def __init__(self, spec: RunSpec, folder: Path, known: str | None) -> None:
+    def __init__(self, spec: RunSpec, known: str | None) -> None:
         self._wandb = wandb = import_module("wandb")
         if os.environ.get("WANDB_MODE") not in ("offline", "disabled") and not wandb.login(prompt=False):
             raise PermissionError("no key: give `wandb login`, or set WANDB_MODE=offline")
@@ -161,7 +192,6 @@ class _Wandb:
             id=known,
             resume="allow" if known is not None else None,
             config=settings_of(spec),
-            dir=str(folder),
             settings=wandb.Settings(console="off", silent=True),
         )
         self.id = str(self._run.id)
@@ -182,5 +212,14 @@ class _Wandb:
         self._run.finish(exit_code=0 if result is not None else 1)
 
 
-_CLIENTS: Mapping[Tracker, Callable[[RunSpec, Path, str | None], Client]] = {"mlflow": _MLflow, "wandb": _Wandb}
+_CLIENTS: Mapping[Tracker, Callable[[RunSpec, str | None], Client]] = {"mlflow": _MLflow, "wandb": _Wandb}
 _PACKAGES: Mapping[Tracker, str] = {"mlflow": "synrl-ray[mlflow]", "wandb": "synrl-ray[wandb]"}
+
+
+def prepare(name: Tracker) -> None:
+    """Make a store before several runs begin in it at once, which would each try to; what fails is theirs to tell."""
+    with suppress(Exception):
+        if name == "mlflow":
+            client = import_module("mlflow").MlflowClient()
+            if client.get_experiment_by_name(_PROJECT) is None:
+                client.create_experiment(_PROJECT)

@@ -104,6 +104,7 @@ class TrainingRun:
         self.ended = False
         self.rate = 0.0
         self.shown: dict[str, float] = {}
+        self.tracking = None if track is None else Tracking(track, folder.path, spec)
         self.evaluation, self.copy = ParallelEvaluation(), ParallelCopy(folder.copy)
         no_key = why_no_key()
         watch(Progress(label=self.label, phase="starting", notices=() if no_key is None else (_NOT_OWN % no_key,)))
@@ -119,14 +120,13 @@ class TrainingRun:
                     self.evaluation.start()
                     if self._is_owed():
                         self.evaluation.begin(judging, self.position)
+                if self.tracking is not None:
+                    self.tracking.begin()
+                    self._tell(self.tracking.take_notices())
             except BaseException:
                 self.trainer.close()
                 raise
         self.started = time.monotonic() - self.position.wall_seconds
-        self.tracking = None if track is None else Tracking(track, folder.path, spec)
-        if self.tracking is not None:
-            self.tracking.begin()
-            self._tell(self.tracking.take_notices())
 
     def train(self) -> None:
         """Iterate to the end and save.

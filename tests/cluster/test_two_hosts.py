@@ -201,7 +201,9 @@ def test_a_job_on_two_hosts_and_one_that_loses_a_host(cluster: Cluster, job_serv
     unplugged, before = time.monotonic(), _rows(run)[-1]["env_steps"]
     while job.poll() is None and not _goes_on(_rows(run)[-1], before, training):
         time.sleep(0.2)
-    print(f"unplugged at {before:,} steps; going on after {time.monotonic() - unplugged:.0f} s")
+    waited = time.monotonic() - unplugged
+    print(f"unplugged at {before:,} steps; going on after {waited:.0f} s")
+    assert waited < 180, "that long it would wait for the network to tell, too"
     cut = _finished(cluster, job, run)
     assert _goes_on(_rows(run)[-1], before, training)
     assert cut.training[0].steps >= STEPS

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from synrl_ray.errors import UserError
 from synrl_ray.kinds import kind_of
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
@@ -32,7 +33,7 @@ class Client:
     made: ClassVar[list[Client]] = []
     fails_at = -1
 
-    def __init__(self, spec: RunSpec, folder: Path, known: str | None) -> None:
+    def __init__(self, spec: RunSpec, known: str | None) -> None:
         self.id = known or f"new {len(self.made)}"
         self.rows: list[tuple[int, Mapping[str, float]]] = []
         self.ended: list[tuple[Result | None, list[str]]] = []
@@ -77,7 +78,9 @@ def test_rows_and_result_are_sent_as_long_as_the_tracker_is_there(
         assert told == [
             "mlflow cannot be reached (ConnectionError: gone); the run is not tracked there, training goes on"
         ]
-    assert json.loads((folder.path / "tracking.json").read_text()) == {"mlflow": client.id}
+    assert json.loads((folder.path / "tracking.json").read_text())["runs"] == {"mlflow": client.id}
+    with folder.locked():  # nothing that leads out of it is left in it
+        pass
 
 
 def test_a_run_that_goes_on_is_the_same_run_there(tmp_path: Path, clients: list[Client]) -> None:
@@ -93,7 +96,9 @@ def test_a_run_that_goes_on_is_the_same_run_there(tmp_path: Path, clients: list[
     assert second.ended == [(None, [])]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"mlflow": 7}', '{"wandb": "x"}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"runs": 7}', '{"runs": {"mlflow": "mine"}, "hmac": "00"}', '{"runs": {"mlflow": "mine"}}']
+)
 def test_what_lies_in_place_of_the_ids_is_no_reason_to_stop(
     tmp_path: Path, clients: list[Client], content: str
 ) -> None:
@@ -104,10 +109,35 @@ def test_what_lies_in_place_of_the_ids_is_no_reason_to_stop(
     assert clients[0].id == "new 0"
 
 
+def test_ids_that_were_noted_for_another_folder_are_not_taken(tmp_path: Path, clients: list[Client]) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    Tracking("mlflow", tmp_path / "a", SPEC).begin()
+    (tmp_path / "b" / "tracking.json").write_bytes((tmp_path / "a" / "tracking.json").read_bytes())
+    Tracking("mlflow", tmp_path / "b", SPEC).begin()
+    assert [client.id for client in clients] == ["new 0", "new 1"]
+
+
+def test_a_password_in_an_address_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(spec: RunSpec, known: str | None) -> Any:
+        raise ConnectionError("no answer from http://alice:hunter2@127.0.0.1:9/api")
+
+    monkeypatch.setitem(tracking._CLIENTS, "mlflow", refuse)  # type: ignore[attr-defined]
+    run = Tracking("mlflow", tmp_path, SPEC)
+    run.begin()
+    (told,) = run.take_notices()
+    assert "no answer from http://127.0.0.1:9/api" in told
+
+
+def test_another_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'foo' is no tracker"):
+        Tracking("foo", tmp_path, SPEC)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
 def test_one_that_is_not_installed_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
     def missing(module: str) -> Any:
-        raise ModuleNotFoundError(module)
+        raise ModuleNotFoundError(name=module)
 
     monkeypatch.setattr(tracking, "import_module", missing)
     run = Tracking(name, tmp_path, SPEC)

@@ -47,8 +47,15 @@ def test_a_damaged_result_is_left_out_of_the_list(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         committed = Path(registry.__file__).parents[1] / "experiments" / "results" / "cartpole-ppo" / policy
         (folder / "result.json").write_text(text or (committed / "result.json").read_text())
-    monkeypatch.setattr(registry, "experiment_folders", lambda: [tmp_path])
+    (tmp_path / "cartpole_ppo.py").write_text('experiment = Experiment(id="cartpole-ppo")')
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    monkeypatch.setattr(registry, "experiment_folders", lambda: [mine, tmp_path])
     assert registry.committed_scores(experiment) == {"ann": ("return_iqm", 500.0)}
+    (mine / "other.py").write_text(
+        "experiment = Experiment(id='cartpole-ppo')"
+    )  # another of that name, without results
+    assert registry.committed_scores(experiment) == {}
 
 
 def test_info_shows_what_can_be_set_and_what_it_is_for(capsys):

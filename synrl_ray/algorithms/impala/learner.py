@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -40,7 +41,7 @@ from synrl_ray.sampling.rollout import Rollout, sample_rows
 
 _REPORT_SECONDS = 0.5
 _FETCH_SECONDS = 10.0
-"""For a fragment to come: from a host that is cut off Ray would wait for some minutes."""
+"""For the fragments of a batch to come: from a host that is cut off Ray would wait for some minutes."""
 
 
 class Learned(NamedTuple):
@@ -97,7 +98,7 @@ class ImpalaLearner(OnPolicyLearner):
             NonFiniteError: instead of stepping on a loss that is NaN or infinite.
         """
         began = time.perf_counter()
-        received = training_data.episodes or [_fetched(ref) for ref in training_data.batch_refs]
+        received = training_data.episodes or _fetched(training_data.batch_refs)
         found = [fragment for fragment in received if fragment is not None]
         version, most = self.version, self.config.settings.max_lag
         used = [fragment for fragment in found if version - fragment.version <= most]
@@ -107,7 +108,7 @@ class ImpalaLearner(OnPolicyLearner):
             used += map(_masked, left_out)
             used += map(_masked, self._template[: len(received) - len(used)])
             if len(used) < len(received):
-                raise UserError("an env runner died before anything was learned", "start the run again")
+                raise UserError("an env runner was lost before anything was learned", "start the run again")
             self._template = used
         if used:
             self._learn_from(used, timesteps)
@@ -194,13 +195,17 @@ class ImpalaLearner(OnPolicyLearner):
         return self.module[DEFAULT_MODULE_ID].unwrapped().get_state()
 
 
-def _fetched(reference: ray.ObjectRef) -> Fragment | None:
-    """``None`` where its env runner has died, and the fragment with it, or cannot be reached."""
-    try:
-        fragment: Fragment = ray.get(reference, timeout=_FETCH_SECONDS)
-    except (ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError):
-        return None
-    return fragment
+def _fetched(references: Sequence[ray.ObjectRef]) -> list[Fragment | None]:
+    """``None`` for each whose env runner has died, and the fragment with it, or cannot be reached."""
+    here, _ = ray.wait(list(references), num_returns=len(references), timeout=_FETCH_SECONDS)
+    found: list[Fragment | None] = []
+    for reference in references:
+        fragment = None
+        with suppress(ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError):
+            if reference in here:
+                fragment = ray.get(reference, timeout=_FETCH_SECONDS)
+        found.append(fragment)
+    return found
 
 
 def _masked(fragment: Fragment) -> Fragment:

@@ -109,20 +109,25 @@ PAIRS = {
 
 def test_a_fragment_that_does_not_come_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """From a host that was cut off Ray would wait for minutes, and all learning with it."""
-    waited: list[float | None] = []
+    waited: list[float] = []
 
-    def get(reference: Any, timeout: float | None = None) -> Any:
+    def wait(references: list[str], num_returns: int, timeout: float) -> tuple[list[str], list[str]]:
         waited.append(timeout)
-        if reference == "here":
-            return collected
-        raise ray.exceptions.GetTimeoutError if reference == "cut off" else ray.exceptions.OwnerDiedError("", "", "")
+        return [each for each in references if each != "cut off"], ["cut off"]
+
+    def get(reference: str, timeout: float) -> Any:
+        waited.append(timeout)
+        if reference == "dead":
+            raise ray.exceptions.OwnerDiedError("", "", "")
+        return {"here": collected}[reference]
 
     runner, learner = made(IMPALA(num_steps=STEPS), POLICIES["rows"])
     collected = Fragment(runner.sample(), 0, 1)
     monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(ray, "wait", wait)
     done = learner.update(training_data=TrainingData(batch_refs=["cut off", "here", "dead"]), timesteps=TIMESTEPS)
     assert (done.num_lost, done.version, len(done.lags)) == (2, 1, 1)
-    assert all(timeout is not None and 1 <= timeout <= 30 for timeout in waited)
+    assert all(1 <= timeout <= 30 for timeout in waited)
 
 
 @pytest.mark.parametrize("policy", ["rows", "carried"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import shutil
+import socket
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -129,7 +131,39 @@ def test_other_names_are_not_written_and_bombs_not_unpacked(packed: Path, monkey
         synrl_ray.load_policy(packed)
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x.synrl", "file:///etc/x.synrl", "http://127.0.0.1:1/x.synrl"])
+def test_a_folder_may_have_such_a_name_and_an_address_more_than_a_path(tmp_path: Path) -> None:
+    shutil.copytree(COMMITTED, tmp_path / "run.synrl")
+    assert synrl_ray.load_policy(tmp_path / "run.synrl") is not None
+    assert packing.is_packed("https://host/a.synrl?download=true")
+    assert not packing.is_packed("s3://bucket/a.synrl/run")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"]
+)
+def test_a_server_that_makes_no_sense_is_told_in_a_line(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_once() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        threading.Thread(target=answer_once, daemon=True).start()
+        with pytest.raises(UserError, match="cannot be fetched"):
+            synrl_ray.load_policy(f"http://127.0.0.1:{server.getsockname()[1]}/a.synrl")
+
+
+def test_more_than_is_borne_is_not_fetched(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_MOST_BYTES", 10_000)
+    with served(packed.parent) as address, pytest.raises(UserError, match=r"cannot be fetched.*larger than a GiB"):
+        synrl_ray.load_policy(f"{address}/{packed.name}")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://127.0.0.1/x.synrl", "file:///etc/x.synrl", "http://127.0.0.1:1/x.synrl", "http://h/a b.synrl"]
+)
 def test_what_cannot_be_fetched_is_told_in_a_line(url: str) -> None:
     with pytest.raises(UserError, match="cannot be fetched"):
         synrl_ray.load_policy(url)

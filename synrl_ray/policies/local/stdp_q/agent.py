@@ -17,8 +17,8 @@ trace.
 **What the STDP term amounts to.** One input neuron fires, and one action neuron after it: STDP tags the pair that was
 taken with :math:`A_+ e^{-\Delta t/\tau_+}`, and the trace remembers the tags of the pairs before it. Gated by the TD
 error that is the trace of Watkins's Q(lambda), with :math:`\lambda_e` for :math:`\gamma\lambda`
-(``cut_at_exploration=False``: the naive one), whose tags are smaller where the decision was slow, hence less clear. The
-gain in speed is that of Q(lambda). Nothing else in a lookup table can be learned from spike times.
+(``cut_at_exploration=False``: the naive one), whose tags are smaller where the decision was slow, hence less clear. A
+constant tag is worth as much (docs/results.md). Nothing else in a lookup table can be learned from spike times.
 
 References:
     Watkins (1989), Learning from delayed rewards, PhD thesis, Cambridge. Sutton & Barto (2018), Reinforcement Learning:
