@@ -8,9 +8,9 @@ from pathlib import Path
 
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import located, write_atomically
-from synrl_ray.reporting.comparison import Comparison
 from synrl_ray.reporting.page import page
 from synrl_ray.reporting.plots import require_plotly
+from synrl_ray.reporting.side_by_side import SideBySide
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Report:
     """A report that was written."""
 
     file: Path
-    comparison: Comparison
+    comparison: SideBySide
     """What is in it."""
 
 
-def compare(*runs: str | Path, trust: bool = False) -> Comparison:
+def compare(*runs: str | Path, trust: bool = False) -> SideBySide:
     """Put runs side by side; as ``synrl compare`` does. Ray is not started, and no folder is changed.
 
     Args:
@@ -66,7 +66,7 @@ def report(*runs: str | Path, out: str | Path | None = None, markdown: bool = Fa
     return Report(file, comparison)
 
 
-def _compared(runs: Sequence[str | Path], *, trust: bool, plays: bool) -> Comparison:
+def _compared(runs: Sequence[str | Path], *, trust: bool, plays: bool) -> SideBySide:
     if not runs:
         raise UserError("no run is named", "name one folder at least")
-    return Comparison.of([located(Path(run)) for run in runs], trust=trust, plays=plays)
+    return SideBySide.of([located(Path(run)) for run in runs], trust=trust, plays=plays)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.reporting.comparison import Comparison
 from synrl_ray.reporting.curve_plots import adaptation, learning_curves
 from synrl_ray.reporting.entries import Entry
 from synrl_ray.reporting.inside_plots import confusion, raster, weights
 from synrl_ray.reporting.plots import Plot, plotly_script
 from synrl_ray.reporting.score_plots import over_runs, score_against_energy
+from synrl_ray.reporting.side_by_side import SideBySide
 from synrl_ray.reporting.tables import all_settings
 from synrl_ray.results import versions
 from synrl_ray.running.again import train_words
@@ -20,7 +20,7 @@ from synrl_ray.running.again import train_words
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def page(comparison: Comparison) -> str:
+def page(comparison: SideBySide) -> str:
     """The HTML. All that comes from a run's folder is a stranger's: the template escapes it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -42,12 +42,12 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def _insides(comparison: Comparison) -> Iterator[tuple[Entry, Any]]:
+def _insides(comparison: SideBySide) -> Iterator[tuple[Entry, Any]]:
     both = zip(comparison.entries, comparison.insides, strict=True)
     return ((entry, inside) for entry, inside in both if inside is not None)
 
 
-def _plots(comparison: Comparison) -> Iterator[Plot]:
+def _plots(comparison: SideBySide) -> Iterator[Plot]:
     entries = comparison.entries
     yield from learning_curves(entries)
     yield from adaptation(entries)

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from synrl_ray.reporting.comparison import Comparison
+from synrl_ray.reporting.side_by_side import SideBySide
 
 
-def print_comparison(comparison: Comparison) -> None:
+def print_comparison(comparison: SideBySide) -> None:
     """Its tables, and what could not be looked into."""
     console = Console(highlight=False, markup=False, emoji=False)
     for table in comparison.tables:

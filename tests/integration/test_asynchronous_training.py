@@ -86,8 +86,11 @@ def test_runners_learner_and_driver_keep_up_with_one_another(start: Started) -> 
     assert 0 < columns["learner_busy"] <= 1.1
     assert 0 <= columns["lag_mean"] <= columns["lag_max"] <= 4
     assert columns["num_fragments_left_out"] == 0
-    assert len([name for name in columns if name.startswith("firing_rate_")]) == 2
-    assert columns["policy_loss"] is not None
+    told = {
+        name for row in rows for name, value in row.row.items() if value is not None
+    }  # by the learner, now and then
+    assert len([name for name in told if name.startswith("firing_rate_")]) == 2
+    assert "policy_loss" in told
     assert columns["return_mean"] > 9
     trainer.algorithm.env_runner_group.foreach_env_runner(lambda _: None)  # what was asked for has come
     (version,) = of_learners(trainer, lambda learner: learner.version)

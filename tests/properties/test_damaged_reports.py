@@ -9,8 +9,8 @@ import pytest
 from mutations import mutated
 
 from synrl_ray.errors import UserError
-from synrl_ray.reporting.comparison import Comparison
 from synrl_ray.reporting.page import page
+from synrl_ray.reporting.side_by_side import SideBySide
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 NUMBER = 25 * int(os.environ.get("SYNRL_FUZZ", "1"))
@@ -26,7 +26,7 @@ def test_a_report_of_damaged_files_is_whole_or_one_line(run, name, tmp_path):
     for _ in range(NUMBER):
         (folder / name).write_bytes(mutated(content, rng))
         try:
-            comparison = Comparison.of([folder], trust=False, plays=False)
+            comparison = SideBySide.of([folder], trust=False, plays=False)
             outcomes.add(page(comparison).endswith("</html>") and bool(comparison.markdown()))
         except UserError as error:
             outcomes.add(str(error).count("\n"))

@@ -25,6 +25,7 @@ class StandIn:
 
     def __init__(self, logdir, at):
         self.logdir, self.at, self.steps, self.is_stopped = str(logdir), at, 0, False
+        self.learner_group = SimpleNamespace(_learner=None, _is_shut_down=False)
         env = gym.make("CartPole-v1")
         network = ActorCritic(env.observation_space, env.action_space, AnnPolicy(hidden_sizes=(2,)))
         self.module = SimpleNamespace(

@@ -31,7 +31,7 @@ def test_run_writes_policy_checkpoint_metrics_result_and_curve(lab):
     }
     names = {path.name for path in lab.folder.path.iterdir()}
     assert names == {
-        *("config.json", "metrics.jsonl", "tensorboard", "checkpoint", "checkpoint.old"),
+        *("card.md", "config.json", "metrics.jsonl", "tensorboard", "checkpoint", "checkpoint.old"),
         *("policy.safetensors", "policy.json", "policy.seal.json", "result.json", "learning_curve.png"),
     }
     assert lab.algorithms[0].is_stopped

@@ -16,7 +16,7 @@ from synrl_ray.running.kind import Inside
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SideBySide:
     """Runs that are judged alike, those that differ in their seed alone together."""
 
     entries: tuple[Entry, ...]
@@ -24,7 +24,7 @@ class Comparison:
     """What was seen of each entry's policy; ``None`` where there is none."""
 
     @staticmethod
-    def of(places: Sequence[Path], *, trust: bool, plays: bool) -> Comparison:
+    def of(places: Sequence[Path], *, trust: bool, plays: bool) -> SideBySide:
         """What lies in these folders; ``trust`` and ``plays`` as of :attr:`~synrl_ray.running.kind.Kind.inside`.
 
         Raises:
@@ -32,7 +32,7 @@ class Comparison:
         """
         entries = found_entries(places)
         require_comparable(entries)
-        return Comparison(entries, tuple(_inside(entry, trust, plays) for entry in entries))
+        return SideBySide(entries, tuple(_inside(entry, trust, plays) for entry in entries))
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
