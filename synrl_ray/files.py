@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import secrets
 import shutil
 import stat
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +18,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from synrl_ray.errors import UserError
+
+ZIP_DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, OverflowError, RuntimeError, MemoryError),
+    *(struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What reading a damaged zip archive, or something damaged inside one, raises."""
 
 
 def home_folder() -> Path:
@@ -192,4 +202,17 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise ValueError(f"it is larger than {most_bytes:,} bytes")
+    return content
+
+
+def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
+    """A file of an archive; a few bytes can unpack to any size.
+
+    Raises:
+        ValueError: if it is larger than ``most_bytes``. Damage raises one of ``ZIP_DAMAGE``.
+    """
+    with archive.open(name) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{name} is larger than {most_bytes:,} bytes")
     return content

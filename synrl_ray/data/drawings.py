@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import lzma
 import struct
 import zipfile
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
+
+from synrl_ray.files import read_member
 
 SIZE = 28
 """Pixels per side after shrinking: the size that Vinyals et al. (2016), arXiv:1606.04080, resize them to."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_PIXELS, _MOST_BYTES = 1024, 2**20
-ZIP_DAMAGE = (
-    *(OSError, EOFError, ValueError, KeyError, OverflowError, RuntimeError, MemoryError),
-    *(struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-)
-"""What reading a damaged zip archive, or something damaged inside one, raises."""
-
-
-def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
-    """A file of an archive; a few bytes can unpack to any size.
-
-    Raises:
-        ValueError: if it is larger than ``most_bytes``. Damage raises one of ``ZIP_DAMAGE``.
-    """
-    with archive.open(name) as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise ValueError(f"{name} is larger than {most_bytes:,} bytes")
-    return content
 
 
 def _require_small_png(content: bytes, name: str) -> None:
@@ -49,7 +31,7 @@ def read_drawing(archive: zipfile.ZipFile, name: str) -> NDArray[np.uint8]:
 
     Raises:
         ValueError: if the file in the archive is no image.
-        KeyError: if the archive has no such file. Damage raises one of ``ZIP_DAMAGE``.
+        KeyError: if the archive has no such file. Damage raises one of :data:`synrl_ray.files.ZIP_DAMAGE`.
     """
     import cv2  # slow to import, and not needed where decoded images are cached
 

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from synrl_ray.data.drawings import SIZE, ZIP_DAMAGE, read_drawing
+from synrl_ray.data.drawings import SIZE, read_drawing
 from synrl_ray.data.location import MOST_BYTES, data_folder, fetch, md5
 from synrl_ray.errors import UserError
-from synrl_ray.files import home_folder, read_bounded, write_atomically
+from synrl_ray.files import ZIP_DAMAGE, home_folder, read_bounded, write_atomically
 
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 NUM_DRAWERS = 20

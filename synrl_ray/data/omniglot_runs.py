@@ -17,10 +17,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from synrl_ray.data.drawings import ZIP_DAMAGE, read_drawing, read_member
+from synrl_ray.data.drawings import read_drawing
 from synrl_ray.data.location import data_folder, read_data
 from synrl_ray.data.omniglot import URL
 from synrl_ray.errors import UserError, reason_of
+from synrl_ray.files import ZIP_DAMAGE, read_member
 
 NUM_RUNS = 20
 WAYS = 20

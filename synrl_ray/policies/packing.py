@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from synrl_ray.errors import UserError, reason_of
-from synrl_ray.files import read_bounded, write_atomically
+from synrl_ray.files import ZIP_DAMAGE, read_bounded, read_member, write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, read_description
 
 SUFFIX = ".synrl"
@@ -85,23 +85,16 @@ def unpacked(place: str | Path) -> Iterator[Path]:
         folder = Path(kept, "policy")
         folder.mkdir()
         try:
-            with damage_of(Path(place), "pack it again"), zipfile.ZipFile(file) as archive:
+            with zipfile.ZipFile(file) as archive:
                 if sum(each.file_size for each in archive.infolist()) > _MOST_BYTES:
                     raise ValueError("it is larger than a GiB")
-                for name in (*_NEEDED, *_BESIDE):
-                    if name in archive.namelist():
-                        (folder / name).write_bytes(_read(archive, name))
-        except zipfile.BadZipFile as error:
-            raise UserError(f"{place} is no packed policy ({reason_of(error)})", "pack it again") from error
+                names = [name for name in (*_NEEDED, *_BESIDE) if name in archive.namelist()]
+                content = {name: read_member(archive, name, _MOST_BYTES) for name in names}
+        except ZIP_DAMAGE as error:
+            raise UserError(f"{place} is damaged ({reason_of(error)})", "pack it again") from error
+        for name, data in content.items():
+            (folder / name).write_bytes(data)
         yield folder
-
-
-def _read(archive: zipfile.ZipFile, name: str) -> bytes:
-    with archive.open(name) as packed:
-        content = packed.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"{name} is larger than it says")
-    return content
 
 
 def _fetch(url: str, file: Path) -> None:

@@ -116,6 +116,15 @@ def rewritten(file: Path, changes: dict[str, bytes | None]) -> None:
                 archive.writestr(name, data)
 
 
+@pytest.mark.parametrize("at", range(40, 400, 40))
+def test_a_byte_that_was_changed_is_told_in_a_line(packed: Path, at: int) -> None:
+    content = bytearray(packed.read_bytes())
+    content[at] ^= 0xFF
+    packed.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged"):
+        synrl_ray.load_policy(packed)
+
+
 def test_other_names_are_not_written_and_bombs_not_unpacked(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rewritten(packed, {"../evil": b"x", "/tmp/evil": b"x", "policy.pkl": b"x", "a/policy.json": b"x"})
     with unpacked(packed) as folder:
