@@ -12,7 +12,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LI
 
 from synrl_ray.interrupt import breakable
 from synrl_ray.sampling.batched import BatchedEnvRunner
-from synrl_ray.sampling.faults import Faults, call_runners, require_runners
+from synrl_ray.sampling.faults import Faults, call_runners, push_weights, require_runners
 from synrl_ray.sampling.vector import PREPROCESSING
 from synrl_ray.settings.environment import Environment
 
@@ -73,7 +73,7 @@ class BatchedAlgorithm(Algorithm):
         """Go on from a checkpoint, with new episodes in every env runner (RLlib restores the local one only)."""
         super().restore_from_path(path, *args, **kwargs)
         steps = self._steps()
-        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+        push_weights(self.env_runner_group, self.learner_group)
         call_runners(self.env_runner_group, lambda runner: runner.reseed(steps), local=True)
 
     def restore_env_runners(self, env_runner_group: Any) -> list[int]:
@@ -81,7 +81,7 @@ class BatchedAlgorithm(Algorithm):
         restarted = self.faults.find_restarted(env_runner_group)
         if restarted:
             steps = self._steps()
-            env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, to_worker_indices=restarted)
+            push_weights(env_runner_group, self.learner_group, indices=restarted)
             call_runners(env_runner_group, lambda runner: runner.reseed(steps), local=False, indices=restarted)
         return restarted
 

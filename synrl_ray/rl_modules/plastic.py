@@ -154,7 +154,9 @@ def commit_deltas(algorithm: Any, parts: Sequence[tuple[Deltas, int]], merge: Me
         learner._weights_seq_no += 1  # RLlib's runners ignore weights whose number they have
 
     algorithm.learner_group.foreach_learner(commit)
-    algorithm.env_runner_group.sync_weights(from_worker_or_learner_group=algorithm.learner_group)
+    algorithm.env_runner_group.sync_weights(  # the last ones may be under way: these would be dropped
+        from_worker_or_learner_group=algorithm.learner_group, timeout_seconds=None
+    )
     return merged
 
 

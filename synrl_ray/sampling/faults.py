@@ -158,6 +158,28 @@ def call_runners(
     return [given(result) for result in results]
 
 
+def push_weights(
+    group: Any, learner_group: Any, *, indices: list[int] | None = None, inference_only: bool = False
+) -> None:
+    """Have env runners take over the learners' weights before all that they are asked next.
+
+    By default RLlib drops weights for a runner that has not told yet that it took over the last ones, which then goes
+    on with those.
+
+    Args:
+        group: RLlib's ``EnvRunnerGroup``.
+        learner_group: RLlib's ``LearnerGroup``.
+        indices: of the remote runners, all if ``None``.
+        inference_only: only what a runner needs to act.
+    """
+    group.sync_weights(
+        from_worker_or_learner_group=learner_group,
+        to_worker_indices=indices,
+        timeout_seconds=None,
+        inference_only=inference_only,
+    )
+
+
 def guarded(runner: Any, function: Callable[[], Any]) -> Any:
     """What a function gives in an env runner, or what it raises there, for :func:`given`: RLlib would swallow that."""
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from synrl_ray.errors import UserError
 from synrl_ray.kinds.control.kind import KIND
@@ -102,3 +103,24 @@ def test_the_only_runner_killed_stops_the_run_with_the_remedy(tmp_path: Path, st
 
     with pytest.raises(UserError, match=r"a worker process died.*--resume"):
         train_run(folder, spec, KIND, watch)
+
+
+def test_weights_for_a_runner_that_has_not_told_that_it_took_over_the_last_ones_are_not_dropped() -> None:
+    trainer = ControlTrainer(_spec(num_workers=1))
+    try:
+        group, learners = trainer.algorithm.env_runner_group, trainer.algorithm.learner_group
+        group.foreach_env_runner_async_fetch_ready(lambda _: time.sleep(2.0), tag="busy")
+        for _ in range(3):
+            learners.foreach_learner(_shift)
+            faults.push_weights(group, learners)
+        (given,) = _of_runners(trainer, _what_it_has)
+        assert given["weights"] == _what_it_has(group.local_env_runner)["weights"]
+    finally:
+        trainer.close()
+
+
+def _shift(learner: Any) -> None:
+    with torch.no_grad():
+        for parameter in learner.module["default_policy"].unwrapped().parameters():
+            parameter += 1.0
+    learner._weights_seq_no += 1

@@ -27,6 +27,7 @@ from ray.rllib.utils.metrics import (
 
 from synrl_ray.algorithms.activity import Activity, Rows
 from synrl_ray.algorithms.off_policy.replay import Replay, Transitions
+from synrl_ray.sampling.faults import push_weights
 from synrl_ray.settings.algorithms import OffPolicy
 
 
@@ -48,7 +49,7 @@ class ReplayAlgorithm(RLlibDQN):
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Go on from a checkpoint, with new episodes and an empty replay: learning waits until it is filled again."""
         super().restore_from_path(path, *args, **kwargs)
-        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, inference_only=True)
+        push_weights(self.env_runner_group, self.learner_group, inference_only=True)
         self._start(self._env_steps())
 
     def _start(self, steps: int) -> None:
@@ -78,7 +79,7 @@ class ReplayAlgorithm(RLlibDQN):
             for _ in range(settings.num_updates):
                 self._learn()
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
-            self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, inference_only=True)
+            push_weights(self.env_runner_group, self.learner_group, inference_only=True)
 
     def _learn(self) -> None:
         config = self.config

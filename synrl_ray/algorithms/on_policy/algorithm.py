@@ -31,6 +31,7 @@ from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows, ne
 from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
 from synrl_ray.errors import UserError, worker_died
 from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.sampling.faults import push_weights
 from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout, sample_rows
@@ -151,7 +152,7 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
             starts = np.zeros(observations.shape[:2], np.bool_)
         seen = (torch.from_numpy(observations), torch.from_numpy(starts))
         found = self.learner_group.foreach_learner(partial(_calibrated, rate=rate, seen=seen))
-        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+        push_weights(self.env_runner_group, self.learner_group)
         factors = next(iter(found)).get()
         if isinstance(factors, Exception):
             raise factors
@@ -209,7 +210,7 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
             self.metrics.aggregate(self._learn_from(rollouts), key=LEARNER_RESULTS)
         self.metrics.log_value((SECONDS, "learner"), time.perf_counter() - began, reduce="sum")
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
-            self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+            push_weights(self.env_runner_group, self.learner_group)
 
 
 def _calibrated(learner: Any, rate: float, seen: tuple[torch.Tensor, ...]) -> Any:
