@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from synrl_ray.api.searching import tune
     from synrl_ray.api.specs import make_experiment
     from synrl_ray.api.training import train
+    from synrl_ray.api.watching import watch
     from synrl_ray.errors import UserError
     from synrl_ray.experiment import Experiment
     from synrl_ray.policies.loading import load_policy
@@ -30,6 +31,7 @@ __all__ = [
     "report",
     "train",
     "tune",
+    "watch",
 ]
 _MODULES = {
     "Experiment": "experiment",
@@ -42,6 +44,7 @@ _MODULES = {
     "report": "api.comparing",
     "train": "api.training",
     "tune": "api.searching",
+    "watch": "api.watching",
 }
 
 register_environments()

@@ -9,6 +9,7 @@ from cyclopts import Parameter, Token
 
 PolicyKind = Literal["spiking", "ann", "tabular"]  # as in the settings, which would make help slow
 Tracker = Literal["mlflow", "wandb"]  # likewise
+Screen = Literal["window", "page", "terminal"]
 Json = Annotated[bool, Parameter(name="--json")]
 
 

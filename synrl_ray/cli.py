@@ -15,7 +15,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from synrl_ray import __version__
-from synrl_ray.arguments import Integer, Json, PolicyKind, Settings, Tracker
+from synrl_ray.arguments import Integer, Json, PolicyKind, Screen, Settings, Tracker
 from synrl_ray.commands import command
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.files import located
@@ -236,6 +236,34 @@ def evaluate(
         print(judged.result.as_json(), end="")
     else:
         judged.kind.print_evaluation(judged.result)
+
+
+@app.command
+def watch(
+    run_dir: str,
+    /,
+    *,
+    on: Screen | None = None,
+    seed: Integer | None = None,
+    port: Integer = 0,
+    trust: bool = False,
+) -> None:
+    """Watch a run's policy play, with its spikes beside it; speed, pause, next episode and seed are yours.
+
+    Args:
+        run_dir: as of `synrl evaluate`.
+        on: a window, the default where there is a display; or a page that only this machine sees, the default
+            elsewhere; or the terminal.
+        seed: of the first episode (default: the experiment's protocol); each has the next one.
+        port: of the page; any that is free where not given.
+        trust: import the modules of its environment and network, though you did not make the run on this machine.
+    """
+    import synrl_ray
+
+    try:
+        synrl_ray.watch(run_dir, on=on, seed=seed, port=port, trust=trust)
+    except KeyboardInterrupt:  # the way to end it
+        print(flush=True)
 
 
 @app.command

@@ -8,22 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import gymnasium
 import numpy as np
-from numpy.typing import NDArray
 
-from synrl_ray.envs.checked import RAISED, CheckedEnv, checked
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.evaluation.episodes import BatchPolicy, MakeEnv
-from synrl_ray.evaluation.spike_raster import MIN_BAND_PIXELS, SpikeRaster
+from synrl_ray.evaluation.playing import Frame, PlayedEpisode, drawing, frames_per_second
 from synrl_ray.files import write_atomically
 
-Frame = NDArray[np.uint8]
 SUFFIXES = (".mp4", ".gif")
-MIN_FRAME_HEIGHT = 240  # smaller frames are magnified by a whole number, so that pixels stay square and sharp
-MIN_RASTER_WIDTH = 240
 GIF_MIN_MILLISECONDS = 20  # browsers slow gifs with shorter frames down to ten frames a second
 
 
@@ -57,9 +50,7 @@ def record_episode(
 ) -> Recording:
     """Play one greedy episode and write it as a film; the file appears whole or not at all.
 
-    If ``policy.last_spikes`` is set after ``act`` (one array ``[K, N]`` per spiking layer, for the observation just
-    seen), a raster scrolls beside the frame: the newest column belongs to the observation that the frame shows.
-    Of a deep network the first layers are drawn, as many as fit.
+    A raster of the policy's spikes scrolls beside it, see :class:`~synrl_ray.evaluation.playing.PlayedEpisode`.
 
     Args:
         policy: acts with ``deterministic=True`` on a batch of one.
@@ -79,15 +70,10 @@ def record_episode(
         raise UserError(f"cannot write a video as {path.name!r}", f"name a file that ends in {' or '.join(SUFFIXES)}")
     if fps is not None and not fps > 0:
         raise UserError(f"fps must be positive, got {fps}", "leave it out for the environment's own")
-    env = checked(make_env())
+    env = drawing(make_env)
     try:
-        if env.render_mode != "rgb_array":
-            raise UserError(
-                f"the environment renders as {env.render_mode!r}, a video needs 'rgb_array'",
-                "make it with gymnasium.make(..., render_mode='rgb_array'), if it offers that",
-            )
-        speed = float(fps or env.metadata.get("render_fps") or 30)
-        episode = _Episode(policy, env, seed, max_env_steps)
+        speed = fps or frames_per_second(env)
+        episode = PlayedEpisode(policy, env, seed, max_env_steps)
         if path.suffix.lower() == ".gif":
             content, speed = _encode_gif(episode.frames(), speed)
         else:
@@ -100,66 +86,6 @@ def record_episode(
         problem = f"{path} cannot be written ({error.strerror or reason_of(error)})"
         raise UserError(problem, "choose another place for the video") from error
     return Recording(path, episode.episode_return, episode.env_steps, speed, not episode.ended)
-
-
-class _Episode:
-    """Plays one episode while its frames are consumed, so that a long film never lies in memory."""
-
-    def __init__(self, policy: BatchPolicy, env: CheckedEnv, seed: int, max_env_steps: int) -> None:
-        self._policy, self._env, self._seed, self._max_env_steps = policy, env, seed, max_env_steps
-        self._raster: SpikeRaster | None = None
-        self.episode_return, self.env_steps, self.ended = 0.0, 0, False
-
-    def frames(self) -> Iterator[Frame]:
-        """Yield one frame per observation, the last one included; all have the same even size."""
-        observation, _ = self._env.reset(seed=self._seed)
-        state = self._policy.initial_state(1)
-        while not self.ended and self.env_steps < self._max_env_steps:
-            frame = _magnify(_render(self._env))
-            actions, state = self._policy.act(np.asarray(observation)[None], state, deterministic=True)
-            self._push_spikes(frame.shape[0], frame.shape[1])
-            yield self._compose(frame)
-            observation, reward, terminated, truncated, _ = self._env.step(actions[0])
-            self.episode_return += reward
-            self.env_steps += 1
-            self.ended = terminated or truncated
-        yield self._compose(_magnify(_render(self._env)))
-
-    def _push_spikes(self, height: int, width: int) -> None:
-        spikes = getattr(self._policy, "last_spikes", None)
-        if spikes is None or len(spikes) == 0:
-            return
-        layers = [np.asarray(layer) for layer in spikes[: height // MIN_BAND_PIXELS]]
-        if self._raster is None:
-            sizes = [layer[0].size for layer in layers]
-            column_pixels = 2 if len(layers[0]) <= 8 else 1
-            self._raster = SpikeRaster(sizes, height, max(MIN_RASTER_WIDTH, width // 2), column_pixels)
-        self._raster.push(layers)
-
-    def _compose(self, frame: Frame) -> Frame:
-        """Put the raster beside the frame and repeat the last row or column where a size is odd."""
-        if self._raster is not None:
-            frame = np.concatenate([frame, self._raster.picture], axis=1)
-        return np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
-
-
-def _render(env: gymnasium.Env[Any, Any]) -> Frame:
-    try:
-        frame: Any = env.render()
-    except RAISED as error:
-        raise UserError(f"the environment cannot render: {reason_of(error)}", "install what it needs") from error
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        what = f"{frame.dtype}{list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise UserError(
-            f"the environment's render() gave {what} instead of an RGB picture",
-            "render() must return a uint8 array [height, width, 3]",
-        )
-    return frame
-
-
-def _magnify(frame: Frame) -> Frame:
-    factor = -(-MIN_FRAME_HEIGHT // frame.shape[0])
-    return frame if factor <= 1 else frame.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _same_size(frames: Iterator[Frame]) -> Iterator[Frame]:

@@ -17,7 +17,7 @@ from synrl_ray.experiment import Environment, Evaluation, Experiment, LocalExper
 from synrl_ray.policies.description import Description, described
 from synrl_ray.results import Film
 from synrl_ray.running.imports import admit_policy
-from synrl_ray.running.kind import EvaluationOptions
+from synrl_ray.running.kind import EvaluationOptions, Player
 from synrl_ray.running.run_folder import CONFIG, RunFolder
 
 EVALUATION_OPTIONS = frozenset({"episodes", "seed", "video"})
@@ -123,6 +123,10 @@ class Judging:
         protocol = Evaluation() if experiment is None else experiment.evaluation
         seed = protocol.first_seed if options.seed is None else options.seed
         return Judging(environment, options.episodes or protocol.episodes, seed, experiment)
+
+    def player(self, policy: BatchPolicy) -> Player:
+        """That policy at play."""
+        return Player(policy, self.environment, self.first_seed)
 
     def film(self, policy: BatchPolicy, path: Path | None) -> Film | None:
         """Write a video of one episode, if one is wanted."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
+from synrl_ray.evaluation.episodes import BatchPolicy
 from synrl_ray.experiment import AnyExperiment, Environment
 from synrl_ray.policies.description import Description
 from synrl_ray.results import Result
@@ -169,6 +170,16 @@ class Inside:
     """Why something is not there."""
 
 
+class Player(NamedTuple):
+    """What is watched at play."""
+
+    policy: BatchPolicy
+    """Shows its spikes as ``last_spikes``, where it has any."""
+    environment: Environment
+    seed: int
+    """Of the first episode."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a training command has produced."""
@@ -186,6 +197,10 @@ def _no_export(
     description: Description, out: Path, trust: bool, num_observations: int, bits: int | None
 ) -> dict[str, Any]:
     raise UserError(f"{description.folder} holds {description.format.holds}", "only networks' policies are exported")
+
+
+def _no_player(description: Description, options: EvaluationOptions) -> Player:
+    raise UserError(f"{description.folder} holds {description.format.holds}", "only what acts can be watched")
 
 
 def _nothing_inside(description: Description, trust: bool, plays: bool) -> Inside:
@@ -260,6 +275,9 @@ class Kind(Generic[E]):
     export: Callable[[Description, Path, bool, int, int | None], dict[str, Any]] = _no_export
     """Writes the policy as a NIR graph. The last arguments are whether the module of its environment is trusted, on how
     many observations the graph is compared with the policy, and to how many bits weights are rounded, if they are."""
+    player: Callable[[Description, EvaluationOptions], Player] = _no_player
+    """Who plays for ``synrl watch``, of the options with seed and trust only; raises :class:`UserError` as
+    :attr:`evaluate`."""
     inside: Callable[[Description, bool, bool], Inside] = _nothing_inside
     """Looks into what a folder holds, for a report; the last arguments are whether modules that it names are trusted,
     and whether an episode is begun for its spikes. Raises :class:`UserError` for a damaged folder."""

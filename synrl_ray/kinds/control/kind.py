@@ -8,7 +8,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import Experiment
 from synrl_ray.kinds.acting import EVALUATION_OPTIONS, environment, evaluation_share
 from synrl_ray.kinds.control.checking import check
-from synrl_ray.kinds.control.evaluating import evaluate
+from synrl_ray.kinds.control.evaluating import evaluate, player
 from synrl_ray.kinds.control.exporting import export_nir
 from synrl_ray.kinds.control.inside import inside
 from synrl_ray.kinds.control.printing import print_evaluation, print_outcome
@@ -62,6 +62,7 @@ KIND: Kind[Experiment] = Kind(
     figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
+    player=player,
     inside=inside,
     print_evaluation=print_evaluation,
     export=export_nir,

@@ -9,7 +9,7 @@ from synrl_ray.experiment import LocalExperiment
 from synrl_ray.files import at_hand
 from synrl_ray.kinds.acting import EVALUATION_OPTIONS, environment, evaluation_share
 from synrl_ray.kinds.local.checking import check
-from synrl_ray.kinds.local.evaluating import evaluate, inside
+from synrl_ray.kinds.local.evaluating import evaluate, inside, player
 from synrl_ray.kinds.local.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.local.result import combine, figures
 from synrl_ray.kinds.local.trainer import LocalTrainer
@@ -45,6 +45,7 @@ KIND: Kind[LocalExperiment] = Kind(
     figures=figures,
     print_outcome=print_outcome,
     evaluate=evaluate,
+    player=player,
     inside=inside,
     print_evaluation=print_evaluation,
     environment=environment,
