@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling bench-evaluations requirements tables clean bench-gpu
+.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling bench-evaluations requirements tables docs clean bench-gpu
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml requirements.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PY) -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
-	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --constraint requirements.txt --editable '.[dev,report,tune,box2d-py,learn2learn]'
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --constraint requirements.txt --editable '.[dev,docs,report,tune,box2d-py,learn2learn]'
 	@touch $(STAMP)
 
 run: $(STAMP)  ## Train a spiking PPO agent on CartPole, evaluate it, write curve and policy
@@ -130,6 +130,11 @@ requirements: $(STAMP)  ## Pin the newest versions that fit, into requirements.t
 
 tables: $(STAMP)  ## Write the tables of README.md and docs/results.md from experiments/results
 	$(PY) benchmarks/tables.py
+
+docs: $(STAMP)  ## Build the documentation as a site, into build/site
+	$(PY) docs/build_site.py
+
+
 
 clean:  ## Remove what make has made (runs stay)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

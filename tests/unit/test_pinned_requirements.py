@@ -11,7 +11,7 @@ from synrl_ray.meta.learn2learn_loader import INSTALL
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-README = ROOT / "README.md"
+INSTALLATION = ROOT / "docs" / "installation.md"
 LINES = (ROOT / "requirements.txt").read_text().splitlines()
 BOUND_TO_ANOTHER_TORCH = ("torchvision", "torchaudio", "nvidia-", "cuda-")  # Triton's pin is what this torch asks for
 
@@ -31,12 +31,12 @@ def test_every_requirement_of_an_extra_is_pinned(extra, requirement):
 
 
 def test_all_is_every_extra_of_the_package_but_those_that_pip_cannot_build():
-    of_the_package = sorted(set(EXTRAS) - {"all", "dev", "peers", "learn2learn", "box2d-py"})
+    of_the_package = sorted(set(EXTRAS) - {"all", "dev", "docs", "peers", "learn2learn", "box2d-py"})
     assert EXTRAS["all"] == [f"{PROJECT['project']['name']}[{','.join(of_the_package)}]"]
 
 
-def test_the_readme_has_a_row_for_each_extra_and_the_command_for_learn2learn():
-    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| .* \| (.*) \|$", README.read_text(), re.MULTILINE))
+def test_the_installation_page_has_a_row_for_each_extra_and_the_command_for_learn2learn():
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| .* \| (.*) \|$", INSTALLATION.read_text(), re.MULTILINE))
     assert set(EXTRAS) - {"dev"} <= set(rows)
     assert INSTALL.endswith(f"or {rows['learn2learn'].strip('`')}")
 
@@ -60,7 +60,7 @@ def test_nothing_that_is_pinned_or_asked_for_binds_another_torch_or_a_second_ope
 @pytest.mark.parametrize("extra", ["peers", "report", "tune"])
 def test_printed_commands_install_an_extra_with_the_pins(extra):
     paths = [path for folder in ("synrl_ray", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-    text = " ".join(word for path in [*paths, README] for word in path.read_text().split())
+    text = " ".join(word for path in [*paths, *(ROOT / "docs").glob("*.md")] for word in path.read_text().split())
     commands = re.findall(rf"uv pip install [^`]{{0,60}}'\.\[{extra}\]'", text)
     assert commands
     assert set(commands) == {f"uv pip install -c requirements.txt -e '.[{extra}]'"}

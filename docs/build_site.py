@@ -1,0 +1,139 @@
+"""Build the documentation as a site: these pages, README, notebooks with their outputs, the command, the API.
+
+Run: python docs/build_site.py [--out build/site]     (`make docs`)
+
+Pages link to files of the repository, and are read there too; what they link to is brought along.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+REPOSITORY = DOCS.parent
+_OF_REPOSITORY = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+_LINK = re.compile(r"(\]\()(?!\w+:|#)([^)#\s]+)")
+_CONFIG = "mkdocs.yml"
+API = {
+    "Runs": ("api.training", "api.judging", "api.watching", "api.comparing", "api.searching", "api.specs"),
+    "Settings": (
+        *("settings.control", "settings.environment", "settings.preprocessing", "settings.policies"),
+        *("settings.algorithms", "settings.local", "settings.q_learning", "settings.stdp_q", "settings.r_stdp"),
+        *("settings.plasticity", "settings.classification", "settings.classifiers", "settings.meta", "settings.maml"),
+        "settings.search",
+    ),
+    "Policies": ("policies.loading", "policies.policy", "policies.actor_critic", "policies.own_network", "rl_modules"),
+    "Spiking networks": (
+        *("snn.neurons", "snn.synaptic", "snn.adaptive", "snn.recurrent", "snn.networks", "snn.convolution"),
+        *("snn.scan", "snn.surrogate", "snn.spike_lists", "snn.encoders", "snn.readouts", "snn.energy"),
+    ),
+    "Plasticity": (
+        *("plasticity", "plasticity.stdp", "plasticity.traces", "plasticity.reward_modulated", "plasticity.modulation"),
+        *("plasticity.bounds", "plasticity.teacher", "plasticity.homeostasis", "callbacks"),
+    ),
+    "Environments": (
+        *("envs.make", "envs.shower", "envs.maze", "envs.gridworld_env", "envs.temporal_order", "envs.tabular"),
+        "envs.tabular_values",
+    ),
+    "Meta-learning": ("meta.tasks", "meta.maml", "meta.maml_rl", "meta.sinusoids", "meta.gridworlds", "meta.files"),
+    "Judging": ("evaluation.episodes", "evaluation.statistics", "evaluation.video", "results.schema"),
+}
+"""Page → modules of the package."""
+
+
+def build(out: Path) -> None:
+    """Write the site to ``out``, which is emptied; whatever a page refers to must be there.
+
+    Raises:
+        SystemExit: if a page is missing from the navigation, or something that is linked to is not there.
+    """
+    stage = out.parent / f".{out.name}-pages"
+    shutil.rmtree(stage, ignore_errors=True)
+    pages = stage / "docs"
+    pages.mkdir(parents=True)
+    for file in (*DOCS.glob("*.md"), *DOCS.glob("notebooks/*.md"), *(REPOSITORY / name for name in _OF_REPOSITORY)):
+        page = pages / _page_of(file)
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(_with_links(file, page, pages), encoding="utf-8")
+    notebooks = sorted(DOCS.glob("notebooks/*.ipynb"))
+    if notebooks:
+        command = [sys.executable, "-m", "nbconvert", "--to", "markdown", "--output-dir", pages / "notebooks"]
+        subprocess.run([*command, *notebooks], check=True, capture_output=True)
+    reference = pages / "reference"
+    reference.mkdir()
+    (reference / "command.md").write_text(_command(), encoding="utf-8")
+    for title, modules in API.items():
+        text = "\n".join([f"# {title}", *(f"\n::: synrl_ray.{module}" for module in modules)])
+        (reference / f"{_slug(title)}.md").write_text(text, encoding="utf-8")
+    (stage / _CONFIG).write_text(_config(notebooks), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], check=True, cwd=stage)
+    shutil.rmtree(out, ignore_errors=True)
+    (stage / "site").rename(out)
+    shutil.rmtree(stage)
+
+
+def _page_of(file: Path) -> str:
+    """Where a file of the repository is in the site: pages of Markdown, notebooks, and copies of all else."""
+    place = file.relative_to(DOCS if DOCS in file.parents else REPOSITORY)
+    if file.suffix == ".ipynb":
+        return str(place.with_suffix(".md"))
+    if file.suffix == ".md":
+        return str(place.with_name("index.md" if file.name == "README.md" else file.name.lower()))
+    return str(Path("files") / file.relative_to(REPOSITORY))
+
+
+def _with_links(file: Path, page: Path, pages: Path) -> str:
+    """A page whose links lead to pages, and to copies of the pictures and files of the repository."""
+
+    def moved(match: re.Match[str]) -> str:
+        target = (file.parent / match[2]).resolve()
+        if not target.is_file():
+            raise SystemExit(f"{file.relative_to(REPOSITORY)} links to {match[2]}, which is not there")
+        there = pages / _page_of(target)
+        if target.suffix not in (".md", ".ipynb"):
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(target, there)
+        return match[1] + os.path.relpath(there, page.parent)
+
+    parts = re.split(r"(^```.*?^```$)", file.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return "".join(part if part.startswith("```") else _LINK.sub(moved, part) for part in parts)
+
+
+def _command() -> str:
+    from synrl_ray.cli import app
+
+    return str(app.generate_docs(output_format="markdown"))
+
+
+def _slug(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _config(notebooks: list[Path]) -> str:
+    """The site's settings, with the pages that are made here in its navigation."""
+    lists = {
+        "NOTEBOOKS": (f"notebooks/{file.stem}.md" for file in notebooks),
+        "API": (f"{title}: reference/{_slug(title)}.md" for title in API),
+    }
+    lines: list[str] = []
+    for line in (DOCS / _CONFIG).read_text(encoding="utf-8").replace("$REPOSITORY", str(REPOSITORY)).splitlines():
+        indent, _, name = line.partition("- $")
+        lines += [f"{indent}- {each}" for each in lists[name]] if name else [line]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "site")
+    build(parser.parse_args(argv).out.absolute())
+
+
+if __name__ == "__main__":
+    main()
