@@ -40,8 +40,9 @@ from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout, sample_rows
 
 _REPORT_SECONDS = 0.5
-_FETCH_SECONDS = 10.0
-"""For the fragments of a batch to come: from a host that is cut off Ray would wait for some minutes."""
+_FETCH_SECONDS, _FETCH_SECONDS_AFTER_LOSS = 10.0, 1.0
+"""For the fragments of a batch to come: from a host that is cut off Ray would wait for some minutes. What else has been
+asked of that host is in the batches after it, which wait less, until one is whole again."""
 
 
 class Learned(NamedTuple):
@@ -80,6 +81,7 @@ class ImpalaLearner(OnPolicyLearner):
         self._reported = 0.0
         self._template: list[Fragment] = []
         self._fragments: list[Rollout] = []
+        self._patience = _FETCH_SECONDS
 
     def begin(self, return_scale: dict[str, Any]) -> None:
         """Count updates anew, with the rewards' scale of a checkpoint."""
@@ -98,7 +100,7 @@ class ImpalaLearner(OnPolicyLearner):
             NonFiniteError: instead of stepping on a loss that is NaN or infinite.
         """
         began = time.perf_counter()
-        received = training_data.episodes or _fetched(training_data.batch_refs)
+        received = training_data.episodes or self._fetched(training_data.batch_refs)
         found = [fragment for fragment in received if fragment is not None]
         version, most = self.version, self.config.settings.max_lag
         used = [fragment for fragment in found if version - fragment.version <= most]
@@ -124,6 +126,19 @@ class ImpalaLearner(OnPolicyLearner):
             rates=self._rates() if is_due and used else None,
             seconds=time.perf_counter() - began,
         )
+
+    def _fetched(self, references: Sequence[ray.ObjectRef]) -> list[Fragment | None]:
+        """``None`` for each whose env runner has died, and the fragment with it, or cannot be reached."""
+        here, others = ray.wait(list(references), num_returns=len(references), timeout=self._patience)
+        self._patience = _FETCH_SECONDS_AFTER_LOSS if others else _FETCH_SECONDS
+        found: list[Fragment | None] = []
+        for reference in references:
+            fragment = None
+            with suppress(ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError):
+                if reference in here:
+                    fragment = ray.get(reference, timeout=_FETCH_SECONDS)
+            found.append(fragment)
+        return found
 
     def _learn_from(self, used: list[Fragment], timesteps: Any) -> None:
         settings, rewards = self.config.settings, self.config.environment_settings
@@ -193,19 +208,6 @@ class ImpalaLearner(OnPolicyLearner):
 
     def _module_state(self) -> Any:
         return self.module[DEFAULT_MODULE_ID].unwrapped().get_state()
-
-
-def _fetched(references: Sequence[ray.ObjectRef]) -> list[Fragment | None]:
-    """``None`` for each whose env runner has died, and the fragment with it, or cannot be reached."""
-    here, _ = ray.wait(list(references), num_returns=len(references), timeout=_FETCH_SECONDS)
-    found: list[Fragment | None] = []
-    for reference in references:
-        fragment = None
-        with suppress(ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError):
-            if reference in here:
-                fragment = ray.get(reference, timeout=_FETCH_SECONDS)
-        found.append(fragment)
-    return found
 
 
 def _masked(fragment: Fragment) -> Fragment:

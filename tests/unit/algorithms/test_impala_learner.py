@@ -113,10 +113,10 @@ def test_a_fragment_that_does_not_come_is_left_out(monkeypatch: pytest.MonkeyPat
 
     def wait(references: list[str], num_returns: int, timeout: float) -> tuple[list[str], list[str]]:
         waited.append(timeout)
-        return [each for each in references if each != "cut off"], ["cut off"]
+        return [each for each in references if each != "cut off"], [each for each in references if each == "cut off"]
 
     def get(reference: str, timeout: float) -> Any:
-        waited.append(timeout)
+        assert 1 <= timeout <= 30
         if reference == "dead":
             raise ray.exceptions.OwnerDiedError("", "", "")
         return {"here": collected}[reference]
@@ -125,9 +125,13 @@ def test_a_fragment_that_does_not_come_is_left_out(monkeypatch: pytest.MonkeyPat
     collected = Fragment(runner.sample(), 0, 1)
     monkeypatch.setattr(ray, "get", get)
     monkeypatch.setattr(ray, "wait", wait)
-    done = learner.update(training_data=TrainingData(batch_refs=["cut off", "here", "dead"]), timesteps=TIMESTEPS)
-    assert (done.num_lost, done.version, len(done.lags)) == (2, 1, 1)
-    assert all(1 <= timeout <= 30 for timeout in waited)
+    for batch, num_lost in ((["cut off", "here", "dead"], 2), (["here", "cut off"], 1), (["here"], 0), (["here"], 0)):
+        done = learner.update(training_data=TrainingData(batch_refs=batch), timesteps=TIMESTEPS)
+        assert (done.num_lost, len(done.lags)) == (num_lost, 1)
+    assert done.version == 4
+    long, short = waited[0], waited[1]
+    assert 1 <= short < long <= 30
+    assert waited == [long, short, short, long], "what else was asked of that host is waited for less"
 
 
 @pytest.mark.parametrize("policy", ["rows", "carried"])
