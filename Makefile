@@ -96,7 +96,8 @@ bench-plasticity: $(STAMP)  ## Synapse updates per second against BindsNET (peer
 bench-ablations: $(STAMP)  ## What each part of the local learners is worth (half an hour)
 	$(PY) benchmarks/maze_ablation.py --table experiments/results/tables/maze-ablation.json
 	$(PY) benchmarks/stdp_q_ablation.py --table experiments/results/tables/taxi-ablation.json
-	$(PY) benchmarks/temporal_order.py --table experiments/results/tables/temporal-order.json
+	$(PY) benchmarks/timing_tasks.py --table experiments/results/tables/temporal-order.json
+	$(PY) benchmarks/timing_tasks.py --task time-to-first-spike --table experiments/results/tables/time-to-first-spike.json
 
 bench-faults: $(STAMP)  ## What is lost when something dies, and how soon a run goes on
 	$(PY) benchmarks/faults.py

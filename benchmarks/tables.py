@@ -30,6 +30,7 @@ from tables_breadth import (
     surrogates_cartpole,
     surrogates_mnist,
     temporal_order,
+    time_to_first_spike,
     unvisited,
 )
 from tables_figures import (
@@ -90,6 +91,8 @@ def summary() -> Iterator[Row]:
     yield "`maze-rstdp`", "start cells from which it arrives, 10 mazes", arrives, chance, "95 %"
     share = percent(result("temporal-order/spiking").figure("return_mean"))
     yield "`temporal-order`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
+    share = percent(result("time-to-first-spike/spiking").figure("return_mean"))
+    yield "`time-to-first-spike`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
     yield "`sinusoid-maml`", "squared error, 10 samples, 10 inner steps", *pair("sinusoid-maml", "loss", 3), "-"
     others = rows_of("omniglot-others")
     shots = {kind: percent(others[f"5-shot {kind}"]["after"][0]) for kind in ("spiking", "ann")}
@@ -352,6 +355,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "taxi-ablation": taxi_ablation,
     "maze-ablation": maze_ablation,
     "temporal-order": temporal_order,
+    "time-to-first-spike": time_to_first_spike,
     "sinusoid": sinusoid,
     "omniglot": omniglot,
     "gridworld": gridworld,

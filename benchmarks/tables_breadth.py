@@ -154,6 +154,14 @@ def pendulum() -> Iterator[Row]:
 
 
 def temporal_order() -> Iterator[Row]:
+    return _timing("temporal-order")
+
+
+def time_to_first_spike() -> Iterator[Row]:
+    return _timing("time-to-first-spike")
+
+
+def _timing(task: str) -> Iterator[Row]:
     yield (
         "what the rule sees",
         "right choices, % (interval over seeds)",
@@ -169,9 +177,10 @@ def temporal_order() -> Iterator[Row]:
         "either_direction": "time running backwards in half of the trials, by a fair coin",
         "reversed_order": "time running backwards",
         "raw_reward": "spikes as they are, and the reward without its running mean",
+        "no_leak": "spikes as they are, and neurons without a leak",
         "frozen": "nothing: weights are frozen",
     }
-    for name, row in rows_of("temporal-order").items():
+    for name, row in rows_of(task).items():
         ends = f"{100 * row['worst']:.1f}, {100 * row['best']:.1f}"
         yield words[name], spread(row["share"], 1, 100), ends, f"{row['at_end']} of {row['seeds']}"
 

@@ -38,8 +38,8 @@ API = {
         *("plasticity.bounds", "plasticity.teacher", "plasticity.homeostasis", "callbacks"),
     ),
     "Environments": (
-        *("envs.make", "envs.shower", "envs.maze", "envs.gridworld_env", "envs.temporal_order", "envs.tabular"),
-        "envs.tabular_values",
+        *("envs.make", "envs.shower", "envs.maze", "envs.gridworld_env", "envs.spike_trials", "envs.temporal_order"),
+        *("envs.time_to_first_spike", "envs.tabular", "envs.tabular_values"),
     ),
     "Meta-learning": ("meta.tasks", "meta.maml", "meta.maml_rl", "meta.sinusoids", "meta.gridworlds", "meta.files"),
     "Judging": ("evaluation.episodes", "evaluation.statistics", "evaluation.video", "results.schema"),

@@ -16,6 +16,7 @@ ENVIRONMENTS = {
     "synrl_ray/Maze-v0": "synrl_ray.envs.maze:MazeEnv",
     "synrl_ray/Shower-v0": "synrl_ray.envs.shower:ShowerEnv",
     "synrl_ray/TemporalOrder-v0": "synrl_ray.envs.temporal_order:TemporalOrderEnv",
+    "synrl_ray/TimeToFirstSpike-v0": "synrl_ray.envs.time_to_first_spike:TimeToFirstSpikeEnv",
 }
 """Id of each environment of this project, and its class."""
 _KNOWN = ("synrl_ray", "gymnasium", "ale_py")

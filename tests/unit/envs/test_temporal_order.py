@@ -7,7 +7,8 @@ from gymnasium.utils.env_checker import check_env
 
 import synrl_ray  # noqa: F401 (registers it)
 from synrl_ray.envs.make import make_environment
-from synrl_ray.envs.temporal_order import CHANCE, OPTIMUM, TemporalOrderEnv
+from synrl_ray.envs.spike_trials import CHANCE, OPTIMUM
+from synrl_ray.envs.temporal_order import TemporalOrderEnv
 from synrl_ray.errors import UserError
 
 

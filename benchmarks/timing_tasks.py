@@ -1,21 +1,22 @@
-"""What decides `temporal-order`: its agent against controls that lack spike times, their order or the reward. No Ray.
+"""What decides tasks of spike times: their agents against controls that lack times, their order or the reward. No Ray.
 
 Run (with the other ablations: ``make bench-ablations``):
-    python benchmarks/temporal_order.py                                        # 10 seeds, minutes
-    python benchmarks/temporal_order.py --conditions full --picture window.png # windows and weights that were learned
-    python benchmarks/temporal_order.py --out rows.jsonl --table table.json    # goes on where it was stopped
+    python benchmarks/timing_tasks.py                                          # temporal-order, 10 seeds, minutes
+    python benchmarks/timing_tasks.py --task time-to-first-spike
+    python benchmarks/timing_tasks.py --conditions full --picture window.png   # what was learned
+    python benchmarks/timing_tasks.py --out rows.jsonl --table table.json      # goes on where it was stopped
 
 All conditions share the settings of ``full`` but for what is named; :mod:`timing_controls` says what their rules see.
-Since spike counts are equal in all trials, chance is 0.5 and the optimum 1, exactly. The score is the share of right
-greedy choices in 1,600 trials that were not learned from, 800 of each order, the same for all. Steps to target are
-trials up to the first evaluation, on 400 of them, with at least 0.95. Intervals are 95 % bootstrap intervals of the
-mean over seeds.
+``no_leak`` has membranes that forget nothing: it decides by what has fired so far. Since spike counts are equal in all
+trials, chance is 0.5 and the optimum 1, exactly. The score is the share of right greedy choices in 1,600 trials that
+were not learned from, 800 of each answer, the same for all. Steps to target are trials up to the first evaluation, on
+400 of them, with at least 0.95. Intervals are 95 % bootstrap intervals of the mean over seeds.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -28,14 +29,20 @@ from ablation import Rows, by_condition, interval_of, parser_of, show
 from gymnasium.vector import SyncVectorEnv
 from timing_controls import ConstantTag, EitherDirection, OrderKept, OrderReversed, SymmetricWindow
 
+from synrl_ray.envs.spike_trials import SpikeTrialsEnv
 from synrl_ray.envs.temporal_order import TemporalOrderEnv
-from synrl_ray.experiment import LocalExperiment, RStdp
+from synrl_ray.envs.time_to_first_spike import TimeToFirstSpikeEnv
+from synrl_ray.experiment import LocalExperiment, PairSTDP, RStdp
 from synrl_ray.policies.local.r_stdp.agent import RStdpAgent
 from synrl_ray.registry import get_experiment
 
 TEST_TRIALS, INTERIM_TRIALS = 1_600, 400
 TARGET = 0.95
 _TEST_SEED = 1_000_000
+TASKS: dict[str, Callable[..., SpikeTrialsEnv]] = {
+    "temporal-order": TemporalOrderEnv,
+    "time-to-first-spike": TimeToFirstSpikeEnv,
+}
 
 
 def conditions(full: RStdp) -> dict[str, tuple[type[RStdpAgent], RStdp]]:
@@ -49,13 +56,14 @@ def conditions(full: RStdp) -> dict[str, tuple[type[RStdpAgent], RStdp]]:
         "symmetric_window": (SymmetricWindow, full),
         "either_direction": (EitherDirection, full),
         "raw_reward": (RStdpAgent, replace(full, modulator="reward")),
+        "no_leak": (RStdpAgent, replace(full, tau_mem=1e6)),
         "frozen": (RStdpAgent, replace(full, rule=replace(full.rule, lr=0.0))),
     }
 
 
-def trials(kwargs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Observations ``[S, K, I]`` and their right actions ``[S]``, for a test: as many of each order, in turn."""
-    env = TemporalOrderEnv(**kwargs | {"trials": 4 * TEST_TRIALS})
+def trials(make: Callable[..., SpikeTrialsEnv]) -> tuple[np.ndarray, np.ndarray]:
+    """Observations ``[S, K, I]`` and their right actions ``[S]``, for a test: as many of each answer, in turn."""
+    env = make(trials=4 * TEST_TRIALS)
     drawn: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     observation, _ = env.reset(seed=_TEST_SEED)
     while min(map(len, drawn)) < TEST_TRIALS // 2:
@@ -68,9 +76,11 @@ def trials(kwargs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(observations), np.tile([0, 1], TEST_TRIALS // 2)
 
 
-def learn(agent: RStdpAgent, kwargs: dict[str, Any], *, seed: int, num_envs: int, env_steps: int) -> Iterator[int]:
+def learn(
+    agent: RStdpAgent, make: Callable[..., SpikeTrialsEnv], *, seed: int, num_envs: int, env_steps: int
+) -> Iterator[int]:
     """Act and learn; how many trials there were, after each step of all environments."""
-    envs = SyncVectorEnv([partial(TemporalOrderEnv, **kwargs)] * num_envs)
+    envs = SyncVectorEnv([make] * num_envs)
     generator = torch.Generator().manual_seed(seed)
     observations, _ = envs.reset(seed=[seed * 2**16 + n for n in range(num_envs)])
     starts, ended, steps = np.ones(num_envs, np.bool_), np.zeros(num_envs, np.bool_), 0
@@ -84,16 +94,21 @@ def learn(agent: RStdpAgent, kwargs: dict[str, Any], *, seed: int, num_envs: int
         yield steps
 
 
+def task_of(experiment: LocalExperiment) -> Callable[..., SpikeTrialsEnv]:
+    """Makes its environment."""
+    return partial(TASKS[experiment.id], **dict(experiment.environment.kwargs))
+
+
 def run(
     make: type[RStdpAgent], settings: RStdp, experiment: LocalExperiment, seed: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     """One row: a condition and a seed."""
-    kwargs, interval = dict(experiment.environment.kwargs), experiment.evaluation.interval_steps
-    env, (observations, right) = TemporalOrderEnv(**kwargs), trials(kwargs)
+    task, interval = task_of(experiment), experiment.evaluation.interval_steps
+    env, (observations, right) = task(), trials(task)
     agent = make(env.observation_space, env.action_space, settings, seed=seed)
     reached, following = None, interval
     sizes = {"num_envs": args.num_envs, "env_steps": args.env_steps or experiment.stopping.env_steps}
-    for steps in learn(agent, kwargs, seed=seed, **sizes):
+    for steps in learn(agent, task, seed=seed, **sizes):
         if reached is None and steps >= following:
             following += interval
             seen, wanted = observations[:INTERIM_TRIALS], right[:INTERIM_TRIALS]
@@ -126,30 +141,28 @@ def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def draw(rows: list[dict[str, Any]], experiment: LocalExperiment, path: Path) -> None:
-    """The window of the rule with the spikes of a trial, and the weights that ten seeds have learned."""
+    """What decides a trial, and the weights that the seeds have learned."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     assert isinstance(experiment.algorithm, RStdp)
-    rule, env = experiment.algorithm.rule.stdp, TemporalOrderEnv(**dict(experiment.environment.kwargs))
+    env = task_of(experiment)()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    lags = np.linspace(-40, 40, 801)
-    window = np.where(
-        lags >= 0, rule.a_plus * np.exp(-lags / rule.tau_plus), -rule.a_minus * np.exp(lags / rule.tau_minus)
-    )
-    left.plot(lags, window, color="black")
-    half = env.delay / 2
-    for lag, width, name in ((half, env.jitter, "first cue"), (0, 0, "go"), (-half, env.jitter, "second cue")):
-        left.axvspan(lag - width - 0.5, lag + width + 0.5, alpha=0.3, color=f"C{round(lag / half) + 1}", label=name)
-    left.set(xlabel="action's spike less input's spike, ms", ylabel="tag of the synapse", title="window of the rule")
-    left.legend()
     weights = np.array([row["weights"] for row in rows if row["condition"] == "full"])
-    for action, name in enumerate(("left", "right")):
+    if isinstance(env, TemporalOrderEnv):
+        draw_window(left, env, experiment.algorithm.rule.stdp)
+        names, answers = ("cue A", "cue B", "go", "other"), ("left", "right")
+        sizes = (env.cue_inputs, env.cue_inputs, env.go_inputs, env.distractors)
+    else:
+        assert isinstance(env, TimeToFirstSpikeEnv)
+        draw_membranes(left, env, experiment.algorithm, weights.mean(axis=0))
+        names, answers = ("bit A", "bit B", "go", "other"), ("equal", "different")
+        sizes = (env.bit_inputs, env.bit_inputs, env.go_inputs, env.distractors)
+    for action, name in enumerate(answers):
         mean, low, high = (f(weights[:, :, action], axis=0) for f in (np.mean, np.min, np.max))
         right.plot(mean, color=f"C{3 * action}", label=f"to {name}")
         right.fill_between(np.arange(len(mean)), low, high, color=f"C{3 * action}", alpha=0.2)
-    edges = np.cumsum([env.cue_inputs, env.cue_inputs, env.go_inputs, env.distractors])
-    for edge, size, name in zip(edges, np.diff([0, *edges]), ("cue A", "cue B", "go", "other"), strict=True):
+    for edge, size, name in zip(np.cumsum(sizes), sizes, names, strict=True):
         right.axvline(edge - 0.5, color="grey", lw=0.5)
         right.text(edge - size / 2, 1.02, name, ha="center")
     right.set(xlabel="input", ylabel="weight", ylim=(-0.02, 1.1), title=f"mean and range of {len(weights)} seeds")
@@ -157,13 +170,46 @@ def draw(rows: list[dict[str, Any]], experiment: LocalExperiment, path: Path) ->
     figure.savefig(path, dpi=120)
 
 
+def draw_window(axes: Any, env: TemporalOrderEnv, rule: PairSTDP) -> None:
+    """The window of the rule, and where in it the spikes of a trial lie."""
+    lags = np.linspace(-40, 40, 801)
+    window = np.where(
+        lags >= 0, rule.a_plus * np.exp(-lags / rule.tau_plus), -rule.a_minus * np.exp(lags / rule.tau_minus)
+    )
+    axes.plot(lags, window, color="black")
+    half = env.delay / 2
+    for lag, width, name in ((half, env.jitter, "first cue"), (0, 0, "go"), (-half, env.jitter, "second cue")):
+        axes.axvspan(lag - width - 0.5, lag + width + 0.5, alpha=0.3, color=f"C{round(lag / half) + 1}", label=name)
+    axes.set(xlabel="action's spike less input's spike, ms", ylabel="tag of the synapse", title="window of the rule")
+    axes.legend()
+
+
+def draw_membranes(axes: Any, env: TimeToFirstSpikeEnv, settings: RStdp, weights: np.ndarray) -> None:
+    """Membranes of the neuron that says equal, in a trial of either answer; nothing resets it here."""
+    env.reset(seed=0)
+    for answer, (name, style) in enumerate((("equal bits", "-"), ("different bits", "--"))):
+        spikes = env.step(np.int64(0))[0]
+        while env.right_action != answer:
+            spikes = env.step(np.int64(0))[0]
+        membrane, potentials = 0.0, []
+        for current in spikes @ weights[:, 0]:
+            membrane = float(np.exp(-settings.dt / settings.tau_mem)) * membrane + float(current)
+            potentials.append(membrane)
+        go = int(spikes[:, 2 * env.bit_inputs].argmax())
+        axes.plot(np.arange(len(potentials)) - go, potentials, style, color="C0", label=name)
+    axes.axhline(settings.threshold, color="black", lw=0.8, label="threshold")
+    axes.set(xlabel="time to the go signal, ms", ylabel="membrane", title="the neuron that says equal")
+    axes.legend(loc="upper left")
+
+
 def main() -> None:
     parser = parser_of(__doc__, num_envs=16)
-    parser.add_argument("--picture", type=Path, help="of the rule's window and the weights of `full`")
+    parser.add_argument("--task", choices=TASKS, default="temporal-order")
+    parser.add_argument("--picture", type=Path, help="of what decides a trial, and the weights of `full`")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    experiment = get_experiment("temporal-order")
+    experiment = get_experiment(args.task)
     assert isinstance(experiment, LocalExperiment)
     assert isinstance(experiment.algorithm, RStdp)
     known, rows = Rows(args.out), []
