@@ -14,7 +14,6 @@ import numpy as np
 
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
-from synrl_ray.evaluation.episodes import BatchPolicy
 from synrl_ray.experiment import AnyExperiment, Environment
 from synrl_ray.policies.description import Description
 from synrl_ray.results import Result
@@ -25,6 +24,8 @@ from synrl_ray.running.spec import RunSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from synrl_ray.evaluation.episodes import BatchPolicy
 
 E = TypeVar("E", bound=AnyExperiment)
 
