@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,15 +38,18 @@ def drawing(make_env: MakeEnv) -> CheckedEnv:
         os.environ.setdefault(name, value)
     if not has_display():
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    env = checked(make_env())
-    if env.render_mode != "rgb_array":
-        mode = env.render_mode
-        env.close()
-        raise UserError(
-            f"the environment renders as {mode!r}, a video needs 'rgb_array'",
-            "make it with gymnasium.make(..., render_mode='rgb_array'), if it offers that",
-        )
-    return env
+    with warnings.catch_warnings():  # Gymnasium's, which the error below makes plain
+        warnings.filterwarnings("ignore", message=".*not in the possible render_modes")
+        env = checked(make_env())
+    offered = env.metadata.get("render_modes", ())
+    if env.render_mode == "rgb_array" and "rgb_array" in offered:
+        return env
+    env.close()
+    if "rgb_array" not in offered:
+        modes = ", ".join(map(str, offered)) or "none"
+        raise UserError(f"the environment draws no pictures (its render modes: {modes})", "choose one with 'rgb_array'")
+    problem = f"the environment renders as {env.render_mode!r}, pictures need 'rgb_array'"
+    raise UserError(problem, "make it with gymnasium.make(..., render_mode='rgb_array')")
 
 
 def frames_per_second(env: CheckedEnv) -> float:

@@ -29,12 +29,14 @@ def page(comparison: SideBySide) -> str:
     options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
     templates = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, **options)
     entries = comparison.entries
+    films = [(entry, film) for entry, film in zip(entries, comparison.films, strict=False) if film is not None]
     return templates.get_template("page.html").render(
         title=" · ".join(dict.fromkeys(entry.experiment for entry in entries)),
         entries=[entry.label for entry in entries],
         tables=comparison.tables,
         plots=[(plot, Markup(plot.as_json())) for plot in _plots(comparison)],
-        notes=[(entry.label, inside.note) for entry, inside in _insides(comparison) if inside.note],
+        films=[(entry.label, film) for entry, film in films if film.source],
+        notes=[(entry.label, found.note) for entry, found in (*_insides(comparison), *films) if found.note],
         commands=[(entry.label, _commands(entry)) for entry in entries],
         settings=[all_settings(entry) for entry in entries if entry.spec is not None],
         version=versions().get("synrl-ray", ""),

@@ -11,6 +11,7 @@ from typing import Any
 from synrl_ray.policies.description import read_description
 from synrl_ray.reporting.comparable import require_comparable
 from synrl_ray.reporting.entries import Entry, found_entries
+from synrl_ray.reporting.films import Footage, filmed
 from synrl_ray.reporting.tables import Table, differing_settings, summary, versions
 from synrl_ray.running.kind import Inside
 
@@ -22,6 +23,8 @@ class SideBySide:
     entries: tuple[Entry, ...]
     insides: tuple[Inside | None, ...]
     """What was seen of each entry's policy; ``None`` where there is none."""
+    films: tuple[Footage | None, ...] = ()
+    """Of each entry that acts, where policies have played."""
 
     @staticmethod
     def of(places: Sequence[Path], *, trust: bool, plays: bool) -> SideBySide:
@@ -32,7 +35,8 @@ class SideBySide:
         """
         entries = found_entries(places)
         require_comparable(entries)
-        return SideBySide(entries, tuple(_inside(entry, trust, plays) for entry in entries))
+        films = tuple(filmed(entry, trust=trust) for entry in entries) if plays else ()
+        return SideBySide(entries, tuple(_inside(entry, trust, plays) for entry in entries), films)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:

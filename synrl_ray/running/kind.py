@@ -297,6 +297,11 @@ class Kind(Generic[E]):
     """How many of a run's processes beside the trainer's compute gradients, each on a GPU where it is to; 0 where the
     trainer does it, ``None`` where there are no gradients."""
 
+    @property
+    def acts(self) -> bool:
+        """Whether what it trains can be watched."""
+        return self.player is not _no_player
+
     def modules(self, experiments: Iterable[E]) -> list[str]:
         """What they ask to import, each once; of environments not modules of this project, Gymnasium and ale-py."""
         experiments = list(experiments)

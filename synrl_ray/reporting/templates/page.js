@@ -33,7 +33,7 @@ const common = {
 };
 const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
 const plots = [];
-for (const figure of document.querySelectorAll("figure")) {
+for (const figure of document.querySelectorAll(".plot figure")) {
   const place = figure.querySelector("div");
   const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
   const whole = { ...common, ...layout };

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
+import synrl_ray
 from synrl_ray.errors import UserError
 from synrl_ray.watching.controls import FASTEST, Controls
 from synrl_ray.watching.in_terminal import Terminal, half_blocks
@@ -172,3 +173,9 @@ def test_a_window_shows_frames_and_hears_keys(monkeypatch: pytest.MonkeyPatch):
         assert controls.is_closed
     finally:
         window.close()
+
+
+def test_an_environment_that_draws_nothing_is_told_without_gymnasiums_warning(recwarn: pytest.WarningsRecorder):
+    with pytest.raises(UserError, match=r"draws no pictures \(its render modes: none\) — choose one with 'rgb_array'"):
+        synrl_ray.watch("experiments/results/temporal-order/spiking", on="page")
+    assert [str(each.message) for each in recwarn if "render" in str(each.message)] == []
