@@ -57,6 +57,13 @@ class SideBySide:
         """The tables as Markdown."""
         return "\n".join(map(_markdown, self.tables))
 
+    def __repr__(self) -> str:
+        return f"SideBySide({', '.join(entry.label for entry in self.entries)})"
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows: the summary."""
+        return _markdown(self.tables[0])
+
 
 def _inside(entry: Entry, trust: bool, plays: bool) -> Inside | None:
     return None if entry.policy is None else entry.kind.inside(read_description(entry.policy), trust, plays)

@@ -29,6 +29,7 @@ def watch_runs(*, quiet: bool = False) -> Iterator[Watcher]:
     console = Console(
         file=cast(TextIO, Lasting(sys.stderr)),
         force_terminal=sys.stderr.isatty(),  # $FORCE_COLOR makes no terminal of a file
+        force_jupyter=False,  # which would show each line by a cell of HTML
         highlight=False,
         markup=False,
         emoji=False,

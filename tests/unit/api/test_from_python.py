@@ -104,3 +104,15 @@ def test_a_trained_run_is_judged_on_environments_of_the_seed_that_is_given():
     outcome = SimpleNamespace(runs=(RESULTS / "nowhere", policy))
     judged = Trained(outcome).evaluate(1, episodes=2, seed=7)
     assert judged.result.greedy.seeds == (7, 8)
+
+
+def test_no_widgets_are_asked_for_where_a_notebook_has_none():
+    code = """
+import logging, sys, IPython
+sys.modules["ipykernel.zmqshell"] = IPython  # by which tqdm knows a notebook
+logging.basicConfig(level=logging.INFO)
+import synrl_ray.api.training, tqdm.auto
+logging.getLogger("ray.widgets.util").info("Missing packages: ['ipywidgets']")
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == ("", "")

@@ -99,6 +99,12 @@ def test_markdown_is_tables_whose_cells_are_text(make_run):
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
 
 
+def test_a_notebook_shows_the_summary(make_run):
+    found = synrl_ray.compare(make_run("a"))
+    assert repr(found) == f"SideBySide({found.entries[0].label})"
+    assert found._repr_markdown_() == found.markdown().partition("\n**Versions**")[0]
+
+
 def test_the_command_prints_tables_markdown_or_json(make_run, printed, monkeypatch):
     run = str(make_run("a"))
     monkeypatch.setenv("COLUMNS", "100")

@@ -126,6 +126,13 @@ def test_quiet_terminal_gets_plain_lines(monkeypatch):
     assert stream.getvalue() == "ann seed 0: starting Ray and the environments\n"
 
 
+def test_a_notebook_gets_plain_lines_on_standard_error(monkeypatch, capsys):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    with display.watch_runs() as watch:
+        watch(progress(phase="starting"))
+    assert capsys.readouterr().err == "ann seed 0: starting Ray and the environments\n"
+
+
 class Terminal(io.StringIO):
     """A terminal of any width and kind."""
 
