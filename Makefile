@@ -27,7 +27,7 @@ RUNS := runs/make-run
 # The torch that is pinned: one for which CPU wheels are at hand.
 TORCH ?= 2.13.0
 
-.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling bench-evaluations requirements tables docs clean bench-gpu
+.PHONY: help setup run test pytest test-slow test-cluster lint format mutants bench bench-snn bench-sampling bench-spiking-a2c bench-car-racing bench-plasticity bench-equality bench-ablations bench-maml bench-latency bench-faults bench-scaling bench-evaluations requirements tables docs notebooks clean bench-gpu
 
 help:  ## Show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -135,7 +135,8 @@ tables: $(STAMP)  ## Write the tables of README.md and docs/results.md from expe
 docs: $(STAMP)  ## Build the documentation as a site, into build/site
 	$(PY) docs/build_site.py
 
-
+notebooks: $(STAMP)  ## Execute docs/notebooks, and keep their outputs (some minutes)
+	SYNRL_DATA=$${SYNRL_DATA:-$(wildcard ../shared/data)} $(PY) docs/run_notebooks.py
 
 clean:  ## Remove what make has made (runs stay)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -13,12 +13,20 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from latex2mathml.converter import convert
 
 DOCS = Path(__file__).parent
 REPOSITORY = DOCS.parent
 _OF_REPOSITORY = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 _LINK = re.compile(r"(\]\()(?!\w+:|#)([^)#\s]+)")
+_FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"(^```.*?^```$|^    [^\n]*$)", re.DOTALL | re.MULTILINE)
+"""And what nbconvert indents: the output of a cell."""
+_EQUATION = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+_INLINE_EQUATION = re.compile(r"\$([^$\n]+)\$")
 _CONFIG = "mkdocs.yml"
 API = {
     "Runs": ("api.training", "api.judging", "api.watching", "api.comparing", "api.searching", "api.specs"),
@@ -60,11 +68,14 @@ def build(out: Path) -> None:
     for file in (*DOCS.glob("*.md"), *DOCS.glob("notebooks/*.md"), *(REPOSITORY / name for name in _OF_REPOSITORY)):
         page = pages / _page_of(file)
         page.parent.mkdir(exist_ok=True)
-        page.write_text(_with_links(file, page, pages), encoding="utf-8")
+        page.write_text(_with_links(file.read_text(encoding="utf-8"), file, page, pages), encoding="utf-8")
     notebooks = sorted(DOCS.glob("notebooks/*.ipynb"))
-    if notebooks:
-        command = [sys.executable, "-m", "nbconvert", "--to", "markdown", "--output-dir", pages / "notebooks"]
-        subprocess.run([*command, *notebooks], check=True, capture_output=True)
+    command = [sys.executable, "-m", "nbconvert", "--to", "markdown", "--output-dir", pages / "notebooks"]
+    subprocess.run([*command, *notebooks], check=True, capture_output=True)
+    for file in notebooks:
+        page = pages / _page_of(file)
+        text = _with_links(page.read_text(encoding="utf-8"), file, page, pages)
+        page.write_text(_with_equations(text), encoding="utf-8")
     reference = pages / "reference"
     reference.mkdir()
     (reference / "command.md").write_text(_command(), encoding="utf-8")
@@ -88,10 +99,12 @@ def _page_of(file: Path) -> str:
     return str(Path("files") / file.relative_to(REPOSITORY))
 
 
-def _with_links(file: Path, page: Path, pages: Path) -> str:
-    """A page whose links lead to pages, and to copies of the pictures and files of the repository."""
+def _with_links(text: str, file: Path, page: Path, pages: Path) -> str:
+    """The text of a file whose links lead to pages, and to copies of the pictures and files of the repository."""
 
     def moved(match: re.Match[str]) -> str:
+        if (page.parent / match[2]).is_file() and file.suffix == ".ipynb":  # a figure that came out of it
+            return match[0]
         target = (file.parent / match[2]).resolve()
         if not target.is_file():
             raise SystemExit(f"{file.relative_to(REPOSITORY)} links to {match[2]}, which is not there")
@@ -101,8 +114,21 @@ def _with_links(file: Path, page: Path, pages: Path) -> str:
             shutil.copyfile(target, there)
         return match[1] + os.path.relpath(there, page.parent)
 
-    parts = re.split(r"(^```.*?^```$)", file.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    return "".join(part if part.startswith("```") else _LINK.sub(moved, part) for part in parts)
+    return _outside(_FENCED, text, lambda part: _LINK.sub(moved, part))
+
+
+def _with_equations(text: str) -> str:
+    """What stands between dollars as MathML, which browsers draw without a script."""
+
+    def drawn(part: str) -> str:
+        part = _EQUATION.sub(lambda match: f"<p>{convert(' '.join(match[1].split()), display='block')}</p>", part)
+        return _INLINE_EQUATION.sub(lambda match: convert(match[1]), part)
+
+    return _outside(_CODE, text, drawn)
+
+
+def _outside(kept: re.Pattern[str], text: str, change: Callable[[str], str]) -> str:
+    return "".join(part if kept.fullmatch(part) else change(part) for part in kept.split(text))
 
 
 def _command() -> str:
