@@ -15,6 +15,7 @@ from synrl_ray.settings.local import LocalExperiment, LocalStopping, PathTarget,
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import (
     AnnLearner,
+    EnvironmentTasks,
     GridworldTasks,
     MetaEvaluation,
     MetaExperiment,
@@ -53,6 +54,7 @@ __all__ = [
     "Choice",
     "ClassificationExperiment",
     "Environment",
+    "EnvironmentTasks",
     "Epochs",
     "Evaluation",
     "Experiment",

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ENVIRONMENTS = {
+    "synrl_ray/CartPolePhysics-v0": "synrl_ray.envs.cartpole_physics:CartPolePhysicsEnv",
     "synrl_ray/Gridworld-v0": "synrl_ray.envs.gridworld_env:GridworldEnv",
     "synrl_ray/Maze-v0": "synrl_ray.envs.maze:MazeEnv",
+    "synrl_ray/Navigation-v0": "synrl_ray.envs.navigation:NavigationEnv",
     "synrl_ray/Shower-v0": "synrl_ray.envs.shower:ShowerEnv",
     "synrl_ray/TemporalOrder-v0": "synrl_ray.envs.temporal_order:TemporalOrderEnv",
     "synrl_ray/TimeToFirstSpike-v0": "synrl_ray.envs.time_to_first_spike:TimeToFirstSpikeEnv",

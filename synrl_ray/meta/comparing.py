@@ -156,7 +156,7 @@ def _policy_actions(
         played.sample(split, range(num_tasks)), num_steps=max(1, int(marks[-1]) // longest), judged=False
     )
     taken = torch.stack([torch.zeros(num_tasks), *(support.env_steps for support in experience.support)])
-    actions = torch.stack([log_probs.argmax(-1) for log_probs in experience.log_probs])
+    actions = torch.stack([log_probs.argmax(-1) for log_probs in experience.policies])
     return on_marks(actions.numpy(), taken.cumsum(0).double().numpy(), marks)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
@@ -16,19 +17,24 @@ from synrl_ray.data.omniglot import load_omniglot, set_at_hand
 from synrl_ray.envs.gridworld import NUM_ACTIONS
 from synrl_ray.envs.gridworld_tables import GridworldRewards
 from synrl_ray.errors import UserError
+from synrl_ray.meta.action_heads import GaussianHead, MeanAndDeviation, head_of
 from synrl_ray.meta.classification import FewShotClassification
+from synrl_ray.meta.environment_tasks import EnvironmentDistribution
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.gridworlds import GridworldDistribution
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.maml_rl import MamlPolicy
+from synrl_ray.meta.maml_trajectories import TrajectoryPolicy
+from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
 from synrl_ray.meta.sinusoids import INPUTS, SinusoidDistribution
 from synrl_ray.meta.sizes import numbers_per_task, require_bounded
-from synrl_ray.meta.tasks import TaskDistribution
+from synrl_ray.meta.tasks import Split, TaskDistribution
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import (
     AnnLearner,
     AnyTasks,
+    EnvironmentTasks,
     GridworldTasks,
     Learner,
     OmniglotTasks,
@@ -73,7 +79,7 @@ class Family(ABC, Generic[T]):
         """A task's size in the field's words."""
 
     @abstractmethod
-    def distribution(self) -> TaskDistribution | PlayedGridworlds:
+    def distribution(self) -> TaskDistribution | PlayedGridworlds | EnvironmentDistribution:
         """Where tasks are drawn from.
 
         Raises:
@@ -83,6 +89,18 @@ class Family(ABC, Generic[T]):
     @abstractmethod
     def numbers_per_task(self, maml: Any) -> int:
         """How many numbers a computation holds for one task."""
+
+    def identities(self, split: Split, num_tasks: int) -> list[Any]:
+        """What is the same for equal ones of the first tasks of a split, and for no others: here their seeds, since
+        each draws numbers of its own."""
+        return list(range(num_tasks))
+
+    def require_told_apart(self, split: Split, num_tasks: int) -> None:
+        """Refuse a split whose first tasks do not differ.
+
+        Raises:
+            UserError: for it, with the number of those that do.
+        """
 
     def with_data(self, named: str | None = None) -> T:
         """The settings with the data set that they read written down: theirs, the named one, or the one at hand."""
@@ -102,7 +120,7 @@ class Family(ABC, Generic[T]):
     @abstractmethod
     def _network(self, learner: Learner) -> nn.Module: ...
 
-    def meta_learner(self, learner: Learner, config: Maml | MamlRl) -> MamlModel | MamlPolicy:
+    def meta_learner(self, learner: Learner, config: Maml | MamlRl) -> MetaLearner:
         """A learner with its inner loop; torch's seed makes its weights.
 
         Raises:
@@ -114,16 +132,16 @@ class Family(ABC, Generic[T]):
             raise UserError(problem, f"they are learned by {wanted!r}")
         return self._meta_learner(self.network(learner), config)
 
-    def _meta_learner(self, network: nn.Module, config: Any) -> MamlModel | MamlPolicy:
+    def _meta_learner(self, network: nn.Module, config: Any) -> MetaLearner:
         return MamlModel(network, config)
 
-    def untrained(self, learner: Learner, maml: MamlModel | MamlPolicy) -> MamlModel | MamlPolicy:
+    def untrained(self, learner: Learner, maml: Any) -> MetaLearner:
         """The same learner as it was made, for comparison; always with the same weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.meta_learner(learner, maml.config)
 
-    def require_room(self, maml: MamlModel | MamlPolicy) -> None:
+    def require_room(self, maml: MetaLearner) -> None:
         """Refuse a learner that would take too much memory to judge on such tasks.
 
         Raises:
@@ -188,6 +206,13 @@ class _Gridworlds(Family[GridworldTasks]):
     def distribution(self) -> PlayedGridworlds:
         return PlayedGridworlds(self._grids())
 
+    def identities(self, split: Split, num_tasks: int) -> list[Any]:
+        grids = self._grids().sample(split, range(num_tasks))
+        return [
+            (free.numpy().tobytes(), int(goal), start.numpy().tobytes())
+            for free, goal, start in zip(grids.free, grids.goals, grids.initial, strict=True)
+        ]
+
     def numbers_per_task(self, maml: Any) -> int:
         tasks = self.settings
         env_steps = maml.config.episodes * tasks.horizon
@@ -215,10 +240,58 @@ class _Gridworlds(Family[GridworldTasks]):
         )
 
 
+class _Environments(Family[EnvironmentTasks]):
+    inner_loop = MamlRl
+    learner_name = "policy"
+    has_shots = False
+
+    def __init__(self, settings: EnvironmentTasks) -> None:
+        super().__init__(settings)
+        self.feature_range = (-1.0, 1.0) if settings.observation_scale else None  # type: ignore[misc]
+
+    @property
+    def data(self) -> str:
+        return self.settings.id
+
+    @property
+    def size(self) -> str:
+        tasks = self.settings
+        return f"{tasks.sampler or ', '.join(sorted(tasks.parameters))} differ, {tasks.horizon} environment steps"
+
+    @cached_property
+    def _tasks(self) -> EnvironmentDistribution:
+        return EnvironmentDistribution(self.settings)
+
+    def distribution(self) -> EnvironmentDistribution:
+        return self._tasks
+
+    def identities(self, split: Split, num_tasks: int) -> list[Any]:
+        return self._tasks.identities(split, range(num_tasks))
+
+    def require_told_apart(self, split: Split, num_tasks: int) -> None:
+        self._tasks.require_told_apart(split, num_tasks)
+
+    def numbers_per_task(self, maml: Any) -> int:
+        decisions = maml.config.episodes * self.settings.horizon
+        return numbers_per_task(maml.model, decisions, env_steps=decisions)
+
+    def _network(self, learner: Learner) -> nn.Module:
+        head = head_of(self._tasks.action_space, self.settings.id)
+        network = _vector_network(learner, self._tasks.num_features, head.num_outputs, self.feature_range)
+        if isinstance(head, GaussianHead):
+            network[-1] = MeanAndDeviation(learner.hidden_sizes[-1], head.num_outputs, learner.deviation)
+        return network
+
+    def _meta_learner(self, network: nn.Module, config: Any) -> TrajectoryPolicy:
+        head = head_of(self._tasks.action_space, self.settings.id)
+        return TrajectoryPolicy(network, config, self.settings.discount, head)
+
+
 _FAMILIES: dict[type, type[Family[Any]]] = {
     SinusoidTasks: _Sinusoids,
     OmniglotTasks: _Omniglot,
     GridworldTasks: _Gridworlds,
+    EnvironmentTasks: _Environments,
 }
 
 
@@ -229,7 +302,7 @@ def family_of(settings: AnyTasks) -> Family[Any]:
 
 def _vector_network(
     learner: Learner, in_features: int, out_features: int, value_range: tuple[float, float] | None = None
-) -> nn.Module:
+) -> nn.Sequential:
     """``value_range`` is that of every feature, where they are numbers on a scale."""
     sizes: dict[str, Any] = {
         "in_features": in_features,

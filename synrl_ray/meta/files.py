@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synrl_ray.meta.families import family_of
-from synrl_ray.meta.maml import MamlModel
-from synrl_ray.meta.maml_rl import MamlPolicy
+from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.policies.description import Description, damage_of, described, read_description
 from synrl_ray.policies.weights import load_module, save_module
 from synrl_ray.settings.maml import Maml, MamlRl
@@ -17,13 +16,13 @@ from synrl_ray.settings.meta import AnyTasks, Learner
 FORMAT = "meta-1"
 
 
-def save_maml(maml: MamlModel | MamlPolicy, learner: Learner, tasks: AnyTasks, folder: Path, **metadata: Any) -> None:
+def save_maml(maml: Any, learner: Learner, tasks: AnyTasks, folder: Path, **metadata: Any) -> None:
     """Write weights (with inner rates, where they are learned) and description, each atomically."""
     settings = {"maml": asdict(maml.config), "learner": asdict(learner), "tasks": asdict(tasks)}
     save_module(maml, folder, {"format": FORMAT, **settings, **metadata})
 
 
-def load_maml(folder: str | Path | Description) -> tuple[MamlModel | MamlPolicy, Learner, AnyTasks]:
+def load_maml(folder: str | Path | Description) -> tuple[MetaLearner, Learner, AnyTasks]:
     """Inverse of :func:`save_maml`.
 
     Raises:
@@ -37,7 +36,7 @@ def load_maml(folder: str | Path | Description) -> tuple[MamlModel | MamlPolicy,
         family = family_of(tasks)
         config: Maml | MamlRl = described(description, "maml", family.inner_loop)
 
-    def make() -> MamlModel | MamlPolicy:
+    def make() -> MetaLearner:
         maml = family.meta_learner(learner, config)
         family.require_room(maml)
         return maml

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
 from synrl_ray.envs.gridworld import Gridworlds
 from synrl_ray.meta.gridworlds import GridworldDistribution
@@ -33,6 +35,11 @@ class GridworldBatch:
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    @cached_property
+    def observations(self) -> Tensor:
+        """What is seen of each state, ``[M, S, D]``."""
+        return self.grids.all_observations()
 
     def uniforms(self, count: int, stream: int) -> np.ndarray:
         """Numbers in [0, 1), ``[M, count]``, others for each positive stream; the task itself may be drawn from 0."""

@@ -30,7 +30,7 @@ from synrl_ray.meta.engine import Engine, InnerLoop, Parameters, TaskLosses
 from synrl_ray.meta.engine_learn2learn import Learn2LearnEngine
 from synrl_ray.meta.engine_vmap import VmapEngine
 from synrl_ray.meta.losses import refuse_non_finite
-from synrl_ray.meta.meta_learner import MetaLearner
+from synrl_ray.meta.meta_learner import MetaLearner, adapting_names
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.settings.maml import Maml
 
@@ -79,7 +79,7 @@ class MamlModel(MetaLearner):
         self.model = model
         self.config = config
         _refuse_running_statistics(model)
-        self.adapting = _adapting(model, config.anil)
+        self.adapting = adapting_names(model, config.anil)
         self.inner_rates = nn.ParameterList()
         if config.learn_inner_lr != "none":
             for p in map(model.get_parameter, self.adapting):
@@ -234,17 +234,6 @@ def _joined(found: Sequence[TaskLosses]) -> TaskMetrics:
         torch.cat([losses.query for losses in found]),
         torch.cat(accuracies) if accuracies else None,
     )
-
-
-def _adapting(model: nn.Module, anil: bool) -> tuple[str, ...]:
-    """Names of the parameters that adapt: all, or those of the last module that has any of its own."""
-    names = [name for name, p in model.named_parameters() if p.requires_grad]
-    if not names:
-        raise UserError("the model has no parameters that could adapt", "give it some that require gradients")
-    if not anil:
-        return tuple(names)
-    head = names[-1].rpartition(".")[0]
-    return tuple(name for name in names if name.rpartition(".")[0] == head)
 
 
 def _refuse_running_statistics(model: nn.Module) -> None:

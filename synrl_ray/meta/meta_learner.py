@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from synrl_ray.errors import UserError
+
 
 class MetaLearner(nn.Module, ABC):
     """``parameters()`` are the meta-parameters.
@@ -41,3 +43,18 @@ class MetaLearner(nn.Module, ABC):
     def rates(self) -> list[nn.Parameter]:
         """Those of the meta-parameters that have a meta learning rate of their own."""
         return []
+
+
+def adapting_names(model: nn.Module, anil: bool) -> tuple[str, ...]:
+    """Names of the parameters that adapt: all, or those of the last module that has any of its own.
+
+    Raises:
+        UserError: for a model that has nothing to adapt.
+    """
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    if not names:
+        raise UserError("the model has no parameters that could adapt", "give it some that require gradients")
+    if not anil:
+        return tuple(names)
+    head = names[-1].rpartition(".")[0]
+    return tuple(name for name in names if name.rpartition(".")[0] == head)

@@ -50,7 +50,7 @@ def judge_policies(
         batch = tasks.sample(split, range(first, min(first + at_once, num_tasks)))
         experience = maml.play(batch, num_steps=num_steps, judged=False)
         env_steps = torch.stack([torch.zeros(len(batch)), *(played.env_steps for played in experience.support)], 1)
-        probabilities = [log_probs.double().softmax(-1) for log_probs in experience.log_probs]
+        probabilities = [log_probs.double().softmax(-1) for log_probs in experience.policies]
         parts.append(
             PolicyJudgement(
                 relative_regret(batch.grids, [greedy(p) for p in probabilities]),

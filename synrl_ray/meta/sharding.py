@@ -17,6 +17,7 @@ from ray.exceptions import RayActorError
 from torch import Tensor
 
 from synrl_ray.errors import worker_died
+from synrl_ray.meta.environment_tasks import EnvironmentDistribution
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.meta_learner import MetaLearner
@@ -54,7 +55,7 @@ class Shard:
         self._gpus = gpus
 
     @cached_property
-    def tasks(self) -> TaskDistribution | PlayedGridworlds:
+    def tasks(self) -> TaskDistribution | PlayedGridworlds | EnvironmentDistribution:
         """Where the seeds' tasks come from."""
         return family_of(self._settings[0]).distribution()
 
@@ -88,7 +89,7 @@ class Shard:
         if behaviour is not None:
             behaviour = {name: tensor.to(self.device) for name, tensor in behaviour.items()}
         batch = self.tasks.sample("train", seeds)
-        batch = batch.to(self.device) if isinstance(batch, TaskBatch) else batch  # gridworlds are played on the CPU
+        batch = batch.to(self.device) if isinstance(batch, TaskBatch) else batch  # others are played on the CPU
         loss, figures = self.maml.meta_loss(batch, iteration, behaviour)
         loss.backward()
         count = len(seeds)

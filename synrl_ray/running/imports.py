@@ -24,7 +24,16 @@ def admit_policy(environment: Environment, folder: Path, *, trust: bool) -> None
             this project, of Gymnasium and of ale-py.
     """
     module = foreign_module(environment.id, environment.kwargs)
-    if module is not None:
+    admit_modules_of_policy([] if module is None else [module], folder, trust=trust)
+
+
+def admit_modules_of_policy(modules: Iterable[str], folder: Path, *, trust: bool) -> None:
+    """The same of any modules that a folder's policy has imported.
+
+    Raises:
+        UserError: as :func:`admit_policy`.
+    """
+    for module in modules:
         _admit(module, folder / DESCRIPTION_FILE, trust=trust or is_own_policy(folder))
 
 

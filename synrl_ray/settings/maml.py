@@ -13,6 +13,7 @@ Order = Literal["second", "first"]
 LearnedRates = Literal["none", "layer", "parameter"]
 EngineName = Literal["vmap", "learn2learn"]
 OuterLoss = Literal["policy_gradient", "ppo"]
+PolicyOrder = Literal["second", "first", "reptile"]
 
 
 @settings_class
@@ -23,18 +24,18 @@ class InnerUpdates:
     """Learning rate of the inner steps; where it is learned, its start."""
     inner_steps: InnerSteps = 1
     """Gradient steps on a task."""
-    order: Order = "second"
-    """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants (FOMAML)."""
+    anil: bool = False
+    """Only the last layer adapts (Raghu et al. 2020, arXiv:1909.09157)."""
 
 
 @settings_class
 class Maml(InnerUpdates):
     """Model-agnostic meta-learning (Finn, Abbeel & Levine 2017, arXiv:1703.03400) and its usual extensions."""
 
+    order: Order = "second"
+    """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants (FOMAML)."""
     first_order_until: Natural = 0
     """Meta-iterations of first order before those of second order (derivative-order annealing of MAML++)."""
-    anil: bool = False
-    """Only the last layer adapts (Raghu et al. 2020, arXiv:1909.09157)."""
     learn_inner_lr: LearnedRates = "none"
     """Inner rates as meta-parameters, one for each tensor of parameters or one for each number in them (Meta-SGD,
     Li et al. 2017, arXiv:1707.03141). As there, nothing keeps them positive."""
@@ -70,8 +71,12 @@ class MamlRl(InnerUpdates):
     learn_inner_lr: bool = True
     """Inner rates as meta-parameters, one for each tensor of parameters and each inner step; the last one serves any
     step after it. Nothing keeps them positive."""
-    inner_steps: InnerSteps = 3
-    """Gradient steps on a task, each on new episodes."""
+    inner_steps: Annotated[int, Interval(ge=0, le=1_000)] = 3
+    """Gradient steps on a task, each on new episodes. With 0 the same outer loss trains one policy for all tasks, which
+    is domain randomisation, a control."""
+    order: PolicyOrder = "second"
+    """Whether meta-gradients pass through the inner gradients; ``"first"`` takes those as constants (FOMAML), and
+    ``"reptile"`` moves the initial policy towards the adapted ones (Nichol et al. 2018, arXiv:1803.02999)."""
     episodes: Annotated[int, Interval(ge=2, le=10_000)] = 40
     """Of each task before each inner step, and again to judge what a step has made of the policy."""
     gae_lambda: Fraction = 0.95
@@ -92,3 +97,10 @@ class MamlRl(InnerUpdates):
     without a bonus the initial policy becomes deterministic and finds few goals."""
     exploration_decay: Fraction = 0.3
     """Factor of that bonus for the policy after each inner step."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict one another."""
+        if self.order == "reptile" and (self.learn_inner_lr or not self.inner_steps):
+            raise ValueError(
+                "order='reptile' has no gradient for inner rates: set learn_inner_lr=false, inner_steps>=1"
+            )

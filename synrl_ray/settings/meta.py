@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Interval, MinLen
+from annotated_types import Ge, Interval, MaxLen, MinLen
 from pydantic import Discriminator
 
 from synrl_ray.settings.base import BaseExperiment, BaseTarget
@@ -14,9 +15,11 @@ from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.policies import LeakyNeurons, Surrogate
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.q_learning import QLearning
+from synrl_ray.settings.search import Range
 from synrl_ray.settings.types import (
     AsTuple,
     Cells,
+    ClassPath,
     Count,
     Fraction,
     InnerSteps,
@@ -91,7 +94,37 @@ class GridworldTasks:
     """Whether the map of obstacles is seen as well."""
 
 
-AnyTasks = Annotated[SinusoidTasks | OmniglotTasks | GridworldTasks, Discriminator("name")]
+@settings_class
+class EnvironmentTasks:
+    """Tasks of any Gymnasium environment, which differ in what is set in it; see
+    :class:`synrl_ray.meta.environment_tasks.EnvironmentDistribution`."""
+
+    name: Literal["environment"] = "environment"
+    id: Annotated[str, MaxLen(200)]
+    """Registered id, as ``gymnasium.make`` takes it (``module:Id`` imports the module first)."""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``gymnasium.make`` that all tasks share."""
+    parameters: Mapping[str, Range] = field(default_factory=dict)
+    """What differs between tasks, and the range that each task draws it from: a keyword argument of the environment, an
+    attribute of it, or an option of its ``reset`` (``options.goal``)."""
+    sampler: ClassPath | None = None
+    """``module:Class`` of one's own distribution instead: ``Class().sample(seed)`` gives such names and values."""
+    horizon: Annotated[int, Interval(ge=1, le=100_000)] = 100
+    """Environment steps after which an episode ends, if it has not."""
+    discount: Rate = 0.99
+    """Of the returns that agents learn from; returns are reported without it."""
+    observation_scale: Annotated[tuple[Positive, ...], AsTuple] = ()
+    """How large the numbers of an observation are, one for each or one for all: they are divided by it. With it, they
+    can be coded by populations."""
+
+    def __post_init__(self) -> None:
+        """Refuse tasks that nothing tells apart, or two sources of them."""
+        if bool(self.parameters) == (self.sampler is not None):
+            problem = "are both given" if self.parameters else "are both missing, so that all tasks are the same"
+            raise ValueError(f"parameters and sampler {problem}: give one of them")
+
+
+AnyTasks = Annotated[SinusoidTasks | OmniglotTasks | GridworldTasks | EnvironmentTasks, Discriminator("name")]
 
 
 @settings_class
@@ -103,7 +136,10 @@ class LearnerLayers:
     channels: Size | Sizes = 64
     """Filters of the four blocks, or of each of them, for images."""
     population: Population = None
-    """Receptive fields of each feature of a sinusoid task; without them a feature is the input itself."""
+    """Receptive fields of each feature of a sinusoid, or of a scaled observation; without them a feature is the input
+    itself."""
+    deviation: Positive = 1.0
+    """Standard deviation of continuous actions at the start, in units of half their range where they have one."""
 
     def __post_init__(self) -> None:
         """Refuse filters of another number of blocks."""
@@ -237,6 +273,8 @@ class MetaTarget(BaseTarget):
     """Query loss after adaptation, at most."""
     regret: NonNegative | None = None
     """Regret of the greedy policy after adaptation, as a share of the optimal return, at most."""
+    mean_return: float | None = None
+    """Mean return of the greedy policy after adaptation, at least."""
 
 
 @settings_class

@@ -15,4 +15,5 @@ def check(spec: RunSpec) -> None:
     require_seed(spec.seed)
     family = family_of(experiment.tasks)
     family.distribution()
+    family.require_told_apart("test", experiment.evaluation.tasks)
     family.meta_learner(experiment.learner(spec.policy), experiment.algorithm.maml)

@@ -9,6 +9,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import MetaEvaluation
 from synrl_ray.kinds.acting import experiment_of_run
 from synrl_ray.kinds.inside import parameters_of, weights_of
+from synrl_ray.kinds.meta.admitting import admit_tasks
 from synrl_ray.kinds.meta.judging import judge_of
 from synrl_ray.kinds.meta.result import judge_by_official_runs
 from synrl_ray.meta.families import family_of
@@ -25,6 +26,7 @@ def evaluate(description: Description, options: EvaluationOptions) -> Result:
         raise UserError(f"{option(others[0])} and --official-runs do not go together", "leave one out")
     if options.episodes == 1:
         raise UserError("--episodes 1 is too small", "it is at least 2: the interval is over tasks")
+    admit_tasks(description, trust=options.trust)
     maml, learner, tasks = load_maml(description)
     protocol, experiment = _protocol(description), description.get("experiment")
     if options.official_runs:
@@ -46,7 +48,8 @@ def evaluate(description: Description, options: EvaluationOptions) -> Result:
 
 
 def inside(description: Description, trust: bool, plays: bool) -> Inside:
-    """The weights from which tasks are learned; nothing in its files is imported."""
+    """The weights from which tasks are learned."""
+    admit_tasks(description, trust=trust)
     maml, _, _ = load_maml(description)
     return Inside(parameters=parameters_of(maml), weights=weights_of(maml))
 

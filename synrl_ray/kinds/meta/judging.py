@@ -14,10 +14,13 @@ from synrl_ray.kinds.meta.comparison import finish_comparison
 from synrl_ray.kinds.meta.scores import TaskScores, result_of
 from synrl_ray.meta.families import Family, family_of
 from synrl_ray.meta.judging import judge, scores_of
+from synrl_ray.meta.maml import MamlModel
+from synrl_ray.meta.maml_rl import MamlPolicy
+from synrl_ray.meta.maml_trajectories import TrajectoryPolicy
 from synrl_ray.meta.policy_judging import judge_policies, relative_regret
+from synrl_ray.meta.return_judging import judge_returns
 from synrl_ray.meta.tasks import Split
 from synrl_ray.results import Result
-from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import AnyTasks, Learner
 
 _DRAWN_TASKS, _DRAWN_STEPS = 4, (0, 1, 3)
@@ -50,6 +53,7 @@ class Judge(ABC):
             "data": self.family.data,
             "tasks": self.family.size,
             "test_tasks": num_tasks,
+            "distinct_tasks": len(set(self.family.identities("test", num_tasks))),
             "inner_steps": inner_steps,
             **self.more_of_protocol(),
         }
@@ -138,7 +142,7 @@ class _PolicyJudge(Judge):
         seeds = _seeds_of_goals(self.tasks.sample("test", range(50)).grids.goals.tolist())
         batch, settings = self.tasks.sample("test", seeds), self.family.settings
         experience = self.maml.play(batch, num_steps=max(_DRAWN_STEPS), judged=False)
-        policies = [experience.log_probs[steps].double().softmax(-1) for steps in _DRAWN_STEPS]
+        policies = [experience.policies[steps].double().softmax(-1) for steps in _DRAWN_STEPS]
         visits = [expected_visits(batch.grids, policy).numpy() for policy in policies]
         regrets = relative_regret(batch.grids, policies).tolist()
         drawn = [
@@ -154,7 +158,30 @@ class _PolicyJudge(Judge):
         draw_adaptation(drawn, _DRAWN_STEPS, folder / "adaptation.png", title=title)
 
 
-_JUDGES: dict[type[Maml | MamlRl], type[Judge]] = {Maml: _LearnerJudge, MamlRl: _PolicyJudge}
+class _ReturnJudge(Judge):
+    """Of policies in any environment: by the returns of new episodes."""
+
+    def draw(self, folder: Path, title: str) -> None:
+        """None."""
+
+    def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> TaskScores:
+        found = judge_returns(maml, self.tasks, split, num_tasks, inner_steps)
+        return TaskScores({"mean_return": found.greedy, "mean_return_stochastic": found.stochastic}, found.env_steps)
+
+    def more_of_protocol(self) -> dict[str, Any]:
+        episodes = self.maml.config.episodes
+        return {
+            "episodes_per_step": episodes,
+            "mean_return": f"without discount, over {episodes} episodes of the greedy policy on each task",
+            "mean_return_stochastic": "the same, of actions drawn by the policy",
+        }
+
+
+_JUDGES: dict[type, type[Judge]] = {
+    MamlModel: _LearnerJudge,
+    MamlPolicy: _PolicyJudge,
+    TrajectoryPolicy: _ReturnJudge,
+}
 
 
 def judge_of(maml: Any, learner: Learner, tasks: AnyTasks) -> Judge:
@@ -163,8 +190,7 @@ def judge_of(maml: Any, learner: Learner, tasks: AnyTasks) -> Judge:
     Raises:
         UserError: for missing data.
     """
-    family = family_of(tasks)
-    return _JUDGES[family.inner_loop](maml, learner, family)
+    return _JUDGES[type(maml)](maml, learner, family_of(tasks))
 
 
 def _seeds_of_goals(goals: list[int]) -> list[int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from synrl_ray.experiment import MetaExperiment
+from synrl_ray.experiment import Environment, MetaExperiment
+from synrl_ray.kinds.meta.admitting import environment_of, sampler_modules
 from synrl_ray.kinds.meta.checking import check
 from synrl_ray.kinds.meta.evaluating import evaluate, inside
 from synrl_ray.kinds.meta.printing import print_outcome, print_scores
@@ -25,6 +26,16 @@ def with_data(experiment: MetaExperiment) -> MetaExperiment:
     return replace(experiment, tasks=family_of(experiment.tasks).with_data())
 
 
+def environment(experiment: MetaExperiment) -> Environment | None:
+    """That of its tasks, where they are an environment's."""
+    return environment_of(experiment.tasks)
+
+
+def own_modules(experiment: MetaExperiment) -> tuple[str, ...]:
+    """The module of a sampler of tasks."""
+    return sampler_modules(experiment.tasks)
+
+
 def learning_processes(spec: RunSpec) -> int:
     """The workers that share a meta-batch."""
     return spec.num_workers
@@ -35,6 +46,7 @@ KIND = Kind(
     unit=Unit("meta_iterations", "meta-iterations", "meta-iterations"),
     shown=(
         Shown("evaluation_regret", "regret", "regret"),
+        Shown("evaluation_mean_return", "return", "mean_return"),
         Shown("loss", "loss"),
         Shown("evaluation_accuracy", "validation accuracy"),
         Shown("evaluation_loss", "validation loss"),
@@ -43,6 +55,7 @@ KIND = Kind(
     scores=(
         Score("evaluation_regret", -1, "minus exact regret"),
         Score("evaluation_accuracy", 1, "validation accuracy"),
+        Score("evaluation_mean_return", 1, "validation return"),
         Score("evaluation_loss", -1, "minus validation loss"),
     ),
     evaluation_options=frozenset({"episodes", "shots", "official_runs"}),
@@ -55,6 +68,8 @@ KIND = Kind(
     evaluate=evaluate,
     inside=inside,
     print_evaluation=print_scores,
+    environment=environment,
+    own_modules=own_modules,
     with_data=with_data,
     learning_processes=learning_processes,
 )

@@ -46,10 +46,12 @@ def print_scores(result: Result) -> None:
         )
     trained_on = f" (trained on {protocol['trained_on']})" if "trained_on" in protocol else ""
     interval = result.interval(result.score)
+    known = protocol.get("distinct_tasks", protocol["test_tasks"])
+    distinct = "" if known == protocol["test_tasks"] else f" ({known} distinct)"
     over = "" if interval is None else f"; interval: {interval.method} over {interval.over}"
     console.print(
-        f"Protocol      {protocol['test_tasks']} test tasks of {protocol['data']}, {protocol['tasks']}{trained_on}, "
-        f"{protocol['inner_steps']} inner steps{over}"
+        f"Protocol      {protocol['test_tasks']} test tasks{distinct} of {protocol['data']}, {protocol['tasks']}"
+        f"{trained_on}, {protocol['inner_steps']} inner steps{over}"
     )
 
 
@@ -57,5 +59,7 @@ _SCORES = (
     ("regret", "Regret", ".1%"),
     ("regret_stochastic", "Not greedy", ".1%"),
     ("accuracy", "Accuracy", ".2%"),
+    ("mean_return", "Return", ".2f"),
+    ("mean_return_stochastic", "Not greedy", ".2f"),
     ("loss", "Loss", ".4f"),
 )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from synrl_ray.meta.maml import MamlModel
-    from synrl_ray.meta.maml_rl import MamlPolicy
+    from synrl_ray.meta.meta_learner import MetaLearner
     from synrl_ray.settings.meta import AnyTasks, Learner
 
 
@@ -57,7 +57,7 @@ def finish(folder: RunFolder, spec: RunSpec, judge: Judge, position: Position) -
 
 
 def judge_by_official_runs(
-    maml: MamlModel | MamlPolicy,
+    maml: MetaLearner,
     learner: Learner,
     tasks: AnyTasks,
     experiment: str | None,

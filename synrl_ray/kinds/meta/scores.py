@@ -12,7 +12,7 @@ from torch import Tensor
 
 from synrl_ray.results import Adaptation, Interval, Result
 
-SCORES = ("regret", "accuracy", "loss")
+SCORES = ("regret", "accuracy", "mean_return", "loss")
 """What learners are judged by; the first of them that is known is the one that counts."""
 
 

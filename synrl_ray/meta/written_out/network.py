@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.meta.action_heads import MeanAndDeviation
 from synrl_ray.meta.engine import Parameters
 from synrl_ray.meta.losses import TaskLoss
 from synrl_ray.meta.networks import ConvBlock, ConvCurrent
@@ -137,6 +138,21 @@ class Linear:
         return torch.bmm(grad, p["weight"]) if need_input else grad, found
 
 
+class MeansAndDeviations(Linear):
+    """A linear layer, and beside its outputs numbers that do not depend on the input: ``[M, K, 2 A]``."""
+
+    def forward(self, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Keeps the input."""
+        means, kept = super().forward(p, x)
+        return torch.cat([means, p["log_deviation"].unsqueeze(1).expand_as(means)], -1), kept
+
+    def backward(self, p: Parameters, kept: Tensor, grad: Tensor, need_input: bool) -> tuple[Tensor, Parameters]:
+        """As of the linear layer; the gradient by a number is the sum over the samples."""
+        of_means, of_deviations = grad.chunk(2, -1)
+        passed, found = super().backward(p, kept, of_means, need_input)
+        return passed, {**found, "log_deviation": of_deviations.sum(1)}
+
+
 class Rectifier:
     """``y = max(x, 0)``"""
 
@@ -167,6 +183,8 @@ def _written_out(module: nn.Module, is_first: bool) -> WrittenOutLayer | None:
     kind = type(module)
     if kind is nn.Linear:
         return Linear()
+    if kind is MeanAndDeviation:
+        return MeansAndDeviations()
     if kind is nn.ReLU:
         return Rectifier()
     if isinstance(module, nn.Flatten) and kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
@@ -186,7 +204,7 @@ def _written_out(module: nn.Module, is_first: bool) -> WrittenOutLayer | None:
 
 _KNOWN = frozenset(
     {nn.Linear, nn.ReLU, nn.Flatten, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, ConvBlock, ConvCurrent, LIF}
-    | {SampleLIF, PopulationCode, StepMean}
+    | {SampleLIF, PopulationCode, StepMean, MeanAndDeviation}
 )
 
 

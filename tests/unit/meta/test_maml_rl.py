@@ -92,7 +92,7 @@ def test_later_meta_steps_learn_from_the_episodes_of_the_first():
         for p in maml.parameters():
             p.add_(0.05)
     played, again = maml.play(BATCH, behaviour), make(outer="ppo").play(BATCH)
-    for a, b in zip(played.log_probs, again.log_probs, strict=True):
+    for a, b in zip(played.policies, again.policies, strict=True):
         torch.testing.assert_close(a, b)
     later = gradients(maml, behaviour=behaviour)
     assert max((a - b).abs().max() for a, b in zip(later, first, strict=True)) > 1e-4
@@ -113,7 +113,7 @@ def test_steps_beyond_the_trained_ones_take_the_last_rate():
     with torch.no_grad():
         for rate in maml.rates:
             rate[1] = 0.0
-    policies = maml.play(BATCH, num_steps=4, judged=False).log_probs
+    policies = maml.play(BATCH, num_steps=4, judged=False).policies
     assert len(policies) == 5
     assert not torch.equal(policies[0], policies[1])
     assert torch.equal(policies[1], policies[2])
@@ -131,7 +131,7 @@ def test_each_step_and_judgement_has_episodes_of_its_own():
 def test_adaptation_raises_the_probability_of_actions_that_gained():
     maml = make(inner_steps=1, inner_lr=0.1)
     experience = maml.play(BATCH)
-    before, after = experience.log_probs
+    before, after = experience.policies
     summed = experience.support[0].gains + experience.support[0].losses
     assert ((summed * (after - before)).sum((1, 2)) > 0).all()
 
@@ -154,7 +154,7 @@ def test_a_model_without_parameters_is_refused():
     [
         ({"inner_lr": 0.0}, "inner_lr must be > 0"),
         ({"inner_lr": float("nan")}, "inner_lr must be finite"),
-        ({"inner_steps": 0}, "inner_steps must be >= 1"),
+        ({"inner_steps": -1}, "inner_steps must be >= 0"),
         ({"episodes": 1}, "episodes must be >= 2"),
         ({"gae_lambda": 1.5}, "gae_lambda must be <= 1"),
         ({"ppo_clip": 1.0}, "ppo_clip must be < 1"),

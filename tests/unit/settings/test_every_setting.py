@@ -22,6 +22,7 @@ from synrl_ray.experiment import PPO, AnnPolicy, AtariFrames, Choice, Environmen
 from synrl_ray.registry import all_experiments
 from synrl_ray.settings.checked import SettingError, from_json, setting_types, settings_class, to_json
 from synrl_ray.settings.plasticity import PlasticLayers
+from synrl_ray.settings.search import Uniform
 
 NAMES = [module.name for module in pkgutil.iter_modules(synrl_ray.settings.__path__)]
 MODULES = [importlib.import_module(f"synrl_ray.settings.{name}") for name in NAMES]
@@ -34,6 +35,7 @@ CLASSES = [
 EXPERIMENTS = all_experiments()
 REQUIRED = {
     "Environment": {"id": "A-v0"},
+    "EnvironmentTasks": {"id": "A-v0", "parameters": {"x": Uniform(0, 1)}},
     "Stopping": {"env_steps": 1},
     "EnvSteps": {"env_steps": 1},
     "LocalStopping": {"env_steps": 1},
