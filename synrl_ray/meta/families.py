@@ -135,11 +135,11 @@ class Family(ABC, Generic[T]):
     def _meta_learner(self, network: nn.Module, config: Any) -> MetaLearner:
         return MamlModel(network, config)
 
-    def untrained(self, learner: Learner, maml: Any) -> MetaLearner:
+    def untrained(self, learner: Learner, config: Maml | MamlRl) -> MetaLearner:
         """The same learner as it was made, for comparison; always with the same weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return self.meta_learner(learner, maml.config)
+            return self.meta_learner(learner, config)
 
     def require_room(self, maml: MetaLearner) -> None:
         """Refuse a learner that would take too much memory to judge on such tasks.

@@ -41,6 +41,7 @@ class MetaTrainable(Trainable):
     """
 
     iterations_per_step = 50
+    """At most; no more than lie between two evaluations."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Make tasks, learner and workers; Tune calls this."""
@@ -58,6 +59,7 @@ class MetaTrainable(Trainable):
         scale = config.get("num_workers", 0), config.get("gpus_per_learner", 0.0)
         self.shards = Shards((self.experiment.tasks, learner, settings.maml), *scale)
         self.meta_iterations = 0
+        self.iterations_per_step = min(self.iterations_per_step, self.experiment.evaluation.interval)
 
     def step(self) -> dict[str, Any]:
         """Some meta-iterations; the row has means over them."""

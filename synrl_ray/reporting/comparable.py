@@ -17,6 +17,7 @@ from synrl_ray.reporting.words import plain
 _NOT_OF_THE_JUDGEMENT = {
     *("environment", "preprocessing"),  # are taken from the run's settings
     *("seeding", "statistics", "interval", "regret", "regret_stochastic"),  # explain it
+    *("mean_return", "mean_return_stochastic", "untrained_inner_lr"),  # as do these
     *("sampled", "episodes_cut"),  # follow from the policy
     *("training_images", "validation_images"),
 }

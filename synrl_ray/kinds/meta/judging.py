@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +26,8 @@ from synrl_ray.results import Result
 from synrl_ray.settings.meta import AnyTasks, Learner
 
 _DRAWN_TASKS, _DRAWN_STEPS = 4, (0, 1, 3)
+_RATE_FACTORS, _TASKS_FOR_RATES = (1.0, 3.0, 10.0, 30.0), 20
+"""Inner rates of an untrained policy, in units of the learner's first one, and how many validation tasks choose."""
 
 
 class Judge(ABC):
@@ -45,9 +49,9 @@ class Judge(ABC):
     def on_test_tasks(self, experiment: str | None, num_tasks: int, inner_steps: int) -> Result:
         """The result of adaptation to test tasks, beside that of the learner as it was made."""
         found = self.scores(self.maml, "test", num_tasks, inner_steps + self.more_steps)
-        untrained = TaskScores({})
+        untrained, control = TaskScores({}), None
         with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
-            control = self.family.untrained(self.learner, self.maml)
+            control = self.untrained(inner_steps)
             untrained = self.scores(control, "test", num_tasks, inner_steps + self.more_steps)
         protocol = {
             "data": self.family.data,
@@ -57,12 +61,18 @@ class Judge(ABC):
             "inner_steps": inner_steps,
             **self.more_of_protocol(),
         }
+        if control is not None and control.config.inner_lr != self.maml.config.inner_lr:
+            protocol["untrained_inner_lr"] = control.config.inner_lr
         return result_of(found, self.learner.kind, experiment, protocol, untrained=untrained)
 
     def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, float | None]:
         """Means over tasks during training."""
         found = self.scores(self.maml, "validation", num_tasks, inner_steps)
         return {name: float(values[:, inner_steps].double().mean()) for name, values in found.by_name.items()}
+
+    def untrained(self, inner_steps: int) -> Any:
+        """The learner as it was made, which learns a task from scratch with as much experience."""
+        return self.family.untrained(self.learner, self.maml.config)
 
     @abstractmethod
     def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> TaskScores:
@@ -167,6 +177,18 @@ class _ReturnJudge(Judge):
     def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> TaskScores:
         found = judge_returns(maml, self.tasks, split, num_tasks, inner_steps)
         return TaskScores({"mean_return": found.greedy, "mean_return_stochastic": found.stochastic}, found.env_steps)
+
+    def untrained(self, inner_steps: int) -> Any:
+        """With the inner rate that is best on validation tasks: that of the learner is made for another start."""
+        config, found = self.maml.config, []
+        for rate in (config.inner_lr * factor for factor in _RATE_FACTORS):
+            made = self.family.untrained(self.learner, replace(config, inner_lr=rate))
+            with suppress(NonFiniteError):
+                returns = self.scores(made, "validation", _TASKS_FOR_RATES, inner_steps).by_name[
+                    "mean_return_stochastic"
+                ]
+                found.append((float(returns[:, inner_steps].mean()), made))
+        return max(found, key=itemgetter(0))[1] if found else super().untrained(inner_steps)
 
     def more_of_protocol(self) -> dict[str, Any]:
         episodes = self.maml.config.episodes

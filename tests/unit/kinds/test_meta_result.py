@@ -104,7 +104,7 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
         evaluate_folder(folder.path, shots=3)
     print_scores(result)
     assert "Untrained" in (out := capsys.readouterr().out)
-    assert "20 test tasks of gridworlds, 4 x 4 cells, 1 obstacles, shaped reward, 2 inner steps" in out
+    assert "20 test tasks (3 distinct) of gridworlds, 4 x 4 cells, 1 obstacles, shaped reward, 2 inner steps" in out
     combined = combine([result, result], spec)
     assert combined.adaptation.by_step == by_step
     assert combined.per_seed["regret"] == (result.figures["regret"],) * 2

@@ -54,9 +54,9 @@ def test_a_learner_is_judged_alike_each_time_by_the_number_of_inner_steps():
 def test_the_untrained_learner_is_always_the_same_and_disturbs_nothing():
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first, second = (family_of(SETTINGS).untrained(LEARNER, made_) for made_ in (made(1), made(2)))
+    first, second = (family_of(SETTINGS).untrained(LEARNER, made_.config) for made_ in (made(1), made(2)))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
     torch.set_rng_state(state)
-    family_of(SETTINGS).untrained(LEARNER, first)
+    family_of(SETTINGS).untrained(LEARNER, first.config)
     assert torch.equal(torch.get_rng_state(), state)
