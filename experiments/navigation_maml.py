@@ -32,6 +32,6 @@ experiment = MetaExperiment(
     ),
     stopping=MetaStopping(meta_iterations=60),
     evaluation=MetaEvaluation(tasks=100, inner_steps=3, interval=20, interim_tasks=20),
-    target=MetaTarget(mean_return=-10.0, source="this project's mark: a point that walks straight to its goal has -1"),
+    target=MetaTarget(mean_return=-2.0, source="this project's mark: an eighth of what staying in place costs, -16.6"),
     search_space={"algorithm.meta_lr": LogUniform(3e-4, 1e-2), "algorithm.maml.inner_lr": LogUniform(0.03, 1.0)},
 )
