@@ -297,7 +297,7 @@ def omniglot() -> Iterator[Row]:
 
 def gridworld() -> Iterator[Row]:
     yield (
-        *("policy", "before", "after 1 inner step", "after 3 (interval over seeds)", "seeds at the target"),
+        *("policy", "before", "after 1 inner step", "after 3 (interval over seeds and goals)", "seeds at the target"),
         *("worst seed", "after 3, not greedy"),
     )
     for kind in ("spiking", "ann"):

@@ -100,6 +100,38 @@ def stratified_bootstrap_interval(
     return float(low), float(high)
 
 
+def crossed_bootstrap_interval(
+    scores_SM: NDArray[Any], groups: Sequence[int] | None = None, confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, resampling seeds and tasks: each resample draws seeds with replacement
+    and, by itself, groups of tasks, which are the same for all seeds.
+
+    Args:
+        scores_SM: of each seed on each task.
+        groups: for each task a number that equal ones have in common; all differ by default.
+        confidence: in (0, 1).
+        seed: of the resampling.
+    Returns:
+        ``(low, high)``.
+
+    Example:
+        >>> crossed_bootstrap_interval(np.full((3, 4), 2.0))
+        (2.0, 2.0)
+    """
+    scores = np.asarray(scores_SM, np.float64)
+    num_seeds, num_tasks = scores.shape
+    kept = np.arange(num_tasks) if groups is None else np.unique(groups, return_inverse=True)[1]
+    size = np.bincount(kept)
+    totals = np.stack([np.bincount(kept, row) for row in scores])
+    rng, estimates = np.random.default_rng(seed), np.empty(NUM_RESAMPLES)
+    for i in range(NUM_RESAMPLES):
+        drawn = rng.integers(len(size), size=len(size))
+        by_seed = totals[:, drawn].sum(axis=1) / size[drawn].sum()
+        estimates[i] = by_seed[rng.integers(num_seeds, size=num_seeds)].mean()
+    low, high = np.quantile(estimates, _tails(confidence, NUM_RESAMPLES))
+    return float(low), float(high)
+
+
 def bootstrap_difference(
     first: Scores, second: Scores, statistic: Statistic = iqm, seed: int = 0
 ) -> tuple[float, float]:

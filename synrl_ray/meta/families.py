@@ -21,6 +21,7 @@ from synrl_ray.meta.action_heads import GaussianHead, MeanAndDeviation, head_of
 from synrl_ray.meta.classification import FewShotClassification
 from synrl_ray.meta.environment_tasks import EnvironmentDistribution
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
+from synrl_ray.meta.gridworld_layouts import LayoutDistribution
 from synrl_ray.meta.gridworlds import GridworldDistribution
 from synrl_ray.meta.maml import MamlModel
 from synrl_ray.meta.maml_rl import MamlPolicy
@@ -201,7 +202,8 @@ class _Gridworlds(Family[GridworldTasks]):
     @property
     def size(self) -> str:
         tasks = self.settings
-        return f"{tasks.rows} x {tasks.columns} cells, {tasks.num_obstacles} obstacles, {tasks.reward} reward"
+        most = "at most " if tasks.vary == "layout" else ""
+        return f"{most}{tasks.rows} x {tasks.columns} cells, {tasks.num_obstacles} obstacles, {tasks.reward} reward"
 
     def distribution(self) -> PlayedGridworlds:
         return PlayedGridworlds(self._grids())
@@ -224,20 +226,22 @@ class _Gridworlds(Family[GridworldTasks]):
     def _meta_learner(self, network: nn.Module, config: Any) -> MamlPolicy:
         return MamlPolicy(network, config, self.settings.discount)
 
-    def _grids(self) -> GridworldDistribution:
+    def _grids(self) -> GridworldDistribution | LayoutDistribution:
         tasks = self.settings
         shaping = {"shaping_scale": tasks.shaping_scale, "shaping_discount": tasks.discount}
-        return GridworldDistribution(
-            rows=tasks.rows,
-            columns=tasks.columns,
-            num_obstacles=tasks.num_obstacles,
-            shared_obstacles=tasks.shared_obstacles,
-            start=(tasks.rows // 2, tasks.columns // 2) if tasks.start == "centre" else tasks.start,
-            horizon=tasks.horizon,
-            rewards=GridworldRewards(**(shaping if tasks.reward == "shaped" else {})),
-            observation=tasks.observation,
-            show_obstacles=tasks.show_obstacles,
-        )
+        shared: dict[str, Any] = {
+            "rows": tasks.rows,
+            "columns": tasks.columns,
+            "num_obstacles": tasks.num_obstacles,
+            "horizon": tasks.horizon,
+            "rewards": GridworldRewards(**(shaping if tasks.reward == "shaped" else {})),
+            "observation": tasks.observation,
+            "show_obstacles": tasks.show_obstacles,
+        }
+        if tasks.vary == "layout":
+            return LayoutDistribution(**shared)
+        start = (tasks.rows // 2, tasks.columns // 2) if tasks.start == "centre" else tasks.start
+        return GridworldDistribution(**shared, shared_obstacles=tasks.shared_obstacles, start=start)
 
 
 class _Environments(Family[EnvironmentTasks]):

@@ -16,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from synrl_ray.envs.gridworld import Gridworlds
+from synrl_ray.meta.gridworld_layouts import LayoutDistribution
 from synrl_ray.meta.gridworlds import GridworldDistribution
 from synrl_ray.meta.tasks import Split, uniforms
 
@@ -56,7 +57,7 @@ class PlayedGridworlds:
         (2, (2, 10))
     """
 
-    tasks: GridworldDistribution
+    tasks: GridworldDistribution | LayoutDistribution
 
     def sample(self, split: Split, seeds: Sequence[int]) -> GridworldBatch:
         """The tasks of these seeds; errors are those of :meth:`GridworldDistribution.sample`."""

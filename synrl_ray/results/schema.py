@@ -116,6 +116,8 @@ class Adaptation:
     """The same names → 1.96 standard errors over tasks."""
     tasks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """The same names → the score of each task after the protocol's inner steps."""
+    copies: tuple[int, ...] | None = None
+    """For each task the number of the first one that is equal to it; ``None`` where all differ, or nobody looked."""
     env_steps: tuple[float, ...] | None = None
     """Environment steps that adaptation takes on a task, after 0, 1, … inner steps."""
     untrained: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -70,6 +70,9 @@ class GridworldTasks:
     """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldDistribution`."""
 
     name: Literal["gridworlds"] = "gridworlds"
+    vary: Literal["goal", "layout"] = "goal"
+    """What differs between tasks: the goal, and the obstacles where they are not shared; or size, obstacles, start and
+    goal, with thousands of distinct tasks. Rows, columns and obstacles are then the most of a task."""
     rows: Cells = 7
     """Cells from top to bottom."""
     columns: Cells = 7

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
+
+from torch import Tensor
 
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.adaptation_figure import AdaptedTask, draw_adaptation
@@ -53,17 +56,18 @@ class Judge(ABC):
         with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
             control = self.untrained(inner_steps)
             untrained = self.scores(control, "test", num_tasks, inner_steps + self.more_steps)
+        copies = _numbered(self.family.identities("test", num_tasks))
         protocol = {
             "data": self.family.data,
             "tasks": self.family.size,
             "test_tasks": num_tasks,
-            "distinct_tasks": len(set(self.family.identities("test", num_tasks))),
+            "distinct_tasks": len(set(copies)),
             "inner_steps": inner_steps,
             **self.more_of_protocol(),
         }
         if control is not None and control.config.inner_lr != self.maml.config.inner_lr:
             protocol["untrained_inner_lr"] = control.config.inner_lr
-        return result_of(found, self.learner.kind, experiment, protocol, untrained=untrained)
+        return result_of(found, self.learner.kind, experiment, protocol, untrained=untrained, copies=copies)
 
     def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, float | None]:
         """Means over tasks during training."""
@@ -123,7 +127,6 @@ class _PolicyJudge(Judge):
 
     def more_of_protocol(self) -> dict[str, Any]:
         return {
-            "held_out_goals": len(self.tasks.tasks.goals("test")),
             "episodes_per_step": self.maml.config.episodes,
             "regret": "exact, without shaping or discount, as a share of the optimal return; of the greedy policy",
             "regret_stochastic": "the same, of actions drawn by the policy",
@@ -159,7 +162,7 @@ class _PolicyJudge(Judge):
             AdaptedTask(
                 free=batch.grids.free[i].numpy(),
                 goal=divmod(int(batch.grids.goals[i]), settings.columns),
-                start=self.tasks.tasks.start,
+                start=_only_start(batch.grids.initial[i], settings.columns),
                 visits=[v[i].reshape(settings.rows, settings.columns) for v in visits],
                 regrets=regrets[i],
             )
@@ -213,6 +216,17 @@ def judge_of(maml: Any, learner: Learner, tasks: AnyTasks) -> Judge:
         UserError: for missing data.
     """
     return _JUDGES[type(maml)](maml, learner, family_of(tasks))
+
+
+def _numbered(identities: Sequence[Hashable]) -> list[int]:
+    """The number of the first task that is equal to each."""
+    first = {identity: i for i, identity in reversed(list(enumerate(identities)))}
+    return [first[identity] for identity in identities]
+
+
+def _only_start(initial: Tensor, columns: int) -> tuple[int, int] | None:
+    """The cell where episodes begin by a distribution ``[S]``; ``None`` if there are several."""
+    return divmod(int(initial.argmax()), columns) if float(initial.max()) == 1 else None
 
 
 def _seeds_of_goals(goals: list[int]) -> list[int]:

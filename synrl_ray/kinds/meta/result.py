@@ -10,6 +10,7 @@ import numpy as np
 
 from synrl_ray.evaluation.curves import LEARNING_CURVE, Curve, learning_curve
 from synrl_ray.evaluation.saving import save_figures
+from synrl_ray.evaluation.statistics import crossed_bootstrap_interval
 from synrl_ray.experiment import MetaExperiment, MetaTarget
 from synrl_ray.kinds.meta.judging import Judge
 from synrl_ray.kinds.meta.scores import SCORES, TaskScores, result_of
@@ -25,7 +26,7 @@ from synrl_ray.kinds.result import (
     training_of,
 )
 from synrl_ray.meta.families import family_of
-from synrl_ray.results import Adaptation, Result
+from synrl_ray.results import Adaptation, Interval, Result
 from synrl_ray.running.checkpoints import Position
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -101,7 +102,7 @@ def combine(results: Sequence[Result], spec: RunSpec) -> Result:
         spec,
         score=first.score,
         figures={name: value for figures, _ in found for name, value in figures.items()},
-        intervals=tuple(interval for _, intervals in found for interval in intervals),
+        intervals=tuple(_over_tasks_too(parts, interval) for _, intervals in found for interval in intervals),
         per_seed={name: column(results, name) for name in first.figures},
         adaptation=Adaptation(by_step=by_step, untrained=parts[0].untrained),  # the same network for every seed
         target=targets_reached(
@@ -111,6 +112,15 @@ def combine(results: Sequence[Result], spec: RunSpec) -> Result:
             in_training=False,
         ),
     )
+
+
+def _over_tasks_too(parts: Sequence[Adaptation], interval: Interval) -> Interval:
+    """The interval over seeds and distinct tasks, where every seed says how it did on each of the same tasks."""
+    scores = [part.tasks.get(interval.of, ()) for part in parts]
+    if len(set(map(len, scores))) > 1 or not scores[0]:
+        return interval
+    low, high = crossed_bootstrap_interval(np.array(scores), parts[0].copies)
+    return replace(interval, low=low, high=high, over="seeds and distinct tasks")
 
 
 def reached(target: MetaTarget, result: Result) -> bool:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from synrl_ray.evaluation import statistics
-from synrl_ray.evaluation.statistics import bootstrap_band, iqm, stratified_bootstrap_interval, summarise
+from synrl_ray.evaluation.statistics import (
+    bootstrap_band,
+    crossed_bootstrap_interval,
+    iqm,
+    stratified_bootstrap_interval,
+    summarise,
+)
 
 SCORES = np.random.default_rng(3).normal(size=40)
 
@@ -77,3 +83,19 @@ def test_seeds_are_counted_as_groups_and_a_flat_list_as_one():
     assert summarise([[1.0], [2.0], [3.0]]).num_seeds == 3
     assert summarise([np.array([1.0, 2.0]), np.array([3.0])]).num_episodes == 3
     assert summarise(np.array([1.0, 2.0, 3.0])).num_seeds == 1
+
+
+def test_a_crossed_bootstrap_covers_seeds_and_tasks_and_takes_copies_for_one_task():
+    rng = np.random.default_rng(0)
+    by_task, by_seed = rng.normal(size=(1, 40)), rng.normal(size=(6, 1))
+    widths = [
+        np.diff(crossed_bootstrap_interval(np.broadcast_to(part, (6, 40))))[0]
+        for part in (by_task, by_seed, by_task + by_seed)
+    ]
+    tasks, seeds = (2 * 1.96 * part.std() / part.size**0.5 for part in (by_task, by_seed))
+    assert widths[0] == pytest.approx(tasks, rel=0.1)
+    assert widths[1] == pytest.approx(seeds, rel=0.15)
+    assert widths[2] == pytest.approx((tasks**2 + seeds**2) ** 0.5, rel=0.15)
+    copied, groups = np.repeat(by_task, 5, axis=1), np.repeat(range(40), 5)
+    assert np.diff(crossed_bootstrap_interval(copied, groups))[0] == pytest.approx(widths[0], rel=0.05)
+    assert np.diff(crossed_bootstrap_interval(copied))[0] < 0.6 * widths[0]

@@ -109,7 +109,7 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     assert combined.adaptation.by_step == by_step
     assert combined.per_seed["regret"] == (result.figures["regret"],) * 2
     assert combined.adaptation.untrained == untrained
-    assert combined.interval("regret").over == "seeds"
+    assert combined.interval("regret").over == "seeds and distinct tasks"
 
 
 def seed_result(seed=0, **figures):

@@ -39,3 +39,17 @@ def test_the_untrained_control_is_beside_it():
     assert made().adaptation.untrained == {}
     control = TaskScores({"regret": REGRET + 1})
     assert made(untrained=control).adaptation.untrained["regret"] == pytest.approx((1.8, 1.3, 1.3))
+
+
+def test_copies_of_a_task_make_its_mean_no_surer():
+    """Three tasks, the first two of which are equal: residuals -1, 1 and 0 in groups that sum to 0 and 0; then 1, 1, -2."""
+    scores = TaskScores({"loss": torch.tensor([[0.0], [2.0], [1.0]])})
+    result = result_of(scores, "ann", None, {"inner_steps": 0}, copies=[0, 0, 2])
+    assert result.adaptation.errors["loss"] == (0.0,)
+    scores = TaskScores({"loss": torch.tensor([[2.0], [2.0], [-1.0]])})
+    result = result_of(scores, "ann", None, {"inner_steps": 0}, copies=[0, 0, 2])
+    assert result.adaptation.errors["loss"][0] == pytest.approx(1.96 * (2 / 1 * (2**2 + 2**2)) ** 0.5 / 3)
+    assert result.interval("loss").over == "distinct test tasks"
+    assert result.adaptation.copies == (0, 0, 2)
+    assert made(copies=[0, 1]).intervals == made().intervals
+    assert made(copies=[0, 1]).adaptation.copies is None
