@@ -17,9 +17,11 @@ from synrl_ray.registry import get_experiment
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 SINUSOIDS, GRIDWORLDS = get_experiment("sinusoid-maml"), get_experiment("gridworld-maml")
+NAVIGATION = get_experiment("navigation-maml")
 assert isinstance(SINUSOIDS, MetaExperiment)
 assert isinstance(GRIDWORLDS, MetaExperiment)
 assert isinstance(GRIDWORLDS.algorithm, MetaRlTraining)
+assert isinstance(NAVIGATION, MetaExperiment)
 PPO = MamlRl(episodes=5, outer="ppo", ppo_epochs=2)
 EXPERIMENTS = {
     "sinusoids": replace(SINUSOIDS, ann=AnnLearner(hidden_sizes=(8,))),
@@ -28,6 +30,12 @@ EXPERIMENTS = {
         tasks=GridworldTasks(rows=4, columns=4, horizon=8),
         ann=AnnLearner(hidden_sizes=(8,)),
         algorithm=replace(GRIDWORLDS.algorithm, maml=PPO, meta_batch=6),
+    ),
+    "navigation": replace(
+        NAVIGATION,
+        tasks=replace(NAVIGATION.tasks, horizon=8),
+        ann=AnnLearner(hidden_sizes=(8,)),
+        algorithm=replace(GRIDWORLDS.algorithm, maml=replace(PPO, inner_lr=0.1), meta_batch=6),
     ),
 }
 

@@ -42,7 +42,7 @@ def test_the_untrained_control_is_beside_it():
 
 
 def test_copies_of_a_task_make_its_mean_no_surer():
-    """Three tasks, the first two of which are equal: residuals -1, 1 and 0 in groups that sum to 0 and 0; then 1, 1, -2."""
+    """Of three, the first two are equal: residuals -1, 1 and 0 sum to 0 and 0 in the two groups, 1, 1, -2 to 2, -2."""
     scores = TaskScores({"loss": torch.tensor([[0.0], [2.0], [1.0]])})
     result = result_of(scores, "ann", None, {"inner_steps": 0}, copies=[0, 0, 2])
     assert result.adaptation.errors["loss"] == (0.0,)
