@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from synrl_ray.errors import UserError
 from synrl_ray.meta.losses import TaskLoss
 
+_MOST_LOG_RATIO = 20.0
 _LEAST_UNIFORM = 2.0**-54
 """In place of 0, whose normal deviate is infinite."""
 
@@ -193,6 +194,11 @@ class DecisionLoss(TaskLoss):
         return -targets[..., -1:] * self._head.score(outputs, targets[..., :-1])
 
 
+def ratio_of(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
+    """How much likelier decisions have become; finite, so that those of no weight count for nothing."""
+    return (log_prob - old_log_prob).clamp(max=_MOST_LOG_RATIO).exp()
+
+
 def clipped_decisions(log_prob: Tensor, old_log_prob: Tensor, weights: Tensor, clip: float) -> Tensor:
     r"""PPO's loss of each task ``[M]``, by columns ``[M, K]`` of decisions.
 
@@ -201,6 +207,6 @@ def clipped_decisions(log_prob: Tensor, old_log_prob: Tensor, weights: Tensor, c
     References:
         Schulman, Wolski, Dhariwal, Radford & Klimov (2017), arXiv:1707.06347, eq. 7.
     """
-    ratio = (log_prob - old_log_prob).exp()
+    ratio = ratio_of(log_prob, old_log_prob)
     clipped = ratio.clamp(1 - clip, 1 + clip)
     return -torch.minimum(ratio * weights, clipped * weights).sum(1)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synrl_ray.meta.action_heads import ActionHead, DecisionLoss, clipped_decisions
+from synrl_ray.meta.action_heads import ActionHead, DecisionLoss, clipped_decisions, ratio_of
 from synrl_ray.meta.engine import Parameters
 from synrl_ray.meta.environment_tasks import EnvironmentBatch
 from synrl_ray.meta.losses import refuse_non_finite
@@ -134,7 +134,7 @@ class TrajectoryPolicy(PolicyLearner):
         if reweighted:
             with torch.no_grad():
                 log_prob = self.head.log_prob(self._network(policy, played.seen), targets[..., :-1])
-                ratio = (log_prob - played.log_prob).exp().unsqueeze(-1)
+                ratio = ratio_of(log_prob, played.log_prob).unsqueeze(-1)
                 targets = torch.cat([targets[..., :-1], targets[..., -1:] * ratio], -1)
         return self._moved(current, rates, played.seen, targets, self._loss, step, graph)
 

@@ -80,6 +80,13 @@ def test_ppos_loss_by_hand():
     assert clipped_decisions(ratio.log(), old, weights, 0.2).item() == pytest.approx(-(1.2 + 0.5 - 1.5 - 0.8))
 
 
+def test_a_decision_of_no_weight_counts_for_nothing_however_likely_it_has_become():
+    log_prob = torch.tensor([[500.0, 0.0]], requires_grad=True)
+    loss = clipped_decisions(log_prob, torch.zeros(1, 2), torch.tensor([[0.0, 1.0]]), 0.2)
+    loss.sum().backward()
+    assert (loss.item(), log_prob.grad.tolist()) == (-1.0, [[0.0, -1.0]])
+
+
 def test_the_layer_of_means_and_deviations_is_written_out():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), MeanAndDeviation(6, 2, 0.5)).double()
