@@ -11,6 +11,8 @@ from synrl_ray.settings.classification import AccuracyTarget, ClassificationExpe
 from synrl_ray.settings.classifiers import AnnClassifier, SpikingClassifier
 from synrl_ray.settings.control import Experiment, Stopping, Target
 from synrl_ray.settings.environment import Environment, Evaluation
+from synrl_ray.settings.evolution import Budget, EvolutionExperiment, OpenAiEs
+from synrl_ray.settings.hebbian import AnnHebbian, SpikingHebbian
 from synrl_ray.settings.local import LocalExperiment, LocalStopping, PathTarget, RegretTarget, ReturnTarget
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import (
@@ -46,10 +48,12 @@ __all__ = [
     "SAC",
     "AccuracyTarget",
     "AnnClassifier",
+    "AnnHebbian",
     "AnnLearner",
     "AnnPolicy",
     "AnyExperiment",
     "AtariFrames",
+    "Budget",
     "CarRacingFrames",
     "Choice",
     "ClassificationExperiment",
@@ -57,6 +61,7 @@ __all__ = [
     "EnvironmentTasks",
     "Epochs",
     "Evaluation",
+    "EvolutionExperiment",
     "Experiment",
     "GridworldTasks",
     "LocalExperiment",
@@ -72,6 +77,7 @@ __all__ = [
     "MetaTraining",
     "Mnist",
     "OmniglotTasks",
+    "OpenAiEs",
     "PairSTDP",
     "PathTarget",
     "PolicyKind",
@@ -85,6 +91,7 @@ __all__ = [
     "RewardPrediction",
     "SinusoidTasks",
     "SpikingClassifier",
+    "SpikingHebbian",
     "SpikingLearner",
     "SpikingPolicy",
     "StdpQ",
@@ -96,5 +103,6 @@ __all__ = [
 ]
 
 AnyExperiment = Annotated[
-    Experiment | LocalExperiment | ClassificationExperiment | MetaExperiment, Discriminator("kind")
+    Experiment | LocalExperiment | ClassificationExperiment | MetaExperiment | EvolutionExperiment,
+    Discriminator("kind"),
 ]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from synrl_ray.policies.description import Description
     from synrl_ray.running.kind import Kind
 
-KINDS = ("control", "local", "classification", "meta")
+KINDS = ("control", "local", "classification", "meta", "evolution")
 """Their folders, and the ``kind`` of their experiments. A kind is imported when it is asked for."""
 
 

@@ -13,7 +13,7 @@ import gymnasium
 from synrl_ray.envs.make import environment_factory
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, evaluate_policy
-from synrl_ray.experiment import Environment, Evaluation, Experiment, LocalExperiment
+from synrl_ray.experiment import Environment, Evaluation, EvolutionExperiment, Experiment, LocalExperiment
 from synrl_ray.policies.description import Description, described
 from synrl_ray.results import Film
 from synrl_ray.running.imports import admit_policy
@@ -27,12 +27,12 @@ _LONGEST_ENVIRONMENT = 2**17
 """Characters of what ``policy.json`` says of it: a map of 2**14 cells, from which an environment makes far more."""
 
 
-def environment(experiment: Experiment | LocalExperiment) -> Environment:
+def environment(experiment: Experiment | LocalExperiment | EvolutionExperiment) -> Environment:
     """Every such experiment has one."""
     return experiment.environment
 
 
-def evaluation_share(experiment: Experiment | LocalExperiment) -> float:
+def evaluation_share(experiment: Experiment | LocalExperiment | EvolutionExperiment) -> float:
     """Environment steps between two evaluations, of all."""
     return experiment.evaluation.interval_steps / experiment.stopping.env_steps
 

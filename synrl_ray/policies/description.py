@@ -42,6 +42,9 @@ FORMATS = {
     "local-1": Format(
         "local", "an agent of local learning", "synrl_ray.policies.local.policy.load_local_policy", acts=True
     ),
+    "hebbian-1": Format(
+        "evolution", "an evolved policy", "synrl_ray.policies.hebbian.policy.load_hebbian_policy", acts=True
+    ),
     "classifier-1": Format("classification", "a classifier", "synrl_ray.supervised.files.load_classifier"),
     "meta-1": Format("meta", "a meta-learner", "synrl_ray.meta.files.load_maml"),
 }

@@ -242,7 +242,7 @@ def test_search_space_keeps_its_kinds_and_choices_of_tuples():
         ),
         ({"environment": {"id": "A-v0", "num_envs": True}}, "environment.num_envs must be a whole number, got True$"),
         ({"search_space": {"lr": {"kind": "uniform", "low": 0.1, "high": 0.2}}}, "search_space.lr is no setting: "),
-        ({"kind": "swimming"}, "kind must be 'control', 'local', 'classification' or 'meta', got 'swimming'$"),
+        ({"kind": "swimming"}, "kind must be 'control', 'local', 'class.*', 'meta' or 'evolution', got 'swimming'$"),
     ],
 )
 def test_damaged_experiment_names_its_first_wrong_field(change, reason):

@@ -33,6 +33,7 @@ POLICIES = {
     "local": "taxi-q-learning/tabular",
     "classification": "mnist-binary/spiking",
     "meta": "sinusoid-maml/ann",
+    "evolution": "cartpole-hebbian/ann",
 }
 
 
@@ -44,8 +45,8 @@ def test_every_experiment_and_every_format_has_a_kind_and_every_kind_has_both():
 
 
 def test_a_kind_that_nobody_knows_is_refused():
-    with pytest.raises(ValueError, match="kind 'evolution' is not known"):
-        kind_named("evolution")
+    with pytest.raises(ValueError, match="kind 'swimming' is not known"):
+        kind_named("swimming")
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -141,6 +142,8 @@ def test_only_environment_steps_can_be_moved_once_a_run_has_begun():
     moved = kind_of(cartpole).with_end(cartpole, 7)
     assert (moved.stopping.env_steps, moved.stopping.schedule_steps) == (7, cartpole.stopping.env_steps)
     assert replace(moved, stopping=cartpole.stopping) == cartpole
+    hebbian = get_experiment("cartpole-hebbian")
+    assert kind_of(hebbian).with_end(hebbian, 7).stopping.env_steps == 7
     for name in ("taxi-q-learning", "mnist-binary", "sinusoid-maml"):
         with pytest.raises(UserError, match=f"{name} cannot end elsewhere once it has begun"):
             kind_of(get_experiment(name)).with_end(get_experiment(name), 7)

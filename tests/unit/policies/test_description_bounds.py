@@ -59,6 +59,7 @@ def test_formats_are_known_by_their_name_whether_a_number_or_a_text(folder):
     assert {name: (each.kind, each.acts) for name, each in FORMATS.items()} == {
         "1": ("control", True),
         "local-1": ("local", True),
+        "hebbian-1": ("evolution", True),
         "classifier-1": ("classification", False),
         "meta-1": ("meta", False),
     }

@@ -1,0 +1,1 @@
+"""Evolution strategies, and the workers that evaluate individuals."""

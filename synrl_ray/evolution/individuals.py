@@ -1,0 +1,130 @@
+"""Individuals evaluated in their environments, in the driver or in a worker.
+
+All that is random in an evaluation is a function of the run's seed, the generation and the individual, so that scores
+are the same in whichever process, and whatever else is evaluated there.
+
+Legend: P pairs, N episodes that are played together, G genomes, D genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from synrl_ray.envs.checked import CheckedEnv
+from synrl_ray.envs.make import make_environment
+from synrl_ray.envs.time_limit import most_steps
+from synrl_ray.evolution.strategy import perturbation
+from synrl_ray.policies.hebbian.layout import Layout
+from synrl_ray.policies.hebbian.network import HebbianNetwork
+from synrl_ray.policies.hebbian.random import stream, uniform_weights
+from synrl_ray.settings.evolution import EvolutionExperiment
+from synrl_ray.settings.policy_kinds import PolicyKind
+
+_SEEDS = 2**31
+"""Environment seeds of training begin here; those of evaluations are smaller as a rule."""
+
+
+class Evaluated(NamedTuple):
+    """What a number of pairs have come to."""
+
+    scores: np.ndarray
+    """``[P, 2]``, mean return of each individual."""
+    env_steps: int
+    episodes: int
+
+
+class Individuals:
+    """Evaluates perturbations of genes; it remembers nothing but its environments.
+
+    Args:
+        experiment: what is evolved.
+        policy: which of its networks.
+        seed: of the run.
+    """
+
+    def __init__(self, experiment: EvolutionExperiment, policy: PolicyKind, seed: int) -> None:
+        torch.set_num_threads(1)
+        self.experiment, self.seed = experiment, seed
+        self._policy = policy
+        self._made: list[CheckedEnv] = []
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The network's shapes; an environment is made for them."""
+        env = self._envs(1)[0]
+        settings = self.experiment.policy(self._policy)
+        return Layout(env.observation_space, env.action_space, settings, self.experiment.environment.id)
+
+    def _envs(self, count: int) -> list[CheckedEnv]:
+        environment = self.experiment.environment
+        while len(self._made) < count:
+            env = make_environment(environment.id, environment.kwargs, environment.preprocessing, training=True)
+            assert isinstance(env, CheckedEnv)
+            self._made.append(env)
+        return self._made[:count]
+
+    def evaluate(self, genes: np.ndarray, sigma: float, generation: int, pairs: Sequence[int]) -> Evaluated:
+        """The scores of pairs of individuals, genes plus and minus a perturbation.
+
+        Args:
+            genes: ``[D]``.
+            sigma: standard deviation of the perturbations.
+            generation: the number of the generation.
+            pairs: numbers of the pairs.
+
+        Raises:
+            EnvironmentFailure: if the environment raises or breaks its contract.
+        """
+        genomes = []
+        for pair in pairs:
+            moved = np.float32(sigma) * perturbation(self.seed, generation, pair, len(genes))
+            genomes += [genes + moved, genes - moved]
+        episodes = self.experiment.algorithm.num_episodes
+        returns, lengths = self._play(genomes, generation, np.repeat(np.arange(len(genomes)), episodes))
+        scores = returns.reshape(len(pairs), 2, episodes).mean(2)
+        return Evaluated(scores, int(lengths.sum()), len(returns))
+
+    def _play(
+        self, genomes: Sequence[np.ndarray], generation: int, genome: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns and lengths of an episode for each row, which has one of the genomes ``[N]``.
+
+        Every genome's episodes have the same environment seeds and initial weights.
+        """
+        layout, episodes = self.layout, self.experiment.algorithm.num_episodes
+        network, settings = HebbianNetwork(layout, genomes), layout.settings
+        envs = self._envs(len(genome))
+        longest = most_steps(envs[0])
+        seeds = stream(self.seed, "environment", generation).integers(_SEEDS, size=episodes) + _SEEDS
+        size = layout.num_synapses if settings.plastic else 0
+        begun = [
+            uniform_weights(self.seed, generation + 1, episode, size, settings.initial_weights)
+            for episode in range(episodes)
+        ]
+        running = np.arange(len(genome))
+        state = network.start(np.stack([begun[row % episodes] for row in running]))
+        seen = np.stack([envs[row].reset(seed=int(seeds[row % episodes]))[0] for row in running])
+        returns, lengths = np.zeros(len(genome)), np.zeros(len(genome), np.int64)
+        while len(running):
+            actions = network.actions(np.nan_to_num(network.act(seen, state, genome[running])))
+            observations, going = [], np.ones(len(running), np.bool_)
+            for i, row in enumerate(running):
+                observation, reward, terminated, truncated, _ = envs[row].step(actions[i])
+                observations.append(observation)
+                returns[row] += reward
+                lengths[row] += 1
+                going[i] = not (terminated or truncated or lengths[row] >= longest)
+            seen = np.stack(observations)
+            if not going.all():
+                running, state, seen = running[going], state[going], seen[going]
+        return returns, lengths
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self._made:
+            env.close()

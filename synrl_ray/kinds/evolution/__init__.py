@@ -1,0 +1,1 @@
+"""Policies that are evolved: Hebbian rules, and fixed weights as their control."""

@@ -1,0 +1,1 @@
+"""Policies whose weights change by evolved Hebbian rules while they act."""
