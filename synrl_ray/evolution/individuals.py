@@ -1,9 +1,9 @@
 """Individuals evaluated in their environments, in the driver or in a worker.
 
-All that is random in an evaluation is a function of the run's seed, the generation and the individual, so that scores
+All that is random in an evaluation is a function of the run's seed, the generation and the individual, so that returns
 are the same in whichever process, and whatever else is evaluated there.
 
-Legend: P pairs, N episodes that are played together, G genomes, D genes.
+Legend: P pairs, E episodes of an individual, N episodes that are played together, G genomes, D genes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _SEEDS = 2**31
 class Evaluated(NamedTuple):
     """What a number of pairs have come to."""
 
-    scores: np.ndarray
-    """``[P, 2]``, mean return of each individual."""
+    returns: np.ndarray
+    """``[P, 2, E]``, of each pair as it is and mirrored."""
     env_steps: int
     episodes: int
 
@@ -69,7 +69,7 @@ class Individuals:
         return self._made[:count]
 
     def evaluate(self, genes: np.ndarray, sigma: float, generation: int, pairs: Sequence[int]) -> Evaluated:
-        """The scores of pairs of individuals, genes plus and minus a perturbation.
+        """The returns of pairs of individuals, genes plus and minus a perturbation.
 
         Args:
             genes: ``[D]``.
@@ -86,8 +86,7 @@ class Individuals:
             genomes += [genes + moved, genes - moved]
         episodes = self.experiment.algorithm.num_episodes
         returns, lengths = self._play(genomes, generation, np.repeat(np.arange(len(genomes)), episodes))
-        scores = returns.reshape(len(pairs), 2, episodes).mean(2)
-        return Evaluated(scores, int(lengths.sum()), len(returns))
+        return Evaluated(returns.reshape(len(pairs), 2, episodes), int(lengths.sum()), len(returns))
 
     def _play(
         self, genomes: Sequence[np.ndarray], generation: int, genome: np.ndarray

@@ -2,13 +2,15 @@ r"""OpenAI's evolution strategy: mirrored sampling, centred ranks, weight decay,
 
 .. math:: g = \frac{1}{2 n \sigma} \sum_{p=1}^{n} (u(F_p^+) - u(F_p^-))\, \epsilon_p - \lambda \theta
 
-of n pairs of individuals :math:`\theta \pm \sigma \epsilon_p` with scores :math:`F_p^\pm`, whose centred ranks are u.
+of n pairs of individuals :math:`\theta \pm \sigma \epsilon_p` with returns :math:`F_p^\pm`, whose centred ranks are u.
 A perturbation is a function of seed, generation and pair: it is never sent, but drawn again wherever it is needed.
 
-Legend: P pairs, D genes.
+Legend: P pairs, E episodes of an individual, D genes.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from scipy.stats import rankdata
@@ -30,6 +32,20 @@ def centred_ranks(scores: np.ndarray) -> np.ndarray:
     ranks = rankdata(scores.ravel()).reshape(scores.shape) - 1
     centred: np.ndarray = ranks / (scores.size - 1) - 0.5
     return centred
+
+
+def shaped(returns: np.ndarray, ranked: Literal["mean", "episode"]) -> np.ndarray:
+    """What counts of returns ``[P, 2, E]``: centred ranks ``[P, 2]`` of their means, or mean ranks of all episodes.
+
+    Example:
+        >>> returns = np.array([[[400.0, 20.0], [300.0, 40.0]]])
+        >>> shaped(returns, "mean").tolist(), shaped(returns, "episode").tolist()
+        ([[0.5, -0.5]], [[0.0, 0.0]])
+    """
+    if ranked == "mean":
+        return centred_ranks(returns.mean(2))
+    each: np.ndarray = np.mean([centred_ranks(episode) for episode in np.moveaxis(returns, 2, 0)], axis=0)
+    return each
 
 
 def perturbation(seed: int, generation: int, pair: int, num_genes: int) -> np.ndarray:
@@ -69,27 +85,27 @@ class Strategy:
         settings = self.settings
         return max(settings.lr * settings.lr_decay**self.generation, min(settings.lr, settings.lr_min))
 
-    def update(self, scores: np.ndarray) -> float:
+    def update(self, returns: np.ndarray) -> float:
         """Go on to the next generation.
 
         Args:
-            scores: ``[P, 2]``, of each pair as it is and mirrored.
+            returns: ``[P, 2, E]``, of each pair as it is and mirrored.
 
         Returns:
             The norm of the estimated gradient, weight decay included.
 
         Raises:
-            NonFiniteError: for a score or a gene that is not finite.
+            NonFiniteError: for a return or a gene that is not finite.
         """
         where = f"in generation {self.generation}"
-        if not np.isfinite(scores).all():
-            raise NonFiniteError("a score", where, "check the environment's rewards")
-        ranks = centred_ranks(scores)
+        if not np.isfinite(returns).all():
+            raise NonFiniteError("a return", where, "check the environment's rewards")
+        ranks = shaped(returns, self.settings.ranked)
         gradient = np.zeros(len(self.genes), np.float32)
         for pair, difference in enumerate((ranks[:, 0] - ranks[:, 1]).astype(np.float32)):
             if difference:
                 gradient += difference * perturbation(self.seed, self.generation, pair, len(self.genes))
-        gradient /= np.float32(scores.size * self.sigma)
+        gradient /= np.float32(ranks.size * self.sigma)
         gradient -= np.float32(self.settings.weight_decay) * self.genes
         self.genes = self.genes + np.float32(self.lr) * self._direction(gradient)
         self.generation += 1

@@ -1,7 +1,7 @@
-"""A generation that is shared by Ray workers: each is sent numbers of pairs, and returns their scores.
+"""A generation that is shared by Ray workers: each is sent numbers of pairs, and answers with their returns.
 
 The genes go to each node once a generation, by Ray's object store. A request is a reference to them and some numbers,
-an answer two scores for each pair. Workers remember nothing, so that a lost one costs its evaluations: another does
+an answer the returns of each pair. Workers remember nothing, so that a lost one costs its evaluations: another does
 them.
 """
 
@@ -59,8 +59,8 @@ class Generations:
             found = [self._local.evaluate(strategy.genes, *when, pairs) for pairs in parts]
         else:
             found = self._shared(ray.put(strategy.genes), when, parts)
-        scores = np.concatenate([each.scores for each in found])
-        return Evaluated(scores, sum(each.env_steps for each in found), sum(each.episodes for each in found))
+        returns = np.concatenate([each.returns for each in found])
+        return Evaluated(returns, sum(each.env_steps for each in found), sum(each.episodes for each in found))
 
     def _shared(self, genes: Any, when: tuple[float, int], parts: list[range]) -> list[Evaluated]:
         waiting, restarts = deque(range(len(parts))), 0

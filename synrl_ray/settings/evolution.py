@@ -26,8 +26,11 @@ class OpenAiEs:
     """Perturbations in each generation; each is evaluated as it is and mirrored, so that there are twice as many
     individuals."""
     num_episodes: Annotated[int, Interval(ge=1, le=1_000)] = 2
-    """Episodes of each evaluation, whose mean return is the score. Environment seeds and initial weights are those of
-    the generation, so that individuals differ by their genes alone."""
+    """Episodes of each evaluation. Environment seeds and initial weights are those of the generation, so that
+    individuals differ by their genes alone."""
+    ranked: Literal["mean", "episode"] = "mean"
+    """Whether individuals are ranked by their mean return, or in each of the generation's episodes, of which the mean
+    rank counts: then an episode that few master counts as much as one in which returns are high."""
     sigma: Positive = 0.1
     """Standard deviation of the perturbations."""
     sigma_decay: Rate = 0.999

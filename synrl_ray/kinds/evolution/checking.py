@@ -18,8 +18,8 @@ def check(spec: RunSpec) -> None:
     """Raise :class:`UserError` if an environment cannot be made or fails at once, or the network cannot serve it."""
     experiment = spec.experiment_as(EvolutionExperiment)
     environment = experiment.environment
-    for name in ("reward_scale", "normalise_rewards"):
-        if getattr(environment, name) not in (1.0, False):
+    for name, usual in (("reward_scale", 1.0), ("normalise_rewards", False)):
+        if getattr(environment, name) != usual:
             raise UserError(f"{name} means nothing for ranks of returns", "leave it out")
     with closing(make_environment(environment.id, environment.kwargs, environment.preprocessing)) as env:
         Layout(env.observation_space, env.action_space, experiment.policy(spec.policy), environment.id)

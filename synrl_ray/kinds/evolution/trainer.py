@@ -48,13 +48,14 @@ class EvolutionTrainer:
         """One generation."""
         settings = {"sigma": self.strategy.sigma, "lr": self.strategy.lr}
         found = self.generations.evaluate(self.strategy)
-        norm = self.strategy.update(found.scores)
+        norm = self.strategy.update(found.returns)
+        scores = found.returns.mean(2)
         self.env_steps += found.env_steps
         row: dict[str, float | None] = {
             "generation": self.strategy.generation,
-            "return_mean": float(found.scores.mean()),
-            "return_max": float(found.scores.max()),
-            "return_min": float(found.scores.min()),
+            "return_mean": float(scores.mean()),
+            "return_max": float(scores.max()),
+            "return_min": float(scores.min()),
             "episode_length_mean": found.env_steps / found.episodes,
             "gradient_norm": norm,
             "gene_norm": float(np.linalg.norm(self.strategy.genes)),

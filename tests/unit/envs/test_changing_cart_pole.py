@@ -7,21 +7,23 @@ from synrl_ray.envs.changing_cart_pole import BODIES, Body, ChangingCartPoleEnv
 from synrl_ray.envs.make import make_environment
 from synrl_ray.errors import UserError
 
-UNITS = np.array([2.4, 2.0, np.radians(12), 2.0, 10.0])
+UNITS = np.array([2.4, 2.0, np.radians(12), 2.0, 1.0, 10.0])
 
 
 def test_an_intact_body_is_gymnasiums():
-    env, reference = ChangingCartPoleEnv(then=["intact"]), gym.make("CartPole-v1").unwrapped
+    env, reference = ChangingCartPoleEnv(then=["intact"], sensed=3), gym.make("CartPole-v1").unwrapped
     observation, _ = env.reset(seed=3)
     reference.reset(seed=0)
     reference.state = tuple((observation * UNITS)[:4].astype(float))
     env._state = reference.state
-    for action in (0, 1, 1, 0, 1, 0, 0, 0, 1):
+    assert not observation[4:].any()
+    for step, action in enumerate((0, 1, 1, 0, 1, 0, 0, 0, 1), start=1):
         spin = env._state[3]
         seen, reward, ended, truncated, _ = env.step(action)
         expected, *_ = reference.step(action)
         np.testing.assert_allclose((seen * UNITS)[:4], expected, rtol=1e-5, atol=1e-6)
-        assert seen[4] * 10 == pytest.approx((env._state[3] - spin) / 0.02, rel=1e-4)
+        acceleration = (env._state[3] - spin) / 0.02 if step % 3 == 0 else 0.0
+        assert seen[4:].tolist() == pytest.approx([2 * action - 1, acceleration / 10], rel=1e-4)
         assert (reward, ended, truncated) == (1.0, False, False)
 
 
@@ -37,7 +39,8 @@ def test_the_wiring_is_inverted_after_the_step_that_info_names():
         action = step % 2
         seen, *_ = changed.step(action)
         other, *_ = whole.step(action if step < info["change"] else 1 - action)
-        assert (seen == other).all()
+        assert (np.delete(seen, 4) == np.delete(other, 4)).all()
+        assert seen[4] == 2 * action - 1
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_a_push_is_as_strong_as_the_body_says(body, action, factor):
     env = ChangingCartPoleEnv(then=[body], earliest=0, latest=0)
     env.reset(seed=0)
     env._state = (0.0, 0.0, 0.0, 0.0)
-    _, velocity, _, _, _ = env.step(action)[0] * UNITS
+    velocity = (env.step(action)[0] * UNITS)[1]
     whole = ChangingCartPoleEnv(then=["intact"])
     whole.reset(seed=0)
     whole._state = (0.0, 0.0, 0.0, 0.0)
@@ -80,8 +83,9 @@ def test_it_keeps_gymnasiums_contract_and_takes_a_time_limit():
         ({"then": ["upside down"]}, "then names 'upside down' as a body — list some of intact, inverted"),
         ({"first": []}, "first names none as a body"),
         ({"first": "intact"}, "first names 'intact' as a body"),
-        ({"earliest": -1}, "earliest=-1 is no step of an episode"),
-        ({"latest": 2.5}, "latest=2.5 is no step of an episode"),
+        ({"earliest": -1}, "earliest=-1 is no number of steps"),
+        ({"latest": 2.5}, "latest=2.5 is no number of steps"),
+        ({"sensed": 0}, "sensed=0 is no number of steps — choose a whole number from 1"),
         ({"earliest": 7, "latest": 6}, "earliest=7 is after latest=6"),
     ],
 )

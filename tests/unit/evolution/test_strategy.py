@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synrl_ray.errors import NonFiniteError
-from synrl_ray.evolution.strategy import Strategy, centred_ranks, perturbation
+from synrl_ray.evolution.strategy import Strategy, centred_ranks, perturbation, shaped
 from synrl_ray.experiment import OpenAiEs
 
 
@@ -14,7 +14,7 @@ def solved(settings, generations=150, seed=0):
     for generation in range(generations):
         moved = [strategy.sigma * perturbation(seed, generation, pair, 10) for pair in range(settings.num_pairs)]
         around = [(strategy.genes + each, strategy.genes - each) for each in moved]
-        strategy.update(np.array([[-np.sum(curvature * (x - optimum) ** 2) for x in pair] for pair in around]))
+        strategy.update(np.array([[[-np.sum(curvature * (x - optimum) ** 2)] for x in pair] for pair in around]))
     return before, np.abs(strategy.genes - optimum).max()
 
 
@@ -35,6 +35,13 @@ def test_ranks_are_centred_and_equal_scores_share_theirs():
     assert not centred_ranks(np.full((3, 2), 7.0)).any()
 
 
+def test_ranks_of_episodes_let_each_count_as_much_as_the_others():
+    returns = np.array([[[400.0, 20.0], [390.0, 21.0]], [[0.0, 22.0], [0.0, 23.0]]])
+    np.testing.assert_allclose(shaped(returns, "mean"), [[1 / 2, 1 / 6], [-1 / 2, -1 / 6]])
+    by_episode = np.array([[[3, 0], [2, 1]], [[0.5, 2], [0.5, 3]]]) / 3 - 0.5
+    np.testing.assert_allclose(shaped(returns, "episode"), by_episode.mean(2))
+
+
 def test_a_step_by_hand():
     """Two pairs: ranks of 5, 1 | 2, 9 are 1/6, -1/2 | -1/6, 1/2, so that the differences are 2/3 and -2/3."""
     settings = OpenAiEs(num_pairs=2, optimizer="sgd", lr=0.5, sigma=0.25, weight_decay=0.1)
@@ -42,7 +49,7 @@ def test_a_step_by_hand():
     first, second = (perturbation(4, 0, pair, 3).astype(float) for pair in (0, 1))
     before = strategy.genes.astype(float)
     gradient = (2 / 3 * first - 2 / 3 * second) / (2 * 2 * 0.25) - 0.1 * before
-    norm = strategy.update(np.array([[5.0, 1.0], [2.0, 9.0]]))
+    norm = strategy.update(np.array([[[5.0], [1.0]], [[2.0], [9.0]]]))
     np.testing.assert_allclose(strategy.genes, before + 0.5 * gradient, rtol=1e-5)
     assert norm == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
 
@@ -61,7 +68,7 @@ def test_adam_is_torchs():
         noise = np.stack([perturbation(1, generation, pair, 4) for pair in range(3)])
         gradient = (ranks[:, 0] - ranks[:, 1]) @ noise / (6 * strategy.sigma)
         weights.grad = torch.tensor(gradient, dtype=torch.float32)
-        strategy.update(scores)
+        strategy.update(scores[..., None])
         adam.step()
         np.testing.assert_allclose(strategy.genes, weights.detach().numpy(), rtol=1e-4, atol=1e-6)
 
@@ -87,5 +94,5 @@ def test_sigma_and_learning_rate_decay_to_where_they_stay():
 
 def test_what_is_not_finite_ends_it_with_the_generation():
     strategy = Strategy(OpenAiEs(num_pairs=2), 3, seed=0)
-    with pytest.raises(NonFiniteError, match="a score is not finite \\(in generation 0\\)"):
-        strategy.update(np.array([[1.0, np.nan], [0.0, 0.0]]))
+    with pytest.raises(NonFiniteError, match="a return is not finite \\(in generation 0\\)"):
+        strategy.update(np.array([[[1.0], [np.nan]], [[0.0], [0.0]]]))
