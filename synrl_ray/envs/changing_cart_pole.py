@@ -1,4 +1,8 @@
-"""CartPole whose body changes in mid-episode, which no single observation tells of."""
+"""CartPole whose body changes again and again, which no observation tells of but now and then.
+
+Legend: N episodes that are played together.
+"""
+# mypy: disallow-untyped-defs=False
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from synrl_ray.compiled import jit
 from synrl_ray.envs.time_limit import LONGEST_LIMIT
 from synrl_ray.errors import UserError
 
@@ -32,9 +37,7 @@ BODIES = {
     "left severed": Body(left=0.0),
     "right severed": Body(right=0.0),
     "long": Body(length=2.0),
-    "short": Body(length=0.5),
     "long inverted": Body(left=-1.0, right=-1.0, length=2.0),
-    "short inverted": Body(left=-1.0, right=-1.0, length=0.5),
 }
 """The bodies that settings name."""
 
@@ -42,96 +45,164 @@ FORCE, GRAVITY, CART, POLE, HALF, STEP = 10.0, 9.8, 1.0, 0.1, 0.5, 0.02
 """Of Gymnasium's CartPole: N, m/s², kg, kg, m and s."""
 FURTHEST, STEEPEST = 2.4, math.radians(12)
 """Where an episode ends: m of the cart, radians of the pole."""
-_UNITS = (FURTHEST, 2.0, STEEPEST, 2.0, 1.0, 10.0)
 _SPREAD = 0.05
+_OBSERVED = 6
+
+
+@jit
+def push(rows, actions, states, elapsed, periods, bodies, sensed, observed):
+    """Push for 20 ms in the episodes of some rows; whether each has ended.
+
+    Args:
+        rows: ``[n]`` of the N episodes.
+        actions: ``[n]``.
+        states: ``[N, 4]``; changed. ``elapsed [N]`` too.
+        periods: ``[N]``, steps after which the body changes.
+        bodies: ``[N, 2, 3]``, those that take turns, each with the fields of :class:`Body`.
+        sensed: steps from one push that is told of to the next.
+        observed: ``[n, 6]``, filled.
+    """
+    ended = np.empty(rows.size, np.bool_)
+    for i in range(rows.size):
+        row = rows[i]
+        body = bodies[row, (elapsed[row] // periods[row]) % 2]
+        x, velocity, angle, spin = states[row]
+        force = FORCE * body[1] if actions[i] == 1 else -FORCE * body[0]
+        mass, half = POLE * body[2], HALF * body[2]
+        sine, cosine, total = math.sin(angle), math.cos(angle), CART + mass
+        pushed = (force + mass * half * spin * spin * sine) / total
+        turning = (GRAVITY * sine - cosine * pushed) / (half * (4.0 / 3.0 - mass * cosine * cosine / total))
+        driving = pushed - mass * half * turning * cosine / total
+        states[row, 0], states[row, 1] = x + STEP * velocity, velocity + STEP * driving
+        states[row, 2], states[row, 3] = angle + STEP * spin, spin + STEP * turning
+        elapsed[row] += 1
+        ended[i] = abs(states[row, 0]) > FURTHEST or abs(states[row, 2]) > STEEPEST
+        look(states[row], observed[i])
+        told = elapsed[row] % sensed == 0
+        observed[i, 4] = (1.0 if actions[i] == 1 else -1.0) if told else 0.0
+        observed[i, 5] = turning / 10.0 if told else 0.0
+    return ended
+
+
+@jit
+def look(state, observed):
+    """What is seen of a state in every step, in the units of the observation."""
+    observed[0], observed[1] = state[0] / FURTHEST, state[1] / 2.0
+    observed[2], observed[3] = state[2] / STEEPEST, state[3] / 2.0
 
 
 class ChangingCartPoleEnv(gym.Env[np.ndarray, np.int64]):
-    """Keep a pole upright with a motor that may be wired the other way round, from the start or from some step on.
+    """Keep a pole upright with a motor that is wired the other way round, again and again.
 
-    Physics, first states and ends are those of Gymnasium's CartPole-v1, for the body that there is at the time.
-    Observation: position and velocity of the cart, angle and angular velocity of the pole, the last action (-1 left, 1
-    right, 0 at first), and the pole's angular acceleration in the last step, in units of 2.4 m, 2 m/s, 12 degrees,
-    2 rad/s, 1 and 10 rad/s²; ``Box(-inf, inf, (6,))`` of float32. The acceleration is what the body made of the action,
-    and so tells of its wiring, but is told after every ``sensed``-th step only, and zero after the others: a policy
-    without memory knows the wiring in one decision out of ``sensed``, and in the others nothing of it.
+    Physics, first states and ends are those of Gymnasium's CartPole-v1, for the body that there is at the time. Two
+    bodies take turns, for as many steps each.
+    Observation: position and velocity of the cart, angle and angular velocity of the pole, and of every ``sensed``-th
+    step the action (-1 left, 1 right) and the angular acceleration that it led to, which are zero after all others; in
+    units of 2.4 m, 2 m/s, 12 degrees, 2 rad/s, 1 and 10 rad/s²; ``Box(-inf, inf, (6,))`` of float32. So a policy
+    without memory can know the wiring in one decision out of ``sensed``, and sees nothing of it in the others.
     Actions: 0 pushes to the left, 1 to the right. Reward: 1 for each step. An episode ends when the pole is more than
     12 degrees or the cart more than 2.4 m off; there is no time limit, which ``max_episode_steps`` sets.
 
     Args:
-        first: bodies of which one, drawn by chance, an episode begins with.
-        then: bodies of which one, drawn by chance, it goes on with.
-        earliest, latest: step after which that happens at the soonest and at the latest, both included.
-        sensed: steps from one acceleration that is told to the next.
+        bodies: pairs of bodies of which one is drawn for each episode; it begins with the first of the pair.
+        earliest, latest: steps until the body changes, at least and at most; drawn for each episode.
+        sensed: steps from one push that is told of to the next.
         render_mode: none is known.
 
     Raises:
-        UserError: for no body or one that is not known, or steps that are out of order.
+        UserError: for no bodies or ones that are not known, or steps that are out of order.
 
     Example:
-        >>> env = ChangingCartPoleEnv(then=["inverted"], earliest=1, latest=1)
-        >>> observation, info = env.reset(seed=0)
+        >>> env = ChangingCartPoleEnv(bodies=[["intact", "inverted"]], earliest=1, latest=1)
+        >>> _, info = env.reset(seed=0)
         >>> before = env.step(1)[0][1]
         >>> bool(env.step(1)[0][1] < before), info
-        (True, {'first': 'intact', 'then': 'inverted', 'change': 1})
+        (True, {'bodies': ['intact', 'inverted'], 'period': 1})
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium's own convention)
 
     def __init__(
         self,
-        first: Sequence[str] = ("intact",),
-        then: Sequence[str] = ("intact", "inverted"),
-        earliest: int = 100,
-        latest: int = 200,
-        sensed: int = 5,
+        bodies: Sequence[Sequence[str]] = (("intact", "inverted"), ("inverted", "intact")),
+        earliest: int = 40,
+        latest: int = 120,
+        sensed: int = 3,
         render_mode: str | None = None,
     ) -> None:
-        for name, bodies in (("first", first), ("then", then)):
-            unknown = [body for body in bodies if body not in BODIES] if isinstance(bodies, (list, tuple)) else [bodies]
-            if unknown or not bodies:
-                shown = repr(unknown[0]) if unknown else "none"
-                raise UserError(f"{name} names {shown} as a body", f"list some of {', '.join(BODIES)}")
-        for name, step, least in (("earliest", earliest, 0), ("latest", latest, 0), ("sensed", sensed, 1)):
-            if isinstance(step, bool) or not isinstance(step, int) or not least <= step <= LONGEST_LIMIT:
+        pairs = [list(pair) if isinstance(pair, (list, tuple)) else [pair] for pair in bodies]
+        for pair in pairs or [[]]:
+            if len(pair) != 2 or not all(body in BODIES for body in pair):
+                raise UserError(f"bodies names {pair}", f"list pairs, each of two of {', '.join(BODIES)}")
+        for name, step in (("earliest", earliest), ("latest", latest), ("sensed", sensed)):
+            if isinstance(step, bool) or not isinstance(step, int) or not 1 <= step <= LONGEST_LIMIT:
                 problem = f"{name}={step!r} is no number of steps"
-                raise UserError(problem, f"choose a whole number from {least} to {LONGEST_LIMIT:,}")
+                raise UserError(problem, f"choose a whole number from 1 to {LONGEST_LIMIT:,}")
         if earliest > latest:
             raise UserError(f"earliest={earliest} is after latest={latest}", "exchange them")
-        self.first, self.then, self.earliest, self.latest = tuple(first), tuple(then), earliest, latest
-        self.sensed = sensed
-        self.observation_space = spaces.Box(-np.inf, np.inf, (len(_UNITS),), np.float32)
+        self.bodies, self.earliest, self.latest, self.sensed = pairs, earliest, latest, sensed
+        self.observation_space = spaces.Box(-np.inf, np.inf, (_OBSERVED,), np.float32)
         self.action_space = spaces.Discrete(2)
         self.render_mode = render_mode
+        self.episodes = CartPoles(self, 1)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start an episode; ``info`` names the bodies and the step of the change."""
+        """Start an episode; ``info`` has the bodies and the steps until they change."""
         super().reset(seed=seed)
-        first = self.first[int(self.np_random.integers(len(self.first)))]
-        then = self.then[int(self.np_random.integers(len(self.then)))]
-        self.change = int(self.np_random.integers(self.earliest, self.latest, endpoint=True))
-        self._bodies = BODIES[first], BODIES[then]
-        self._elapsed = 0
-        self._state = tuple(self.np_random.uniform(-_SPREAD, _SPREAD, size=4).tolist())
-        return self._observation(0, 0.0), {"first": first, "then": then, "change": self.change}
+        pair = self.episodes.begin(0, self.np_random)
+        return self.episodes.first()[0], {"bodies": pair, "period": int(self.episodes.periods[0])}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Push for 20 ms."""
-        body = self._bodies[self._elapsed >= self.change]
-        x, velocity, angle, spin = self._state
-        force = FORCE * body.right if action == 1 else -FORCE * body.left
-        mass, half = POLE * body.length, HALF * body.length
-        sine, cosine, total = math.sin(angle), math.cos(angle), CART + mass
-        pushed = (force + mass * half * spin * spin * sine) / total
-        turning = (GRAVITY * sine - cosine * pushed) / (half * (4.0 / 3.0 - mass * cosine * cosine / total))
-        driving = pushed - mass * half * turning * cosine / total
-        x, velocity = x + STEP * velocity, velocity + STEP * driving
-        angle, spin = angle + STEP * spin, spin + STEP * turning
-        self._state, self._elapsed = (x, velocity, angle, spin), self._elapsed + 1
-        fallen = abs(x) > FURTHEST or abs(angle) > STEEPEST
-        told = turning if self._elapsed % self.sensed == 0 else 0.0
-        return self._observation(1 if action == 1 else -1, told), 1.0, fallen, False, {}
+        observed, rewards, ended = self.episodes.step(np.zeros(1, np.int64), np.array([action]))
+        return observed[0], float(rewards[0]), bool(ended[0]), False, {}
 
-    def _observation(self, action: int, turning: float) -> np.ndarray:
-        seen = (*self._state, action, turning)
-        return np.array([value / unit for value, unit in zip(seen, _UNITS, strict=True)], np.float32)
+    def together(self, count: int) -> CartPoles:
+        """So many episodes with the same settings."""
+        return CartPoles(self, count)
+
+
+class CartPoles:
+    """N episodes that are stepped in one compiled call; see :mod:`synrl_ray.envs.together`.
+
+    Args:
+        env: whose settings they have.
+        count: N.
+    """
+
+    def __init__(self, env: ChangingCartPoleEnv, count: int) -> None:
+        self.env = env
+        self.states, self.bodies = np.zeros((count, 4)), np.zeros((count, 2, len(Body._fields)))
+        self.elapsed, self.periods = np.zeros(count, np.int64), np.ones(count, np.int64)
+
+    def begin(self, row: int, random: np.random.Generator) -> list[str]:
+        """Draw the episode of a row; its bodies."""
+        pair = self.env.bodies[int(random.integers(len(self.env.bodies)))]
+        self.bodies[row] = [BODIES[body] for body in pair]
+        self.periods[row] = random.integers(self.env.earliest, self.env.latest, endpoint=True)
+        self.states[row] = random.uniform(-_SPREAD, _SPREAD, size=4)
+        self.elapsed[row] = 0
+        return pair
+
+    def first(self) -> np.ndarray:
+        """Observations ``[N, 6]`` of episodes that begin."""
+        observed = np.zeros((len(self.states), _OBSERVED), np.float32)
+        for state, seen in zip(self.states, observed, strict=True):
+            look(state, seen)
+        return observed
+
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """Start an episode in each row, that of its seed; observations ``[N, 6]``."""
+        for row, seed in enumerate(seeds):
+            self.begin(row, gym.utils.seeding.np_random(int(seed))[0])
+        return self.first()
+
+    def step(self, rows: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Push in some rows; observations ``[n, 6]``, rewards ``[n]``, and whether each has ended ``[n]``."""
+        observed = np.zeros((len(rows), _OBSERVED), np.float32)
+        given = self.states, self.elapsed, self.periods, self.bodies
+        ended = push(rows, actions, *given, self.env.sensed, observed)
+        return observed, np.ones(len(rows)), ended
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -9,15 +9,16 @@ Legend: P pairs, E episodes of an individual, N episodes that are played togethe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from synrl_ray.envs.checked import CheckedEnv
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.time_limit import most_steps
+from synrl_ray.envs.together import Together, together
 from synrl_ray.evolution.strategy import perturbation
 from synrl_ray.policies.hebbian.layout import Layout
 from synrl_ray.policies.hebbian.network import HebbianNetwork
@@ -51,22 +52,22 @@ class Individuals:
         torch.set_num_threads(1)
         self.experiment, self.seed = experiment, seed
         self._policy = policy
-        self._made: list[CheckedEnv] = []
+        self._made: dict[int, Together] = {}
 
     @cached_property
     def layout(self) -> Layout:
         """The network's shapes; an environment is made for them."""
-        env = self._envs(1)[0]
-        settings = self.experiment.policy(self._policy)
-        return Layout(env.observation_space, env.action_space, settings, self.experiment.environment.id)
-
-    def _envs(self, count: int) -> list[CheckedEnv]:
         environment = self.experiment.environment
-        while len(self._made) < count:
-            env = make_environment(environment.id, environment.kwargs, environment.preprocessing, training=True)
-            assert isinstance(env, CheckedEnv)
-            self._made.append(env)
-        return self._made[:count]
+        with closing(make_environment(environment.id, environment.kwargs, environment.preprocessing)) as env:
+            spaces = env.observation_space, env.action_space
+            self._longest = most_steps(env)
+        return Layout(*spaces, self.experiment.policy(self._policy), environment.id)
+
+    def _envs(self, count: int) -> Together:
+        """So many environments; requests are of one or two sizes."""
+        if count not in self._made:
+            self._made[count] = together(self.experiment.environment, count)
+        return self._made[count]
 
     def evaluate(self, genes: np.ndarray, sigma: float, generation: int, pairs: Sequence[int]) -> Evaluated:
         """The returns of pairs of individuals, genes plus and minus a perturbation.
@@ -98,7 +99,6 @@ class Individuals:
         layout, episodes = self.layout, self.experiment.algorithm.num_episodes
         network, settings = HebbianNetwork(layout, genomes), layout.settings
         envs = self._envs(len(genome))
-        longest = most_steps(envs[0])
         seeds = stream(self.seed, "environment", generation).integers(_SEEDS, size=episodes) + _SEEDS
         size = layout.num_synapses if settings.plastic else 0
         begun = [
@@ -107,23 +107,19 @@ class Individuals:
         ]
         running = np.arange(len(genome))
         state = network.start(np.stack([begun[row % episodes] for row in running]))
-        seen = np.stack([envs[row].reset(seed=int(seeds[row % episodes]))[0] for row in running])
+        seen = envs.reset([int(seeds[row % episodes]) for row in running])
         returns, lengths = np.zeros(len(genome)), np.zeros(len(genome), np.int64)
         while len(running):
             actions = network.actions(np.nan_to_num(network.act(seen, state, genome[running])))
-            observations, going = [], np.ones(len(running), np.bool_)
-            for i, row in enumerate(running):
-                observation, reward, terminated, truncated, _ = envs[row].step(actions[i])
-                observations.append(observation)
-                returns[row] += reward
-                lengths[row] += 1
-                going[i] = not (terminated or truncated or lengths[row] >= longest)
-            seen = np.stack(observations)
+            seen, rewards, ended = envs.step(running, actions)
+            returns[running] += rewards
+            lengths[running] += 1
+            going = ~ended & (lengths[running] < self._longest)
             if not going.all():
                 running, state, seen = running[going], state[going], seen[going]
         return returns, lengths
 
     def close(self) -> None:
         """Close the environments."""
-        for env in self._made:
-            env.close()
+        for envs in self._made.values():
+            envs.close()

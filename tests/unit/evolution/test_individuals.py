@@ -69,6 +69,6 @@ def test_an_environment_that_fails_is_named():
     failing = replace(BASE, environment=Environment(id="CartPole-v1", kwargs={"max_episode_steps": 40}))
     individuals = Individuals(failing, "ann", seed=0)
     genes = genes_of(individuals)
-    individuals._envs(4)[1].env.step = lambda action: 1 / 0
+    individuals._envs(4).envs[1].env.step = lambda action: 1 / 0
     with pytest.raises(EnvironmentFailure, match="environment 'CartPole-v1' failed: step\\(\\) raised ZeroDivision"):
         individuals.evaluate(genes, 0.1, 0, [0])

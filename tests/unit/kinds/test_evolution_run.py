@@ -31,14 +31,16 @@ EXPERIMENT = EvolutionExperiment(
     id="small",
     summary="A pole that is kept upright for a while",
     environment=Environment(
-        id="synrl_ray/ChangingCartPole-v0", kwargs={"then": ["intact"], "max_episode_steps": 60}, num_envs=32
+        id="synrl_ray/ChangingCartPole-v0",
+        kwargs={"bodies": [["intact", "intact"]], "max_episode_steps": 60},
+        num_envs=32,
     ),
     ann=AnnHebbian(hidden_sizes=(4,)),
     spiking=SpikingHebbian(hidden_sizes=(4,)),
     algorithm=OpenAiEs(num_pairs=8, num_episodes=1, sigma=0.3),
     stopping=Budget(env_steps=4_000),
     evaluation=Evaluation(episodes=6, interim_episodes=3, interval_steps=1_000),
-    held_out={"then": ["long"], "earliest": 5, "latest": 5},
+    held_out={"bodies": [["long", "weak"]], "earliest": 5, "latest": 5},
     target=ReturnTarget(mean_return=1.0, source="whatever stands for a step"),
 )
 
@@ -133,7 +135,7 @@ def test_a_checkpoint_of_another_network_is_damage(tmp_path):
         (with_environment(normalise_rewards=True), "normalise_rewards means nothing"),
         (with_environment(id="Pendulum-v2", kwargs={}), "unknown environment 'Pendulum-v2'"),
         (replace(EXPERIMENT, ann=AnnHebbian(conv_layers=((4, 3, 1),))), "no image for convolutions — set ann.conv_l"),
-        (replace(EXPERIMENT, held_out={"then": ["flat"]}), "then names 'flat' as a body"),
+        (replace(EXPERIMENT, held_out={"bodies": [["flat", "flat"]]}), "bodies names"),
         (replace(EXPERIMENT, held_out={"colour": 1}), "cannot be made .*colour"),
     ],
 )
