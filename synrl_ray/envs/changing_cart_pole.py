@@ -130,7 +130,7 @@ class ChangingCartPoleEnv(gym.Env[np.ndarray, np.int64]):
         sensed: int = 3,
         render_mode: str | None = None,
     ) -> None:
-        pairs = [list(pair) if isinstance(pair, (list, tuple)) else [pair] for pair in bodies]
+        pairs: list[list[str]] = [list(pair) if isinstance(pair, (list, tuple)) else [str(pair)] for pair in bodies]
         for pair in pairs or [[]]:
             if len(pair) != 2 or not all(body in BODIES for body in pair):
                 raise UserError(f"bodies names {pair}", f"list pairs, each of two of {', '.join(BODIES)}")
