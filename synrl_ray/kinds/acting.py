@@ -14,11 +14,12 @@ from synrl_ray.envs.make import environment_factory
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, evaluate_policy
 from synrl_ray.experiment import Environment, Evaluation, EvolutionExperiment, Experiment, LocalExperiment
-from synrl_ray.policies.description import Description, described
+from synrl_ray.policies.description import Description
 from synrl_ray.results import Film
 from synrl_ray.running.imports import admit_policy
 from synrl_ray.running.kind import EvaluationOptions, Player
 from synrl_ray.running.run_folder import CONFIG, RunFolder
+from synrl_ray.settings.checked import from_json
 
 EVALUATION_OPTIONS = frozenset({"episodes", "seed", "video"})
 EPISODES_CUT = "evaluation_episodes_cut"
@@ -63,28 +64,37 @@ def interim_evaluation(policy: BatchPolicy, environment: Environment, protocol: 
     }
 
 
-def environment_of(description: Description) -> Environment:
+def environment_of(description: Description, changed: str | None = None) -> Environment:
     """The environment that a policy was trained on.
+
+    Args:
+        description: what ``policy.json`` says.
+        changed: where it has keyword arguments that replace the environment's own.
 
     Raises:
         UserError: if ``policy.json`` names none.
     """
     try:
-        if len(json.dumps(description["environment"])) > _LONGEST_ENVIRONMENT:
+        named = description["environment"]
+        if changed is not None:
+            named = {**named, "kwargs": {**named["kwargs"], **description[changed]}}
+        if len(json.dumps(named)) > _LONGEST_ENVIRONMENT:
             raise ValueError("it is too long")
-        environment: Environment = described(description, "environment", Environment)
+        environment: Environment = from_json(Environment, named, "environment")
         return environment
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{description.file} names no environment", "restore it or train again") from error
 
 
-def admitted_environment(policy: Any, description: Description, *, trust: bool) -> Environment:
-    """The environment, whose module may be imported, and which has the policy's spaces.
+def admitted_environment(
+    policy: Any, description: Description, *, trust: bool, changed: str | None = None
+) -> Environment:
+    """The environment of :func:`environment_of`, whose module may be imported, and which has the policy's spaces.
 
     Raises:
         UserError: if not.
     """
-    environment = environment_of(description)
+    environment = environment_of(description, changed)
     admit_policy(environment, description.folder, trust=trust)
     env = factory_of(environment)()
     try:

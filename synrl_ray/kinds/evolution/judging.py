@@ -21,7 +21,7 @@ def held_out_environment(environment: Environment, changed: Mapping[str, Any]) -
     return replace(environment, kwargs={**environment.kwargs, **changed}) if changed else None
 
 
-def judge(policy: HebbianPolicy, judging: Judging, experiment: str | None, held_out: Mapping[str, Any]) -> Result:
+def judge(policy: HebbianPolicy, judging: Judging, experiment: str | None, held_out: Environment | None) -> Result:
     """Play episodes, and as many with each control, from the same environment seeds and initial weights.
 
     ``zeroed`` are those of a plastic policy whose weights stay what they are where the episode starts; ``shuffled``
@@ -33,13 +33,12 @@ def judge(policy: HebbianPolicy, judging: Judging, experiment: str | None, held_
         ways["zeroed"] = policy.anew(seed, learns=False)
     played = {way: _played(each, judging.environment, judging) for way, each in ways.items()}
     figures = _figures("shuffled", played["shuffled"])
-    elsewhere = held_out_environment(judging.environment, held_out)
-    if elsewhere is not None:
-        played[""].protocol[HELD_OUT] = dict(held_out)
+    if held_out is not None:
+        played[""].protocol[HELD_OUT] = dict(held_out.kwargs)
         for way, name in (("", HELD_OUT), ("zeroed", f"{HELD_OUT}_zeroed")):
             if way in ways:
                 again = ways[way].anew(seed, learns=way != "zeroed")
-                figures |= _figures(name, _played(again, elsewhere, judging))
+                figures |= _figures(name, _played(again, held_out, judging))
     return judged(
         experiment, policy.kind, judging.environment, played[""], zeroed=played.get("zeroed"), figures=figures
     )

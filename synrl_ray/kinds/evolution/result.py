@@ -11,7 +11,7 @@ from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.experiment import EvolutionExperiment
 from synrl_ray.kinds.acting import Judging
 from synrl_ray.kinds.episodes import combined_episodes, return_curve
-from synrl_ray.kinds.evolution.judging import judge
+from synrl_ray.kinds.evolution.judging import held_out_environment, judge
 from synrl_ray.kinds.result import (
     bounds_of,
     column,
@@ -36,7 +36,8 @@ def finish(folder: RunFolder, spec: RunSpec, policy: HebbianPolicy, position: Po
     experiment = spec.experiment_as(EvolutionExperiment)
     protocol, target = experiment.evaluation, experiment.target
     judging = Judging(experiment.environment, protocol.episodes, protocol.first_seed)
-    found, steps = judge(policy, judging, experiment.id, experiment.held_out), _to_target(folder, experiment)
+    elsewhere = held_out_environment(experiment.environment, experiment.held_out)
+    found, steps = judge(policy, judging, experiment.id, elsewhere), _to_target(folder, experiment)
     more = {"episodes": position.episodes, "steps_to_target": steps}
     at_end = target is not None and target.reached(found.figures)
     result = replace(

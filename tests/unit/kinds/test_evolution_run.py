@@ -64,7 +64,7 @@ def test_a_run_gets_better_is_judged_with_its_controls_and_judged_again(policy, 
     assert rows[-1]["env_steps"] >= 4_000 > rows[-2]["env_steps"]
     figures = result.figures
     assert {f"{way}return_iqm" for way in ("", "zeroed_", "shuffled_", "held_out_", "held_out_zeroed_")} <= set(figures)
-    assert result.protocol["held_out"] == EXPERIMENT.held_out
+    assert result.protocol["held_out"] == {**EXPERIMENT.environment.kwargs, **EXPERIMENT.held_out}
     assert (len(result.greedy.seeds), len(result.zeroed.seeds)) == (6, 6)
     assert result.target.at_end == 1
     assert not list(differences(result, evaluate_folder(folder.path)))
@@ -143,6 +143,23 @@ def test_what_cannot_work_is_refused_before_anything_starts(experiment, message)
     KIND.check(spec())
     with pytest.raises(UserError, match=message):
         KIND.check(spec(experiment=experiment))
+
+
+def test_what_was_held_out_is_imported_by_whoever_is_trusted_only(tmp_path):
+    """Gymnasium's wrapper of old Gym imports the module of its ``env_id``."""
+    strange = replace(EXPERIMENT, held_out={"env_id": "strange_module:Strange-v0"})
+    assert KIND.modules([strange]) == ["strange_module"]
+    assert KIND.modules([EXPERIMENT]) == []
+    folder = RunFolder.create(tmp_path / "run", spec())
+    train_run(folder, spec(experiment=replace(EXPERIMENT, stopping=Budget(env_steps=100))), KIND)
+    file = folder.path / "policy.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"held_out": strange.held_out}))
+    with pytest.raises(UserError, match="asks to import the module 'strange_module'"):
+        evaluate_folder(folder.path, episodes=1)
+    for wrong in ([1], 7, "text", {"bodies": "x" * 2**18}):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"held_out": wrong}))
+        with pytest.raises(UserError, match=r"policy\.json"):
+            evaluate_folder(folder.path, episodes=1)
 
 
 def test_evolution_ends_where_an_evaluation_is_good_enough(tmp_path):
