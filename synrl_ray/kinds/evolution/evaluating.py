@@ -9,7 +9,7 @@ from synrl_ray.kinds.evolution.judging import HELD_OUT, judge
 from synrl_ray.policies.description import Description
 from synrl_ray.policies.hebbian.policy import load_hebbian_policy
 from synrl_ray.results import Result
-from synrl_ray.running.kind import EvaluationOptions, Inside
+from synrl_ray.running.kind import EvaluationOptions, Inside, Player
 
 
 def evaluate(description: Description, options: EvaluationOptions) -> Result:
@@ -22,6 +22,13 @@ def evaluate(description: Description, options: EvaluationOptions) -> Result:
         elsewhere = admitted_environment(policy, description, trust=options.trust, changed=HELD_OUT)
     found = judge(policy, judging, description.get("experiment"), elsewhere)
     return replace(found, run=str(description.folder), video=film)
+
+
+def player(description: Description, options: EvaluationOptions) -> Player:
+    """The policy, from the weights of the protocol's first episode."""
+    policy = load_hebbian_policy(description)
+    judging = Judging.asked(policy, description, options, kind="evolution")
+    return judging.player(policy.anew(judging.first_seed))
 
 
 def inside(description: Description, trust: bool, plays: bool) -> Inside:

@@ -8,7 +8,7 @@ from synrl_ray.envs.registration import foreign_module
 from synrl_ray.experiment import EvolutionExperiment
 from synrl_ray.kinds.acting import EVALUATION_OPTIONS, environment, evaluation_share
 from synrl_ray.kinds.evolution.checking import check
-from synrl_ray.kinds.evolution.evaluating import evaluate, inside
+from synrl_ray.kinds.evolution.evaluating import evaluate, inside, player
 from synrl_ray.kinds.evolution.judging import held_out_environment
 from synrl_ray.kinds.evolution.printing import print_evaluation, print_outcome
 from synrl_ray.kinds.evolution.result import combine, figures
@@ -45,6 +45,7 @@ KIND: Kind[EvolutionExperiment] = Kind(
     print_outcome=print_outcome,
     evaluate=evaluate,
     inside=inside,
+    player=player,
     print_evaluation=print_evaluation,
     environment=environment,
     own_modules=own_modules,
