@@ -121,10 +121,18 @@ def _with_equations(text: str) -> str:
     """What stands between dollars as MathML, which browsers draw without a script."""
 
     def drawn(part: str) -> str:
-        part = _EQUATION.sub(lambda match: f"<p>{convert(' '.join(match[1].split()), display='block')}</p>", part)
-        return _INLINE_EQUATION.sub(lambda match: convert(match[1]), part)
+        part = _EQUATION.sub(lambda match: f"<p>{_mathml(match[1], 'block')}</p>", part)
+        # Within a span, since Markdown would take a line that begins with <math> for a paragraph of its own.
+        return _INLINE_EQUATION.sub(lambda match: f"<span>{_mathml(match[1], 'inline')}</span>", part)
 
     return _outside(_CODE, text, drawn)
+
+
+def _mathml(latex: str, display: str) -> str:
+    drawn: str = convert(" ".join(latex.split()), display=display)
+    if "\\" in drawn:
+        raise SystemExit(f"latex2mathml does not know all of {latex}")
+    return drawn
 
 
 def _outside(kept: re.Pattern[str], text: str, change: Callable[[str], str]) -> str:

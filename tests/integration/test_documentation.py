@@ -72,3 +72,11 @@ def test_the_command_and_the_api_are_there(site: Path) -> None:
     networks = (site / "reference" / "spiking-networks.html").read_text()
     assert "<math" in networks
     assert ":class:" not in networks
+
+
+def test_notebooks_are_pages_with_their_figures_and_equations(site: Path) -> None:
+    text = (site / "notebooks" / "06-reinforce.html").read_text()
+    assert text.count("06-reinforce_files/") >= 3
+    assert "<math" in text
+    assert "$$" not in text
+    assert "\\nabla" not in text
