@@ -34,6 +34,9 @@ class Judged:
     kind: Kind[Any]
     """Of the run that has made it."""
 
+    def __repr__(self) -> str:
+        return f"Judged({self.result})"
+
     def table(self) -> list[dict[str, Any]]:
         """A row for each figure, with its interval; such as a data frame takes."""
         return self.result.table()

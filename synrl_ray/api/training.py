@@ -37,6 +37,9 @@ class Trained:
 
     outcome: Outcome
 
+    def __repr__(self) -> str:
+        return f"Trained({self.result}, {self.folder})"
+
     @property
     def result(self) -> Result:
         """The figures, of all seeds together where there are several."""

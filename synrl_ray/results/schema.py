@@ -183,6 +183,11 @@ class Result:
             if len(values) != len(self.training):
                 raise ValueError(f"{name} has {len(values)} values for {len(self.training)} seeds")
 
+    def __str__(self) -> str:
+        """The score, in a line."""
+        value = self.figures[self.score]
+        return f"{self.experiment} {self.policy}: {self.score} {'unknown' if value is None else format(value, '.6g')}"
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """That were trained."""

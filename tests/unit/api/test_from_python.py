@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 import synrl_ray
-from synrl_ray import UserError, cli, compare, evaluate, make_experiment, report, train, tune, tune_cli
+from synrl_ray import UserError, cli, compare, evaluate, make_experiment, report, train, tune, tune_cli, watch
+from synrl_ray.api.judging import Judged
 from synrl_ray.api.training import Trained
+from synrl_ray.running.kind import Outcome
 
 RESULTS = Path(__file__).parents[3] / "experiments/results"
 OF_THE_COMMAND_ALONE = {"as_json", "check", "markdown"}
@@ -21,7 +23,7 @@ OF_PYTHON_ALONE = {"watch", "say"}
     ("function", "command"),
     [
         *((train, cli.train), (evaluate, cli.evaluate), (tune, tune_cli.tune)),
-        *((compare, cli.compare), (report, cli.report)),
+        *((compare, cli.compare), (report, cli.report), (watch, cli.watch)),
     ],
 )
 def test_functions_have_the_options_and_defaults_of_their_commands(function, command):
@@ -87,6 +89,13 @@ def test_what_the_command_refuses_is_refused(tmp_path, monkeypatch):
         with pytest.raises(UserError):
             call()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stands_at_the_end_of_a_cell_is_one_line(tmp_path):
+    result = evaluate(RESULTS / "cartpole-ppo" / "spiking", episodes=2).result
+    assert repr(Judged(result, None)) == "Judged(cartpole-ppo spiking: return_iqm 500)"
+    outcome = Outcome(result=result, folder=tmp_path, runs=(tmp_path,), spec=None)
+    assert repr(Trained(outcome)) == f"Trained(cartpole-ppo spiking: return_iqm 500, {tmp_path})"
 
 
 def test_an_evaluation_has_figures_a_table_and_a_picture(tmp_path):
