@@ -93,6 +93,8 @@ def summary() -> Iterator[Row]:
     yield "`temporal-order`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
     share = percent(result("time-to-first-spike/spiking").figure("return_mean"))
     yield "`time-to-first-spike`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
+    steps = pair("cartpole-hebbian", "return_mean", 1)
+    yield "`cartpole-hebbian`", "mean return, 5 seeds; most is 400", *steps, "360"
     yield "`sinusoid-maml`", "squared error, 10 samples, 10 inner steps", *pair("sinusoid-maml", "loss", 3), "-"
     others = rows_of("omniglot-others")
     shots = {kind: percent(others[f"5-shot {kind}"]["after"][0]) for kind in ("spiking", "ann")}
@@ -252,6 +254,27 @@ def maze_ablation() -> Iterator[Row]:
         yield words[name], spread(row["success"], 1, 100), steps, str(row["missed"]) if learns else "-"
 
 
+def hebbian() -> Iterator[Row]:
+    yield (
+        *("network", "what is evolved", "seeds that end at 360", "return IQM (interval)", "worst seed's mean"),
+        *("weights frozen where the episode starts", "rules or weights exchanged", "bodies never met"),
+    )
+    for kind in ("ann", "spiking"):
+        for name, evolved in (("cartpole-hebbian", "rules"), ("cartpole-hebbian-fixed", "weights")):
+            found = result(f"{name}/{kind}")
+            frozen = found.figures.get("zeroed_return_iqm")
+            yield (
+                kind,
+                f"{evolved}, {found.training[0].steps or 0:,} steps of seed 0",
+                at_target(found),
+                with_interval(found, "return_iqm", 1),
+                f"{min(value for value in found.per_seed['return_mean'] if value is not None):.1f}",
+                "-" if frozen is None else f"{frozen:.1f}",
+                f"{found.figure('shuffled_return_iqm'):.1f}",
+                with_interval(found, "held_out_return_iqm", 1),
+            )
+
+
 def sinusoid() -> Iterator[Row]:
     yield "samples", "learner", "after 0", "after 1", "after 10 (interval)"
     for experiment, samples in (("sinusoid-maml", "10"), ("sinusoid-maml-5-shot", "5, `--set shots=5`")):
@@ -356,6 +379,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "maze-ablation": maze_ablation,
     "temporal-order": temporal_order,
     "time-to-first-spike": time_to_first_spike,
+    "cartpole-hebbian": hebbian,
     "sinusoid": sinusoid,
     "omniglot": omniglot,
     "gridworld": gridworld,

@@ -117,6 +117,7 @@ CARTPOLE, TAXI, SINUSOID = ("cartpole-ppo", "spiking"), ("taxi-q-learning", "tab
 FILES = [
     *(("policy.json", run, load) for run, load in [(CARTPOLE, play), (("maze-rstdp", "spiking"), load_policy)]),
     *(("policy.json", run, load_policy) for run in [("breakout-a2c", "spiking"), TAXI, ("taxi-stdp-q", "spiking")]),
+    ("policy.json", ("cartpole-hebbian", "ann"), load_policy),
     *(("policy.safetensors", run, load_policy) for run in [CARTPOLE, ("shower-ppo", "ann"), TAXI]),
     *((name, ("mnist-binary", "spiking"), load_classifier) for name in ("policy.json", "policy.safetensors")),
     *((name, SINUSOID, load_maml) for name in ("policy.json", "policy.safetensors")),

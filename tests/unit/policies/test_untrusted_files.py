@@ -27,6 +27,7 @@ KINDS = [
     "taxi-q-learning/tabular",
     "taxi-stdp-q/spiking",
     "maze-rstdp/spiking",
+    "cartpole-hebbian/ann",
     "mnist-binary/spiking",
     "sinusoid-maml/spiking",
     "gridworld-maml/ann",
