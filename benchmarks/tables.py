@@ -265,7 +265,7 @@ def hebbian() -> Iterator[Row]:
             frozen = found.figures.get("zeroed_return_iqm")
             yield (
                 kind,
-                f"{evolved}, {found.training[0].steps or 0:,} steps of seed 0",
+                evolved,
                 at_target(found),
                 with_interval(found, "return_iqm", 1),
                 f"{min(value for value in found.per_seed['return_mean'] if value is not None):.1f}",
