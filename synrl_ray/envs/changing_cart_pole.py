@@ -7,14 +7,14 @@ Legend: N episodes that are played together.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from synrl_ray.compiled import jit
 from synrl_ray.envs.time_limit import LONGEST_LIMIT
 from synrl_ray.errors import UserError
 
@@ -45,11 +45,11 @@ FORCE, GRAVITY, CART, POLE, HALF, STEP = 10.0, 9.8, 1.0, 0.1, 0.5, 0.02
 """Of Gymnasium's CartPole: N, m/s², kg, kg, m and s."""
 FURTHEST, STEEPEST = 2.4, math.radians(12)
 """Where an episode ends: m of the cart, radians of the pole."""
+UNITS = (FURTHEST, 2.0, STEEPEST, 2.0, 1.0, 10.0)
+"""Of the observation."""
 _SPREAD = 0.05
-_OBSERVED = 6
 
 
-@jit
 def push(rows, actions, states, elapsed, periods, bodies, sensed, observed):
     """Push for 20 ms in the episodes of some rows; whether each has ended.
 
@@ -77,18 +77,20 @@ def push(rows, actions, states, elapsed, periods, bodies, sensed, observed):
         states[row, 2], states[row, 3] = angle + STEP * spin, spin + STEP * turning
         elapsed[row] += 1
         ended[i] = abs(states[row, 0]) > FURTHEST or abs(states[row, 2]) > STEEPEST
-        look(states[row], observed[i])
+        for j in range(4):
+            observed[i, j] = states[row, j] / UNITS[j]
         told = elapsed[row] % sensed == 0
         observed[i, 4] = (1.0 if actions[i] == 1 else -1.0) if told else 0.0
-        observed[i, 5] = turning / 10.0 if told else 0.0
+        observed[i, 5] = turning / UNITS[5] if told else 0.0
     return ended
 
 
-@jit
-def look(state, observed):
-    """What is seen of a state in every step, in the units of the observation."""
-    observed[0], observed[1] = state[0] / FURTHEST, state[1] / 2.0
-    observed[2], observed[3] = state[2] / STEEPEST, state[3] / 2.0
+@cache
+def compiled() -> Any:
+    """:func:`push`, compiled; an environment that is stepped alone does without numba."""
+    from synrl_ray.compiled import jit
+
+    return jit(push)
 
 
 class ChangingCartPoleEnv(gym.Env[np.ndarray, np.int64]):
@@ -141,10 +143,10 @@ class ChangingCartPoleEnv(gym.Env[np.ndarray, np.int64]):
         if earliest > latest:
             raise UserError(f"earliest={earliest} is after latest={latest}", "exchange them")
         self.bodies, self.earliest, self.latest, self.sensed = pairs, earliest, latest, sensed
-        self.observation_space = spaces.Box(-np.inf, np.inf, (_OBSERVED,), np.float32)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (len(UNITS),), np.float32)
         self.action_space = spaces.Discrete(2)
         self.render_mode = render_mode
-        self.episodes = CartPoles(self, 1)
+        self.episodes = CartPoles(self, 1, push)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Start an episode; ``info`` has the bodies and the steps until they change."""
@@ -159,19 +161,20 @@ class ChangingCartPoleEnv(gym.Env[np.ndarray, np.int64]):
 
     def together(self, count: int) -> CartPoles:
         """So many episodes with the same settings."""
-        return CartPoles(self, count)
+        return CartPoles(self, count, compiled())
 
 
 class CartPoles:
-    """N episodes that are stepped in one compiled call; see :mod:`synrl_ray.envs.together`.
+    """N episodes that are stepped in one call; see :mod:`synrl_ray.envs.together`.
 
     Args:
         env: whose settings they have.
         count: N.
+        push: steps them, :func:`push` as it is or compiled.
     """
 
-    def __init__(self, env: ChangingCartPoleEnv, count: int) -> None:
-        self.env = env
+    def __init__(self, env: ChangingCartPoleEnv, count: int, push: Callable[..., Any]) -> None:
+        self.env, self.push = env, push
         self.states, self.bodies = np.zeros((count, 4)), np.zeros((count, 2, len(Body._fields)))
         self.elapsed, self.periods = np.zeros(count, np.int64), np.ones(count, np.int64)
 
@@ -186,9 +189,8 @@ class CartPoles:
 
     def first(self) -> np.ndarray:
         """Observations ``[N, 6]`` of episodes that begin."""
-        observed = np.zeros((len(self.states), _OBSERVED), np.float32)
-        for state, seen in zip(self.states, observed, strict=True):
-            look(state, seen)
+        observed = np.zeros((len(self.states), len(UNITS)), np.float32)
+        observed[:, :4] = self.states / UNITS[:4]
         return observed
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
@@ -199,9 +201,9 @@ class CartPoles:
 
     def step(self, rows: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Push in some rows; observations ``[n, 6]``, rewards ``[n]``, and whether each has ended ``[n]``."""
-        observed = np.zeros((len(rows), _OBSERVED), np.float32)
+        observed = np.zeros((len(rows), len(UNITS)), np.float32)
         given = self.states, self.elapsed, self.periods, self.bodies
-        ended = push(rows, actions, *given, self.env.sensed, observed)
+        ended = self.push(rows, actions, *given, self.env.sensed, observed)
         return observed, np.ones(len(rows)), ended
 
     def close(self) -> None:
