@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from synrl_ray.evaluation.curves import LEARNING_CURVE, Curve, learning_curve
+from synrl_ray.evaluation.inner_steps_figure import INNER_STEPS, AdaptedSeed, inner_steps_figure
 from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.evaluation.statistics import crossed_bootstrap_interval
 from synrl_ray.experiment import MetaExperiment, MetaTarget
@@ -132,7 +133,27 @@ def reached(target: MetaTarget, result: Result) -> bool:
 
 
 def figures(folders: Sequence[RunFolder]) -> dict[str, Figure]:
-    """The score on validation tasks against meta-iterations."""
+    """The score on validation tasks against meta-iterations; and that on test tasks against inner steps, where all
+    have ended."""
+    return {**_learning_curves(folders), **_inner_steps(folders)}
+
+
+def _inner_steps(folders: Sequence[RunFolder]) -> dict[str, Figure]:
+    results = [result for folder in folders if (result := folder.result()) is not None]
+    parts = [result.adaptation for result in results if result.adaptation is not None]
+    if len(parts) < len(folders):
+        return {}
+    name, policy = results[0].score, folders[0].spec().policy
+    seeds = [
+        AdaptedSeed(f"{policy}, seed {folder.spec().seed}", part.by_step[name], part.errors[name])
+        for folder, part in zip(folders, parts, strict=True)
+    ]
+    title = title_of(folders, family_of(folders[0].spec().experiment_as(MetaExperiment).tasks).learner_name)
+    label = f"{name.replace('_', ' ')} on test tasks"
+    return {INNER_STEPS: inner_steps_figure(seeds, parts[0].untrained.get(name, ()), title=title, ylabel=label)}
+
+
+def _learning_curves(folders: Sequence[RunFolder]) -> dict[str, Figure]:
     found = {name for folder in folders for row in folder.metrics() for name in SCORES if f"evaluation_{name}" in row}
     name = next((name for name in SCORES if name in found), None)
     if name is None:
@@ -148,7 +169,7 @@ def figures(folders: Sequence[RunFolder]) -> dict[str, Figure]:
         title=title_of(folders, family_of(experiment.tasks).learner_name),
         target=getattr(experiment.target, name, None),
         xlabel="meta-iterations",
-        ylabel=f"{name} on validation tasks after adaptation",
+        ylabel=f"{name.replace('_', ' ')} on validation tasks after adaptation",
         yunit="",
         line="validation",
     )

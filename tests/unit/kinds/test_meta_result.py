@@ -87,7 +87,7 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     folder = RunFolder.create(tmp_path / "run", spec)
     result = train_run(folder, spec, KIND)
     names = {path.name for path in folder.path.iterdir()}
-    assert {"result.json", "learning_curve.png", "adaptation.png", "policy.safetensors"} <= names
+    assert {"result.json", "learning_curve.png", "adaptation.png", "inner_steps.png", "policy.safetensors"} <= names
     by_step, untrained = result.adaptation.by_step, result.adaptation.untrained
     for name in ("regret", "regret_stochastic"):
         assert len(by_step[name]) == len(untrained[name]) == 5
