@@ -10,6 +10,7 @@ from typing import Any
 from synrl_ray.settings.checked import setting_types
 
 _NOT_SETTABLE = {"id", "summary", "target", "search_space", "name", "kind", "facts"}
+_OF_ENVIRONMENTS = {"environment.id", "tasks.id"}
 
 
 def setting_paths(settings: Any) -> list[str]:
@@ -42,7 +43,7 @@ def with_settings(settings: Any, values: Mapping[str, Any]) -> Any:
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
     for item in fields(node):
-        if item.name in _NOT_SETTABLE and not (prefix == "environment." and item.name == "id"):
+        if item.name in _NOT_SETTABLE and (prefix + item.name) not in _OF_ENVIRONMENTS:
             continue
         value = getattr(node, item.name)
         if is_dataclass(value):

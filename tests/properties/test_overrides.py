@@ -19,6 +19,7 @@ from synrl_ray.overrides import (
 )
 from synrl_ray.registry import all_experiments
 from synrl_ray.settings.paths import setting_paths
+from synrl_ray.settings.search import Uniform
 
 EXPERIMENTS = list(all_experiments().values())
 json_values = st.recursive(
@@ -63,9 +64,11 @@ def values_for(experiment_index, path):
     """A strategy for the valid values of a setting, from its annotation."""
     parent, _, name = path.rpartition(".")
     annotation = get_type_hints(type(value_at(EXPERIMENTS[experiment_index], parent)), include_extras=True)[name]
-    if path == "environment.kwargs":
+    if path == "tasks.parameters":
+        return st.dictionaries(st.text(), st.floats(0, 1).map(lambda low: Uniform(low, low + 1)), max_size=3)
+    if path.endswith(".kwargs"):
         return st.dictionaries(st.text(), json_values, max_size=3)
-    if path == "spiking.network":  # Hypothesis knows no patterns of pydantic's
+    if path in ("spiking.network", "tasks.sampler"):  # Hypothesis knows no patterns of pydantic's
         return st.none() | st.from_regex(r"\A[a-z_]{1,9}(\.[a-z]{1,9})?:[A-Z][a-z]{0,9}\Z")
     for cls in made_of(annotation):
         tell_of_factories(cls)

@@ -126,7 +126,8 @@ def _over_tasks_too(parts: Sequence[Adaptation], interval: Interval) -> Interval
 
 def reached(target: MetaTarget, result: Result) -> bool:
     """Whether the score is as good as was asked for."""
-    if target.accuracy is not None and result.figure("accuracy") < target.accuracy:
+    least = {"accuracy": target.accuracy, "mean_return": target.mean_return}
+    if any(bound is not None and result.figure(name) < bound for name, bound in least.items()):
         return False
     most = {"loss": target.loss, "regret": target.regret}
     return all(bound is None or result.figure(name) <= bound for name, bound in most.items())

@@ -148,6 +148,8 @@ def test_a_target_may_be_a_loss():
     assert not reached(MetaTarget(loss=0.5, source="a test"), seed_result(loss=0.6))
     assert reached(MetaTarget(regret=0.05, source="a test"), seed_result(regret=0.05))
     assert not reached(MetaTarget(regret=0.05, source="a test"), seed_result(regret=0.06))
+    assert reached(MetaTarget(mean_return=-2.0, source="a test"), seed_result(mean_return=-1.0))
+    assert not reached(MetaTarget(mean_return=-2.0, source="a test"), seed_result(mean_return=-4.0))
 
 
 def test_adaptation_that_diverges_leaves_a_row_without_a_loss(monkeypatch):

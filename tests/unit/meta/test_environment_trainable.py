@@ -23,6 +23,7 @@ from synrl_ray.meta.files import load_maml
 from synrl_ray.meta.return_judging import judge_returns
 from synrl_ray.meta.sharding import Shard
 from synrl_ray.meta.trainable import MetaTrainable
+from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
@@ -133,3 +134,13 @@ def test_tasks_that_cannot_be_are_one_line_before_ray_starts(tasks, message):
         KIND.check(RunSpec(experiment=experiment, policy="ann", seed=0, num_workers=0))
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_any_environment_is_a_family_from_the_command_line():
+    ranges = '{"g": {"kind": "uniform", "low": 5, "high": 15}}'
+    changes = ["tasks.id=Pendulum-v1", f"tasks.parameters={ranges}", "observation_scale=1,1,8", "horizon=20"]
+    experiment = apply_overrides(EXPERIMENT, changes)
+    assert experiment.target is None
+    KIND.check(RunSpec(experiment=experiment, policy="ann", seed=0, num_workers=0))
+    row = trainable(experiment=experiment).step()
+    assert row["train_return"] < 0
