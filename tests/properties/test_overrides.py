@@ -56,7 +56,9 @@ def value_at(experiment, path):
 
 
 def is_finite(value):
-    return not isinstance(value, float) or math.isfinite(value)
+    return (
+        all(map(is_finite, value)) if isinstance(value, tuple) else not isinstance(value, float) or math.isfinite(value)
+    )
 
 
 @cache
