@@ -2,11 +2,11 @@
 
 from synrl_ray.experiment import (
     AnnHebbian,
-    Budget,
     Choice,
     Environment,
     Evaluation,
     EvolutionExperiment,
+    EvolutionStopping,
     LogUniform,
     OpenAiEs,
     ReturnTarget,
@@ -30,7 +30,7 @@ experiment = EvolutionExperiment(
     ann=AnnHebbian(hidden_sizes=(16,)),
     spiking=SpikingHebbian(hidden_sizes=(16,)),
     algorithm=OpenAiEs(num_pairs=64, num_episodes=2, sigma=0.3, sigma_decay=1.0, lr=0.15, initial_std=0.5),
-    stopping=Budget(env_steps=6_000_000),
+    stopping=EvolutionStopping(env_steps=6_000_000),
     evaluation=Evaluation(interval_steps=500_000, interim_episodes=40),
     held_out={"bodies": [["weak", "weak inverted"], ["intact", "weak inverted"], ["long inverted", "long"]]},
     target=ReturnTarget(mean_return=360.0, source="90 % of the most that is possible, 400"),

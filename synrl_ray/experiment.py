@@ -11,7 +11,7 @@ from synrl_ray.settings.classification import AccuracyTarget, ClassificationExpe
 from synrl_ray.settings.classifiers import AnnClassifier, SpikingClassifier
 from synrl_ray.settings.control import Experiment, Stopping, Target
 from synrl_ray.settings.environment import Environment, Evaluation
-from synrl_ray.settings.evolution import Budget, EvolutionExperiment, OpenAiEs
+from synrl_ray.settings.evolution import EvolutionExperiment, EvolutionStopping, OpenAiEs
 from synrl_ray.settings.hebbian import AnnHebbian, SpikingHebbian
 from synrl_ray.settings.local import LocalExperiment, LocalStopping, PathTarget, RegretTarget, ReturnTarget
 from synrl_ray.settings.maml import Maml, MamlRl
@@ -53,7 +53,6 @@ __all__ = [
     "AnnPolicy",
     "AnyExperiment",
     "AtariFrames",
-    "Budget",
     "CarRacingFrames",
     "Choice",
     "ClassificationExperiment",
@@ -62,6 +61,7 @@ __all__ = [
     "Epochs",
     "Evaluation",
     "EvolutionExperiment",
+    "EvolutionStopping",
     "Experiment",
     "GridworldTasks",
     "LocalExperiment",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synrl_ray.evaluation.curves import GREY, PALETTE
 
@@ -48,7 +48,7 @@ def inner_steps_figure(seeds: Sequence[AdaptedSeed], untrained: Sequence[float],
     figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for seed, colour in zip(seeds, [PALETTE[i % len(PALETTE)] for i in range(len(seeds))], strict=True):
-        style = {"color": colour, "marker": "o", "markersize": 4, "capsize": 3, "linewidth": 1.6}
+        style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4, "capsize": 3, "linewidth": 1.6}
         axes.errorbar(range(len(seed.means)), seed.means, yerr=seed.errors, label=seed.label, **style)
     low, high = axes.get_ylim()
     if untrained:

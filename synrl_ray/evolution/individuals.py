@@ -20,7 +20,7 @@ from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.time_limit import most_steps
 from synrl_ray.envs.together import Together, together
 from synrl_ray.evolution.strategy import perturbation
-from synrl_ray.policies.hebbian.layout import Layout
+from synrl_ray.policies.hebbian.layout import HebbianLayout
 from synrl_ray.policies.hebbian.network import HebbianNetwork
 from synrl_ray.policies.hebbian.random import stream, uniform_weights
 from synrl_ray.settings.evolution import EvolutionExperiment
@@ -55,13 +55,13 @@ class Individuals:
         self._made: dict[int, Together] = {}
 
     @cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> HebbianLayout:
         """The network's shapes; an environment is made for them."""
         environment = self.experiment.environment
         with closing(make_environment(environment.id, environment.kwargs, environment.preprocessing)) as env:
             spaces = env.observation_space, env.action_space
             self._longest = most_steps(env)
-        return Layout(*spaces, self.experiment.policy(self._policy), environment.id)
+        return HebbianLayout(*spaces, self.experiment.policy(self._policy), environment.id)
 
     def _envs(self, count: int) -> Together:
         """So many environments; requests are of one or two sizes."""

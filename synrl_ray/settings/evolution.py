@@ -53,7 +53,7 @@ class OpenAiEs:
 
 
 @settings_class
-class Budget(EnvSteps):
+class EvolutionStopping(EnvSteps):
     """When evolution ends: with the generation that reaches ``env_steps``, or one of which a greedy evaluation has at
     least this ``mean_return``."""
 
@@ -74,7 +74,7 @@ class EvolutionExperiment(BaseExperiment):
     spiking: SpikingHebbian = field(default_factory=SpikingHebbian)
     ann: AnnHebbian = field(default_factory=AnnHebbian)
     algorithm: OpenAiEs = field(default_factory=OpenAiEs)
-    stopping: Budget
+    stopping: EvolutionStopping
     evaluation: Evaluation = field(default_factory=Evaluation)
     held_out: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments that replace the environment's own in a second judgement at the end, such as changes of the

@@ -11,6 +11,7 @@ from pydantic import Discriminator
 
 from synrl_ray.settings.base import BaseExperiment, BaseTarget
 from synrl_ray.settings.checked import settings_class
+from synrl_ray.settings.environment import Environment
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.policies import LeakyNeurons, Surrogate
 from synrl_ray.settings.policy_kinds import PolicyKind
@@ -37,8 +38,22 @@ from synrl_ray.settings.types import (
 Population = Annotated[Steps, Ge(2)] | None
 
 
+class AnyFamily:
+    """What the settings of every family of tasks tell."""
+
+    @property
+    def environment(self) -> Environment | None:
+        """The environment that its tasks are set in, if that may be anyone's."""
+        return None
+
+    @property
+    def own_modules(self) -> tuple[str, ...]:
+        """What else they ask to import."""
+        return ()
+
+
 @settings_class
-class SinusoidTasks:
+class SinusoidTasks(AnyFamily):
     """Regression of sinusoids; see :class:`synrl_ray.meta.sinusoids.SinusoidDistribution`."""
 
     name: Literal["sinusoids"] = "sinusoids"
@@ -49,7 +64,7 @@ class SinusoidTasks:
 
 
 @settings_class
-class OmniglotTasks:
+class OmniglotTasks(AnyFamily):
     """Few-shot classification of characters; see :class:`synrl_ray.meta.classification.FewShotClassification`."""
 
     name: Literal["omniglot"] = "omniglot"
@@ -66,7 +81,7 @@ class OmniglotTasks:
 
 
 @settings_class
-class GridworldTasks:
+class GridworldTasks(AnyFamily):
     """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldDistribution`."""
 
     name: Literal["gridworlds"] = "gridworlds"
@@ -98,7 +113,7 @@ class GridworldTasks:
 
 
 @settings_class
-class EnvironmentTasks:
+class EnvironmentTasks(AnyFamily):
     """Tasks of any Gymnasium environment, which differ in what is set in it; see
     :class:`synrl_ray.meta.environment_tasks.EnvironmentDistribution`."""
 
@@ -125,6 +140,16 @@ class EnvironmentTasks:
         if bool(self.parameters) == (self.sampler is not None):
             problem = "are both given" if self.parameters else "are both missing, so that all tasks are the same"
             raise ValueError(f"parameters and sampler {problem}: give one of them")
+
+    @property
+    def environment(self) -> Environment:
+        """Without what differs between tasks."""
+        return Environment(id=self.id, kwargs=self.kwargs)
+
+    @property
+    def own_modules(self) -> tuple[str, ...]:
+        """That of the sampler."""
+        return () if self.sampler is None else (self.sampler.partition(":")[0],)
 
 
 AnyTasks = Annotated[SinusoidTasks | OmniglotTasks | GridworldTasks | EnvironmentTasks, Discriminator("name")]

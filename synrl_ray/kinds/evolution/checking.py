@@ -10,7 +10,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import EvolutionExperiment
 from synrl_ray.kinds.acting import factory_of
 from synrl_ray.kinds.evolution.judging import held_out_environment
-from synrl_ray.policies.hebbian.layout import Layout
+from synrl_ray.policies.hebbian.layout import HebbianLayout
 from synrl_ray.running.spec import RunSpec
 
 
@@ -22,7 +22,7 @@ def check(spec: RunSpec) -> None:
         if getattr(environment, name) != usual:
             raise UserError(f"{name} means nothing for ranks of returns", "leave it out")
     with closing(make_environment(environment.id, environment.kwargs, environment.preprocessing)) as env:
-        Layout(env.observation_space, env.action_space, experiment.policy(spec.policy), environment.id)
+        HebbianLayout(env.observation_space, env.action_space, experiment.policy(spec.policy), environment.id)
         space = env.observation_space
     require_working(factory_of(environment))
     held_out = held_out_environment(environment, experiment.held_out)

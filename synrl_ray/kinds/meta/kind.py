@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from synrl_ray.experiment import Environment, MetaExperiment
-from synrl_ray.kinds.meta.admitting import environment_of, sampler_modules
 from synrl_ray.kinds.meta.checking import check
 from synrl_ray.kinds.meta.evaluating import evaluate, inside
 from synrl_ray.kinds.meta.printing import print_outcome, print_scores
@@ -28,12 +27,12 @@ def with_data(experiment: MetaExperiment) -> MetaExperiment:
 
 def environment(experiment: MetaExperiment) -> Environment | None:
     """That of its tasks, where they are an environment's."""
-    return environment_of(experiment.tasks)
+    return experiment.tasks.environment
 
 
 def own_modules(experiment: MetaExperiment) -> tuple[str, ...]:
     """The module of a sampler of tasks."""
-    return sampler_modules(experiment.tasks)
+    return experiment.tasks.own_modules
 
 
 def learning_processes(spec: RunSpec) -> int:

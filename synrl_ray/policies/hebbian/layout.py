@@ -28,7 +28,7 @@ RULE = ("A", "B", "C", "D", "rate")
 
 
 @dataclass(frozen=True)
-class Layout:
+class HebbianLayout:
     """The shapes of a network.
 
     Args:
@@ -41,7 +41,7 @@ class Layout:
 
     Example:
         >>> env = gym.make("CartPole-v1")
-        >>> layout = Layout(env.observation_space, env.action_space, AnnHebbian(hidden_sizes=(16,)))
+        >>> layout = HebbianLayout(env.observation_space, env.action_space, AnnHebbian(hidden_sizes=(16,)))
         >>> layout.sizes, layout.num_synapses, layout.num_genes
         ((4, 16, 2), 96, 480)
     """
@@ -198,7 +198,7 @@ def _span(space: gym.Space) -> np.ndarray:
 class Genome(nn.Module):
     """The parts of a genome as buffers, which is how it lies in a file."""
 
-    def __init__(self, layout: Layout, genome: np.ndarray | None = None) -> None:
+    def __init__(self, layout: HebbianLayout, genome: np.ndarray | None = None) -> None:
         super().__init__()
         for name, shape in layout.parts.items():
             self.register_buffer(name, torch.empty(shape))

@@ -20,7 +20,7 @@ from gymnasium import spaces
 from torch.nn import functional
 
 from synrl_ray.policies.hebbian.kernels import act_in_rates, act_in_spikes, change
-from synrl_ray.policies.hebbian.layout import Layout
+from synrl_ray.policies.hebbian.layout import HebbianLayout
 from synrl_ray.policies.images import has_channels_last
 from synrl_ray.policies.spaces import to_environment
 from synrl_ray.settings.hebbian import SpikingHebbian
@@ -40,7 +40,7 @@ class HebbianNetwork:
         Najarro & Risi (2020), arXiv:2007.02686, eq. 1.
     """
 
-    def __init__(self, layout: Layout, genomes: Sequence[np.ndarray], *, learns: bool = True) -> None:
+    def __init__(self, layout: HebbianLayout, genomes: Sequence[np.ndarray], *, learns: bool = True) -> None:
         settings = layout.settings
         self.layout, self.learns = layout, learns and settings.plastic
         self._sizes = np.array(layout.sizes)

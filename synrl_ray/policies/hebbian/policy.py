@@ -15,7 +15,7 @@ from pydantic import Discriminator
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.description import Description, damage_of, described, read_description
 from synrl_ray.policies.given import observations_from, states_from
-from synrl_ray.policies.hebbian.layout import Genome, HebbianSettings, Layout
+from synrl_ray.policies.hebbian.layout import Genome, HebbianLayout, HebbianSettings
 from synrl_ray.policies.hebbian.network import HebbianNetwork
 from synrl_ray.policies.hebbian.random import stream, uniform_weights
 from synrl_ray.policies.layers import require_bounded
@@ -39,7 +39,7 @@ class HebbianPolicy:
         learns: whether weights change.
     """
 
-    def __init__(self, layout: Layout, genome: np.ndarray, *, seed: int = 0, learns: bool = True) -> None:
+    def __init__(self, layout: HebbianLayout, genome: np.ndarray, *, seed: int = 0, learns: bool = True) -> None:
         self.layout, self.genome, self.seed = layout, genome, seed
         self.network = HebbianNetwork(layout, [genome], learns=learns)
         self.observation_space, self.action_space = layout.observation_space, layout.action_space
@@ -126,6 +126,6 @@ def load_hebbian_policy(folder: str | Path | Description) -> HebbianPolicy:
         kinds = Annotated[AnnHebbian | SpikingHebbian, Discriminator("kind")]
         settings: HebbianSettings = described(description, "settings", kinds)
         spaces = (space_from_json(description["observation_space"]), space_from_json(description["action_space"]))
-        layout = Layout(*spaces, settings)
+        layout = HebbianLayout(*spaces, settings)
         require_bounded(layout.numbers_per_observation)
     return HebbianPolicy(layout, load_module(lambda: Genome(layout), description.folder).vector())

@@ -9,10 +9,10 @@ import pytest
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import (
     AnnHebbian,
-    Budget,
     Environment,
     Evaluation,
     EvolutionExperiment,
+    EvolutionStopping,
     OpenAiEs,
     ReturnTarget,
     SpikingHebbian,
@@ -38,7 +38,7 @@ EXPERIMENT = EvolutionExperiment(
     ann=AnnHebbian(hidden_sizes=(4,)),
     spiking=SpikingHebbian(hidden_sizes=(4,)),
     algorithm=OpenAiEs(num_pairs=8, num_episodes=1, sigma=0.3),
-    stopping=Budget(env_steps=4_000),
+    stopping=EvolutionStopping(env_steps=4_000),
     evaluation=Evaluation(episodes=6, interim_episodes=3, interval_steps=1_000),
     held_out={"bodies": [["long", "weak"]], "earliest": 5, "latest": 5},
     target=ReturnTarget(mean_return=1.0, source="whatever stands for a step"),
@@ -151,7 +151,7 @@ def test_what_was_held_out_is_imported_by_whoever_is_trusted_only(tmp_path):
     assert KIND.modules([strange]) == ["strange_module"]
     assert KIND.modules([EXPERIMENT]) == []
     folder = RunFolder.create(tmp_path / "run", spec())
-    train_run(folder, spec(experiment=replace(EXPERIMENT, stopping=Budget(env_steps=100))), KIND)
+    train_run(folder, spec(experiment=replace(EXPERIMENT, stopping=EvolutionStopping(env_steps=100))), KIND)
     file = folder.path / "policy.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"held_out": strange.held_out}))
     with pytest.raises(UserError, match="asks to import the module 'strange_module'"):
@@ -163,7 +163,7 @@ def test_what_was_held_out_is_imported_by_whoever_is_trusted_only(tmp_path):
 
 
 def test_evolution_ends_where_an_evaluation_is_good_enough(tmp_path):
-    easy = replace(EXPERIMENT, stopping=Budget(env_steps=10**9, mean_return=2.0))
+    easy = replace(EXPERIMENT, stopping=EvolutionStopping(env_steps=10**9, mean_return=2.0))
     folder = RunFolder.create(tmp_path / "run", spec(experiment=easy))
     result = train_run(folder, spec(experiment=easy), KIND)
     assert 1_000 <= result.training[0].steps < 3_000

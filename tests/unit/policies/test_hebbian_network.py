@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from synrl_ray.experiment import AnnHebbian, SpikingHebbian
-from synrl_ray.policies.hebbian.layout import Layout
+from synrl_ray.policies.hebbian.layout import HebbianLayout
 from synrl_ray.policies.hebbian.network import HebbianNetwork
 
 RANDOM = np.random.default_rng(0)
@@ -15,7 +15,7 @@ IMAGES, STEERING = spaces.Box(0, 255, (2, 20, 20), np.uint8), spaces.Box(-1.0, 1
 
 
 def network_of(settings, genomes=1, observation_space=VECTORS, action_space=CHOICE, **options):
-    layout = Layout(observation_space, action_space, settings)
+    layout = HebbianLayout(observation_space, action_space, settings)
     genes = RANDOM.normal(size=(genomes, layout.num_genes)).astype(np.float32)
     return HebbianNetwork(layout, list(genes), **options), genes
 
@@ -138,12 +138,12 @@ def test_convolutions_are_torchs_with_pooling_and_each_genome_has_its_own():
 
 def test_the_network_of_the_papers_car_has_its_number_of_genes():
     settings = AnnHebbian(conv_layers=((6, 3, 1), (8, 5, 2)), hidden_sizes=(128, 64))
-    layout = Layout(spaces.Box(0, 255, (3, 84, 84), np.uint8), spaces.Box(-1, 1, (3,), np.float32), settings)
+    layout = HebbianLayout(spaces.Box(0, 255, (3, 84, 84), np.uint8), spaces.Box(-1, 1, (3,), np.float32), settings)
     assert layout.sizes == (648, 128, 64, 3)
     assert layout.num_genes == 1_362 + 5 * 91_328
 
 
 def test_states_are_counted_from_their_start():
-    layout = Layout(spaces.Discrete(3, start=2), CHOICE, AnnHebbian(hidden_sizes=(4,), plastic=False))
+    layout = HebbianLayout(spaces.Discrete(3, start=2), CHOICE, AnnHebbian(hidden_sizes=(4,), plastic=False))
     network = HebbianNetwork(layout, [np.zeros(layout.num_genes, np.float32)])
     assert network._features(np.array([2, 4]), np.zeros(2, int)).tolist() == [[1, 0, 0], [0, 0, 1]]

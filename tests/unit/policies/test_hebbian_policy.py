@@ -6,7 +6,7 @@ from gymnasium import spaces
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.experiment import AnnHebbian, SpikingHebbian
-from synrl_ray.policies.hebbian.layout import Layout
+from synrl_ray.policies.hebbian.layout import HebbianLayout
 from synrl_ray.policies.hebbian.policy import HebbianPolicy
 from synrl_ray.policies.loading import load_policy
 
@@ -21,7 +21,7 @@ every_network = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTI
 
 
 def policy_of(settings, observation_space=VECTORS, action_space=CHOICE, seed=0):
-    layout = Layout(observation_space, action_space, settings)
+    layout = HebbianLayout(observation_space, action_space, settings)
     genome = np.random.default_rng(1).normal(size=layout.num_genes).astype(np.float32)
     return HebbianPolicy(layout, genome, seed=seed)
 
@@ -125,7 +125,7 @@ RATES = SETTINGS["rates"]
 )
 def test_spaces_that_it_cannot_serve_are_refused_by_name(observed, acted, settings, message):
     with pytest.raises(UserError, match=message):
-        Layout(observed, acted, settings, "E-v0")
+        HebbianLayout(observed, acted, settings, "E-v0")
 
 
 def test_what_it_cannot_take_is_refused():

@@ -39,6 +39,7 @@ REQUIRED = {
     "Stopping": {"env_steps": 1},
     "EnvSteps": {"env_steps": 1},
     "LocalStopping": {"env_steps": 1},
+    "EvolutionStopping": {"env_steps": 1},
     "Epochs": {"epochs": 1},
     "MetaStopping": {"meta_iterations": 1},
     "Gradient": {"grad_clip": 1.0},
