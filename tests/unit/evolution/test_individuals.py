@@ -8,6 +8,7 @@ from synrl_ray.evolution.individuals import Individuals
 from synrl_ray.evolution.strategy import Strategy, perturbation
 from synrl_ray.evolution.workers import Generations
 from synrl_ray.experiment import AnnHebbian, Budget, Environment, EvolutionExperiment, OpenAiEs, SpikingHebbian
+from synrl_ray.registry import get_experiment
 
 BASE = EvolutionExperiment(
     id="small",
@@ -63,6 +64,18 @@ def test_environments_that_are_stepped_together_change_nothing():
         first, second = (run.evaluate(strategy) for run in runs)
         assert (first.returns == second.returns).all()
         assert first[1:] == second[1:]
+
+
+def test_pictures_are_convolved_by_each_individuals_own_filters():
+    pytest.importorskip("Box2D")
+    car = get_experiment("car-racing-hebbian")
+    environment = replace(car.environment, kwargs={"max_episode_steps": 3})
+    individuals = Individuals(replace(car, environment=environment), "ann", seed=0)
+    genes = Strategy(car.algorithm, individuals.layout.num_genes, 0).genes
+    together = individuals.evaluate(genes, 0.1, 0, [0, 1])
+    assert (together.returns.shape, together.env_steps) == ((2, 2, 1), 12)
+    assert (individuals.evaluate(genes, 0.1, 0, [1]).returns == together.returns[1]).all()
+    individuals.close()
 
 
 def test_an_environment_that_fails_is_named():

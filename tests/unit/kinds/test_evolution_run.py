@@ -1,6 +1,7 @@
 """A run of evolution from its start to its result, in this process."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -115,6 +116,15 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(optimizer, tmp_pat
     assert differences(whole.result(), cut.result()) == []
     held = next(cut.path.glob("checkpoint/**/*.safetensors")).parent
     assert {path.suffix for path in held.iterdir()} <= {".safetensors", ".json"}, "no pickles"
+
+
+def test_a_policy_is_judged_alike_in_another_process_and_again():
+    parallel = replace(EXPERIMENT, evaluation=replace(EXPERIMENT.evaluation, parallel_to_training=True))
+    trainer = KIND.start(spec(experiment=parallel))
+    trainer.train_once()
+    sent = pickle.dumps(trainer.snapshot())
+    assert pickle.loads(sent)() == pickle.loads(sent)() == trainer.evaluate()
+    trainer.close()
 
 
 def test_a_checkpoint_of_another_network_is_damage(tmp_path):
