@@ -22,6 +22,7 @@ from tables_breadth import (
     action_distributions,
     any_environment,
     composition,
+    environment_tasks,
     event_driven,
     latency,
     pendulum,
@@ -109,6 +110,9 @@ def summary() -> Iterator[Row]:
     judged = "environment steps to 95 % of the optimum on a new task"
     ann = f"{learned['ann']['env_steps_to_95']:,}; {tabular:,} (table)"
     yield "`gridworld-q-vs-maml`", judged, f"{learned['spiking']['env_steps_to_95']:,}", ann, "-"
+    judged = "greedy return on new tasks after 3 inner steps of 10 episodes, 3 seeds"
+    yield "`navigation-maml`", judged, *pair("navigation-maml", "mean_return", 2), "-2; in place -16.6"
+    yield "`cartpole-physics-maml`", judged, *pair("cartpole-physics-maml", "mean_return", 1), "180 of 200"
 
 
 def learners(kind: str) -> dict[str, Any]:
@@ -384,6 +388,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "omniglot": omniglot,
     "gridworld": gridworld,
     "gridworld-comparison": gridworld_comparison,
+    "environment-tasks": environment_tasks,
     "any-environment": any_environment,
     "composition": composition,
     "event-driven": event_driven,

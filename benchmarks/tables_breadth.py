@@ -6,7 +6,17 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
-from tables_figures import at_target, decision_energy, result, rows_of, spread, steps_to_target, with_interval
+from tables_figures import (
+    RESULTS,
+    at_target,
+    by_step,
+    decision_energy,
+    result,
+    rows_of,
+    spread,
+    steps_to_target,
+    with_interval,
+)
 
 Row = Sequence[str]
 
@@ -113,6 +123,24 @@ _EVENT_COLUMNS = (
     "their inference",
     "theirs/ours, inference",
 )
+
+
+def environment_tasks() -> Iterator[Row]:
+    yield "experiment", "start", "policy", "seeds", *(f"after {i}" for i in range(3)), "after 3 (interval)"
+    for name in ("navigation", "cartpole-physics"):
+        for start, place in (("MAML", f"{name}-maml"), ("domain randomisation", f"{name}-maml-randomised")):
+            for kind in ("spiking", "ann"):
+                if not (RESULTS / place / kind).exists():
+                    continue
+                found = result(f"{place}/{kind}")
+                means = (f"{value:.1f}" for value in by_step(found, "mean_return")[:3])
+                last = with_interval(found, "mean_return", 1)
+                yield f"`{name}-maml`", start, kind, str(max(1, len(found.training))), *means, last
+        for kind in ("spiking", "ann"):
+            adaptation = result(f"{name}-maml/{kind}").adaptation
+            assert adaptation is not None
+            means = (f"{value:.1f}" for value in adaptation.untrained["mean_return"][:4])
+            yield f"`{name}-maml`", "from scratch", kind, "1", *means
 
 
 def unvisited() -> Iterator[Row]:
