@@ -41,6 +41,7 @@ from snn import keep_freed_memory
 from torch import Tensor, nn
 
 from synrl_ray import load_policy
+from synrl_ray.kinds import kind_of_policy
 from synrl_ray.kinds.acting import environment_of, factory_of
 from synrl_ray.policies.description import DESCRIPTION_FILE, read_description
 from synrl_ray.snn import CNN, MLP
@@ -53,10 +54,10 @@ Block = Callable[[], Iterator[Decide]]
 
 
 def committed() -> list[str]:
-    """Experiments of which a spiking policy and its twin are there."""
+    """Experiments of which a spiking policy and its twin are there, both networks that gradients have trained."""
     folders = sorted(file.parents[1] for file in RESULTS.glob(f"*/ann/{DESCRIPTION_FILE}"))
     both = [folder for folder in folders if (folder / "spiking" / DESCRIPTION_FILE).exists()]
-    return [folder.name for folder in both if read_description(folder / "ann").format.acts]
+    return [folder.name for folder in both if kind_of_policy(read_description(folder / "ann")).name == "control"]
 
 
 def recorded(policy: Any, folder: Path) -> list[np.ndarray]:

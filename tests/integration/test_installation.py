@@ -60,7 +60,8 @@ def test_a_wheel_holds_the_package_its_types_and_every_experiment_but_no_results
     names = set(zipfile.ZipFile(wheel).namelist())
     experiments = {f"synrl_ray/_experiments/{path.name}" for path in (ROOT / "experiments").glob("*.py")}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "synrl_ray").rglob("*.py")}
-    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "synrl_ray" / "reporting" / "templates").iterdir()}
+    suffixes = (".css", ".html", ".js")
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "synrl_ray").rglob("*") if path.suffix in suffixes}
     kept = {name for name in names if ".dist-info/" not in name}
     assert kept == experiments | modules | templates | {"synrl_ray/py.typed"}
 

@@ -68,7 +68,7 @@ def values_for(experiment_index, path):
     annotation = get_type_hints(type(value_at(EXPERIMENTS[experiment_index], parent)), include_extras=True)[name]
     if path == "tasks.parameters":
         return st.dictionaries(st.text(), st.floats(0, 1).map(lambda low: Uniform(low, low + 1)), max_size=3)
-    if path.endswith(".kwargs"):
+    if path.endswith(".kwargs") or path == "held_out":
         return st.dictionaries(st.text(), json_values, max_size=3)
     if path in ("spiking.network", "tasks.sampler"):  # Hypothesis knows no patterns of pydantic's
         return st.none() | st.from_regex(r"\A[a-z_]{1,9}(\.[a-z]{1,9})?:[A-Z][a-z]{0,9}\Z")

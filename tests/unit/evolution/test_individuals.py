@@ -7,7 +7,14 @@ from synrl_ray.envs.checked import EnvironmentFailure
 from synrl_ray.evolution.individuals import Individuals
 from synrl_ray.evolution.strategy import Strategy, perturbation
 from synrl_ray.evolution.workers import Generations
-from synrl_ray.experiment import AnnHebbian, Budget, Environment, EvolutionExperiment, OpenAiEs, SpikingHebbian
+from synrl_ray.experiment import (
+    AnnHebbian,
+    Environment,
+    EvolutionExperiment,
+    EvolutionStopping,
+    OpenAiEs,
+    SpikingHebbian,
+)
 from synrl_ray.registry import get_experiment
 
 BASE = EvolutionExperiment(
@@ -17,7 +24,7 @@ BASE = EvolutionExperiment(
     ann=AnnHebbian(hidden_sizes=(4,)),
     spiking=SpikingHebbian(hidden_sizes=(4,)),
     algorithm=OpenAiEs(num_pairs=5, num_episodes=2),
-    stopping=Budget(env_steps=1_000),
+    stopping=EvolutionStopping(env_steps=1_000),
 )
 
 
