@@ -19,6 +19,8 @@ from gymnasium.utils.seeding import np_random
 from synrl_ray.envs.batched import BatchedEnv, OneOfBatch
 from synrl_ray.envs.checked import describe
 from synrl_ray.envs.make import make_environment
+from synrl_ray.envs.time_limit import time_limit
+from synrl_ray.envs.together import is_as_written
 from synrl_ray.errors import UserError
 
 Place = Literal["keyword", "attribute", "option"]
@@ -118,7 +120,7 @@ def places_of(env: gym.Env, env_id: str, names: Sequence[str]) -> dict[str, Plac
             found[name] = "option"
         elif name in keywords:
             found[name] = "keyword"
-        elif hasattr(env.unwrapped, name) and not callable(getattr(env.unwrapped, name)):
+        elif _is_free(name) and hasattr(env.unwrapped, name) and not callable(getattr(env.unwrapped, name)):
             found[name] = "attribute"
         else:
             numbers = (
@@ -128,6 +130,11 @@ def places_of(env: gym.Env, env_id: str, names: Sequence[str]) -> dict[str, Plac
             problem = f"environment {env_id!r} has no parameter {name!r}"
             raise UserError(problem, f"choose from {known}, or write options.NAME for an option of its reset")
     return found  # type: ignore[return-value]
+
+
+def _is_free(name: str) -> bool:
+    """Not what Gymnasium's interface has given a meaning, nor what is hidden."""
+    return not (name.startswith("_") or hasattr(gym.Env, name) or name in gym.Env.__annotations__)
 
 
 def make_task_envs(
@@ -146,11 +153,13 @@ def make_task_envs(
     """
     first = make_environment(env_id, kwargs)
     alone = first.unwrapped
-    if isinstance(alone, OneOfBatch) and set(places.values()) <= {"keyword"}:
+    limit = time_limit(first)
+    if is_as_written(first, "batched") and isinstance(alone, OneOfBatch) and set(places.values()) <= {"keyword"}:
         shared = {name: kwargs[name] for name in kwargs if name in alone.batched.parameters}
         if {*places} <= {*alone.batched.parameters}:
-            columns = {name: np.repeat([float(task[name]) for task in tasks], copies) for name in places}
-            return _Together(alone.batched(len(tasks) * copies, {**shared, **columns}), alone.time_limit)
+            columns = {name: np.repeat([_as_number(task[name], name) for task in tasks], copies) for name in places}
+            limits = [each for each in (alone.time_limit, limit) if each is not None]
+            return _Together(alone.batched(len(tasks) * copies, {**shared, **columns}), min(limits, default=None))
     envs, options = [], []
     for task in tasks:
         by_place: dict[str, dict[str, Any]] = {"keyword": {}, "attribute": {}, "option": {}}
@@ -167,6 +176,13 @@ def make_task_envs(
             envs.append(env)
             options.append(by_place["option"] or None)
     return _OneByOne(envs, options, env_id)
+
+
+def _as_number(value: Any, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} = {value!r} is no number", "let the tasks give numbers") from error
 
 
 def _keywords(env: gym.Env) -> set[str]:

@@ -6,9 +6,11 @@ Legend: N episodes, n of which go on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from synrl_ray.envs.checked import CheckedEnv
 from synrl_ray.envs.make import make_environment
@@ -58,14 +60,27 @@ def together(environment: Environment, count: int) -> Together:
         UserError: if they cannot be made.
     """
     made = [_made(environment)]
-    stepped = getattr(made[0].unwrapped, "together", None)
-    if stepped is not None:
+    alone: Any = made[0].unwrapped
+    if is_as_written(made[0], "together"):
         made[0].close()
-        found: Together = stepped(count)
+        found: Together = alone.together(count)
         return found
     while len(made) < count:
         made.append(_made(environment))
     return OneByOne(made)
+
+
+def is_as_written(env: gym.Env, method: str) -> bool:
+    """Whether an environment's class offers a faster way by this method, and nothing changes what it does: no wrapper
+    but those that check or cut episodes, and no class made of it that steps otherwise."""
+    while isinstance(env, gym.Wrapper):
+        if not isinstance(env, (CheckedEnv, OrderEnforcing, PassiveEnvChecker, TimeLimit)):
+            return False
+        env = env.env
+    for cls in type(env).__mro__:
+        if {method, "reset", "step"} & vars(cls).keys():
+            return method in vars(cls)
+    return False
 
 
 def _made(environment: Environment) -> CheckedEnv:

@@ -138,6 +138,8 @@ class GaussianHead(ActionHead):
     def for_environment(self, actions: np.ndarray) -> np.ndarray:
         """In the environment's units and shape, clipped to its bounds."""
         found = np.clip(self._centre + self._scale * actions.astype(np.float64), self._low, self._high)
+        if np.issubdtype(self._space.dtype, np.integer):  # whose greatest would be met by chance only
+            found = np.rint(found)
         return found.reshape(*actions.shape[:-1], *self._space.shape).astype(self._space.dtype)
 
 

@@ -204,10 +204,24 @@ def _value(bounds: Range, uniform: float) -> Any:
 
 
 def _canonical(task: Task) -> str:
-    """One text for equal values, whatever holds them."""
-    return json.dumps(
-        task, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value)
-    )
+    """One text for equal values, whatever holds them.
+
+    Raises:
+        UserError: for what has no such text, or another one in each process.
+    """
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in task.items()}
+    try:
+        return json.dumps({name: _number(value) for name, value in plain.items()}, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        remedy = "let tasks be made of numbers, texts and lists of them"
+        raise UserError(f"a task holds what is no plain value ({reason_of(error)})", remedy) from error
+
+
+def _number(value: Any) -> Any:
+    """1, 1.0 and True as one, and both zeros."""
+    if isinstance(value, (list, tuple)):
+        return [_number(each) for each in value]
+    return float(value) + 0.0 if isinstance(value, (bool, int, float)) else value
 
 
 def _sampler_at(path: str) -> Any:

@@ -277,7 +277,8 @@ class _Environments(Family[EnvironmentTasks]):
 
     def numbers_per_task(self, maml: Any) -> int:
         decisions = maml.config.episodes * self.settings.horizon
-        return numbers_per_task(maml.model, decisions, env_steps=decisions)
+        baseline = 6 * (2 * self._tasks.num_features + 4) ** 2  # of its normal equations, in double precision
+        return numbers_per_task(maml.model, decisions, env_steps=decisions) + baseline
 
     def _network(self, learner: Learner) -> nn.Module:
         head = head_of(self._tasks.action_space, self.settings.id)

@@ -16,8 +16,8 @@ import numpy as np
 
 from synrl_ray.envs.task_envs import TaskEnvs
 
-_RIDGE = 1e-5
-"""Of the baseline's fit, beside sums over a task's decisions."""
+_RIDGE, _LEAST_SHARE = 1e-5, 1e-12
+"""Of the baseline's fit, beside sums over a task's decisions, and of the largest of them, for large observations."""
 _SPREAD_FLOOR = 1e-8
 
 Actor = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -104,6 +104,8 @@ def _baseline(played: Trajectories, horizon: int, discount: float) -> np.ndarray
     features = np.concatenate(columns, -1) * played.valid[..., None]
     flat = features.transpose(1, 0, 2, 3).reshape(features.shape[1], -1, features.shape[-1])
     targets = returns.transpose(1, 0, 2).reshape(len(flat), -1, 1)
-    squares = flat.transpose(0, 2, 1) @ flat + _RIDGE * np.eye(flat.shape[-1])
+    squares = flat.transpose(0, 2, 1) @ flat
+    largest = np.diagonal(squares, axis1=1, axis2=2).max(1)  # of which rounding is a share
+    squares += np.maximum(_RIDGE, _LEAST_SHARE * largest)[:, None, None] * np.eye(flat.shape[-1])
     fitted = np.linalg.solve(squares, flat.transpose(0, 2, 1) @ targets)
     return np.asarray(np.einsum("tmef,mf->tme", features, fitted[..., 0]))

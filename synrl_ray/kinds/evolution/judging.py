@@ -27,12 +27,14 @@ def judge(policy: HebbianPolicy, judging: Judging, experiment: str | None, held_
     ``zeroed`` are those of a plastic policy whose weights stay what they are where the episode starts; ``shuffled``
     those in which the synapses of a layer have each other's rules, or weights.
     """
-    seed = judging.first_seed
-    ways = {"": policy.anew(seed), "shuffled": policy.shuffled(seed)}
-    if policy.layout.settings.plastic:
+    seed, settings = judging.first_seed, policy.layout.settings
+    ways = {"": policy.anew(seed)}
+    if not settings.plastic or settings.coefficients == "synapse":  # else all synapses of a layer have one rule
+        ways["shuffled"] = policy.shuffled(seed)
+    if settings.plastic:
         ways["zeroed"] = policy.anew(seed, learns=False)
     played = {way: _played(each, judging.environment, judging) for way, each in ways.items()}
-    figures = _figures("shuffled", played["shuffled"])
+    figures = _figures("shuffled", played["shuffled"]) if "shuffled" in played else {}
     if held_out is not None:
         played[""].protocol[HELD_OUT] = dict(held_out.kwargs)
         for way, name in (("", HELD_OUT), ("zeroed", f"{HELD_OUT}_zeroed")):

@@ -106,7 +106,8 @@ class HebbianNetwork:
         """``[N, I]``, float32."""
         space = self.layout.observation_space
         if isinstance(space, spaces.Discrete):
-            codes: np.ndarray = np.eye(int(space.n), dtype=np.float32)[np.asarray(observations) - int(space.start)]
+            codes: np.ndarray = np.zeros((len(observations), int(space.n)), np.float32)
+            codes[np.arange(len(codes)), np.asarray(observations) - int(space.start)] = 1
             return codes
         if self.layout.image is None:
             return np.asarray(observations, np.float32)

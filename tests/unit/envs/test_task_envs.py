@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from synrl_ray.envs.make import make_environment
+from synrl_ray.envs.navigation import NavigationEnv
 from synrl_ray.envs.task_envs import make_task_envs, places_of, vector_size
+from synrl_ray.envs.together import is_as_written
 from synrl_ray.errors import UserError
 
 PHYSICS = "synrl_ray/CartPolePhysics-v0"
@@ -107,3 +109,55 @@ def test_an_environment_that_cannot_be_set_to_a_task_is_one_line(task, places, m
 def test_observations_that_are_no_vectors_are_refused():
     with pytest.raises(UserError, match="meta-learned policies see vectors"):
         vector_size(gym.spaces.Box(0, 1, (4, 4)), "A-v0")
+
+
+class Half(gym.RewardWrapper):
+    """Pays half."""
+
+    def reward(self, reward):
+        return 0.5 * reward
+
+
+class Slow(NavigationEnv):
+    """Has a step of its own."""
+
+    def step(self, action):
+        return super().step(0.1 * np.asarray(action))
+
+
+gym.register("tests/Half-v0", entry_point=lambda: Half(NavigationEnv()))
+gym.register("tests/Slow-v0", entry_point=Slow)
+
+
+@pytest.mark.parametrize("env_id", ["tests/Half-v0", "tests/Slow-v0"])
+def test_what_a_wrapper_or_a_subclass_changes_is_not_passed_by(env_id):
+    envs = make_task_envs(env_id, {}, [{"options.none": 0}], {"options.none": "option"}, 1)
+    env = make_environment(env_id)
+    action = np.array([0.1, 0.1], np.float32)
+    envs.reset([3])
+    env.reset(seed=3)
+    seen, rewards, _ = envs.step(action[None], np.ones(1, np.bool_))
+    expected = env.step(action)
+    np.testing.assert_array_equal(seen[0], expected[0])
+    assert rewards[0] == pytest.approx(expected[1])
+    assert not is_as_written(env, "batched")
+
+
+def test_a_limit_that_is_asked_for_counts_where_environments_are_stepped_together():
+    task = {"goal_x": 0.1}
+    envs = make_task_envs("synrl_ray/Navigation-v0", {"max_episode_steps": 3}, [task], {"goal_x": "keyword"}, 1)
+    envs.reset([0])
+    ended = [bool(envs.step(np.zeros((1, 2), np.float32), np.ones(1, np.bool_))[2][0]) for _ in range(3)]
+    assert ended == [False, False, True]
+
+
+def test_what_gymnasium_has_given_a_meaning_is_no_parameter():
+    env = make_environment("CartPole-v1")
+    for name in ("observation_space", "action_space", "np_random", "spec", "_np_random"):
+        with pytest.raises(UserError, match=f"has no parameter '{name}'"):
+            places_of(env, "CartPole-v1", [name])
+
+
+def test_a_text_where_a_number_is_needed_is_named():
+    with pytest.raises(UserError, match="goal_x = 'a' is no number"):
+        make_task_envs("synrl_ray/Navigation-v0", {}, [{"goal_x": "a"}], {"goal_x": "keyword"}, 1)

@@ -98,3 +98,9 @@ def test_one_source_of_tasks_is_needed(settings):
 def test_scales_are_one_for_each_feature_or_for_all():
     with pytest.raises(UserError, match="observation_scale has 2 numbers for 4 features"):
         family(LENGTHS, observation_scale=(1.0, 2.0))
+
+
+def test_equal_values_of_other_types_are_one_task():
+    numbers = Choice((*range(8), *(float(n) for n in range(8)), -0.0))
+    drawn = {split: set(family({"force_mag": numbers}).identities(split, range(200))) for split in SPLITS}
+    assert sum(map(len, drawn.values())) == 8

@@ -66,3 +66,11 @@ def test_advantages_are_sums_of_surprises(gae_lambda):
         mine = [found[t, m, e] for e in range(3) for t in range(lengths[m, e])]
         np.testing.assert_allclose(mine, expected, rtol=1e-6, atol=1e-9)
     assert (found[~valid] == 0).all()
+
+
+def test_large_observations_of_which_two_are_the_same_do_not_end_training():
+    rng, shape = np.random.default_rng(0), (6, 2, 3)
+    column = rng.integers(0, 256, size=(*shape, 1)).astype(np.float32)
+    seen = np.concatenate([column, column, np.full_like(column, 255)], -1)
+    played = Trajectories(seen, np.zeros((*shape, 1), np.float32), rng.normal(size=shape), np.ones(shape, np.bool_))
+    assert np.isfinite(weights_of(played, 6, 0.99, 0.95)).all()
