@@ -24,6 +24,8 @@ from synrl_ray.settings.base import BaseExperiment
 from synrl_ray.settings.checked import SettingError
 
 _PACKAGE = Path(__file__).parent
+_FEW = 8
+"""Experiments that are named one by one where none is near."""
 
 
 def experiment_folders() -> list[Path]:
@@ -61,8 +63,11 @@ def get_experiment(name: str) -> AnyExperiment:
         if isinstance(experiment, UserError):
             raise experiment
         return experiment
-    nearest = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
-    remedy = f"did you mean {', '.join(nearest)}? `{command('list')}` shows all"
+    if ":" in name or re.search(r"-v\d+$", name):
+        raise UserError(f"unknown experiment {name!r}", f"an environment is named by --env {name}")
+    nearest = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or (list(found) if len(found) <= _FEW else [])
+    hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
+    remedy = f"{hint}`{command('list')}` shows all"
     raise UserError(f"unknown experiment {name!r}", remedy)
 
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from synrl_ray.commands import command
 from synrl_ray.experiment import AnyExperiment
 from synrl_ray.overrides import shown_settings
 from synrl_ray.settings.paths import setting_at, setting_paths, setting_type
@@ -90,7 +89,7 @@ def print_settings(experiment: AnyExperiment) -> None:
     print(f"{experiment.id}: {experiment.summary} ({experiment.stopping.amount})")
     print(f"Policies      {', '.join(experiment.policies)}")
     if experiment.search_space:
-        print(f"Searched      {', '.join(experiment.search_space)}, by `{command('tune', experiment.id)}`")
+        print(f"Searched      {', '.join(experiment.search_space)}, by `synrl tune`")
     place = None
     for each in setting_docs(experiment):
         if place != (place := each.path.rpartition(".")[0]):

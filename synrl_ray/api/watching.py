@@ -61,6 +61,8 @@ def watch(
 @contextmanager
 def _screen(on: ScreenKind, title: str, port: int) -> Iterator[tuple[Any, Controls, Any]]:
     """The screen, its controls, and what hears of episodes that have ended."""
+    if on == "window" and not has_display():
+        raise UserError("there is no display for a window", "watch it elsewhere: --on page")
     controls = Controls()
     screen: Page | Window | Terminal
     if on == "page":

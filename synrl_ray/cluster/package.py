@@ -130,7 +130,7 @@ def measure_package(working_dir: Path, *, size_limit: int = DEFAULT_SIZE_LIMIT) 
         entries = ", ".join(f"{name} {megabytes(size)}" for name, size in package.largest())
         raise UserError(
             f"{root} would ship {megabytes(size)}, over the limit of {megabytes(size_limit)}; largest: {entries}",
-            "name what the job does not need in .rayignore, or raise the limit",
+            "name what the job does not need, such as reports and videos, in a file .rayignore",
         )
     return package
 

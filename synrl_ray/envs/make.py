@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -64,7 +66,7 @@ def make_environment(
             raise UserError(problem, _INSTALLED_BY[missing]) from error
         reason = reason_of(error) if isinstance(error, Exception) else f"SystemExit: {error}"
         problem = f"environment {env_id!r} cannot be made ({reason})"
-        raise UserError(problem, "check its package and arguments") from error
+        raise UserError(problem, _in_this_folder(env_id) or "check its package and arguments") from error
     for kind in ("observation_space", "action_space"):
         if not isinstance(getattr(env, kind, None), gym.Space):
             raise UserError(f"environment {env_id!r} has no {kind.replace('_', ' ')}", f"let it set self.{kind}")
@@ -82,6 +84,15 @@ def _make(env_id: str, kwargs: Mapping[str, Any], preprocessing: Preprocessing |
         return make_car_racing(env_id, kwargs, preprocessing, training=training)
     # Gymnasium's own checker looks at the first step only, and warns where ours refuses.
     return gym.make(env_id, **{"disable_env_checker": True, **kwargs})
+
+
+def _in_this_folder(env_id: str) -> str | None:
+    """What helps where the module that was asked for lies in the working directory, which is not searched."""
+    module, colon, _ = env_id.partition(":")
+    top = module.partition(".")[0]
+    if not colon or top in sys.modules or not (Path(f"{top}.py").is_file() or Path(top).is_dir()):
+        return None
+    return f"{top} lies in this folder, which is searched with PYTHONPATH=. before the command"
 
 
 def _missing(error: BaseException | None) -> str | None:

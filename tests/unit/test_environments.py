@@ -113,3 +113,12 @@ def test_a_missing_package_comes_with_its_install_line(env_id, frames, module, p
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     line = f"environment {env_id!r} needs {module}, which is not installed — pip install {package}"
     assert done.stderr.strip().endswith(line), done.stderr
+
+
+def test_a_module_in_the_working_directory_is_told_of(tmp_path, monkeypatch):
+    (tmp_path / "windy_of_mine.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"windy_of_mine lies in this folder, .* PYTHONPATH=\. before the command"):
+        make_environment("windy_of_mine:Windy-v0")
+    with pytest.raises(UserError, match="check its package and arguments"):
+        make_environment("nowhere_at_all:Windy-v0")

@@ -248,3 +248,9 @@ def test_unknown_experiment_without_a_near_one_names_all(tmp_path):
     write(tmp_path / "here/experiments/b.py", "maze-stdp")
     with pytest.raises(UserError, match="did you mean cartpole-ppo, maze-stdp"):
         registry.get_experiment("zzzz")
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "my_package.envs:MyEnv-v0"])
+def test_an_environment_in_place_of_an_experiment_is_told(name):
+    with pytest.raises(UserError, match=f"unknown experiment '{name}' — an environment is named by --env {name}"):
+        registry.get_experiment(name)

@@ -41,8 +41,8 @@ from synrl_ray.sampling.rollout import Rollout, sample_rows
 
 _REPORT_SECONDS = 0.5
 _FETCH_SECONDS, _FETCH_SECONDS_AFTER_LOSS = 10.0, 1.0
-"""For the fragments of a batch to come: from a host that is cut off Ray would wait for some minutes. What else has been
-asked of that host is in the batches after it, which wait less, until one is whole again."""
+"""For a fragment to come: from a host that is cut off Ray would wait for some minutes. What else has been asked of that
+host is in this batch and those after it, which wait less, until one is whole again."""
 
 
 class Learned(NamedTuple):
@@ -129,15 +129,17 @@ class ImpalaLearner(OnPolicyLearner):
 
     def _fetched(self, references: Sequence[ray.ObjectRef]) -> list[Fragment | None]:
         """``None`` for each whose env runner has died, and the fragment with it, or cannot be reached."""
-        here, others = ray.wait(list(references), num_returns=len(references), timeout=self._patience)
-        self._patience = _FETCH_SECONDS_AFTER_LOSS if others else _FETCH_SECONDS
         found: list[Fragment | None] = []
-        for reference in references:
+        is_whole = True
+        for reference in references:  # one by one: a wait for all of them outlasts its limit where a host is cut off
             fragment = None
-            with suppress(ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError):
-                if reference in here:
-                    fragment = ray.get(reference, timeout=_FETCH_SECONDS)
+            try:
+                with suppress(ray.exceptions.ObjectLostError):
+                    fragment = ray.get(reference, timeout=self._patience)
+            except ray.exceptions.GetTimeoutError:
+                self._patience, is_whole = _FETCH_SECONDS_AFTER_LOSS, False
             found.append(fragment)
+        self._patience = _FETCH_SECONDS if is_whole else self._patience
         return found
 
     def _learn_from(self, used: list[Fragment], timesteps: Any) -> None:

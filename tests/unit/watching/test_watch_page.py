@@ -102,3 +102,10 @@ def test_what_does_not_act_cannot_be_watched():
         synrl_ray.watch("experiments/results/cartpole-ppo/spiking", port=70_000)
     with pytest.raises(UserError, match=r"--seed -1 is too small"):
         synrl_ray.watch("experiments/results/cartpole-ppo/spiking", seed=-1)
+
+
+def test_a_window_without_a_display_is_refused(monkeypatch: pytest.MonkeyPatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"no display .*--on page"):
+        synrl_ray.watch("experiments/results/cartpole-ppo/spiking", on="window")
