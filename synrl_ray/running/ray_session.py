@@ -18,6 +18,7 @@ from synrl_ray.errors import UserError, reason_of
 from synrl_ray.running.gpus import NO_GPUS, Gpus, require_cuda, require_gpus
 from synrl_ray.running.own_ray import QUIET, own_ray
 
+_LAST_PORT = 65535
 _CONNECT_SECONDS = 5.0
 
 
@@ -120,13 +121,13 @@ def _most(resource: str) -> int:
 def _require_listener(address: str) -> None:
     """Fail within seconds where Ray itself would wait for minutes."""
     host, separator, port = address.removeprefix("ray://").rpartition(":")
-    if not separator or not port.isdecimal():
+    if not separator or not port.isdecimal() or int(port) > _LAST_PORT:  # the system would count on from 0
         if address == "auto":
             return
         raise UserError(f"{address!r} is no Ray address", "write host:port, as `ray start --head` prints it")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, UnicodeError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         here = f"start one with `{command('head', 'start')}`, or leave --address out"
         remedy = here if is_loopback(host) else "check the address, and that this machine reaches it"
         raise UserError(f"no Ray at {address} ({reason_of(error)})", remedy) from error

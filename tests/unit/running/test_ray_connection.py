@@ -104,7 +104,9 @@ def test_session_ends_with_an_error_in_its_block(calls):
     assert [name for name, _ in calls] == ["init", "shutdown"]
 
 
-@pytest.mark.parametrize("address", ["nonsense", ":", "host:", "127.0.0.1", "host:port", "127.0.0.1:6.5"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", ":", "host:", "127.0.0.1", "host:port", "127.0.0.1:6.5", "127.0.0.1:99999"]
+)
 def test_malformed_address_is_refused_at_once(calls, address):
     with pytest.raises(UserError, match="is no Ray address") as caught:
         use(address)
@@ -112,7 +114,7 @@ def test_malformed_address_is_refused_at_once(calls, address):
     assert calls == []
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999", "head..node:6379"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "head..node:6379"])
 def test_address_where_nothing_listens_is_refused_at_once(calls, address):
     with pytest.raises(UserError, match="Ray") as caught:
         use(address)
@@ -179,3 +181,10 @@ def test_threads_are_limited_but_what_the_user_has_set_stays(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     limit_threads()
     assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("7", "1")
+
+
+def test_a_port_beyond_the_last_one_is_not_counted_on_from_0(calls, listener):
+    host, _, port = listener.rpartition(":")
+    with pytest.raises(UserError, match="is no Ray address"):
+        use(f"{host}:{int(port) + 65536}")
+    assert calls == []
