@@ -131,7 +131,7 @@ class ImpalaLearner(OnPolicyLearner):
         """``None`` for each whose env runner has died, and the fragment with it, or cannot be reached."""
         found: list[Fragment | None] = []
         is_whole = True
-        for reference in references:  # one by one: a wait for all of them outlasts its limit where a host is cut off
+        for reference in references:  # one by one: after the first that does not come the others are waited for less
             fragment = None
             try:
                 with suppress(ray.exceptions.ObjectLostError):
