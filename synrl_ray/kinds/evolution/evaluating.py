@@ -7,15 +7,14 @@ from dataclasses import replace
 from synrl_ray.kinds.acting import Judging, admitted_environment
 from synrl_ray.kinds.evolution.judging import HELD_OUT, judge
 from synrl_ray.policies.description import Description
-from synrl_ray.policies.hebbian.policy import load_hebbian_policy
+from synrl_ray.policies.hebbian.policy import HebbianPolicy, load_hebbian_policy
 from synrl_ray.results import Result
 from synrl_ray.running.kind import EvaluationOptions, Inside, Player
 
 
 def evaluate(description: Description, options: EvaluationOptions) -> Result:
     """Episodes with and without plasticity, and with changes that were held out."""
-    policy = load_hebbian_policy(description)
-    judging = Judging.asked(policy, description, options, kind="evolution")
+    policy, judging = _asked(description, options)
     film = judging.film(policy.anew(judging.first_seed), options.video)
     elsewhere = None
     if description.get(HELD_OUT):
@@ -26,8 +25,7 @@ def evaluate(description: Description, options: EvaluationOptions) -> Result:
 
 def player(description: Description, options: EvaluationOptions) -> Player:
     """The policy, from the weights of the protocol's first episode."""
-    policy = load_hebbian_policy(description)
-    judging = Judging.asked(policy, description, options, kind="evolution")
+    policy, judging = _asked(description, options)
     return judging.player(policy.anew(judging.first_seed))
 
 
@@ -36,3 +34,8 @@ def inside(description: Description, trust: bool, plays: bool) -> Inside:
     policy = load_hebbian_policy(description)
     weights = {name.replace("_", " "): part for name, part in policy.layout.split(policy.genome).items()}
     return Inside(parameters=policy.layout.num_genes, weights=weights)
+
+
+def _asked(description: Description, options: EvaluationOptions) -> tuple[HebbianPolicy, Judging]:
+    policy = load_hebbian_policy(description)
+    return policy, Judging.asked(policy, description, options, kind="evolution")
