@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.time_limit import most_steps
@@ -25,6 +24,7 @@ from synrl_ray.policies.hebbian.network import HebbianNetwork
 from synrl_ray.policies.hebbian.random import stream, uniform_weights
 from synrl_ray.settings.evolution import EvolutionExperiment
 from synrl_ray.settings.policy_kinds import PolicyKind
+from synrl_ray.snn.device import compute_alone
 
 _SEEDS = 2**31
 """Environment seeds of training begin here; those of evaluations are smaller as a rule."""
@@ -49,7 +49,7 @@ class Individuals:
     """
 
     def __init__(self, experiment: EvolutionExperiment, policy: PolicyKind, seed: int) -> None:
-        torch.set_num_threads(1)
+        compute_alone()
         self.experiment, self.seed = experiment, seed
         self._policy = policy
         self._made: dict[int, Together] = {}

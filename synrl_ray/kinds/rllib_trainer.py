@@ -130,9 +130,9 @@ _CUTS = (
 
 def build(config: AlgorithmConfig) -> Any:
     """The algorithm, with RLlib's log kept quiet."""
-    import torch
+    from synrl_ray.snn.device import compute_alone
 
-    torch.set_num_threads(1)
+    compute_alone()
     logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # what goes wrong arrives as an exception
     algorithm = config.build_algo()
     logging.getLogger("ray.rllib").setLevel(logging.CRITICAL)  # building it has set its own

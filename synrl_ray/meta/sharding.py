@@ -24,7 +24,7 @@ from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.tasks import TaskBatch, TaskDistribution
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import AnyTasks, Learner
-from synrl_ray.snn.device import learning_device
+from synrl_ray.snn.device import compute_alone, learning_device
 
 _MOST_RESTARTS = 10
 """Of workers, in one meta-iteration: more are no accident."""
@@ -50,7 +50,7 @@ class Shard:
     """
 
     def __init__(self, tasks: AnyTasks, learner: Learner, maml: Maml | MamlRl, gpus: float = 0.0) -> None:
-        torch.set_num_threads(1)
+        compute_alone()
         self._settings = tasks, learner, maml
         self._gpus = gpus
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.sharding import Shards
+from synrl_ray.snn.device import compute_alone
 
 _CHECKPOINT = "maml.pt"
 _SEEDS_OF_A_RUN = 2**40
@@ -45,7 +46,7 @@ class MetaTrainable(Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Make tasks, learner and workers; Tune calls this."""
-        torch.set_num_threads(1)
+        compute_alone()
         self.experiment = config["experiment"]
         settings = self.experiment.algorithm
         require_seed(config["seed"])

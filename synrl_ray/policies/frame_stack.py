@@ -10,6 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from synrl_ray.snn.plain import are_dense, is_transformed
+
+_COMPILED = (torch.uint8, torch.float32, torch.float64)
+
 
 class FrameStack(nn.Module):
     """Puts each observation behind the ``size - 1`` before it, along the first axis; zeros before an episode's start.
@@ -39,24 +43,47 @@ class FrameStack(nn.Module):
     def forward(
         self, observations: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the stacks and the observations that the next one is put behind."""
+        """Return the stacks and the observations that the next one is put behind.
+
+        Stacks of images lie in memory as convolutions on a CPU want them, channels last.
+        """
         num_steps, batch = observations.shape[:2]
         if state is None:
             state = observations.new_zeros(batch, self.state_size)
         past = state.view(batch, self.size - 1, *self.shape).transpose(0, 1)
         frames = torch.cat((past, observations))
-        stacks = torch.stack([frames[age : age + num_steps] for age in range(self.size)], dim=2)
-        if reset_mask is not None:
-            for back in range(1, self.size):
-                stacks[:, :, self.size - 1 - back] *= _same_episode(reset_mask, back).view(
-                    num_steps, batch, *(1 for _ in self.shape)
-                )
+        starts = reset_mask
+        if starts is None:
+            starts = torch.zeros(num_steps, batch, dtype=torch.bool, device=frames.device)
+        kept = torch.stack([_same_episode(starts, back) for back in reversed(range(self.size))], dim=2)
+        if len(self.shape) == 3 and _can_be_compiled(frames):
+            stacks = _by_pixels(frames, kept)
+        else:
+            stacks = torch.stack([frames[age : age + num_steps] for age in range(self.size)], dim=2)
+            if reset_mask is not None:
+                stacks[:, :, :-1] *= kept[:, :, :-1].view(num_steps, batch, -1, *(1 for _ in self.shape))
         return stacks.flatten(2, 3), stacks[-1, :, 1:].reshape(batch, self.state_size)
+
+
+def _can_be_compiled(frames: Tensor) -> bool:
+    """Whether a compiled kernel may read them, and no gradient is wanted of what it reads."""
+    dense = frames.dtype in _COMPILED and are_dense((frames,), frames.dtype)
+    return dense and not frames.requires_grad and not is_transformed()
+
+
+def _by_pixels(frames: Tensor, kept: Tensor) -> Tensor:
+    """Stacks ``[E, B, A, C, H, W]``, in memory ``[E, B, H, W, A, C]``."""
+    from synrl_ray.policies.frame_kernel import stack_pixels  # numba takes half a second to import
+
+    (num_steps, batch, size), (channels, height, width) = kept.shape, frames.shape[2:]
+    stacks = frames.new_empty(num_steps, batch, height * width, size, channels)
+    stack_pixels(frames.flatten(3).numpy(), kept.numpy(), stacks.numpy())
+    return stacks.unflatten(2, (height, width)).permute(0, 1, 4, 5, 2, 3)
 
 
 def _same_episode(starts: Tensor, back: int) -> Tensor:
     """Whether the observation ``back`` steps earlier is of the same episode, as far as these steps tell: ``[E, B]``."""
-    begun = starts.clone()
-    for step in range(1, back):
-        begun[step:] |= starts[:-step]
+    begun = torch.zeros_like(starts)
+    for step in range(min(back, len(starts))):
+        begun[step:] |= starts[: len(starts) - step]
     return ~begun

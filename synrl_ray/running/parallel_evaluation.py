@@ -119,9 +119,9 @@ class Evaluator:
     """The actor."""
 
     def __init__(self) -> None:
-        import torch
+        from synrl_ray.snn.device import compute_alone
 
-        torch.set_num_threads(1)  # as in training: the same sums
+        compute_alone()  # as in training: the same sums
 
     def judge(self, judging: Judging) -> Columns:
         """Judge."""

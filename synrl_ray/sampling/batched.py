@@ -34,6 +34,7 @@ from synrl_ray.sampling.metrics import log_cut, log_episode, log_steps
 from synrl_ray.sampling.rollout import Rollout, empty_rollout, join
 from synrl_ray.sampling.seeding import draw_seeds
 from synrl_ray.sampling.vector import PREPROCESSING, make_vector
+from synrl_ray.snn.device import compute_alone
 
 _PIECE = 64  # steps that whole episodes are collected in
 
@@ -73,7 +74,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
-        torch.set_num_threads(1)
+        compute_alone()
         self.num_envs: int = self.config.num_envs_per_env_runner
         self.failures = FailureCount(str(self.config.env), self.config.max_failure_share)
         self.make_env()

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map_only
 from synrl_ray.data.mnist import LabelledImages, load_mnist
 from synrl_ray.errors import NonFiniteError
 from synrl_ray.experiment import ClassificationExperiment, PolicyKind
-from synrl_ray.snn.device import learning_device, network_pass
+from synrl_ray.snn.device import compute_alone, learning_device, network_pass
 from synrl_ray.snn.rates import excess
 from synrl_ray.supervised.model import Classifier
 
@@ -46,7 +46,7 @@ class ClassifierTrainable(Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Load the data and build the model; Tune calls this."""
-        torch.set_num_threads(1)
+        compute_alone()
         self.experiment: ClassificationExperiment = config["experiment"]
         self.policy: PolicyKind = config["policy"]
         classes = self.experiment.data.classes

@@ -24,7 +24,7 @@ from synrl_ray.errors import NonFiniteError
 from synrl_ray.policies.actions.base import ActionDistribution
 from synrl_ray.rl_modules.actor_critic import RATES
 from synrl_ray.settings.algorithms import WithRMSprop
-from synrl_ray.snn.device import network_pass, widened
+from synrl_ray.snn.device import compute_alone, network_pass, widened
 from synrl_ray.snn.rates import excess
 
 
@@ -61,8 +61,8 @@ class OnPolicyLearner(TorchLearner):
         return of_policy(logp=logp, entropy=entropy, **columns, **settings)
 
     def build(self) -> None:
-        """Build the module and its optimizer, for one thread: small networks lose by more."""
-        torch.set_num_threads(1)
+        """Build the module and its optimizer, for one thread."""
+        compute_alone()
         super().build()
         require_device(self)
 

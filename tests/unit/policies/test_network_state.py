@@ -57,6 +57,27 @@ def test_a_stack_of_images_lies_oldest_first_along_the_channels():
     assert torch.equal(again[0, :, :6], frames[3:6].transpose(0, 1).flatten(1, 2))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.uint8], ids=str)
+@pytest.mark.parametrize("num_steps", [1, 3, 9])
+def test_stacks_of_images_are_those_of_their_pixels_and_lie_channels_last(dtype, num_steps):
+    stack, of_pixels = FrameStack((2, 5, 3), 4), FrameStack((30,), 4)
+    frames = torch.randint(256, (num_steps, 6, 2, 5, 3)).to(dtype)
+    state, starts = torch.randint(256, (6, 90)).to(dtype), torch.rand(num_steps, 6) < 0.3
+    stacks, after = stack(frames, state, starts)
+    expected, same = of_pixels(frames.flatten(2), state, starts)
+    assert torch.equal(stacks, expected.view(num_steps, 6, 8, 5, 3))
+    assert torch.equal(after, same)
+    assert stacks.dtype == dtype
+    assert stacks.permute(0, 1, 3, 4, 2).is_contiguous()
+
+
+def test_a_stack_of_images_passes_gradients_on():
+    frames = torch.rand(3, 2, 1, 4, 4, requires_grad=True)
+    starts = torch.tensor([[False, False], [False, True], [False, False]])
+    FrameStack((1, 4, 4), 2)(frames, None, starts)[0].sum().backward()
+    assert frames.grad[..., 0, 0, 0].tolist() == [[2, 1], [2, 2], [1, 1]]
+
+
 def test_a_start_in_one_environment_leaves_the_stack_of_the_other():
     stack = FrameStack((1,), 2)
     frames = torch.tensor([[[1.0], [10.0]], [[2.0], [20.0]]])
