@@ -7,10 +7,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from data_at_hand import folder_with
 
 REPOSITORY = Path(__file__).parents[2]
 NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 400_000
+LOADS = {"02-spiking-classifier": "mnist", "05-maml": "omniglot"}
+"""Which data sets."""
 
 _spec = importlib.util.spec_from_file_location("run_notebooks", REPOSITORY / "docs" / "run_notebooks.py")
 assert _spec is not None
@@ -61,18 +64,9 @@ def test_what_must_not_be_committed_is_found(changes: dict[str, object], fault: 
     assert any(fault in found for found in run_notebooks.faults(_cell(**changes)))
 
 
-def _is_executed_cleanly(file: Path) -> None:
-    assert run_notebooks.faults(run_notebooks.execute(file)) == []
-
-
-@pytest.mark.ray
-@pytest.mark.parametrize("name", ["03-stdp-from-synapse-to-maze", "06-reinforce"])  # quick, and without data sets
-def test_two_of_them_run_from_a_clean_state(name: str) -> None:
-    _is_executed_cleanly(REPOSITORY / "docs" / "notebooks" / f"{name}.ipynb")
-
-
-@pytest.mark.slow
 @pytest.mark.ray
 @each
-def test_all_run_from_a_clean_state(file: Path) -> None:
-    _is_executed_cleanly(file)
+def test_all_run_from_a_clean_state(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if file.stem in LOADS:
+        monkeypatch.setenv("SYNRL_DATA", str(folder_with(LOADS[file.stem])))
+    assert run_notebooks.faults(run_notebooks.execute(file)) == []

@@ -6,28 +6,21 @@ after one epoch is "clearly learned, soon"; the target of the experiment itself 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from data_at_hand import folder_with
 
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
 from synrl_ray.supervised.trainable import ClassifierTrainable
 
-BESIDE = Path(__file__).parents[3] / "shared" / "data"
-
 
 @pytest.fixture
 def real_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The official files where they are at hand; they are never fetched for a test."""
-    folders = [Path(named) for named in [os.environ.get("SYNRL_DATA")] if named] + [BESIDE]
-    for folder in folders:
-        if len(list((folder / "mnist").glob("*-ubyte.gz"))) == 4:
-            monkeypatch.setenv("SYNRL_DATA", str(folder))
-            monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path))
-            return
-    pytest.skip("MNIST is not at hand: set SYNRL_DATA to a folder that holds mnist/*.gz")
+    monkeypatch.setenv("SYNRL_DATA", str(folder_with("mnist")))
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path))
 
 
 @pytest.mark.usefixtures("real_mnist")

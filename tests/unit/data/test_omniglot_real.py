@@ -1,23 +1,16 @@
 """The authors' own small sets, where they are at hand; they are never fetched for a test."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from data_at_hand import folder_with
 
 from synrl_ray.data import omniglot
 from synrl_ray.data.omniglot import load_omniglot
 
-BESIDE = Path(__file__).parents[4] / "shared" / "data"
-
 
 @pytest.fixture(scope="module")
 def folder():
-    for root in [Path(named) for named in [os.environ.get("SYNRL_DATA")] if named] + [BESIDE]:
-        if len(list((root / "omniglot").glob("images_background_small[12].zip"))) == 2:
-            return root / "omniglot"
-    pytest.skip("Omniglot is not at hand: set SYNRL_DATA to a folder that holds omniglot/images_background_small?.zip")
+    return folder_with("omniglot") / "omniglot"
 
 
 @pytest.fixture(scope="module")
