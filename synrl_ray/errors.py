@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 _LONGEST_REASON = 300  # characters: beyond it, the rest is a traceback or a dump rather than a sentence
 
 
@@ -34,6 +38,17 @@ class NonFiniteError(UserError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.tensor, self.where, self.remedy)
+
+
+@contextmanager
+def told_of(place: str | Path, kept: Path) -> Iterator[None]:
+    """Errors of the block name what the user has named, not the folder that its files were put into for the block."""
+    try:
+        yield
+    except UserError as error:
+        error.message, error.remedy = (text.replace(str(kept), str(place)) for text in (error.message, error.remedy))
+        error.args = error.message, error.remedy
+        raise
 
 
 def _shown(text: str) -> str:

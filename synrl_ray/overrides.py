@@ -164,8 +164,8 @@ def resolve_setting(experiment: AnyExperiment, key: str) -> str:
         raise UserError(f"setting {key!r} is ambiguous", f"write one of {', '.join(matches)}")
     short = {path.rsplit(".", 1)[-1]: path for path in paths}
     nearest = difflib.get_close_matches(key, [*paths, *short], n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
-    raise UserError(f"unknown setting {key!r}", f"{hint}valid are {', '.join(paths)}")
+    remedy = f"did you mean {', '.join(nearest)}?" if nearest else f"valid are {', '.join(paths)}"
+    raise UserError(f"unknown setting {key!r}", remedy)
 
 
 def _coerce(annotation: Any, candidates: Iterable[Any], key: str, shown: str) -> Any:

@@ -12,7 +12,7 @@ from synrl_ray.defaults import default_experiment, default_kwargs, reasons
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment, Experiment
-from synrl_ray.overrides import apply_overrides, resolve_setting, shown_settings
+from synrl_ray.overrides import apply_overrides, changed_settings, resolve_setting, shown_settings
 from synrl_ray.running.imports import announce_import, announce_imports
 from synrl_ray.settings.facts import SpaceFacts
 
@@ -79,15 +79,21 @@ def chosen_block(experiment: Experiment) -> str:
     """What was chosen for an environment and why, a line for each reason, every setting as ``--set`` takes it."""
     facts = experiment.facts
     assert facts is not None
+    default = default_experiment(experiment.environment.id, facts, experiment.algorithm.name)
+    by_hand = changed_settings(experiment, default)
     rows: list[tuple[str, str]] = []
     head = f"{experiment.environment.id}: chosen by the defaults for {facts.observations}; --set NAME=VALUE replaces"
     for reason in reasons(experiment):
-        names = shown_settings(experiment, reason.paths)
+        names = [name for name in shown_settings(experiment, reason.paths) if name not in by_hand]
         if any(path.startswith("algorithm.") for path in reason.paths):
             names.insert(0, f"{ALGORITHM}={experiment.algorithm.name}")
-        rows.append((" ".join(names), reason.why))
+        if names:
+            rows.append((" ".join(names), reason.why))
     width = max(len(names) for names, _ in rows)
-    return "\n".join([head, *(f"  {names:<{width}}  # {why}" for names, why in rows)])
+    lines = [f"  {names:<{width}}  # {why}" for names, why in rows]
+    if by_hand:
+        lines.append(f"  {' '.join(by_hand):<{width}}  # set by hand")
+    return "\n".join([head, *lines])
 
 
 def _is_of_environment(draft: Experiment, key: str) -> bool:

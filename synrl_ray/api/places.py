@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from synrl_ray.commands import command
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, told_of
 from synrl_ray.files import located, rename_durably, sync_tree
 from synrl_ray.policies.packing import is_packed, unpacked
 from synrl_ray.running.folder_copy import FolderCopy
@@ -56,7 +56,8 @@ def policy_folder(place: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         Storage(place).pull(Path(folder), policy_only=True)
-        yield Path(folder)
+        with told_of(place, Path(folder)):
+            yield Path(folder)
 
 
 def run_folders(specs: Sequence[RunSpec], run_dir: Path | None, *, several: bool) -> list[Path]:

@@ -56,9 +56,11 @@ def make_environment(
     except UserError:
         raise
     except (gym.error.NameNotFound, gym.error.NamespaceNotFound, gym.error.VersionNotFound) as error:
-        nearest = difflib.get_close_matches(env_id, list(gym.registry), n=3)
-        hint = f"did you mean {', '.join(nearest)}? " if nearest else ""
-        raise UserError(f"unknown environment {env_id!r}", f"{hint}a custom one is written module:Id") from error
+        module, colon, name = env_id.rpartition(":")
+        nearest = [f"{module}{colon}{near}" for near in difflib.get_close_matches(name, list(gym.registry), n=3)]
+        hint = [f"did you mean {', '.join(nearest)}?"] if nearest else []
+        written = f"{module} registers none of that name" if module else "a custom one is written module:Id"
+        raise UserError(f"unknown environment {env_id!r}", " ".join([*hint, written])) from error
     except RAISED as error:
         missing = _missing(error)
         if missing is not None:

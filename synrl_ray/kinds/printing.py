@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -115,17 +114,22 @@ def print_film(result: Result) -> None:
 
 
 def print_episode_files(outcome: Outcome, environment: Environment) -> None:
-    """Where the files are, and how to look at an episode."""
-    print_files(outcome, "learning_curve.png", "policy")
+    """Where the files are, and what can be made of them."""
     run = outcome.runs[0]
-    film: list[str | Path] = ["--video", run / "episode.mp4"] if _can_be_filmed(environment) else []
-    console.print(f"Look at it    {command('evaluate', run, *film)}")
+    looks = [f"Look at it    {command('watch', run)}"]
+    if _can_be_filmed(environment):
+        looks.append(f"Film it       {command('evaluate', run, '--video', run / 'episode.mp4')}")
+    print_files(outcome, "learning_curve.png", "policy", *looks)
 
 
-def print_files(outcome: Outcome, pictures: str, trained: str) -> None:
-    """Where the files are; what was trained lies in one run's folder only."""
+def print_files(outcome: Outcome, pictures: str, trained: str, *looks: str) -> None:
+    """Where the files are, and what can be made of them; what was trained lies in one run's folder only."""
     files = f"result.json, {pictures}" + ("" if len(outcome.runs) > 1 else f", {trained}")
     console.print(f"\nFiles         {outcome.folder}/  ({files})")
+    for look in looks:
+        console.print(look)
+    console.print(f"Report        {command('report', outcome.folder, '--out', 'report.html')}")
+    console.print(f"Share it      {command('pack', outcome.runs[0], '--out', 'policy.synrl')}")
 
 
 def _can_be_filmed(environment: Environment) -> bool:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from synrl_ray.errors import UserError, reason_of
+from synrl_ray.commands import command
+from synrl_ray.errors import UserError, reason_of, told_of
 from synrl_ray.files import ZIP_DAMAGE, read_bounded, read_member, write_atomically
 from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of, read_description
 
@@ -90,11 +91,14 @@ def unpacked(place: str | Path) -> Iterator[Path]:
                     raise ValueError("it is larger than a GiB")
                 names = [name for name in (*_NEEDED, *_BESIDE) if name in archive.namelist()]
                 content = {name: read_member(archive, name, _MOST_BYTES) for name in names}
+        except FileNotFoundError as error:
+            raise UserError(f"there is no {place}", f"name a file that `{command('pack')}` has written") from error
         except ZIP_DAMAGE as error:
             raise UserError(f"{place} is damaged ({reason_of(error)})", "pack it again") from error
         for name, data in content.items():
             (folder / name).write_bytes(data)
-        yield folder
+        with told_of(place, folder):
+            yield folder
 
 
 def _fetch(url: str, file: Path) -> None:

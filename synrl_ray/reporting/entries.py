@@ -22,6 +22,8 @@ from synrl_ray.running.run_folder import CONFIG, RunFolder
 from synrl_ray.running.spec import RunSpec
 
 _MOST_TABLE_BYTES = 2**26
+_LEVELS = 3
+"""Of folders, below the one that is named, in which runs are looked for."""
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,21 @@ def found_entries(places: Sequence[Path]) -> tuple[Entry, ...]:
 
 
 def _runs_below(place: Path) -> list[Path]:
-    """The place itself; the seeds of a committed result, the runs in it, or the seeds of the results in it."""
-    found = _runs_in(place)
-    if not found and place.is_dir():
-        found = [run for child in sorted(place.iterdir()) if child.is_dir() for run in _runs_in(child)]
+    """The place itself; the seeds of a committed result, the runs in it, or those of the folders in it."""
+    found = _searched(place, _LEVELS)
     if not found:
         raise UserError(
             f"{place} holds no run", "name a run's folder, one of several seeds, or experiments/results/..."
         )
     return found
+
+
+def _searched(place: Path, levels: int) -> list[Path]:
+    """The runs in a folder; where it has none, those so many levels below it."""
+    found = _runs_in(place)
+    if found or not levels or not place.is_dir():
+        return found
+    return [run for child in sorted(place.iterdir()) if child.is_dir() for run in _searched(child, levels - 1)]
 
 
 def _runs_in(folder: Path) -> list[Path]:

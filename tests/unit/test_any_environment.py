@@ -176,8 +176,12 @@ def test_all_that_is_shown_can_be_set(env):
 
 def test_what_is_set_by_hand_is_shown_as_it_is():
     block = chosen_block(make_experiment(env="CartPole-v1", settings=["lr=0.25", "env_steps=7000"]))
-    assert "lr=0.25 " in block
-    assert "env_steps=7000" in block
+    assert block.endswith("# set by hand")
+    chosen, by_hand = "\n".join(block.splitlines()[:-1]), block.splitlines()[-1]
+    assert by_hand.split()[:2] == ["lr=0.25", "env_steps=7000"]
+    assert "lr=" not in chosen
+    assert "env_steps=" not in chosen
+    assert "gamma=0.99" in chosen
 
 
 def test_any_gradient_algorithm_can_be_chosen():

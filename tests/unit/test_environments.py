@@ -46,7 +46,12 @@ def test_factory_makes_a_new_environment_at_each_call():
 
 @pytest.mark.parametrize(
     ("env_id", "nearest"),
-    [("CartPol-v1", "CartPole-v1"), ("CartPole-v9", "CartPole-v1"), ("cartpole-v1", "CartPole-v1")],
+    [
+        ("CartPol-v1", "CartPole-v1"),
+        ("CartPole-v9", "CartPole-v1"),
+        ("cartpole-v1", "CartPole-v1"),
+        ("gymnasium:CartPol-v1", "gymnasium:CartPole-v1"),
+    ],
 )
 def test_unknown_environment_comes_with_the_nearest_names(env_id, nearest):
     error = error_of(env_id)
@@ -57,6 +62,7 @@ def test_unknown_environment_comes_with_the_nearest_names(env_id, nearest):
 
 def test_unknown_environment_without_a_near_name_says_how_to_write_a_custom_one():
     assert error_of("Zyxwvu/Qqqq-v0").remedy == "a custom one is written module:Id"
+    assert error_of("gymnasium:Qqqq-v0").remedy == "gymnasium registers none of that name"
 
 
 @pytest.mark.parametrize("env_id", ["", "no spaces allowed", "nomodulehere:Foo-v0", "a:b:c-v0"])

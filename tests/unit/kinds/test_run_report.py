@@ -135,9 +135,12 @@ def test_protocol_without_a_time_limit_mentions_none(capsys, protocol):
 def test_one_run_is_reported_with_speed_files_and_what_to_try_next(capsys):
     lines = lines_of(capsys, report.print_outcome, outcome(ONE))
     assert lines[1] == "cartpole-ppo (spiking, seed 3): 100,352 environment steps in 61 s, 1,634 steps/s"
-    assert lines[-3:] == [
+    assert lines[-6:] == [
         "Files         runs/x/  (result.json, learning_curve.png, policy)",
-        "Look at it    synrl evaluate runs/x --video runs/x/episode.mp4",
+        "Look at it    synrl watch runs/x",
+        "Film it       synrl evaluate runs/x --video runs/x/episode.mp4",
+        "Report        synrl report runs/x --out report.html",
+        "Share it      synrl pack runs/x --out policy.synrl",
         "Compare       synrl train cartpole-ppo --policy ann --run-dir runs/x-ann",
     ]
 
@@ -154,7 +157,7 @@ def test_the_comparison_has_the_settings_of_the_run(capsys):
     spec = {"experiment": changed, "seed": 3, "num_workers": 2, "num_learners": 1}
     lines = lines_of(capsys, report.print_outcome, outcome(ONE, run, [run], **spec))
     assert (
-        lines[-2] == "Look at it    synrl evaluate 'my runs/spiking-seed3' --video 'my runs/spiking-seed3/episode.mp4'"
+        lines[-4] == "Film it       synrl evaluate 'my runs/spiking-seed3' --video 'my runs/spiking-seed3/episode.mp4'"
     )
     words = shlex.split(lines[-1])
     assert words[:6] == ["Compare", "synrl", "train", "cartpole-ppo", "--policy", "ann"]
@@ -169,7 +172,7 @@ def test_a_twin_that_was_trained_is_judged_instead_of_trained_again(capsys):
     twin.mkdir(parents=True)
     run = "runs/cartpole-ppo/spiking-seed0"
     lines = lines_of(capsys, report.print_outcome, outcome(ONE, run, [run]))
-    assert lines[-1].startswith("Look at it ")  # training has begun there, and this command would be refused
+    assert lines[-1].startswith("Share it ")  # training has begun there, and this command would be refused
     (twin / "policy.json").touch()
     lines = lines_of(capsys, report.print_outcome, outcome(ONE, run, [run]))
     assert lines[-1] == "Compare       synrl evaluate runs/cartpole-ppo/ann-seed0"
@@ -178,13 +181,14 @@ def test_a_twin_that_was_trained_is_judged_instead_of_trained_again(capsys):
 def test_a_video_is_advised_only_where_the_environment_renders(capsys):
     shower = get_experiment("shower-ppo")
     lines = lines_of(capsys, report.print_outcome, outcome(ONE, experiment=shower))
-    assert "Look at it    synrl evaluate runs/x" in lines
+    assert "Look at it    synrl watch runs/x" in lines
+    assert not any("--video" in line for line in lines)
 
 
 def test_an_experiment_that_is_not_at_hand_is_compared_with_nothing(capsys):
     elsewhere = replace(get_experiment("cartpole-ppo"), id="gone")
     lines = lines_of(capsys, report.print_outcome, outcome(ONE, experiment=elsewhere))
-    assert lines[-1].startswith("Look at it ")
+    assert lines[-1].startswith("Share it ")
 
 
 def test_several_seeds_are_reported_as_a_table(capsys):
@@ -197,8 +201,13 @@ def test_several_seeds_are_reported_as_a_table(capsys):
         ["1", "98,304", "60.0", "474.5", "-"],
     ]
     assert "1 of 2 seeds reached 475, 0 of 2 end there" in lines
-    assert lines[-2] == "Files         runs/x/ann-2seeds/  (result.json, learning_curve.png)"
-    assert lines[-1] == "Look at it    synrl evaluate runs/x/ann-seed0 --video runs/x/ann-seed0/episode.mp4"
+    assert lines[-5:] == [
+        "Files         runs/x/ann-2seeds/  (result.json, learning_curve.png)",
+        "Look at it    synrl watch runs/x/ann-seed0",
+        "Film it       synrl evaluate runs/x/ann-seed0 --video runs/x/ann-seed0/episode.mp4",
+        "Report        synrl report runs/x/ann-2seeds --out report.html",
+        "Share it      synrl pack runs/x/ann-seed0 --out policy.synrl",
+    ]
 
 
 def test_several_seeds_without_a_target_do_not_mention_one(capsys):

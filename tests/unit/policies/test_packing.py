@@ -95,7 +95,7 @@ def test_what_a_result_says_is_no_markdown() -> None:
     [
         (lambda file: file.write_bytes(b"no zip"), "is damaged|is no packed policy"),
         (lambda file: file.write_bytes(file.read_bytes()[:-100]), "is damaged|is no packed policy"),
-        (lambda file: file.unlink(), "is damaged"),
+        (lambda file: file.unlink(), "there is no .*cartpole.synrl"),
         (lambda file: rewritten(file, {"policy.json": None}), "holds no policy"),
         (lambda file: rewritten(file, {"policy.safetensors": b"x"}), "is damaged"),
         (lambda file: rewritten(file, {"policy.json": b"{" * 100_000}), "is damaged"),
@@ -105,6 +105,14 @@ def test_what_is_no_packed_policy_is_told_in_a_line(packed: Path, change, told: 
     change(packed)
     with pytest.raises(UserError, match=told):
         synrl_ray.load_policy(packed)
+
+
+def test_what_is_wrong_in_a_packed_policy_is_told_of_its_file(packed: Path) -> None:
+    rewritten(packed, {"policy.json": b"{"})
+    with pytest.raises(UserError) as caught:
+        synrl_ray.load_policy(packed)
+    assert caught.value.message.startswith(f"{packed}/policy.json is damaged")
+    assert caught.value.args[0] == caught.value.message
 
 
 def rewritten(file: Path, changes: dict[str, bytes | None]) -> None:

@@ -108,3 +108,12 @@ def test_a_folder_without_runs_is_refused(tmp_path):
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match="holds no run"):
             found_entries([place])
+
+
+def test_runs_are_found_three_folders_down_and_no_deeper(tmp_path):
+    deep = tmp_path / "of" / "this" / "week" / "cartpole"
+    deep.parent.mkdir(parents=True)
+    copytree(RESULTS / "cartpole-ppo/spiking", deep)
+    assert [entry.label for entry in found_entries([tmp_path / "of"])] == ["cartpole-ppo spiking"]
+    with pytest.raises(UserError, match="holds no run"):
+        found_entries([tmp_path.parent / tmp_path.name])
