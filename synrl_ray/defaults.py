@@ -158,7 +158,7 @@ def reasons(experiment: Experiment) -> list[Reason]:
             else []
         ),
         *(
-            [Reason(("spiking.critic",), "where nothing has been met, it stays hopeful; a spiking one does not")]
+            [Reason(("spiking.critic",), "what has not been met keeps a high value; by a spiking critic it would not")]
             if experiment.spiking.critic == "ann"
             else []
         ),
