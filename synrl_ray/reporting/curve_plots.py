@@ -16,6 +16,10 @@ _MOST_POINTS = 400
 """Of a seed's line; a screen shows no more."""
 _MOST_SCORES, _MOST_STEPS = 4, 100
 """Of adaptation."""
+_MEANS = "Means over test tasks, with 1.96 standard errors over tasks where one seed is judged."
+_HIDDEN = " What untrained ones reach is far away: a click on a name in the legend shows it."
+_FAR = 5
+"""Times the range of what was learned."""
 _SEVERAL = (
     " Of several seeds: their interquartile mean, its 95 % pointwise bootstrap interval over seeds, and each seed as a "
     "thin line."
@@ -28,8 +32,9 @@ def learning_curves(entries: Sequence[Entry]) -> Iterator[Plot]:
     kind = entries[0].kind
     words = {each.column: each.label for each in kind.shown}
     words |= {each.column: each.words for each in kind.scores if each.sign > 0}
-    columns = dict.fromkeys([each.column for each in kind.scores] + [each.column for each in kind.shown])
-    for column in columns:
+    followed = {name for entry in entries for run in entry.runs for row in run.rows[:1] for name in row}
+    shown = [each.column for each in kind.shown if each.unless not in followed]
+    for column in dict.fromkeys([*(each.column for each in kind.scores), *shown]):
         traces = [trace for index, entry in enumerate(entries) for trace in _traces(entry, index, column)]
         if traces:
             name = words[column]
@@ -44,16 +49,27 @@ def adaptation(entries: Sequence[Entry]) -> Iterator[Plot]:
     names = dict.fromkeys(name for _, _, each in found for name in each.by_step)
     for name in list(names)[:_MOST_SCORES]:
         traces: list[dict[str, Any]] = []
+        learned = [value for _, _, each in found for value in each.by_step.get(name, ())]
+        caption = _MEANS
         for index, label, each in found:
             if name in each.by_step:
                 errors = each.errors.get(name)
                 bars = {"error_y": {"type": "data", "array": list(errors[:_MOST_STEPS])}} if errors else {}
                 traces.append(_steps(label, each.by_step[name], index, dash_of(index)) | bars)
             if name in each.untrained:
-                traces.append(_steps(f"{label}, untrained", each.untrained[name], index, "dot") | {"opacity": 0.6})
-        caption = "Means over test tasks, with 1.96 standard errors over tasks where one seed is judged."
+                trace = _steps(f"{label}, untrained", each.untrained[name], index, "dot") | {"opacity": 0.6}
+                if _is_far(each.untrained[name], learned):
+                    trace["visible"] = "legendonly"
+                    caption = _MEANS + _HIDDEN
+                traces.append(trace)
         words = in_words(name)
         yield Plot(f"Adaptation: {words}", caption, traces, axes("inner steps", words, xaxis={"dtick": 1}))
+
+
+def _is_far(values: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether a scale that shows these would show nothing of the others."""
+    least, most = min(others, default=0.0), max(others, default=0.0)
+    return max(least - min(values), max(values) - most) > _FAR * (most - least)
 
 
 def _steps(label: str, values: Sequence[float], index: int, dash: str) -> dict[str, Any]:

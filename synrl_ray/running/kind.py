@@ -113,6 +113,8 @@ class Shown(NamedTuple):
     label: str
     result: str | None = None
     """The figure of the result that is shown at the end."""
+    unless: str | None = None
+    """A column, where there is which this one says nothing."""
 
 
 class Score(NamedTuple):

@@ -316,9 +316,9 @@ class TrainingRun:
             self.report("starting", notices=tuple(notices))
 
     def _note(self, row: dict[str, Any]) -> None:
-        for column, label, _ in self.kind.shown:
-            if row.get(column) is not None:
-                self.shown[label] = row[column]
+        for each in self.kind.shown:
+            if row.get(each.column) is not None and each.unless not in row:
+                self.shown[each.label] = row[each.column]
 
 
 _NOT_OWN = (

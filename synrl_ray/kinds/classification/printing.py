@@ -17,8 +17,7 @@ def print_outcome(outcome: Outcome) -> None:
         for seed, accuracy in zip(result.seeds, result.per_seed["accuracy"], strict=True):
             console.print(f"Seed {seed}        {accuracy:.2%}")
     _print_accuracy(result)
-    print_files(outcome, "pictures", "policy")
-    console.print(f"Judge again   {command('evaluate', outcome.runs[0])}")
+    print_files(outcome, "pictures", "policy", f"Judge again   {command('evaluate', outcome.runs[0])}")
 
 
 def print_evaluation(result: Result) -> None:

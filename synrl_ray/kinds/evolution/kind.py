@@ -31,7 +31,6 @@ def own_modules(experiment: EvolutionExperiment) -> tuple[str, ...]:
 KIND: Kind[EvolutionExperiment] = Kind(
     name="evolution",
     shown=(
-        Shown("generation", "generation"),
         Shown("return_mean", "return"),
         Shown("evaluation_return_mean", "greedy", "return_mean"),
     ),

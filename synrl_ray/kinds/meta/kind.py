@@ -46,7 +46,8 @@ KIND = Kind(
     shown=(
         Shown("evaluation_regret", "regret", "regret"),
         Shown("evaluation_mean_return", "return", "mean_return"),
-        Shown("loss", "loss"),
+        Shown("train_return", "training return"),
+        Shown("loss", "loss", unless="train_return"),  # of a policy gradient, whose value means nothing
         Shown("evaluation_accuracy", "validation accuracy"),
         Shown("evaluation_loss", "validation loss"),
         Shown("accuracy", "test accuracy", "accuracy"),

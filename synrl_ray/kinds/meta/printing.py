@@ -11,8 +11,7 @@ from synrl_ray.running.kind import Outcome
 def print_outcome(outcome: Outcome) -> None:
     """How well it adapts, and where the files are."""
     print_scores(outcome.result)
-    print_files(outcome, "picture", "learner")
-    console.print(f"Judge again   {command('evaluate', outcome.runs[0])}")
+    print_files(outcome, "picture", "learner", f"Judge again   {command('evaluate', outcome.runs[0])}")
 
 
 def print_scores(result: Result) -> None:

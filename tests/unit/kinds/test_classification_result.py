@@ -126,6 +126,8 @@ def test_report_of_one_run_says_accuracy_protocol_and_where_the_files_are(capsys
         "",
         "Files         runs/a/  (result.json, pictures, policy)",
         "Judge again   synrl evaluate runs/a",
+        "Report        synrl report runs/a --out report.html",
+        "Share it      synrl pack runs/a --out policy.synrl",
     ]
 
 
@@ -137,8 +139,8 @@ def test_report_of_several_seeds_says_each_ones_accuracy(capsys):
     assert lines[1] == "mnist-binary (spiking), 12 s, 13 s"
     assert [line.split() for line in lines[2:4]] == [["Seed", "0", "99.00%"], ["Seed", "1", "97.00%"]]
     assert lines[4].startswith("Accuracy      98.00%  (95 % interval 96.93% to 98.70%)")
-    assert lines[-2].startswith("Files         runs/both/  (result.json")
-    assert "policy" not in lines[-2]
+    assert lines[-4].startswith("Files         runs/both/  (result.json")
+    assert "policy" not in lines[-4]
 
 
 def test_evaluation_says_which_classifier_and_its_accuracy(capsys):

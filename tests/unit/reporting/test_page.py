@@ -105,6 +105,19 @@ def test_each_kind_of_run_has_its_figures(places, figures, tmp_path):
     assert "synrl train " in text
 
 
+def test_what_says_nothing_or_hides_the_rest_is_not_drawn(tmp_path):
+    page = written(RESULTS / "navigation-maml", out=tmp_path / "a.html")
+    assert "Learning curve: training return" in page.text
+    assert "Learning curve: loss" not in page.text
+    assert "far away: a click on a name in the legend shows it" in page.text
+    traces = [trace for figure in page.figures() for trace in figure["data"]]
+    hidden = {trace["name"] for trace in traces if trace.get("visible") == "legendonly"}
+    assert hidden == {"navigation-maml ann, untrained", "navigation-maml spiking, untrained"}
+    near = written(RESULTS / "sinusoid-maml", out=tmp_path / "b.html")
+    assert "Learning curve: loss" in near.text
+    assert not [trace for figure in near.figures() for trace in figure["data"] if "visible" in trace]
+
+
 def test_nothing_is_fetched_and_the_browser_is_told_to_fetch_nothing(make_run, tmp_path):
     page = written(make_run("a"), make_run("b", policy="ann"), out=tmp_path / "r.html")
     fetched = [value for _, attributes in page.elements for name, value in attributes.items() if name in FETCHING]
