@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
+
 from synrl_ray.errors import UserError, worker_died
 from synrl_ray.sampling.failures import FailureCount
 
@@ -172,6 +174,11 @@ def push_weights(
         indices: of the remote runners, all if ``None``.
         inference_only: only what a runner needs to act.
     """
+    runner = group.local_env_runner
+    if runner is not None and not group.num_remote_env_runners():  # RLlib would send them through the object store
+        whole = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+        runner.set_state(learner_group.get_state(components=[whole], inference_only=inference_only)[COMPONENT_LEARNER])
+        return
     group.sync_weights(
         from_worker_or_learner_group=learner_group,
         to_worker_indices=indices,

@@ -88,9 +88,12 @@ def test_a_killed_runner_is_restarted_with_the_weights_and_new_episodes(
 
 
 def _what_it_has(runner: Any) -> dict[str, Any]:
-    weights = float(sum(parameter.double().sum() for parameter in runner.module.parameters()))
     seed = runner.env.unwrapped.np_random_seed
-    return {"pid": os.getpid(), "weights": weights, "seeds": [seed]}
+    return {"pid": os.getpid(), "weights": _sum(runner.module), "seeds": [seed]}
+
+
+def _sum(module: torch.nn.Module) -> float:
+    return float(sum(parameter.detach().double().sum() for parameter in module.parameters()))
 
 
 def test_the_only_runner_killed_stops_the_run_with_the_remedy(tmp_path: Path, started: Any) -> None:
@@ -115,6 +118,22 @@ def test_weights_for_a_runner_that_has_not_told_that_it_took_over_the_last_ones_
             faults.push_weights(group, learners)
         (given,) = _of_runners(trainer, _what_it_has)
         assert given["weights"] == _what_it_has(group.local_env_runner)["weights"]
+    finally:
+        trainer.close()
+
+
+def test_weights_of_one_process_do_not_pass_through_the_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = ControlTrainer(_spec(num_workers=0))
+    try:
+        group, learners = trainer.algorithm.env_runner_group, trainer.algorithm.learner_group
+        before = _what_it_has(group.local_env_runner)["weights"]
+        learners.foreach_learner(_shift)
+        with monkeypatch.context() as patch:
+            patch.setattr("ray.put", None)
+            faults.push_weights(group, learners)
+        (learner,) = learners.foreach_learner(lambda learner: _sum(learner.module["default_policy"].unwrapped()))
+        assert _what_it_has(group.local_env_runner)["weights"] == learner.get() != before
+        assert group.local_env_runner._weights_seq_no == 1
     finally:
         trainer.close()
 
