@@ -44,7 +44,7 @@ class ObservationNormaliser(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise ``[..., F]``."""
-        return ((features - self.mean) / self.deviation).clamp(-BOUND, BOUND)
+        return (features - self.mean).div_(self.deviation).clamp_(-BOUND, BOUND)  # in place: images are large
 
     @property
     def deviation(self) -> Tensor:
@@ -65,9 +65,10 @@ class ObservationNormaliser(nn.Module):
         num_added = len(features)
         if not num_added:
             return
-        average = features.mean(0)
-        spread = (features - average).square_().mean(0)  # torch.var_mean takes six times as long
-        mean, variance = average.to(torch.float64), spread.to(torch.float64)
+        from_first = features - features[0]  # what never changes has exactly its value as mean
+        offset = from_first.mean(0)
+        spread = from_first.sub_(offset).square_().mean(0)  # torch.var_mean takes six times as long
+        mean, variance = (features[0] + offset).to(torch.float64), spread.to(torch.float64)
         before, total = float(self.count), float(self.count) + num_added
         shift = mean - self.mean
         squares = variance * num_added + shift.square() * (before * num_added / total)

@@ -175,7 +175,7 @@ class ObservationEncoder(nn.Module):
             return nn.functional.one_hot(index, self.num_features).to(dtype)
         if self.keep_shape:
             images = observations.movedim(-1, -3) if self.channels_last else observations
-            return images.to(dtype) / self.scale if self.scale != 1 else images.to(dtype)
+            return images.to(dtype) if self.scale == 1 else images.to(dtype).div_(self.scale)
         batch = observations.shape[: observations.dim() - self.rank]
         return observations.reshape(*batch, self.num_features).to(dtype)
 
