@@ -35,6 +35,9 @@ class BatchedConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class or BatchedAlgorithm)
         self.exploration_config: dict[str, Any] = {}
         self.env_runner_cls = BatchedEnvRunner
+        # Our env runners have no connectors. RLlib would ask each for theirs after every iteration, and wait: for those
+        # that sample while others learn, and for one that cannot be reached.
+        self._dont_auto_sync_env_runner_states = True
         self.rollout_fragment_length = "auto"
 
     def on(self, environment: Environment) -> Self:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from synrl_ray.api.specs import make_specs
 from synrl_ray.errors import UserError
@@ -100,6 +101,16 @@ def test_runners_learner_and_driver_keep_up_with_one_another(start: Started) -> 
     (newest,) = of_learners(trainer, weights_of)
     for name, value in trainer.algorithm.get_module().state_dict().items():
         assert torch.equal(value, newest[name]), name
+
+
+def test_between_iterations_no_runner_is_waited_for(start: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = start()
+    trainer.train_once()
+    asked: list[Any] = []
+    monkeypatch.setattr(EnvRunnerGroup, "foreach_env_runner", lambda _, *call, **options: asked.append(call) or [])
+    for _ in range(2):
+        trainer.train_once()
+    assert asked == [], "one that cannot be reached would hold up the others, for RLlib's ten seconds each time"
 
 
 def test_a_checkpoint_goes_on_with_weights_steps_and_scale(start: Started, tmp_path: Path) -> None:
