@@ -2,12 +2,13 @@
 
 Run (with the other ablations: ``make bench-ablations``):
     python benchmarks/timing_tasks.py                                          # temporal-order, 10 seeds, minutes
-    python benchmarks/timing_tasks.py --task time-to-first-spike
+    python benchmarks/timing_tasks.py --task time-to-first-spike               # or theta-track
     python benchmarks/timing_tasks.py --conditions full --picture window.png   # what was learned
     python benchmarks/timing_tasks.py --out rows.jsonl --table table.json      # goes on where it was stopped
 
 All conditions share the settings of ``full`` but for what is named; :mod:`timing_controls` says what their rules see.
-``no_leak`` has membranes that forget nothing: it decides by what has fired so far. Since spike counts are equal in all
+``no_leak`` has membranes that forget nothing: it decides by what has fired so far; ``no_precession`` has place cells
+fire at any of a theta cycle's phases, whatever the direction. Since spike counts are equal in all
 trials, chance is 0.5 and the optimum 1, exactly. The score is the share of right greedy choices in 1,600 trials that
 were not learned from, 800 of each answer, the same for all. Steps to target are trials up to the first evaluation, on
 400 of them, with at least 0.95. Intervals are 95 % bootstrap intervals of the mean over seeds.
@@ -31,6 +32,7 @@ from timing_controls import ConstantTag, EitherDirection, OrderKept, OrderRevers
 
 from synrl_ray.envs.spike_trials import SpikeTrialsEnv
 from synrl_ray.envs.temporal_order import TemporalOrderEnv
+from synrl_ray.envs.theta_track import ThetaTrackEnv
 from synrl_ray.envs.time_to_first_spike import TimeToFirstSpikeEnv
 from synrl_ray.experiment import LocalExperiment, PairSTDP, RStdp
 from synrl_ray.policies.local.r_stdp.agent import RStdpAgent
@@ -42,6 +44,7 @@ _TEST_SEED = 1_000_000
 TASKS: dict[str, Callable[..., SpikeTrialsEnv]] = {
     "temporal-order": TemporalOrderEnv,
     "time-to-first-spike": TimeToFirstSpikeEnv,
+    "theta-track": ThetaTrackEnv,
 }
 
 
@@ -59,6 +62,10 @@ def conditions(full: RStdp) -> dict[str, tuple[type[RStdpAgent], RStdp]]:
         "no_leak": (RStdpAgent, replace(full, tau_mem=1e6)),
         "frozen": (RStdpAgent, replace(full, rule=replace(full.rule, lr=0.0))),
     }
+
+
+CHANGED = {"theta-track": {"no_precession": {"precession": False}}}
+"""Conditions that change a task's environment in place of the agent."""
 
 
 def trials(make: Callable[..., SpikeTrialsEnv]) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +156,12 @@ def draw(rows: list[dict[str, Any]], experiment: LocalExperiment, path: Path) ->
     env = task_of(experiment)()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     weights = np.array([row["weights"] for row in rows if row["condition"] == "full"])
-    if isinstance(env, TemporalOrderEnv):
+    sizes: tuple[int, ...]
+    if isinstance(env, ThetaTrackEnv):
+        draw_cycles(left, env)
+        names, answers = (*(f"{place + 1}" for place in range(env.places)), "go", "other"), ("the first", "the last")
+        sizes = (*[env.cells] * env.places, env.go_inputs, env.distractors)
+    elif isinstance(env, TemporalOrderEnv):
         draw_window(left, env, experiment.algorithm.rule.stdp)
         names, answers = ("cue A", "cue B", "go", "other"), ("left", "right")
         sizes = (env.cue_inputs, env.cue_inputs, env.go_inputs, env.distractors)
@@ -184,6 +196,21 @@ def draw_window(axes: Any, env: TemporalOrderEnv, rule: PairSTDP) -> None:
     axes.legend()
 
 
+def draw_cycles(axes: Any, env: ThetaTrackEnv) -> None:
+    """When the place cells fire in a theta cycle, in runs of either direction."""
+    env.reset(seed=0)
+    for answer, (name, marker) in enumerate((("towards the first place", "<"), ("towards the last place", ">"))):
+        spikes = env.step(np.int64(0))[0]
+        while env.right_action != answer:
+            spikes = env.step(np.int64(0))[0]
+        times = spikes[:, : env.places * env.cells].argmax(axis=0) - env.duration // 2
+        places = 1 + np.arange(len(times)) // env.cells
+        axes.plot(times, places, marker, color=f"C{3 * answer}", markersize=4, label=name)
+    axes.axvline(0, color="black", lw=0.8, label="go signal")
+    axes.set(xlabel="time to the go signal, ms", ylabel="place", title="a theta cycle")
+    axes.legend(loc="upper center", fontsize=8)
+
+
 def draw_membranes(axes: Any, env: TimeToFirstSpikeEnv, settings: RStdp, weights: np.ndarray) -> None:
     """Membranes of the neuron that says equal, in a trial of either answer; nothing resets it here."""
     env.reset(seed=0)
@@ -212,15 +239,20 @@ def main() -> None:
     experiment = get_experiment(args.task)
     assert isinstance(experiment, LocalExperiment)
     assert isinstance(experiment.algorithm, RStdp)
+    changed = CHANGED.get(experiment.id, {})
+    every = {name: (*condition, experiment) for name, condition in conditions(experiment.algorithm).items()}
+    for name, kwargs in changed.items():
+        environment = replace(experiment.environment, kwargs={**experiment.environment.kwargs, **kwargs})
+        every[name] = (RStdpAgent, experiment.algorithm, replace(experiment, environment=environment))
     known, rows = Rows(args.out), []
     env_steps = args.env_steps or experiment.stopping.env_steps
     for seed in range(args.seeds):  # seeds outside, so that all conditions have as many while it runs
-        for name, (make, settings) in conditions(experiment.algorithm).items():
+        for name, (make, settings, task) in every.items():
             if args.conditions and name not in args.conditions:
                 continue
             keys = {"condition": name, "seed": seed, "num_envs": args.num_envs, "env_steps": env_steps}
-            keys |= {"environment": dict(experiment.environment.kwargs), "settings": asdict(settings)}
-            rows.append(row := known.get(keys, partial(run, make, settings, experiment, seed, args)))
+            keys |= {"environment": dict(task.environment.kwargs), "settings": asdict(settings)}
+            rows.append(row := known.get(keys, partial(run, make, settings, task, seed, args)))
             print(f"{name} seed {seed}: {row['share']:.3f}, target after {row['steps_to_target']} trials", flush=True)
     show(f"{args.num_envs} environments, {env_steps:,} trials", table_of(rows), args.table)
     if args.picture:

@@ -19,6 +19,7 @@ ENVIRONMENTS = {
     "synrl_ray/Navigation-v0": "synrl_ray.envs.navigation:NavigationEnv",
     "synrl_ray/Shower-v0": "synrl_ray.envs.shower:ShowerEnv",
     "synrl_ray/TemporalOrder-v0": "synrl_ray.envs.temporal_order:TemporalOrderEnv",
+    "synrl_ray/ThetaTrack-v0": "synrl_ray.envs.theta_track:ThetaTrackEnv",
     "synrl_ray/TimeToFirstSpike-v0": "synrl_ray.envs.time_to_first_spike:TimeToFirstSpikeEnv",
 }
 """Id of each environment of this project, and its class."""

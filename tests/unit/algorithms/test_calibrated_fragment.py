@@ -54,8 +54,7 @@ def made(policy):
         get_module=lambda: runner.module,
         learner_group=SimpleNamespace(foreach_learner=foreach_learner),
         env_runner_group=SimpleNamespace(
-            local_env_runner=None,
-            sync_weights=lambda **_: runner.module.load_state_dict(modules[1].state_dict())
+            local_env_runner=None, sync_weights=lambda **_: runner.module.load_state_dict(modules[1].state_dict())
         ),
     )
 
