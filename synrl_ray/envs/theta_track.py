@@ -78,6 +78,8 @@ class ThetaTrackEnv(SpikeTrialsEnv):
                 "trials": (trials, 1),
             }
         )
+        if not isinstance(precession, bool):
+            raise UserError(f"precession={precession!r} is neither true nor false", "choose one of them")
         ahead = places // 2
         if places % 2 == 0:
             raise UserError(f"{places} places have none in the middle", "choose an odd number")
