@@ -31,6 +31,7 @@ from tables_breadth import (
     surrogates_cartpole,
     surrogates_mnist,
     temporal_order,
+    theta_track,
     time_to_first_spike,
     unvisited,
 )
@@ -94,6 +95,8 @@ def summary() -> Iterator[Row]:
     yield "`temporal-order`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
     share = percent(result("time-to-first-spike/spiking").figure("return_mean"))
     yield "`time-to-first-spike`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
+    share = percent(result("theta-track/spiking").figure("return_mean"))
+    yield "`theta-track`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
     steps = pair("cartpole-hebbian", "return_mean", 1)
     yield "`cartpole-hebbian`", "mean return, 5 seeds; most is 400", *steps, "360"
     yield "`sinusoid-maml`", "squared error, 10 samples, 10 inner steps", *pair("sinusoid-maml", "loss", 3), "-"
@@ -383,6 +386,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "maze-ablation": maze_ablation,
     "temporal-order": temporal_order,
     "time-to-first-spike": time_to_first_spike,
+    "theta-track": theta_track,
     "cartpole-hebbian": hebbian,
     "sinusoid": sinusoid,
     "omniglot": omniglot,

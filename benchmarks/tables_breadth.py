@@ -189,6 +189,10 @@ def time_to_first_spike() -> Iterator[Row]:
     return _timing("time-to-first-spike")
 
 
+def theta_track() -> Iterator[Row]:
+    return _timing("theta-track")
+
+
 def _timing(task: str) -> Iterator[Row]:
     yield (
         "what the rule sees",
@@ -207,6 +211,7 @@ def _timing(task: str) -> Iterator[Row]:
         "raw_reward": "spikes as they are, and the reward without its running mean",
         "no_leak": "spikes as they are, and neurons without a leak",
         "frozen": "nothing: weights are frozen",
+        "no_precession": "spikes without phase precession",
     }
     for name, row in rows_of(task).items():
         ends = f"{100 * row['worst']:.1f}, {100 * row['best']:.1f}"
