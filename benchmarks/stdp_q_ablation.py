@@ -126,7 +126,10 @@ def td_and_trace(full: StdpQ, *, trace_decay: float, weight: float, initial_valu
 TAXI = StdpQ(initial_value=18.0, stdp_weight=0.1, tau_e=95.0, stdp_steps=40_000)
 
 SETUPS = {
-    "Taxi-v3": Setup(TAXI, 160_000, 1_000, tuned_value=14.0),
+    "Taxi-v3": Setup(
+        TAXI, 160_000, 1_000, tuned_value=14.0,
+        q_lambda=q_lambda(TAXI, trace_decay=0.1, lr=1.0, initial_value=14.0, watkins=True),
+    ),
     "FrozenLake-v1": Setup(
         StdpQ(
             lr=0.3, lr_end=0.02, lr_steps=100_000, gamma=0.99, initial_value=1.0, epsilon_start=0.3, epsilon_end=0.3,

@@ -8,10 +8,10 @@ Run (with the other ablations: ``make bench-ablations``):
 
 All conditions share the settings of ``full`` but for what is named; :mod:`timing_controls` says what their rules see.
 ``no_leak`` has membranes that forget nothing: it decides by what has fired so far; ``no_precession`` has place cells
-fire at any of a theta cycle's phases, whatever the direction. Since spike counts are equal in all
-trials, chance is 0.5 and the optimum 1, exactly. The score is the share of right greedy choices in 1,600 trials that
-were not learned from, 800 of each answer, the same for all. Steps to target are trials up to the first evaluation, on
-400 of them, with at least 0.95. Intervals are 95 % bootstrap intervals of the mean over seeds.
+fire at any of a theta cycle's phases, whatever the direction, and the optimum is 0.5. Else, since spike counts are
+equal in all trials, chance is 0.5 and the optimum 1, exactly. The score is the share of right greedy choices in 1,600
+trials that were not learned from, 800 of each answer, the same for all. Steps to target are trials up to the first
+evaluation, on 400 of them, with at least 0.95. Intervals are 95 % bootstrap intervals of the mean over seeds.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,9 +47,9 @@ def told_of(place: str | Path, kept: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        error.message, error.remedy = (text.replace(str(kept), str(place)) for text in (error.message, error.remedy))
-        error.args = error.message, error.remedy
-        raise
+        name = re.compile(re.escape(str(kept)) + r"(?![\w-])")
+        told = (name.sub(lambda _: str(place), text) for text in (error.message, error.remedy))
+        raise UserError(*told) from error
 
 
 def _shown(text: str) -> str:

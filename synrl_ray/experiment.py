@@ -30,7 +30,16 @@ from synrl_ray.settings.meta import (
     SinusoidTasks,
     SpikingLearner,
 )
-from synrl_ray.settings.plasticity import PairSTDP, RewardModulatedSTDP, RewardPrediction, WeightBounds
+from synrl_ray.settings.plasticity import (
+    PairSTDP,
+    PlasticLayers,
+    RewardModulatedSTDP,
+    RewardPrediction,
+    TeacherSignal,
+    ThresholdAdaptation,
+    TripletSTDP,
+    WeightBounds,
+)
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.settings.policy_kinds import PolicyKind
 from synrl_ray.settings.preprocessing import AtariFrames, CarRacingFrames
@@ -80,6 +89,7 @@ __all__ = [
     "OpenAiEs",
     "PairSTDP",
     "PathTarget",
+    "PlasticLayers",
     "PolicyKind",
     "QComparison",
     "QLearning",
@@ -98,6 +108,9 @@ __all__ = [
     "Stopping",
     "Supervised",
     "Target",
+    "TeacherSignal",
+    "ThresholdAdaptation",
+    "TripletSTDP",
     "Uniform",
     "WeightBounds",
 ]

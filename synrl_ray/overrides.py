@@ -15,7 +15,7 @@ from synrl_ray.errors import UserError, reason_of
 from synrl_ray.experiment import AnyExperiment
 from synrl_ray.files import read_bounded
 from synrl_ray.settings.checked import SettingError, from_json, to_json
-from synrl_ray.settings.paths import setting_at, setting_paths, setting_type, with_settings
+from synrl_ray.settings.paths import removable_paths, setting_at, setting_paths, setting_type, with_settings
 from synrl_ray.settings.policies import require_known_code
 
 _MOST_BYTES = 1024**2
@@ -110,14 +110,19 @@ def setting_values(experiment: AnyExperiment, keys: Iterable[str]) -> dict[str, 
 def changed_settings(experiment: AnyExperiment, base: AnyExperiment) -> list[str]:
     """The ``key=value`` that make the experiment from the base: inverse of :func:`apply_overrides`."""
     mine, before = experiment_to_json(experiment), experiment_to_json(base)
-    changed: list[str] = []
+    changed: dict[str, None] = {}
     for path in setting_paths(base):
-        names = path.split(".")
-        value = reduce(lambda node, name: node[name], names, mine)
-        if value != reduce(lambda node, name: node[name], names, before):
+        names, value, was = [], mine, before
+        for name in path.split("."):
+            names.append(name)
+            value, was = value[name], was[name]
+            if value is None:  # also what the base has several values for
+                break
+        if value != was:
+            path = ".".join(names)
             key = "env" if path == "environment.id" else _short(base, path)
-            changed.append(f"{key}={_as_text(value)}")
-    return changed
+            changed[f"{key}={_as_text(value)}"] = None
+    return list(changed)
 
 
 def shown_settings(experiment: AnyExperiment, paths: Iterable[str]) -> list[str]:
@@ -153,11 +158,12 @@ def resolve_setting(experiment: AnyExperiment, key: str) -> str:
         UserError: for an unknown or ambiguous key.
     """
     paths = setting_paths(experiment)
+    known = [*paths, *removable_paths(experiment)]
     if key == "env" and hasattr(experiment, "environment"):
         return "environment.id"
-    if key in paths:
+    if key in known:
         return key
-    matches = [path for path in paths if path.endswith(f".{key}")]
+    matches = [path for path in known if path.endswith(f".{key}")]
     if len(matches) == 1:
         return matches[0]
     if matches:

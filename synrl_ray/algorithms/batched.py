@@ -11,8 +11,9 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from synrl_ray.interrupt import breakable
+from synrl_ray.rl_modules.pushing import push_weights
 from synrl_ray.sampling.batched import BatchedEnvRunner
-from synrl_ray.sampling.faults import Faults, call_runners, push_weights, require_runners
+from synrl_ray.sampling.faults import Faults, call_runners, require_runners
 from synrl_ray.sampling.vector import PREPROCESSING
 from synrl_ray.settings.environment import Environment
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from synrl_ray.defaults import default_experiment, default_kwargs, reasons
+from synrl_ray.defaults import DEFAULT_ALGORITHM, default_experiment, default_kwargs, reasons
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment, Experiment
@@ -81,12 +81,15 @@ def chosen_block(experiment: Experiment) -> str:
     assert facts is not None
     default = default_experiment(experiment.environment.id, facts, experiment.algorithm.name)
     by_hand = changed_settings(experiment, default)
+    of_algorithm = f"{ALGORITHM}={experiment.algorithm.name}"
+    if experiment.algorithm.name != DEFAULT_ALGORITHM:
+        by_hand.insert(0, of_algorithm)
     rows: list[tuple[str, str]] = []
     head = f"{experiment.environment.id}: chosen by the defaults for {facts.observations}; --set NAME=VALUE replaces"
-    for reason in reasons(experiment):
+    for reason in reasons(default):
         names = [name for name in shown_settings(experiment, reason.paths) if name not in by_hand]
-        if any(path.startswith("algorithm.") for path in reason.paths):
-            names.insert(0, f"{ALGORITHM}={experiment.algorithm.name}")
+        if of_algorithm not in by_hand and any(path.startswith("algorithm.") for path in reason.paths):
+            names.insert(0, of_algorithm)
         if names:
             rows.append((" ".join(names), reason.why))
     width = max(len(names) for names, _ in rows)

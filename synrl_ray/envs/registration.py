@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS = {
     "synrl_ray/CartPolePhysics-v0": "synrl_ray.envs.cartpole_physics:CartPolePhysicsEnv",
     "synrl_ray/ChangingCartPole-v0": "synrl_ray.envs.changing_cart_pole:ChangingCartPoleEnv",
+    "synrl_ray/ChangingCues-v0": "synrl_ray.envs.changing_cues:ChangingCuesEnv",
     "synrl_ray/Gridworld-v0": "synrl_ray.envs.gridworld_env:GridworldEnv",
     "synrl_ray/Maze-v0": "synrl_ray.envs.maze:MazeEnv",
     "synrl_ray/Navigation-v0": "synrl_ray.envs.navigation:NavigationEnv",

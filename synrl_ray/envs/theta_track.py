@@ -14,10 +14,10 @@ class ThetaTrackEnv(SpikeTrialsEnv):
     Inputs are the place cells of each place in turn, those of the go signal, and distractors. In a theta cycle each
     place cell fires once, and by phase precession the later the further ahead its place lies: places that are passed
     within seconds follow one another within milliseconds, in the order in which they are passed. So the cells of a
-    place fire ``lag`` after those of the place before it, and those of where the animal is at the middle of the cycle,
-    when the go signal comes, all at once, and a choice is due. Where the animal is, is drawn: the middle of the track,
-    or up to ``wander`` places from it, to either side. Directions are equally likely. Neither counts tell of them nor
-    the number of spikes in each step: chance and optimum are exact (:mod:`synrl_ray.envs.spike_trials`).
+    place fire ``lag`` after those of the place before it, and those of where the animal is in the middle of the cycle.
+    There the go signal comes, its inputs all at once, and a choice is due. Where the animal is, is drawn: the middle of
+    the track, or up to ``wander`` places from it, to either side. Directions are equally likely. Neither counts tell of
+    them nor the number of spikes in each step: chance and optimum are exact (:mod:`synrl_ray.envs.spike_trials`).
 
     Without precession each cell has the phase of any other one, by chance, whatever the direction: nothing tells of it,
     and the optimum is chance.
@@ -84,7 +84,7 @@ class ThetaTrackEnv(SpikeTrialsEnv):
         if places % 2 == 0:
             raise UserError(f"{places} places have none in the middle", "choose an odd number")
         if lag * (ahead - wander) <= jitter:
-            problem = f"{ahead} places ahead, {lag} ms each, are not told from those behind"
+            problem = f"the last of {places} places, {lag} ms each, may fire on either side of the go signal in a run"
             raise UserError(problem, "choose more places, a longer lag, or less wander or jitter")
         needed = 2 * (lag * (ahead + wander) + jitter)
         if duration <= needed:

@@ -116,9 +116,10 @@ def print_film(result: Result) -> None:
 def print_episode_files(outcome: Outcome, environment: Environment) -> None:
     """Where the files are, and what can be made of them."""
     run = outcome.runs[0]
-    looks = [f"Look at it    {command('watch', run)}"]
+    looks = [f"Judge again   {command('evaluate', run)}"]
     if _can_be_filmed(environment):
-        looks.append(f"Film it       {command('evaluate', run, '--video', run / 'episode.mp4')}")
+        film = command("evaluate", run, "--video", run / "episode.mp4")
+        looks = [f"Look at it    {command('watch', run)}", f"Film it       {film}"]
     print_files(outcome, "learning_curve.png", "policy", *looks)
 
 
@@ -128,7 +129,7 @@ def print_files(outcome: Outcome, pictures: str, trained: str, *looks: str) -> N
     console.print(f"\nFiles         {outcome.folder}/  ({files})")
     for look in looks:
         console.print(look)
-    console.print(f"Report        {command('report', outcome.folder, '--out', 'report.html')}")
+    console.print(f"Report        {command('report', *outcome.runs, '--out', 'report.html')}")
     console.print(f"Share it      {command('pack', outcome.runs[0], '--out', 'policy.synrl')}")
 
 

@@ -52,23 +52,21 @@ class FrameStack(nn.Module):
             state = observations.new_zeros(batch, self.state_size)
         past = state.view(batch, self.size - 1, *self.shape).transpose(0, 1)
         frames = torch.cat((past, observations))
-        starts = reset_mask
-        if starts is None:
-            starts = torch.zeros(num_steps, batch, dtype=torch.bool, device=frames.device)
-        kept = torch.stack([_same_episode(starts, back) for back in reversed(range(self.size))], dim=2)
+        kept = None if reset_mask is None else _of_episode(reset_mask, self.size)
         if len(self.shape) == 3 and _can_be_compiled(frames):
-            stacks = _by_pixels(frames, kept)
+            stacks = _by_pixels(frames, torch.ones(num_steps, batch, self.size).bool() if kept is None else kept)
         else:
             stacks = torch.stack([frames[age : age + num_steps] for age in range(self.size)], dim=2)
-            if reset_mask is not None:
-                stacks[:, :, :-1] *= kept[:, :, :-1].view(num_steps, batch, -1, *(1 for _ in self.shape))
+            if kept is not None:
+                stacks[:, :, :-1] *= kept[:, :, :-1].view(num_steps, batch, self.size - 1, *(1 for _ in self.shape))
         return stacks.flatten(2, 3), stacks[-1, :, 1:].reshape(batch, self.state_size)
 
 
 def _can_be_compiled(frames: Tensor) -> bool:
     """Whether a compiled kernel may read them, and no gradient is wanted of what it reads."""
-    dense = frames.dtype in _COMPILED and are_dense((frames,), frames.dtype)
-    return dense and not frames.requires_grad and not is_transformed()
+    if is_transformed() or frames.requires_grad or frames.dtype not in _COMPILED:
+        return False
+    return are_dense((frames,), frames.dtype)
 
 
 def _by_pixels(frames: Tensor, kept: Tensor) -> Tensor:
@@ -81,9 +79,17 @@ def _by_pixels(frames: Tensor, kept: Tensor) -> Tensor:
     return stacks.unflatten(2, (height, width)).permute(0, 1, 4, 5, 2, 3)
 
 
-def _same_episode(starts: Tensor, back: int) -> Tensor:
-    """Whether the observation ``back`` steps earlier is of the same episode, as far as these steps tell: ``[E, B]``."""
-    begun = torch.zeros_like(starts)
-    for step in range(min(back, len(starts))):
-        begun[step:] |= starts[: len(starts) - step]
-    return ~begun
+def _of_episode(starts: Tensor, size: int) -> Tensor:
+    """Which frames of a stack, oldest first, are of the newest one's episode, as far as these steps tell.
+
+    Args:
+        starts: where episodes start ``[E, B]``.
+        size: A, frames in a stack.
+
+    Returns:
+        ``[E, B, A]``.
+    """
+    step = torch.arange(len(starts), device=starts.device).unsqueeze(1)
+    newest = torch.where(starts, step, -size).cummax(dim=0).values
+    ages = torch.arange(size - 1, -1, -1, device=starts.device)
+    return ages <= (step - newest).unsqueeze(-1)

@@ -44,7 +44,7 @@ class ObservationNormaliser(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise ``[..., F]``."""
-        return (features - self.mean).div_(self.deviation).clamp_(-BOUND, BOUND)  # in place: images are large
+        return (features - self.mean).div_(self.deviation).clamp(-BOUND, BOUND)  # in place: images are large
 
     @property
     def deviation(self) -> Tensor:
@@ -69,6 +69,8 @@ class ObservationNormaliser(nn.Module):
         offset = from_first.mean(0)
         spread = from_first.sub_(offset).square_().mean(0)  # torch.var_mean takes six times as long
         mean, variance = (features[0] + offset).to(torch.float64), spread.to(torch.float64)
+        if not bool(torch.isfinite(spread).all()):  # it takes larger numbers
+            variance, mean = (moment.to(torch.float64) for moment in torch.var_mean(features, 0, correction=0))
         before, total = float(self.count), float(self.count) + num_added
         shift = mean - self.mean
         squares = variance * num_added + shift.square() * (before * num_added / total)

@@ -175,7 +175,10 @@ class ObservationEncoder(nn.Module):
             return nn.functional.one_hot(index, self.num_features).to(dtype)
         if self.keep_shape:
             images = observations.movedim(-1, -3) if self.channels_last else observations
-            return images.to(dtype) if self.scale == 1 else images.to(dtype).div_(self.scale)
+            found = images.to(dtype)
+            if self.scale == 1:
+                return found
+            return found / self.scale if images.dtype == dtype else found.div_(self.scale)  # its own memory then
         batch = observations.shape[: observations.dim() - self.rank]
         return observations.reshape(*batch, self.num_features).to(dtype)
 

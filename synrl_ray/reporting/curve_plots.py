@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -67,9 +68,12 @@ def adaptation(entries: Sequence[Entry]) -> Iterator[Plot]:
 
 
 def _is_far(values: Sequence[float], others: Sequence[float]) -> bool:
-    """Whether a scale that shows these would show nothing of the others."""
-    least, most = min(others, default=0.0), max(others, default=0.0)
-    return max(least - min(values), max(values) - most) > _FAR * (most - least)
+    """Whether a scale that shows these would show nothing of how the others change."""
+    shown, kept = ([value for value in each if math.isfinite(value)] for each in (values, others))
+    if not shown or not kept:
+        return False
+    least, most = min(kept), max(kept)
+    return most > least and max(least - min(shown), max(shown) - most) > _FAR * (most - least)
 
 
 def _steps(label: str, values: Sequence[float], index: int, dash: str) -> dict[str, Any]:

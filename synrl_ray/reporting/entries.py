@@ -120,11 +120,21 @@ def _runs_below(place: Path) -> list[Path]:
 
 
 def _searched(place: Path, levels: int) -> list[Path]:
-    """The runs in a folder; where it has none, those so many levels below it."""
-    found = _runs_in(place)
-    if found or not levels or not place.is_dir():
-        return found
-    return [run for child in sorted(place.iterdir()) if child.is_dir() for run in _searched(child, levels - 1)]
+    """The runs in a folder; where it has none, those of the first level below it that has, if it is not too deep."""
+    folders = [place]
+    for _ in range(1 + levels):
+        if found := [run for folder in folders for run in _runs_in(folder)]:
+            return found
+        folders = [child for folder in folders for child in _folders_in(folder)]
+    return []
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Those that are not hidden, if they may be read."""
+    try:
+        return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _runs_in(folder: Path) -> list[Path]:

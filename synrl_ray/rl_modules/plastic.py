@@ -24,6 +24,7 @@ from torch import Tensor
 
 from synrl_ray.errors import NonFiniteError, UserError
 from synrl_ray.plasticity.merging import Deltas, Merge, merge_deltas
+from synrl_ray.rl_modules.pushing import push_weights
 
 
 class PlasticWeights(TorchRLModule):
@@ -154,9 +155,7 @@ def commit_deltas(algorithm: Any, parts: Sequence[tuple[Deltas, int]], merge: Me
         learner._weights_seq_no += 1  # RLlib's runners ignore weights whose number they have
 
     algorithm.learner_group.foreach_learner(commit)
-    algorithm.env_runner_group.sync_weights(  # the last ones may be under way: these would be dropped
-        from_worker_or_learner_group=algorithm.learner_group, timeout_seconds=None
-    )
+    push_weights(algorithm.env_runner_group, algorithm.learner_group)
     return merged
 
 

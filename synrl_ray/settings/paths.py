@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 from synrl_ray.settings.checked import setting_types
 
@@ -16,6 +16,11 @@ _OF_ENVIRONMENTS = {"environment.id", "tasks.id"}
 def setting_paths(settings: Any) -> list[str]:
     """Every path to a setting that can be changed."""
     return list(_leaves(settings))
+
+
+def removable_paths(settings: Any) -> list[str]:
+    """Every path to settings of several values that are there and need not be: ``null`` takes them away."""
+    return list(_removable(settings))
 
 
 def setting_type(settings: Any, path: str) -> Any:
@@ -39,6 +44,15 @@ def with_settings(settings: Any, values: Mapping[str, Any]) -> Any:
         settings,
         **{name: new[""] if "" in new else with_settings(getattr(settings, name), new) for name, new in below.items()},
     )
+
+
+def _removable(node: Any, prefix: str = "") -> Iterator[str]:
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if is_dataclass(value) and item.name not in _NOT_SETTABLE:
+            if type(None) in get_args(setting_types(node.__class__)[item.name]):
+                yield prefix + item.name
+            yield from _removable(value, f"{prefix}{item.name}.")
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[str]:

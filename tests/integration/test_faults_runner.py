@@ -17,6 +17,7 @@ from synrl_ray.kinds.control.kind import KIND
 from synrl_ray.kinds.control.trainer import ControlTrainer
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
+from synrl_ray.rl_modules.pushing import push_weights
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.training import train_run
@@ -115,7 +116,7 @@ def test_weights_for_a_runner_that_has_not_told_that_it_took_over_the_last_ones_
         group.foreach_env_runner_async_fetch_ready(lambda _: time.sleep(2.0), tag="busy")
         for _ in range(3):
             learners.foreach_learner(_shift)
-            faults.push_weights(group, learners)
+            push_weights(group, learners)
         (given,) = _of_runners(trainer, _what_it_has)
         assert given["weights"] == _what_it_has(group.local_env_runner)["weights"]
     finally:
@@ -130,7 +131,7 @@ def test_weights_of_one_process_do_not_pass_through_the_object_store(monkeypatch
         learners.foreach_learner(_shift)
         with monkeypatch.context() as patch:
             patch.setattr("ray.put", None)
-            faults.push_weights(group, learners)
+            push_weights(group, learners)
         (learner,) = learners.foreach_learner(lambda learner: _sum(learner.module["default_policy"].unwrapped()))
         assert _what_it_has(group.local_env_runner)["weights"] == learner.get() != before
         assert group.local_env_runner._weights_seq_no == 1

@@ -1,8 +1,9 @@
 import pickle
+from pathlib import Path
 
 import pytest
 
-from synrl_ray.errors import NonFiniteError, UserError
+from synrl_ray.errors import NonFiniteError, UserError, told_of
 
 
 def test_message_and_remedy_are_one_line():
@@ -43,3 +44,21 @@ def test_error_survives_the_way_between_processes(error):
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is type(error)
     assert (back.message, back.remedy) == (error.message, error.remedy)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("/tmp/x/policy.json is damaged", "a.synrl/policy.json is damaged"),
+        ("/tmp/x is no policy", "a.synrl is no policy"),
+        ("it lies in '/tmp/x'", "it lies in 'a.synrl'"),
+        ("/tmp/xylophone/z is missing", "/tmp/xylophone/z is missing"),
+    ],
+)
+def test_what_is_wrong_is_told_of_what_the_user_has_named(message, told):
+    with pytest.raises(UserError) as caught, told_of("a.synrl", Path("/tmp/x")):
+        raise UserError(message, "pack /tmp/x again")
+    assert (caught.value.message, caught.value.remedy) == (told, "pack a.synrl again")
+    with pytest.raises(UserError) as caught, told_of("a\x1b[31m\n.synrl", Path("/tmp/x")):
+        raise UserError("/tmp/x is damaged")
+    assert caught.value.message == "a?[31m .synrl is damaged"

@@ -27,7 +27,7 @@ from ray.rllib.utils.metrics import (
 
 from synrl_ray.algorithms.activity import Activity, Rows
 from synrl_ray.algorithms.off_policy.replay import Replay, Transitions
-from synrl_ray.sampling.faults import push_weights
+from synrl_ray.rl_modules.pushing import push_weights
 from synrl_ray.settings.algorithms import OffPolicy
 
 

@@ -31,7 +31,7 @@ from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows, ne
 from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
 from synrl_ray.errors import UserError, worker_died
 from synrl_ray.policies.actor_critic import ActorCritic
-from synrl_ray.sampling.faults import push_weights
+from synrl_ray.rl_modules.pushing import push_weights
 from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.return_scale import ReturnScale
 from synrl_ray.sampling.rollout import Rollout, sample_rows

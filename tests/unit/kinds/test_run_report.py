@@ -181,8 +181,8 @@ def test_a_twin_that_was_trained_is_judged_instead_of_trained_again(capsys):
 def test_a_video_is_advised_only_where_the_environment_renders(capsys):
     shower = get_experiment("shower-ppo")
     lines = lines_of(capsys, report.print_outcome, outcome(ONE, experiment=shower))
-    assert "Look at it    synrl watch runs/x" in lines
-    assert not any("--video" in line for line in lines)
+    assert "Judge again   synrl evaluate runs/x" in lines
+    assert not any("--video" in line or "synrl watch" in line for line in lines)
 
 
 def test_an_experiment_that_is_not_at_hand_is_compared_with_nothing(capsys):
@@ -205,7 +205,7 @@ def test_several_seeds_are_reported_as_a_table(capsys):
         "Files         runs/x/ann-2seeds/  (result.json, learning_curve.png)",
         "Look at it    synrl watch runs/x/ann-seed0",
         "Film it       synrl evaluate runs/x/ann-seed0 --video runs/x/ann-seed0/episode.mp4",
-        "Report        synrl report runs/x/ann-2seeds --out report.html",
+        "Report        synrl report runs/x/ann-seed0 runs/x/ann-seed1 --out report.html",
         "Share it      synrl pack runs/x/ann-seed0 --out policy.synrl",
     ]
 

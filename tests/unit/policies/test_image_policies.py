@@ -11,7 +11,7 @@ from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.frame_stack import FrameStack
 from synrl_ray.policies.policy import Policy, load_network_policy
-from synrl_ray.policies.spaces import check_spaces
+from synrl_ray.policies.spaces import ObservationEncoder, check_spaces
 from synrl_ray.settings.policies import AnnPolicy, SpikingPolicy
 from synrl_ray.snn import CNN
 
@@ -84,6 +84,15 @@ def test_stack_holds_the_newest_frames_oldest_first_and_zeros_before_a_start():
     stacks, state = stack(observations, None, starts)
     assert stacks.squeeze(1).tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [0, 0, 4], [0, 4, 5]]
     assert state.tolist() == [[4, 5]]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (8, 8, 3)])
+def test_pixels_that_are_numbers_already_stay_as_they_are(shape):
+    encoder = ObservationEncoder(spaces.Box(0, 255, shape, np.uint8), keep_shape=True)
+    pixels = torch.full((2, *shape), 255.0)
+    for _ in range(2):
+        assert encoder(pixels).unique().tolist() == [1.0]
+    assert pixels.unique().tolist() == [255.0]
 
 
 def test_stack_of_channels_keeps_each_frame_together():

@@ -78,6 +78,17 @@ def test_a_stack_of_images_passes_gradients_on():
     assert frames.grad[..., 0, 0, 0].tolist() == [[2, 1], [2, 2], [1, 1]]
 
 
+def test_a_stack_of_images_is_compiled_whole_and_takes_no_rows():
+    stack = FrameStack((1, 4, 4), 3)
+    frames, starts = torch.rand(3, 2, 1, 4, 4), torch.tensor([[False, False], [False, True], [False, False]])
+    compiled = torch.compile(stack, backend="eager", fullgraph=True)
+    for found, expected in zip(compiled(frames, None, starts), stack(frames, None, starts), strict=True):
+        assert torch.equal(found, expected)
+    for dtype in (torch.float32, torch.float16):
+        stacks, state = stack(frames[:, :0].to(dtype), None, starts[:, :0])
+        assert (stacks.shape, state.shape) == ((3, 0, 3, 4, 4), (0, 32))
+
+
 def test_a_start_in_one_environment_leaves_the_stack_of_the_other():
     stack = FrameStack((1,), 2)
     frames = torch.tensor([[[1.0], [10.0]], [[2.0], [20.0]]])
