@@ -99,6 +99,7 @@ bench-ablations: $(STAMP)  ## What each part of the local learners is worth (hal
 	$(PY) benchmarks/timing_tasks.py --table experiments/results/tables/temporal-order.json
 	$(PY) benchmarks/timing_tasks.py --task time-to-first-spike --table experiments/results/tables/time-to-first-spike.json
 	$(PY) benchmarks/timing_tasks.py --task theta-track --table experiments/results/tables/theta-track.json
+	$(PY) benchmarks/changing_cues.py --table experiments/results/tables/changing-cues.json
 
 bench-faults: $(STAMP)  ## What is lost when something dies, and how soon a run goes on
 	$(PY) benchmarks/faults.py

@@ -5,7 +5,7 @@ Run (with the other ablations: ``make bench-ablations``):
     python benchmarks/changing_cues.py --search --seeds 2           # settings of PPO alone, and of the rule
     python benchmarks/changing_cues.py --out rows.jsonl --table table.json --picture curves.png
 
-``changing-cues``, 64,000 trials in 8 environments, whose answers change together after every 400 trials of each; chance
+``changing-cues``, 67,072 trials in 8 environments, whose answers change together after every 400 trials of each; chance
 is 0.25, the best is 1. The share of right answers is that of all trials but those with the first answers, while
 actions are drawn and all goes on learning; ``first`` is that of the first 50 trials after a change in each
 environment, ``last`` of the last 50 before one.
@@ -63,7 +63,10 @@ def searched() -> dict[str, tuple[PolicyKind, tuple[str, ...]]]:
     for lr, batch, epochs in product((1e-3, 3e-3, 1e-2), (128, 256, 1024), (4, 8)):
         settings = (f"algorithm.lr={lr}", f"train_batch_size={batch}", f"minibatch_size={batch // 2}")
         found[f"without {lr} {batch} {epochs}"] = "spiking", (*ALONE, *settings, f"num_epochs={epochs}")
-    return found | {f"plastic {lr}": ("spiking", (f"plastic.rule.lr={lr}",)) for lr in (0.3, 1.0, 3.0)}
+    for lr, entropy in product((1e-3, 3e-3, 1e-2), (0.03, 0.1, 0.3)):
+        settings = (f"algorithm.lr={lr}", "train_batch_size=128", "minibatch_size=64", f"entropy_coeff={entropy}")
+        found[f"without {lr} 128 4 entropy {entropy}"] = "spiking", (*ALONE, *settings)
+    return found | {f"plastic {lr}": ("spiking", (f"plastic.rule.lr={lr}",)) for lr in (0.3, 1.0, 3.0, 10.0)}
 
 
 @contextlib.contextmanager

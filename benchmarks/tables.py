@@ -21,6 +21,7 @@ from typing import Any
 from tables_breadth import (
     action_distributions,
     any_environment,
+    changing_cues,
     composition,
     environment_tasks,
     event_driven,
@@ -97,6 +98,9 @@ def summary() -> Iterator[Row]:
     yield "`time-to-first-spike`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
     share = percent(result("theta-track/spiking").figure("return_mean"))
     yield "`theta-track`", "right choices, 10 seeds; chance is 50 %", share, "-", "95 %"
+    rows = rows_of("changing-cues")
+    learned, twin = (percent(rows[name]["share"][0]) for name in ("plastic", "ann"))
+    yield "`changing-cues`", "right answers while learning, 5 seeds; chance is 25 %", learned, twin, "-"
     steps = pair("cartpole-hebbian", "return_mean", 1)
     yield "`cartpole-hebbian`", "mean return, 5 seeds; most is 400", *steps, "360"
     yield "`sinusoid-maml`", "squared error, 10 samples, 10 inner steps", *pair("sinusoid-maml", "loss", 3), "-"
@@ -387,6 +391,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "temporal-order": temporal_order,
     "time-to-first-spike": time_to_first_spike,
     "theta-track": theta_track,
+    "changing-cues": changing_cues,
     "cartpole-hebbian": hebbian,
     "sinusoid": sinusoid,
     "omniglot": omniglot,

@@ -218,6 +218,27 @@ def _timing(task: str) -> Iterator[Row]:
         yield words[name], spread(row["share"], 1, 100), ends, f"{row['at_end']} of {row['seeds']}"
 
 
+def changing_cues() -> Iterator[Row]:
+    yield (
+        "what learns",
+        "right answers while learning, % (interval over seeds)",
+        "the first 50 after a change",
+        "the last 50 before one",
+    )
+    words = {
+        "plastic": "the readout by reward-modulated STDP, all else by PPO",
+        "frozen": "PPO alone, the readout's weights frozen",
+        "reward_of_another": "as the first, rewards are those of another environment",
+        "without": "PPO alone, all weights",
+        "ann": "PPO alone, non-spiking twin",
+        "plastic_still": "as the first, answers never change",
+        "without_still": "PPO alone, answers never change",
+    }
+    for name, row in rows_of("changing-cues").items():
+        edges = ("-", "-") if name.endswith("still") else (spread(row[edge], 1, 100) for edge in ("first", "last"))
+        yield words[name], spread(row["share"], 1, 100), *edges
+
+
 def surrogates_cartpole() -> Iterator[Row]:
     yield "settings", "seeds that reach 475", "steps to it", "greedy, mean (interval)", "drawn", *_ACTIVITY
     for name, row in rows_of("surrogates-cartpole").items():

@@ -16,24 +16,26 @@ _MOST = 2**12
 
 
 class ChangingCuesEnv(gym.Env[np.ndarray, np.int64]):
-    """Give each cue its right answer: a contextual bandit, whose answers are drawn anew every ``period`` episodes.
+    """Give each cue its right answer: a contextual bandit, whose answers change every ``period`` episodes.
 
     Observation: which of C cues is there, one of C numbers is one, ``Box(0, 1, (C,))`` of float32. Actions: the
     answers, ``Discrete(actions)``. Reward: ``1 / trials`` for the right one, else 0, and the next cue; after ``trials``
     of them an episode is terminated. So the return is the share of right answers.
 
-    The n-th answers are the same in all environments with the same ``answers_seed``, however episodes are seeded: those
-    that are stepped together change together. An environment counts its own episodes, from the first answers on.
+    The first answers are drawn by ``answers_seed``. With each change the answer to every cue is the next action, the
+    first one after the last: what was right is wrong, and right again after as many changes as there are actions. So
+    the answers are the same in all environments, however episodes are seeded: those that are stepped together change
+    together. An environment counts its own episodes, from the first answers on.
 
-    The best policy that knows the answers has a return of 1, exactly. One that knows nothing of them, or those of
-    before, has ``1 / actions`` in the mean over answers, exactly.
+    The best policy that knows the answers has a return of 1, one that chooses by chance ``1 / actions`` in the mean,
+    one that has not noticed a change 0; all exactly.
 
     Args:
         cues: C.
         actions: answers to choose from.
         trials: of an episode.
         period: episodes with the same answers.
-        answers_seed: of all answers.
+        answers_seed: of the first answers.
         render_mode: none is known.
 
     Raises:
@@ -88,8 +90,8 @@ class ChangingCuesEnv(gym.Env[np.ndarray, np.int64]):
         super().reset(seed=seed)
         self.episode += 1
         self.left = self.trials
-        drawn = np.random.default_rng([self.answers_seed, self.episode // self.period])
-        self.answers = drawn.integers(self.actions, size=self.cues)
+        first = np.random.default_rng(self.answers_seed).integers(self.actions, size=self.cues)
+        self.answers = (first + self.episode // self.period) % self.actions
         return self._next_cue(), {}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict]:

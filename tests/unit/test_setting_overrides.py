@@ -287,3 +287,20 @@ def test_settings_that_do_not_fit_are_named_with_the_reason():
 def test_changed_settings_are_written_as_one_would_give_them(assignments):
     changed = apply_overrides(EXPERIMENT, assignments)
     assert sorted(changed_settings(changed, EXPERIMENT)) == sorted(assignments)
+
+
+def test_settings_of_several_values_are_taken_away_by_null_and_put_back():
+    plastic = get_experiment("changing-cues")
+    for text in ("spiking.plastic=null", "plastic=null"):
+        without = apply_overrides(plastic, [text])
+        assert without.spiking.plastic is None
+        assert changed_settings(without, plastic) == ["plastic=null"]
+    (put_back,) = changed_settings(plastic, without)
+    assert apply_overrides(without, [put_back]) == plastic
+    assert changed_settings(apply_overrides(plastic, ["plastic.rule.lr=0.5"]), plastic) == [
+        "spiking.plastic.rule.lr=0.5"
+    ]
+    raw = apply_overrides(get_experiment("breakout-ppo"), ["preprocessing=null"])
+    assert raw.environment.preprocessing is None
+    with pytest.raises(UserError, match="unknown setting 'spiking' — did you mean"):
+        apply_overrides(plastic, ["spiking=null"])
