@@ -62,7 +62,8 @@ def searched() -> dict[str, tuple[PolicyKind, tuple[str, ...]]]:
     found: dict[str, tuple[PolicyKind, tuple[str, ...]]] = {}
     for lr, batch, epochs in product((1e-3, 3e-3, 1e-2), (128, 256, 1024), (4, 8)):
         settings = (f"algorithm.lr={lr}", f"train_batch_size={batch}", f"minibatch_size={batch // 2}")
-        found[f"without {lr} {batch} {epochs}"] = "spiking", (*ALONE, *settings, f"num_epochs={epochs}")
+        more = (f"num_epochs={epochs}", "entropy_coeff=0")
+        found[f"without {lr} {batch} {epochs}"] = "spiking", (*ALONE, *settings, *more)
     for lr, entropy in product((1e-3, 3e-3, 1e-2), (0.03, 0.1, 0.3)):
         settings = (f"algorithm.lr={lr}", "train_batch_size=128", "minibatch_size=64", f"entropy_coeff={entropy}")
         found[f"without {lr} 128 4 entropy {entropy}"] = "spiking", (*ALONE, *settings)
