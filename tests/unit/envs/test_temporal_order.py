@@ -1,9 +1,12 @@
 """The order of two cues as an environment: its contract, what its spikes tell, and what they do not."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from played_trials import played
 
 import synrl_ray  # noqa: F401 (registers it)
 from synrl_ray.envs.make import make_environment
@@ -11,15 +14,7 @@ from synrl_ray.envs.spike_trials import CHANCE, OPTIMUM
 from synrl_ray.envs.temporal_order import TemporalOrderEnv
 from synrl_ray.errors import UserError
 
-
-def trials(number=400, **kwargs):
-    """Observations ``[S, K, I]`` and right actions ``[S]``."""
-    env = TemporalOrderEnv(trials=number, **kwargs)
-    observations, right = [env.reset(seed=3)[0]], [env.right_action]
-    for _ in range(number - 1):
-        observations.append(env.step(np.int64(0))[0])
-        right.append(env.right_action)
-    return np.stack(observations), np.array(right)
+trials = partial(played, TemporalOrderEnv)
 
 
 def mean_return(policy, number=400):

@@ -1,27 +1,19 @@
 """Exclusive or of two latencies as an environment: what its spikes tell, and what they do not."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from played_trials import spike_times
 
 import synrl_ray  # noqa: F401 (registers it)
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.time_to_first_spike import TimeToFirstSpikeEnv
 from synrl_ray.errors import UserError
 
-
-def trials(number=400, **kwargs):
-    """Spike times ``[S, I]`` and right actions ``[S]``; every input fires once."""
-    env = TimeToFirstSpikeEnv(trials=number, **kwargs)
-    observations, right = [env.reset(seed=3)[0]], [env.right_action]
-    for _ in range(number - 1):
-        observations.append(env.step(np.int64(0))[0])
-        right.append(env.right_action)
-    spikes = np.stack(observations)
-    assert set(np.unique(spikes)) == {0.0, 1.0}
-    assert (spikes.sum(axis=1) == 1).all()
-    return spikes.argmax(axis=1), np.array(right)
+trials = partial(spike_times, TimeToFirstSpikeEnv)
 
 
 @pytest.mark.filterwarnings("error")
