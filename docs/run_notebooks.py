@@ -23,6 +23,8 @@ from nbclient import NotebookClient
 
 REPOSITORY = Path(__file__).parents[1]
 NOTEBOOKS = Path(__file__).parent / "notebooks"
+DATA = "SYNRL_DATA"
+"""The folder with data sets, which may be named from here."""
 LONGEST_SECONDS = 900
 """Of a cell, many times what the slowest takes: others may share the cores."""
 _ABSOLUTE = re.compile(r"(?<![\w/.:<])/(?:tmp|home|root|work|usr|opt|var|mnt|Users)/\S*")
@@ -57,7 +59,10 @@ def execute(source: Path) -> nbformat.NotebookNode:
         )
         # This checkout, wherever the package is installed from; and one thread, as `synrl train` takes.
         python_path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
-        client.execute(env={**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"})
+        env = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
+        if os.environ.get(DATA):
+            env[DATA] = str(Path(os.environ[DATA]).resolve())
+        client.execute(env=env)
     return normalised(notebook)
 
 

@@ -16,5 +16,5 @@ def folder_with(data_set: str) -> Path:
     pattern, number = FILES[data_set]
     for root in [Path(named) for named in [os.environ.get("SYNRL_DATA")] if named] + [BESIDE]:
         if len(list((root / data_set).glob(pattern))) == number:
-            return root
+            return root.resolve()  # the test may go elsewhere
     pytest.skip(f"{data_set} is not at hand: set SYNRL_DATA to a folder that holds {data_set}/{pattern}")
