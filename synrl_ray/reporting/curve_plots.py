@@ -108,7 +108,8 @@ def _traces(entry: Entry, index: int, column: str) -> Iterator[dict[str, Any]]:
             hover = "%{y:.4g} (%{customdata[0]:.4g} to %{customdata[1]:.4g})"
             middle = {"x": grid.tolist(), "y": iqm(values, axis=0).tolist(), "line": line, "hovertemplate": hover}
             ends = list(zip(low.tolist(), high.tolist(), strict=True))
-            yield {"type": "scatter", "mode": "lines", "name": name, "legendgroup": name, "customdata": ends, **middle}
+            seen = {"mode": "lines"} if len(grid) > 1 else {"mode": "markers", "marker": {"symbol": symbol_of(index)}}
+            yield {"type": "scatter", **seen, "name": name, "legendgroup": name, "customdata": ends, **middle}
 
 
 def _curve(entry: Entry, run: Run, column: str) -> Curve | None:

@@ -118,6 +118,12 @@ def test_what_says_nothing_or_hides_the_rest_is_not_drawn(tmp_path):
     assert not [trace for figure in near.figures() for trace in figure["data"] if "visible" in trace]
 
 
+def test_one_evaluation_of_several_seeds_is_a_point(tmp_path):
+    figures = written(RESULTS / "changing-cues", out=tmp_path / "a.html").figures()
+    shown = [trace for trace in figures[0]["data"] if trace.get("showlegend", True)]
+    assert [(trace["mode"], len(trace["x"])) for trace in shown] == [("markers", 1), ("markers", 1)]
+
+
 def test_nothing_is_fetched_and_the_browser_is_told_to_fetch_nothing(make_run, tmp_path):
     page = written(make_run("a"), make_run("b", policy="ann"), out=tmp_path / "r.html")
     fetched = [value for _, attributes in page.elements for name, value in attributes.items() if name in FETCHING]
