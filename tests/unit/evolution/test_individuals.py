@@ -76,7 +76,7 @@ def test_environments_that_are_stepped_together_change_nothing():
 def test_pictures_are_convolved_by_each_individuals_own_filters():
     pytest.importorskip("Box2D")
     car = get_experiment("car-racing-hebbian")
-    environment = replace(car.environment, kwargs={"max_episode_steps": 3})
+    environment = replace(car.environment, kwargs={"max_episode_steps": 12})
     individuals = Individuals(replace(car, environment=environment), "ann", seed=0)
     genes = Strategy(car.algorithm, individuals.layout.num_genes, 0).genes
     together = individuals.evaluate(genes, 0.1, 0, [0, 1])
