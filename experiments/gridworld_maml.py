@@ -1,4 +1,4 @@
-"""Finding hidden goals in gridworlds with MAML of policies. Sizes, obstacles and rewards by --set."""
+"""Finding hidden goals in gridworlds that differ in size, obstacles, start and goal, with MAML of policies."""
 
 from synrl_ray.experiment import (
     AnnLearner,
@@ -16,7 +16,7 @@ from synrl_ray.experiment import (
 experiment = MetaExperiment(
     id="gridworld-maml",
     summary="Policies that find a hidden goal within three gradient steps, with MAML",
-    tasks=GridworldTasks(rows=7, columns=7),
+    tasks=GridworldTasks(vary="layout", rows=7, columns=7, num_obstacles=10),
     spiking=SpikingLearner(hidden_sizes=(64,), steps_per_sample=4),
     ann=AnnLearner(hidden_sizes=(64,)),
     algorithm=MetaRlTraining(maml=MamlRl(inner_lr=3.0, inner_steps=3, episodes=80), meta_batch=20),

@@ -17,7 +17,7 @@ from synrl_ray.experiment import (
 experiment = MetaExperiment(
     id="gridworld-q-vs-maml",
     summary="Q-learning, from nothing and from a pooled start, against MAML on the same new gridworlds",
-    tasks=GridworldTasks(rows=7, columns=7, reward="sparse"),
+    tasks=GridworldTasks(vary="layout", rows=7, columns=7, num_obstacles=10, reward="sparse"),
     spiking=SpikingLearner(hidden_sizes=(64,), steps_per_sample=4),
     ann=AnnLearner(hidden_sizes=(64,)),
     algorithm=MetaRlTraining(maml=MamlRl(inner_lr=3.0, inner_steps=3, episodes=10), meta_batch=20),
