@@ -14,7 +14,8 @@ may go either way, in one library as in the other.)
     conv4     32 tasks of 5 classes, 1 image each of 28 x 28, four convolutional blocks of 64 filters, batch norm on
               each task's own statistics; noise in place of images: the arithmetic is the same
 
-``ours`` is the engine "vmap"; ``vmap`` the same without the written-out inner gradient, as any other model gets;
+``ours`` is the engine "vmap"; ``singly`` the same with one task of conv4 at a time, for less memory; ``vmap`` without the
+written-out inner gradient, as any other model gets;
 ``learn2learn`` and ``TorchOpt`` are the loops of those libraries' own MAML examples, which free each task's graph
 before the next. Contenders take turns, round by round; medians over the rounds, ratios medians of the ratios within a
 round. Peak memory is what a process of its own grows by during two meta-iterations (Linux).
@@ -52,7 +53,7 @@ INNER_LR = {"sinusoid": 0.01, "conv4": 0.4}
 TASKS = {"sinusoid": 25, "conv4": 32}
 CHUNKS = {"sinusoid": None, "conv4": 2}  # conv4's maps of two tasks fit the cache, those of 32 do not
 SHORT = 0.1  # seconds; what takes less is timed after a call that is not, as caches hold others' data
-OURS = ("ours", "vmap", "compiled")
+OURS = ("ours", "singly", "vmap", "compiled")
 
 
 def case(name: str) -> tuple[nn.Module, TaskBatch]:
@@ -72,7 +73,7 @@ def contender(name: str, case_name: str, steps: int, dtype: torch.dtype = torch.
     lr = INNER_LR[case_name]
     if name not in OURS:
         return PEERS[name](model, batch, lr, steps)
-    chunk = CHUNKS[case_name]
+    chunk = 1 if name == "singly" else CHUNKS[case_name]
     maml = MamlModel(model, Maml(inner_lr=lr, inner_steps=steps, chunk_size=chunk, compile=name == "compiled"))
     if name == "vmap":
         maml._engine.body, maml._engine.network = None, VmappedNetwork(model)
@@ -143,7 +144,8 @@ def agree(names: list[str], case_name: str, steps: int) -> None:
 def contenders_of(case_name: str, options: argparse.Namespace) -> list[str]:
     compiled = ["compiled"] if options.compile and case_name == "sinusoid" else []
     peers = [name for name in PEERS if name == "learn2learn" or importlib.util.find_spec(name.lower())]
-    return ["ours", *compiled, *(["vmap"] if "vmap" in options.also else []), *peers]
+    singly = ["singly"] if CHUNKS[case_name] else []
+    return ["ours", *singly, *compiled, *(["vmap"] if "vmap" in options.also else []), *peers]
 
 
 def main() -> None:

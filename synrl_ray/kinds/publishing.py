@@ -29,7 +29,6 @@ MOST_POLICY_BYTES = 200 * 1024
 """Of a policy that is kept for every seed; of larger ones the first seed's is kept."""
 METRICS_TABLE = "metrics.csv"
 """Of each seed: what is kept of its ``metrics.jsonl``."""
-_PICTURES = ("*.png", "comparison.md")
 
 
 def publish(runs: Sequence[Path], out: Path) -> Result:
@@ -67,9 +66,8 @@ def publish(runs: Sequence[Path], out: Path) -> Result:
         kind = kind_of(specs[0].experiment)
         combined = results[0] if len(results) == 1 else kind.combine(results, specs[0])
         write_result(draft, combined)
-        for pattern in _PICTURES:
-            for picture in runs[0].glob(pattern):
-                shutil.copy(picture, draft / picture.name)
+        for picture in runs[0].glob("*.png"):
+            shutil.copy(picture, draft / picture.name)
         save_figures(kind.figures(folders), draft)
         remove(out)
         draft.rename(out)

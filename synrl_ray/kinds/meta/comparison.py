@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from synrl_ray.evaluation.comparison_figure import LearnerCurve, draw_comparison
+from synrl_ray.evaluation.statistics import crossed_bootstrap_interval
 from synrl_ray.experiment import QComparison
 from synrl_ray.files import write_atomically
 
@@ -51,31 +53,70 @@ def finish_comparison(
     tasks, played = family.settings, cast("PlayedGridworlds", family.distribution())
     most_steps = meta_tasks * 2 * maml.config.inner_steps * maml.config.episodes * tasks.horizon
     found = compare(maml, most_steps, learner, family, settings, num_tasks)
-    figures = {contender.name: _figures(contender, found.env_steps) for contender in found.contenders}
     marks = [steps * maml.config.episodes * tasks.horizon for steps in _LOOKS]
     looks = sorted({min(mark, settings.env_steps) for mark in [*marks, settings.env_steps]})
-    text = "\n".join(
-        [
-            *_table(found, figures, looks),
-            "",
-            _reading(figures, found, num_tasks),
-            "",
-        ]
-    )
-    write_atomically(folder / "comparison.md", text)
+    figures = {contender.name: _figures(contender, found.env_steps, looks) for contender in found.contenders}
+    kept = _kept(found.env_steps, figures, num_tasks)
+    write_atomically(folder / "comparison.md", kept["text"])
     _draw(found, played, tasks.discount, looks[len(looks) // 2], folder / "comparison.png", title)
-    return {"env_steps": found.env_steps.tolist(), "learners": figures, "test_tasks": num_tasks, "text": text}
+    return kept
 
 
-def _figures(contender: Contender, env_steps: np.ndarray) -> dict[str, Any]:
-    mean, error = _mean_and_error(contender.share)
-    good = np.flatnonzero(mean >= GOOD)
+def combine_comparisons(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """What :func:`finish_comparison` returned of each seed, as one: means over seeds, and intervals over seeds and tasks.
+
+    ``None`` where a seed has none, or none that says how it did on each task (as runs of older versions).
+    """
+    parts = [part for part in found if part is not None]
+    if len(parts) < len(found) or any(
+        len({str(part[key]) for part in parts}) > 1 for key in ("env_steps", "test_tasks")
+    ):
+        return None
+    env_steps, figures = np.array(parts[0]["env_steps"]), {}
+    for name, first in parts[0]["learners"].items():
+        seeds = [part["learners"].get(name, {}) for part in parts]
+        if not all("share_by_task" in seed for seed in seeds):
+            return None
+        figures[name] = {
+            **_shares(
+                np.mean([seed["share_of_optimum"] for seed in seeds], 0),
+                {look: np.array([seed["share_by_task"][look] for seed in seeds]) for look in first["share_by_task"]},
+                env_steps,
+            ),
+            "env_steps_to_95_per_seed": [seed["env_steps_to_95"] for seed in seeds],
+            "env_steps_before": first["env_steps_before"],
+        }
+    return _kept(env_steps, figures, parts[0]["test_tasks"])
+
+
+def _kept(env_steps: np.ndarray, figures: dict[str, Any], num_tasks: int) -> dict[str, Any]:
+    text = "\n".join([*_table(figures), "", _reading(figures, env_steps, num_tasks), ""])
+    return {"env_steps": env_steps.tolist(), "learners": figures, "test_tasks": num_tasks, "text": text}
+
+
+def _figures(contender: Contender, env_steps: np.ndarray, looks: Sequence[int]) -> dict[str, Any]:
+    """Of one seed, with its share of each task's optimum at the looks, ``[M]``."""
+    at = {str(look): int(np.searchsorted(env_steps, look, side="right")) - 1 for look in looks}
+    by_task = {look: contender.share[:, index].round(4) for look, index in at.items()}
     return {
-        "share_of_optimum": mean.tolist(),
-        "share_of_optimum_error95": error.tolist(),
-        "env_steps_to_95": int(env_steps[good[0]]) if len(good) else None,
+        **_shares(contender.share.mean(0), {look: share[None] for look, share in by_task.items()}, env_steps),
+        "share_by_task": {look: share.tolist() for look, share in by_task.items()},
         "env_steps_before": contender.steps_before,
         "chosen_on_validation_tasks": contender.chosen,
+    }
+
+
+def _shares(mean: np.ndarray, by_task: Mapping[str, np.ndarray], env_steps: np.ndarray) -> dict[str, Any]:
+    """From means ``[G]`` and, at each look, each seed's share of each task's optimum ``[S, M]``."""
+    good = np.flatnonzero(mean >= GOOD)
+    looks = {}
+    for look, share in by_task.items():
+        low, high = crossed_bootstrap_interval(share)
+        looks[look] = {"share": float(share.mean()), "low": low, "high": high}
+    return {
+        "share_of_optimum": mean.tolist(),
+        "looks": looks,
+        "env_steps_to_95": int(env_steps[good[0]]) if len(good) else None,
     }
 
 
@@ -84,38 +125,35 @@ def _mean_and_error(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return share.mean(0), 1.96 * share.std(0, ddof=1) / len(share) ** 0.5
 
 
-def _table(found: Comparison, figures: dict[str, Any], looks: list[int]) -> list[str]:
+def _table(figures: dict[str, Any]) -> list[str]:
     """Markdown: the share of the optimal return after so many environment steps on a new task."""
-    heads = [f"after {steps:,}" for steps in looks]
+    looks = list(next(iter(figures.values()))["looks"])
+    heads = [f"after {int(steps):,}" for steps in looks]
     lines = [
         f"| learner | {' | '.join(heads)} | steps to {GOOD:.0%} | steps before, on training tasks |",
         "|---" * (len(looks) + 3) + "|",
     ]
     for name, kept in figures.items():
-        cells = []
-        for steps in looks:
-            at = int(np.searchsorted(found.env_steps, steps, side="right")) - 1
-            share, error = kept["share_of_optimum"][at], kept["share_of_optimum_error95"][at]
-            cells.append(f"{share:.1%} ± {error:.1%}")
+        cells = [f"{at['share']:.1%} ({at['low']:.1%} to {at['high']:.1%})" for at in kept["looks"].values()]
         reached = "never" if kept["env_steps_to_95"] is None else f"{kept['env_steps_to_95']:,}"
         before = f"at most {kept['env_steps_before']:,}" if kept["env_steps_before"] else "0"
         lines.append(f"| {name} | {' | '.join(cells)} | {reached} | {before} |")
     return lines
 
 
-def _reading(figures: dict[str, Any], found: Comparison, num_tasks: int) -> str:
+def _reading(figures: dict[str, Any], env_steps: np.ndarray, num_tasks: int) -> str:
     """What the figures say of specialists and adaptable agents, in words."""
     specialists = {name: kept for name, kept in figures.items() if name.startswith("Q-learning")}
     adaptable, scratch = figures["policy, meta-learned start"], figures["policy, untrained start"]
     areas = {name: float(np.mean(kept["share_of_optimum"])) for name, kept in figures.items()}
-    best, last = max(specialists, key=lambda name: areas[name]), int(found.env_steps[-1])
+    best, last = max(specialists, key=lambda name: areas[name]), int(env_steps[-1])
 
     def steps(kept: dict[str, Any]) -> str:
         reached = kept["env_steps_to_95"]
         return f"does not get there within {last:,}" if reached is None else f"takes {reached:,} environment steps"
 
     worth = np.array(adaptable["share_of_optimum"]) - np.array(specialists[best]["share_of_optimum"])
-    ahead = found.env_steps[np.flatnonzero(worth > 0)]
+    ahead = env_steps[np.flatnonzero(worth > 0)]
     lead = "At no look is the meta-learned policy ahead of the better table."
     if len(ahead):
         lead = (
@@ -125,7 +163,7 @@ def _reading(figures: dict[str, Any], found: Comparison, num_tasks: int) -> str:
     gain = np.array(adaptable["share_of_optimum"]) - np.array(scratch["share_of_optimum"])
     ends = specialists[best]["share_of_optimum"][-1], adaptable["share_of_optimum"][-1]
     return (
-        f"On {num_tasks} tasks with goals that no training has seen, the specialist ({best}) {steps(specialists[best])}"
+        f"On {num_tasks} tasks that no training has seen, the specialist ({best}) {steps(specialists[best])}"
         f" to {GOOD:.0%} of the optimal return, the adaptable policy {steps(adaptable)}, and the same policy without "
         f"meta-learning {steps(scratch)}. {lead} Meta-learning is worth up to {gain.max():.1%} of the optimum to the "
         f"policy. At the end the table is at {ends[0]:.1%} and the adaptable policy at {ends[1]:.1%}. The table learns "

@@ -13,6 +13,7 @@ from synrl_ray.evaluation.inner_steps_figure import INNER_STEPS, AdaptedSeed, in
 from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.evaluation.statistics import crossed_bootstrap_interval
 from synrl_ray.experiment import MetaExperiment, MetaTarget
+from synrl_ray.kinds.meta.comparison import combine_comparisons
 from synrl_ray.kinds.meta.judging import Judge
 from synrl_ray.kinds.meta.scores import SCORES, TaskScores, result_of
 from synrl_ray.kinds.result import (
@@ -106,6 +107,7 @@ def combine(results: Sequence[Result], spec: RunSpec) -> Result:
         intervals=tuple(_over_tasks_too(parts, interval) for _, intervals in found for interval in intervals),
         per_seed={name: column(results, name) for name in first.figures},
         adaptation=Adaptation(by_step=by_step, untrained=parts[0].untrained),  # the same network for every seed
+        comparison=combine_comparisons([result.comparison for result in results]),
         target=targets_reached(
             results,
             bounds_of(experiment),
