@@ -14,8 +14,8 @@ may go either way, in one library as in the other.)
     conv4     32 tasks of 5 classes, 1 image each of 28 x 28, four convolutional blocks of 64 filters, batch norm on
               each task's own statistics; noise in place of images: the arithmetic is the same
 
-``ours`` is the engine "vmap"; ``singly`` the same with one task of conv4 at a time, for less memory; ``vmap`` without the
-written-out inner gradient, as any other model gets;
+``ours`` is the engine "vmap"; ``singly`` the same with one task of conv4 at a time, for less memory; ``vmap`` without
+the written-out inner gradient, as any other model gets;
 ``learn2learn`` and ``TorchOpt`` are the loops of those libraries' own MAML examples, which free each task's graph
 before the next. Contenders take turns, round by round; medians over the rounds, ratios medians of the ratios within a
 round. Peak memory is what a process of its own grows by during two meta-iterations (Linux).

@@ -63,14 +63,12 @@ def finish_comparison(
 
 
 def combine_comparisons(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """What :func:`finish_comparison` returned of each seed, as one: means over seeds, and intervals over seeds and tasks.
+    """What :func:`finish_comparison` returned of each seed, as one: means over seeds, intervals over seeds and tasks.
 
     ``None`` where a seed has none, or none that says how it did on each task (as runs of older versions).
     """
     parts = [part for part in found if part is not None]
-    if len(parts) < len(found) or any(
-        len({str(part[key]) for part in parts}) > 1 for key in ("env_steps", "test_tasks")
-    ):
+    if len(parts) < len(found) or len({(part["test_tasks"], *part["env_steps"]) for part in parts}) > 1:
         return None
     env_steps, figures = np.array(parts[0]["env_steps"]), {}
     for name, first in parts[0]["learners"].items():
