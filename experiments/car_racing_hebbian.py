@@ -26,8 +26,8 @@ experiment = EvolutionExperiment(
     summary="CarRacing by evolved Hebbian rules",
     environment=Environment(
         id="CarRacing-v3",
-        # Coloured as in the paper, without the bar of indicators, which takes nearly half of the time to draw. An action
-        # lasts four frames where the paper's lasts one: a quarter of the pictures, which are most of what a frame costs.
+        # Coloured as in the paper, without the bar of indicators, which takes nearly half of the time to draw. An
+        # action lasts four frames where the paper's lasts one: a quarter of the pictures, most of what a frame costs.
         preprocessing=CarRacingFrames(actions="continuous", grey=False, size=42, stop_off_track_after=20),
         num_envs=4,
     ),
