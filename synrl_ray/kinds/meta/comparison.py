@@ -153,7 +153,12 @@ def _reading(figures: dict[str, Any], env_steps: np.ndarray, num_tasks: int) -> 
     worth = np.array(adaptable["share_of_optimum"]) - np.array(specialists[best]["share_of_optimum"])
     ahead = env_steps[np.flatnonzero(worth > 0)]
     lead = "At no look is the meta-learned policy ahead of the better table."
-    if len(ahead):
+    if len(ahead) == 1:
+        lead = (
+            f"Only at the look after {ahead[0]:,} steps is the meta-learned policy ahead of the better table, by "
+            f"{worth.max():.1%} of the optimum."
+        )
+    elif len(ahead):
         lead = (
             f"Of the looks from {ahead[0]:,} to {ahead[-1]:,} steps there are {len(ahead)} at which the meta-learned "
             f"policy is ahead of the better table, by up to {worth.max():.1%} of the optimum."
