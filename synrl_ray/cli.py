@@ -193,6 +193,7 @@ def evaluate(
     seed: Integer | None = None,
     video: Path | None = None,
     shots: Integer | None = None,
+    support_statistics: bool = False,
     official_runs: bool = False,
     check: bool = False,
     trust: bool = False,
@@ -206,6 +207,7 @@ def evaluate(
         seed: seed of the first episode's environment (default: the experiment's protocol, as in result.json).
         video: write one episode to this .mp4 or .gif file.
         shots: samples (of each class) from which a meta-learner adapts (default: as in its training).
+        support_statistics: normalise a meta-learner's queries by their support set, so that none depends on another.
         official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
         check: compute result.json, or all below a folder such as experiments/results, again from the policies beside
             it; the exit code is 1 where they do not agree.
@@ -218,7 +220,8 @@ def evaluate(
         from synrl_ray.kinds.auditing import check_folder
 
         given = {"--episodes": episodes, "--seed": seed, "--video": video, "--shots": shots}
-        for option, value in {**given, "--official-runs": official_runs or None, "--json": as_json or None}.items():
+        flags = {"--support-statistics": support_statistics, "--official-runs": official_runs, "--json": as_json}
+        for option, value in {**given, **{name: flag or None for name, flag in flags.items()}}.items():
             if value is not None:
                 raise UserError(f"--check does not go with {option}", "what is recorded is judged as it was judged")
         check_folder(located(Path(run_dir)), trust=trust)
@@ -229,6 +232,7 @@ def evaluate(
         seed=seed,
         video=video,
         shots=shots,
+        support_statistics=support_statistics,
         official_runs=official_runs,
         trust=trust,
     )

@@ -54,6 +54,7 @@ def evaluate(
     seed: int | None = None,
     video: str | Path | None = None,
     shots: int | None = None,
+    support_statistics: bool = False,
     official_runs: bool = False,
     trust: bool = False,
 ) -> Judged:
@@ -65,6 +66,7 @@ def evaluate(
         seed: of the first episode's environment.
         video: write one episode to this .mp4 or .gif file.
         shots: samples (of each class) from which a meta-learner adapts.
+        support_statistics: normalise a meta-learner's queries by their support set, so that none depends on another.
         official_runs: judge a learner of Omniglot, 20 ways and 1 shot, by the set's 20 official one-shot runs.
         trust: import the modules of the policy's environment and network, though this user has not made the run here.
 
@@ -74,7 +76,7 @@ def evaluate(
     """
     film = None if video is None else located(Path(video))
     options: dict[str, Any] = {"episodes": episodes, "seed": seed, "video": film, "shots": shots}
-    options |= {"official_runs": official_runs, "trust": trust}
+    options |= {"support_statistics": support_statistics, "official_runs": official_runs, "trust": trust}
     EvaluationOptions(**options)  # what is wrong by itself is said before anything is read or fetched
     with policy_folder(str(run_dir)) as folder:
         description = read_description(folder)

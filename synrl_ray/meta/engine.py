@@ -27,11 +27,13 @@ class InnerLoop:
         second_order: whether gradients pass through the inner gradients.
         query_weights: of the query loss after 0 … S inner steps, S + 1 of them; where one is zero, that loss is not
             computed.
+        by_support: whether batch norm takes the moments of the support set where queries are judged, not their own.
     """
 
     num_steps: int
     second_order: bool
     query_weights: tuple[float, ...]
+    by_support: bool = False
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class VmapEngine:
 
     def _losses(self, parameters: Parameters, rates: Rates, batch: TaskBatch, inner: InnerLoop) -> TaskLosses:
         current = expanded(parameters, len(batch))
-        batch = self._featured(current, batch)
+        batch = self._featured(current, batch, inner.by_support)
         total: Tensor | None = None
         support, query, accuracy = [], [], []
         for step, weight in enumerate(inner.query_weights):
@@ -70,7 +70,7 @@ class VmapEngine:
                 losses, current = self._step(current, rates, batch, inner.second_order)
                 support.append(losses.detach())
             if weight:
-                outputs = self.network(current, batch.query_x)
+                outputs = self._outputs(current, batch, inner.by_support)
                 loss = batch.loss(outputs, batch.query_y)
                 total = weight * loss if total is None else total + weight * loss
                 query.append(loss.detach())
@@ -96,10 +96,23 @@ class VmapEngine:
             return None
         return UserError(f"engine 'vmap' cannot take {operation}: {reason_of(error)}", "set engine='learn2learn'")
 
-    def _featured(self, current: Parameters, batch: TaskBatch) -> TaskBatch:
+    def _outputs(self, current: Parameters, batch: TaskBatch, by_support: bool) -> Tensor:
+        """Of the queries."""
+        if not by_support:
+            return self.network(current, batch.query_x)
+        if isinstance(self.network, VmappedNetwork):
+            raise UserError(
+                "query_statistics='support' is for networks of this project's layers", "set query_statistics='queries'"
+            )
+        return self.network.by_support(current, batch.support_x, batch.query_x)[1]
+
+    def _featured(self, current: Parameters, batch: TaskBatch, by_support: bool = False) -> TaskBatch:
         """The batch as the first layer that adapts sees it."""
         if self.body is None:
             return batch
+        if by_support:
+            support, query = self.body.by_support(current, batch.support_x, batch.query_x)
+            return replace(batch, support_x=support, query_x=query)
         return replace(batch, support_x=self.body(current, batch.support_x), query_x=self.body(current, batch.query_x))
 
     def _step(

@@ -166,7 +166,7 @@ class MamlModel(MetaLearner):
             UserError: if the engine cannot take the model.
         """
         steps = self.config.inner_steps if num_steps is None else num_steps
-        inner = InnerLoop(steps, second_order=False, query_weights=(1.0,) * (steps + 1))
+        inner = InnerLoop(steps, False, (1.0,) * (steps + 1), self._by_support)
         found = []
         for chunk in batch.chunks(self.config.chunk_size):
             try:
@@ -191,7 +191,11 @@ class MamlModel(MetaLearner):
 
     def _inner_loop(self, iteration: int) -> InnerLoop:
         second = self.config.order == "second" and iteration >= self.config.first_order_until
-        return InnerLoop(self.config.inner_steps, second, self.query_weights(iteration))
+        return InnerLoop(self.config.inner_steps, second, self.query_weights(iteration), self._by_support)
+
+    @property
+    def _by_support(self) -> bool:
+        return self.config.query_statistics == "support"
 
     def _initial(self) -> Parameters:
         return dict(self.model.named_parameters())

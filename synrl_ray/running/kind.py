@@ -135,6 +135,7 @@ class EvaluationOptions:
     seed: int | None = None
     video: Path | None = None
     shots: int | None = None
+    support_statistics: bool = False
     official_runs: bool = False
     trust: bool = False
     """Whether the modules of environment and network may be imported, though the folder is not this user's."""

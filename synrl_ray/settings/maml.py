@@ -12,6 +12,7 @@ from synrl_ray.settings.types import Count, Fraction, InnerSteps, Natural, NonNe
 Order = Literal["second", "first"]
 LearnedRates = Literal["none", "layer", "parameter"]
 EngineName = Literal["vmap", "learn2learn"]
+QueryStatistics = Literal["queries", "support"]
 OuterLoss = Literal["policy_gradient", "ppo"]
 PolicyOrder = Literal["second", "first", "reptile"]
 
@@ -43,6 +44,9 @@ class Maml(InnerUpdates):
     """Add the query losses after each inner step, weighted (MAML++, Antoniou et al. 2019, arXiv:1810.09502)."""
     multi_step_iterations: Count = 1000
     """Meta-iterations over which those weights move from equal ones to the last step's loss alone."""
+    query_statistics: QueryStatistics = "queries"
+    """Whose mean and variance batch norm takes where queries are judged: those of all queries of the task together, as
+    in MAML, which is transductive: an answer then depends on what else is asked; or those of the support set."""
     engine: EngineName = "vmap"
     """``"vmap"`` adapts all tasks of a chunk in one computation, ``"learn2learn"`` one after another: the reference."""
     chunk_size: Count | None = None
@@ -58,6 +62,8 @@ class Maml(InnerUpdates):
             raise ValueError("first_order_until is for order='second': order='first' never becomes second order")
         if self.compile and self.engine != "vmap":
             raise ValueError(f"compile=true needs engine='vmap', got {self.engine!r}")
+        if self.query_statistics == "support" and self.engine != "vmap":
+            raise ValueError(f"query_statistics='support' needs engine='vmap', got {self.engine!r}")
         if self.compile and self.multi_step_loss:
             raise ValueError("compile=true would compile anew whenever the weights of multi_step_loss change")
 

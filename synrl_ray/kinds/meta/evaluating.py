@@ -14,6 +14,7 @@ from synrl_ray.kinds.meta.judging import judge_of
 from synrl_ray.kinds.meta.result import judge_by_official_runs
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.files import load_maml
+from synrl_ray.meta.maml import MamlModel
 from synrl_ray.policies.description import Description, damage_of, described
 from synrl_ray.results import Result
 from synrl_ray.running.kind import EvaluationOptions, Inside, option
@@ -21,7 +22,7 @@ from synrl_ray.running.kind import EvaluationOptions, Inside, option
 
 def evaluate(description: Description, options: EvaluationOptions) -> Result:
     """Adaptation to test tasks, the same ones for every learner; or to the official one-shot runs of Omniglot."""
-    others = [name for name in options.given() if name != "official_runs"]
+    others = [name for name in options.given() if name not in ("official_runs", "support_statistics")]
     if options.official_runs and others:
         raise UserError(f"{option(others[0])} and --official-runs do not go together", "leave one out")
     if options.episodes == 1:
@@ -29,6 +30,10 @@ def evaluate(description: Description, options: EvaluationOptions) -> Result:
     admit_tasks(description, trust=options.trust)
     maml, learner, tasks = load_maml(description)
     protocol, experiment = _protocol(description), description.get("experiment")
+    if options.support_statistics:
+        if not isinstance(maml, MamlModel):
+            raise UserError("--support-statistics means nothing for a learner that plays", "leave it out")
+        maml.config = replace(maml.config, query_statistics="support")
     if options.official_runs:
         named = str(description.get("data"))
         found = judge_by_official_runs(

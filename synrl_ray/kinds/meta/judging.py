@@ -33,6 +33,12 @@ _RATE_FACTORS, _TASKS_FOR_RATES = (1.0, 3.0, 10.0, 30.0), 20
 """Inner rates of an untrained policy, in units of the learner's first one, and how many validation tasks choose."""
 
 
+def statistics_of(maml: MamlModel) -> dict[str, str]:
+    """For the protocol: whose statistics batch norm took, where it was not the queries' own."""
+    by = maml.config.query_statistics
+    return {} if by == "queries" else {"query_statistics": by}
+
+
 class Judge(ABC):
     """Judges one learner on one family of tasks.
 
@@ -109,6 +115,9 @@ class _LearnerJudge(Judge):
 
     def scores(self, maml: Any, split: Split, num_tasks: int, inner_steps: int) -> TaskScores:
         return TaskScores(scores_of(judge(maml, self.tasks, split, num_tasks, inner_steps)))
+
+    def more_of_protocol(self) -> dict[str, Any]:
+        return statistics_of(self.maml)
 
     def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, float | None]:
         with suppress(NonFiniteError):  # adapting by more steps than in training may diverge at first

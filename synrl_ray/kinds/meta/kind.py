@@ -58,7 +58,7 @@ KIND = Kind(
         Score("evaluation_mean_return", 1, "validation return"),
         Score("evaluation_loss", -1, "minus validation loss"),
     ),
-    evaluation_options=frozenset({"episodes", "shots", "official_runs"}),
+    evaluation_options=frozenset({"episodes", "shots", "support_statistics", "official_runs"}),
     check=check,
     start=MetaTrainer,
     evaluation_share=evaluation_share,

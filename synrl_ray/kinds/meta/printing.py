@@ -45,12 +45,13 @@ def print_scores(result: Result) -> None:
         )
     trained_on = f" (trained on {protocol['trained_on']})" if "trained_on" in protocol else ""
     interval = result.interval(result.score)
+    by_support = ", queries normalised by their support set" if "query_statistics" in protocol else ""
     known = protocol.get("distinct_tasks", protocol["test_tasks"])
     distinct = "" if known == protocol["test_tasks"] else f" ({known} distinct)"
     over = "" if interval is None else f"; interval: {interval.method} over {interval.over}"
     console.print(
         f"Protocol      {protocol['test_tasks']} test tasks{distinct} of {protocol['data']}, {protocol['tasks']}"
-        f"{trained_on}, {protocol['inner_steps']} inner steps{over}"
+        f"{trained_on}, {protocol['inner_steps']} inner steps{by_support}{over}"
     )
 
 

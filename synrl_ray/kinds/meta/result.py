@@ -14,7 +14,7 @@ from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.evaluation.statistics import crossed_bootstrap_interval
 from synrl_ray.experiment import MetaExperiment, MetaTarget
 from synrl_ray.kinds.meta.comparison import combine_comparisons
-from synrl_ray.kinds.meta.judging import Judge
+from synrl_ray.kinds.meta.judging import Judge, statistics_of
 from synrl_ray.kinds.meta.scores import SCORES, TaskScores, result_of
 from synrl_ray.kinds.result import (
     bounds_of,
@@ -85,6 +85,7 @@ def judge_by_official_runs(
         "tasks": "20-way 1-shot",
         "test_tasks": NUM_RUNS,
         "inner_steps": inner_steps,
+        **statistics_of(cast("MamlModel", maml)),
     }
     return result_of(TaskScores(scores), learner.kind, experiment, protocol, over="official runs")
 

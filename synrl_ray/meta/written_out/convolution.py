@@ -47,17 +47,35 @@ class WrittenOutConvBlock:
     def forward(self, p: Parameters, x: Tensor) -> tuple[Tensor, _Kept]:
         """``[M, K, C, H, W]`` → ``[M, K, O, H // 2, W // 2]``."""
         num_tasks, batch, _, height, width = x.shape
-        weight = p["0.weight"]
-        num_out = weight.shape[1]
-        if self._is_unfolded:
-            patches = nn.functional.unfold(x.flatten(0, 1), 3, padding=1)  # [M*K, C*9, P]
-            x = patches.transpose(1, 2).reshape(num_tasks, batch * height * width, -1)
-            maps = torch.bmm(x, weight.flatten(2).transpose(1, 2))
-        else:
-            maps = _Convolution.apply(x, weight).permute(0, 1, 3, 4, 2).reshape(num_tasks, -1, num_out)
+        x, maps = self._convolved(p["0.weight"], x)
+        num_out = maps.shape[2]
         output, pooled = norm_pool(maps, p["1.weight"], p["1.bias"], (height, width), self._eps, self._rectifies)
         shaped = output.view(num_tasks, batch, height // 2, width // 2, num_out).permute(0, 1, 4, 2, 3)
         return shaped, _Kept(x, maps, pooled)
+
+    def by_support(self, p: Parameters, x: Tensor, shots: int, num_samples: int) -> Tensor:
+        """The same shapes, with the moments of the first ``shots`` of each simulation step's ``num_samples``."""
+        num_tasks, batch, _, height, width = x.shape
+        _, maps = self._convolved(p["0.weight"], x)
+        num_out = maps.shape[2]
+        steps = maps.view(num_tasks, -1, num_samples, height * width, num_out)
+        mean = steps[:, :, :shots].mean((1, 2, 3), keepdim=True)
+        variance = (steps[:, :, :shots] - mean).square().mean((1, 2, 3), keepdim=True)
+        gain, bias = (p[name].view(num_tasks, 1, 1, 1, num_out) for name in ("1.weight", "1.bias"))
+        output = (steps - mean) * (gain * (variance + self._eps).rsqrt()) + bias
+        if self._rectifies:
+            output = output.relu()
+        images = output.view(-1, height, width, num_out).permute(0, 3, 1, 2)
+        return nn.functional.max_pool2d(images, 2).unflatten(0, (num_tasks, batch))
+
+    def _convolved(self, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the filters see, and the maps ``[M, K * H * W, O]``."""
+        num_tasks, batch, _, height, width = x.shape
+        if self._is_unfolded:
+            patches = nn.functional.unfold(x.flatten(0, 1), 3, padding=1)  # [M*K, C*9, P]
+            x = patches.transpose(1, 2).reshape(num_tasks, batch * height * width, -1)
+            return x, torch.bmm(x, weight.flatten(2).transpose(1, 2))
+        return x, _Convolution.apply(x, weight).permute(0, 1, 3, 4, 2).reshape(num_tasks, -1, weight.shape[1])
 
     def backward(self, p: Parameters, kept: _Kept, grad: Tensor, need_input: bool) -> tuple[Tensor, Parameters]:
         """Return the gradients of input, filters and batch norm."""

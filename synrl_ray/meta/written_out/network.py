@@ -74,6 +74,19 @@ class WrittenOutNetwork:
             x, _ = layer.forward(_own(parameters, names), x)
         return x
 
+    def by_support(self, parameters: Parameters, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs of both where batch norm takes the support set's moments, so that no query depends on another."""
+        shots, x = support.shape[1], torch.cat([support, query], 1)
+        num_samples = x.shape[1]
+        for layer, names in zip(self._layers, self._names, strict=True):
+            own = _own(parameters, names)
+            if isinstance(layer, WrittenOutConvBlock):
+                x = layer.by_support(own, x, shots, num_samples)
+            else:
+                x, _ = layer.forward(own, x)
+        support, query = x.split([shots, num_samples - shots], 1)
+        return support, query
+
     def gradients(
         self, parameters: Parameters, names: Sequence[str], x: Tensor, y: Tensor, loss: TaskLoss, create_graph: bool
     ) -> tuple[Tensor, Parameters]:

@@ -27,7 +27,14 @@ from synrl_ray.running.spec import RunSpec
 EXPERIMENTS = get_args(get_args(AnyExperiment)[0])  # of a union that says how its members are told apart
 PACKAGE = Path(synrl_ray.__file__).parent
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
-OPTIONS = {"episodes": 2, "seed": 0, "video": Path("x.mp4"), "shots": 2, "official_runs": True}
+OPTIONS = {
+    "episodes": 2,
+    "seed": 0,
+    "video": Path("x.mp4"),
+    "shots": 2,
+    "support_statistics": True,
+    "official_runs": True,
+}
 POLICIES = {
     "control": "cartpole-ppo/spiking",
     "local": "taxi-q-learning/tabular",

@@ -54,9 +54,14 @@ def test_a_run_leaves_its_files_and_is_judged_again_alike(tmp_path, policy, caps
     assert len(result.adaptation.untrained["loss"]) == 3
     assert evaluate_folder(folder.path, episodes=5).protocol["test_tasks"] == 5
     assert evaluate_folder(folder.path, episodes=5, shots=3).protocol["trained_on"] == "10 samples"
+    alone = evaluate_folder(folder.path, support_statistics=True)
+    assert alone.protocol["query_statistics"] == "support"
+    assert alone.figures == pytest.approx(result.figures)  # a network without batch norm
+    print_scores(alone)
+    assert "2 inner steps, queries normalised by their support set" in capsys.readouterr().out
     print_scores(again)
     out = capsys.readouterr().out
-    assert "20 test tasks of sinusoids, 10 samples, 2 inner steps" in out
+    assert "20 test tasks of sinusoids, 10 samples, 2 inner steps;" in out
     assert "loss of a new network" in out
     with pytest.raises(UserError, match="--episodes 1 is too small"):
         evaluate_folder(folder.path, episodes=1)
@@ -102,6 +107,8 @@ def test_a_run_of_policies_leaves_regrets_and_two_pictures(tmp_path, capsys):
     assert again.adaptation == result.adaptation
     with pytest.raises(UserError, match="--shots means nothing for a learner that plays"):
         evaluate_folder(folder.path, shots=3)
+    with pytest.raises(UserError, match="--support-statistics means nothing for a learner that plays"):
+        evaluate_folder(folder.path, support_statistics=True)
     print_scores(result)
     assert "Untrained" in (out := capsys.readouterr().out)
     assert "20 test tasks (3 distinct) of gridworlds, 4 x 4 cells, 1 obstacles, shaped reward, 2 inner steps" in out
