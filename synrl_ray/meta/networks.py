@@ -42,7 +42,8 @@ def mlp(
 class ConvBlock(nn.Sequential):
     """3 × 3 convolution, batch norm, rectifier, 2 × 2 max-pool.
 
-    The batch norm is transductive: it always takes the statistics of the samples that it sees, as in MAML.
+    The batch norm is transductive: it takes the statistics of the samples that it sees, as in MAML. By
+    ``query_statistics="support"`` of :class:`synrl_ray.settings.maml.Maml` queries are normalised by the support set.
 
     Shape:
         ``[K, C, H, W]`` → ``[K, out_channels, H // 2, W // 2]``.
