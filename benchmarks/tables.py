@@ -103,6 +103,8 @@ def summary() -> Iterator[Row]:
     yield "`changing-cues`", "right answers while learning, 5 seeds; chance is 25 %", learned, twin, "-"
     steps = pair("cartpole-hebbian", "return_mean", 1)
     yield "`cartpole-hebbian`", "mean return, 5 seeds; most is 400", *steps, "360"
+    driven = result("car-racing-hebbian/ann").figure("return_mean")
+    yield "`car-racing-hebbian`", "mean return, 100 episodes of one seed", "-", f"{driven:.1f}", "700"
     yield "`sinusoid-maml`", "squared error, 10 samples, 10 inner steps", *pair("sinusoid-maml", "loss", 3), "-"
     others = rows_of("omniglot-others")
     shots = {kind: percent(others[f"5-shot {kind}"]["after"][0]) for kind in ("spiking", "ann")}
@@ -114,10 +116,10 @@ def summary() -> Iterator[Row]:
     yield "`gridworld-maml`", judged, *pair("gridworld-maml", "regret", 1, 100, " %"), "5 %"
     learned = {kind: learners(kind)["policy, meta-learned start"] for kind in ("spiking", "ann")}
     tabular = learners("ann")["Q-learning"]["env_steps_to_95"]
-    judged = "environment steps to 95 % of the optimum on a new task, mean of 5 seeds"
+    judged = "environment steps until the mean of 5 seeds is at 95 % of the optimum, on new tasks"
     ann = f"{learned['ann']['env_steps_to_95']:,}; {tabular:,} (table)"
     yield "`gridworld-q-vs-maml`", judged, f"{learned['spiking']['env_steps_to_95']:,}", ann, "-"
-    judged = "greedy return on new tasks after 3 inner steps of 10 episodes, 3 seeds"
+    judged = "greedy return on new tasks after 3 inner steps of 10 episodes, 5 seeds"
     yield "`navigation-maml`", judged, *pair("navigation-maml", "mean_return", 2), "-2; in place -16.6"
     yield "`cartpole-physics-maml`", judged, *pair("cartpole-physics-maml", "mean_return", 1), "180 of 200"
 
@@ -286,6 +288,26 @@ def hebbian() -> Iterator[Row]:
             )
 
 
+def hebbian_driving() -> Iterator[Row]:
+    yield (
+        *("what is evolved", "generations, evaluations", "mean, lowest, highest", "IQM (interval)"),
+        *("weights frozen where the episode starts", "rules or weights exchanged"),
+    )
+    for name, evolved in (("car-racing-hebbian", "rules"), ("car-racing-hebbian-fixed", "weights")):
+        found = result(f"{name}/ann")
+        assert found.greedy is not None
+        returns, frozen = found.greedy.returns, found.figures.get("zeroed_return_mean")
+        episodes = sum(training.episodes or 0 for training in found.training)
+        yield (
+            evolved,
+            f"{episodes // 64:,}, {episodes:,}",
+            f"{found.figure('return_mean'):.1f}, {min(returns):.1f}, {max(returns):.1f}",
+            with_interval(found, "return_iqm", 1),
+            "-" if frozen is None else f"{frozen:.1f}",
+            f"{found.figure('shuffled_return_mean'):.1f}",
+        )
+
+
 def sinusoid() -> Iterator[Row]:
     yield "samples", "learner", "after 0", "after 1", "after 10 (interval)"
     for experiment, samples in (("sinusoid-maml", "10"), ("sinusoid-maml-5-shot", "5, `--set shots=5`")):
@@ -351,7 +373,8 @@ def gridworld() -> Iterator[Row]:
 def gridworld_comparison() -> Iterator[Row]:
     start = "policy, meta-learned start"
     rows = learners("ann") | {f"spiking {start}": learners("spiking")[start]}
-    heads = (f"after {int(steps):,}" for steps in rows[start]["looks"])
+    (looks,) = {tuple(kept["looks"]) for kept in rows.values()}
+    heads = (f"after {int(steps):,}" for steps in looks)
     yield "learner", *heads, "steps to 95 %", "steps before, on training tasks"
     for name, kept in rows.items():
         shares = map(_share, kept["looks"].values())
@@ -386,6 +409,7 @@ TABLES: dict[str, Callable[[], Iterator[Row]]] = {
     "theta-track": theta_track,
     "changing-cues": changing_cues,
     "cartpole-hebbian": hebbian,
+    "car-racing-hebbian": hebbian_driving,
     "sinusoid": sinusoid,
     "omniglot": omniglot,
     "gridworld": gridworld,

@@ -15,7 +15,7 @@ from pathlib import Path
 from synrl_ray.errors import UserError
 from synrl_ray.kinds import kind_of, kind_of_policy
 from synrl_ray.kinds.evaluating import evaluate_folder
-from synrl_ray.policies.description import DESCRIPTION_FILE, read_description
+from synrl_ray.policies.description import DESCRIPTION_FILE, damage_of, read_description
 from synrl_ray.results import RESULT_FILE, Result, differences, read_result
 from synrl_ray.running.run_folder import CONFIG, RunFolder
 
@@ -147,7 +147,8 @@ def _together(first: Path, seeds: list[Result]) -> Result:
     spec = RunFolder.open(first).spec() if (first / CONFIG).exists() else None
     if spec is None:
         raise UserError(f"there is no {CONFIG} in {first}", "restore it")
-    return kind_of(spec.experiment).combine(seeds, spec)
+    with damage_of(first.parent, "restore the results of its seeds"):
+        return kind_of(spec.experiment).combine(seeds, spec)
 
 
 def _of_first_seed(recorded: Result) -> Result:

@@ -20,7 +20,7 @@ from synrl_ray.errors import UserError
 from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.files import remove, write_atomically
 from synrl_ray.kinds import kind_of
-from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE
+from synrl_ray.policies.description import DESCRIPTION_FILE, WEIGHTS_FILE, damage_of
 from synrl_ray.results import Result, write_result
 from synrl_ray.running.run_folder import CONFIG, RunFolder
 
@@ -64,7 +64,8 @@ def publish(runs: Sequence[Path], out: Path) -> Result:
         shutil.copy(draft / f"seed{specs[0].seed}" / CONFIG, draft / CONFIG)
         _copy_policy(runs[0], draft)
         kind = kind_of(specs[0].experiment)
-        combined = results[0] if len(results) == 1 else kind.combine(results, specs[0])
+        with damage_of(runs[0].parent, "restore the results of its runs"):
+            combined = results[0] if len(results) == 1 else kind.combine(results, specs[0])
         write_result(draft, combined)
         for picture in runs[0].glob("*.png"):
             shutil.copy(picture, draft / picture.name)

@@ -56,6 +56,10 @@ class TaskLosses:
 class Engine(Protocol):
     """Adapts the parameters of one model to many tasks."""
 
+    @property
+    def knows_support_statistics(self) -> bool:
+        """Whether batch norm can take the moments of the support set where queries are judged."""
+
     def losses(self, parameters: Parameters, rates: Rates, batch: TaskBatch, inner: InnerLoop) -> TaskLosses:
         """Adapt to each task and judge the result.
 

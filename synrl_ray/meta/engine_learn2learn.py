@@ -42,6 +42,11 @@ class Learn2LearnEngine:
         self._update = maml_update
         self._is_checked = False
 
+    @property
+    def knows_support_statistics(self) -> bool:
+        """As in :class:`~synrl_ray.meta.engine.Engine`."""
+        return False
+
     def losses(self, parameters: Parameters, rates: Rates, batch: TaskBatch, inner: InnerLoop) -> TaskLosses:
         """As in :class:`~synrl_ray.meta.engine.Engine`; the parameters are the model's own."""
         totals, supports, queries, accuracies = [], [], [], []

@@ -48,6 +48,11 @@ class VmapEngine:
             self._run = torch.compile(self._losses)
         self._is_compiled = compile
 
+    @property
+    def knows_support_statistics(self) -> bool:
+        """As in :class:`~synrl_ray.meta.engine.Engine`."""
+        return isinstance(self.network, WrittenOutNetwork)
+
     def losses(self, parameters: Parameters, rates: Rates, batch: TaskBatch, inner: InnerLoop) -> TaskLosses:
         """As in :class:`~synrl_ray.meta.engine.Engine`."""
         if self._is_compiled:
@@ -98,13 +103,9 @@ class VmapEngine:
 
     def _outputs(self, current: Parameters, batch: TaskBatch, by_support: bool) -> Tensor:
         """Of the queries."""
-        if not by_support:
-            return self.network(current, batch.query_x)
-        if isinstance(self.network, VmappedNetwork):
-            raise UserError(
-                "query_statistics='support' is for networks of this project's layers", "set query_statistics='queries'"
-            )
-        return self.network.by_support(current, batch.support_x, batch.query_x)[1]
+        if by_support and isinstance(self.network, WrittenOutNetwork):
+            return self.network.by_support(current, batch.support_x, batch.query_x)[1]
+        return self.network(current, batch.query_x)
 
     def _featured(self, current: Parameters, batch: TaskBatch, by_support: bool = False) -> TaskBatch:
         """The batch as the first layer that adapts sees it."""

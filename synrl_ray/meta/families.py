@@ -29,7 +29,7 @@ from synrl_ray.meta.maml_trajectories import TrajectoryPolicy
 from synrl_ray.meta.meta_learner import MetaLearner
 from synrl_ray.meta.networks import conv4, mlp, spiking_conv4, spiking_mlp
 from synrl_ray.meta.sinusoids import INPUTS, SinusoidDistribution
-from synrl_ray.meta.sizes import numbers_per_task, require_bounded
+from synrl_ray.meta.sizes import numbers_per_task, require_bounded, samples_at_once
 from synrl_ray.meta.tasks import Split, TaskDistribution
 from synrl_ray.settings.maml import Maml, MamlRl
 from synrl_ray.settings.meta import (
@@ -182,7 +182,8 @@ class _Omniglot(Family[OmniglotTasks]):
         return FewShotClassification(images, tasks.ways, tasks.shots, tasks.queries, rotations=tasks.rotations)
 
     def numbers_per_task(self, maml: Any) -> int:
-        num_samples = max(self.settings.shots, self.settings.queries) * self.settings.ways
+        tasks = self.settings
+        num_samples = tasks.ways * samples_at_once(maml.by_support, tasks.shots, tasks.queries)
         return numbers_per_task(maml.model, num_samples, pixels=_PIXELS)
 
     def with_data(self, named: str | None = None) -> OmniglotTasks:

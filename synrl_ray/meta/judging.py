@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from synrl_ray.meta.maml import MamlModel, TaskMetrics
-from synrl_ray.meta.sizes import numbers_per_task, tasks_at_once
+from synrl_ray.meta.sizes import numbers_per_task, samples_at_once, tasks_at_once
 from synrl_ray.meta.tasks import Split, TaskBatch, TaskDistribution
 
 
@@ -37,7 +37,8 @@ def scores_of(metrics: TaskMetrics) -> dict[str, Tensor]:
 
 def _at_once(maml: MamlModel, batch: TaskBatch) -> int:
     """How many of such tasks fit into one computation."""
-    num_samples, pixels = max(batch.support_x.shape[1], batch.query_x.shape[1]), math.prod(batch.support_x.shape[3:])
+    pixels = math.prod(batch.support_x.shape[3:])
+    num_samples = samples_at_once(maml.by_support, batch.support_x.shape[1], batch.query_x.shape[1])
     return tasks_at_once(numbers_per_task(maml.model, num_samples, pixels=pixels))
 
 

@@ -78,7 +78,8 @@ class MamlModel(MetaLearner):
         super().__init__()
         self.model = model
         self.config = config
-        _refuse_running_statistics(model)
+        norms = batch_norms(model)
+        _refuse_running_statistics(norms)
         self.adapting = adapting_names(model, config.anil)
         self.inner_rates = nn.ParameterList()
         if config.learn_inner_lr != "none":
@@ -90,6 +91,12 @@ class MamlModel(MetaLearner):
             if config.engine == "learn2learn"
             else VmapEngine(model, self.adapting, config.compile)
         )
+        if norms and config.query_statistics == "support" and not self._engine.knows_support_statistics:
+            raise UserError(
+                f"query_statistics='support' cannot reach batch norm {next(iter(norms))}, which is not in a block of "
+                "this project",
+                "set query_statistics='queries'",
+            )
 
     def outer_loss(self, batch: TaskBatch, iteration: int = 0) -> tuple[Tensor, TaskMetrics]:
         """The meta-loss, a scalar whose ``backward()`` gives the meta-gradients.
@@ -166,7 +173,7 @@ class MamlModel(MetaLearner):
             UserError: if the engine cannot take the model.
         """
         steps = self.config.inner_steps if num_steps is None else num_steps
-        inner = InnerLoop(steps, False, (1.0,) * (steps + 1), self._by_support)
+        inner = InnerLoop(steps, False, (1.0,) * (steps + 1), self.by_support)
         found = []
         for chunk in batch.chunks(self.config.chunk_size):
             try:
@@ -191,10 +198,11 @@ class MamlModel(MetaLearner):
 
     def _inner_loop(self, iteration: int) -> InnerLoop:
         second = self.config.order == "second" and iteration >= self.config.first_order_until
-        return InnerLoop(self.config.inner_steps, second, self.query_weights(iteration), self._by_support)
+        return InnerLoop(self.config.inner_steps, second, self.query_weights(iteration), self.by_support)
 
     @property
-    def _by_support(self) -> bool:
+    def by_support(self) -> bool:
+        """Whether queries are normalised by the support set."""
         return self.config.query_statistics == "support"
 
     def _initial(self) -> Parameters:
@@ -240,9 +248,15 @@ def _joined(found: Sequence[TaskLosses]) -> TaskMetrics:
     )
 
 
-def _refuse_running_statistics(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+def batch_norms(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
+    """By name."""
+    named = model.named_modules()
+    return {name: module for name, module in named if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+
+
+def _refuse_running_statistics(norms: Mapping[str, nn.modules.batchnorm._BatchNorm]) -> None:
+    for name, module in norms.items():
+        if module.track_running_stats:
             raise UserError(
                 f"batch norm {name} keeps running statistics, which all tasks would share",
                 "build it with track_running_stats=False",

@@ -148,8 +148,8 @@ def spiking_conv4(
 ) -> nn.Sequential:
     """:func:`conv4` with LIF neurons in place of rectifiers, behind the pooling; logits of the mean spikes.
 
-    The images are a constant current, so the first convolution runs once. Batch norm sees all steps of all samples of
-    a task together.
+    The images are a constant current, so the first convolution runs once. Batch norm sees all steps of all samples
+    of a task together, as in :class:`ConvBlock`.
 
     Args:
         in_shape: C, H, W.

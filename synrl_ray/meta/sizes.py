@@ -18,7 +18,7 @@ def numbers_per_task(model: nn.Module, num_samples: int, *, pixels: int = 1, env
 
     Args:
         model: the learner's, one of :mod:`synrl_ray.meta.networks`.
-        num_samples: of the larger one of a task's sets, or all states.
+        num_samples: of the sets that pass the network together, or all states.
         pixels: of a sample, where it is an image.
         env_steps: of the episodes that are played together.
     """
@@ -33,6 +33,11 @@ def numbers_per_task(model: nn.Module, num_samples: int, *, pixels: int = 1, env
             pixels //= 4
     copies = 3 * sum(p.numel() for p in model.parameters())  # adapted, their gradients, and what they become
     return num_samples * steps * per_sample + copies + 8 * env_steps
+
+
+def samples_at_once(by_support: bool, support: int, query: int) -> int:
+    """Samples that pass the network together: of the larger one of a task's sets, or of both."""
+    return support + query if by_support else max(support, query)
 
 
 def tasks_at_once(numbers: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from synrl_ray.results.schema import Episodes, Result
 
@@ -58,6 +59,9 @@ def _of_parts(recorded: Result, found: Result) -> Iterator[str]:
                     yield f"{part.replace('_', ' ')} of {name} differ: {_first_other(before[name], after[name])}"
     if recorded.confusion is not None and found.confusion is not None and recorded.confusion != found.confusion:
         yield "the confusion of classes differs"
+    before, after = recorded.comparison, found.comparison
+    if before is not None and after is not None and not _alike(before.get("learners"), after.get("learners")):
+        yield "the comparison of learners differs"
     for name in recorded.per_seed.keys() & found.per_seed.keys():
         if not _same(recorded.per_seed[name], found.per_seed[name]):
             yield f"{name} of the seeds differs: {_first_other(recorded.per_seed[name], found.per_seed[name])}"
@@ -77,6 +81,17 @@ def _of_episodes(way: str, recorded: Episodes, found: Episodes) -> Iterator[str]
 
 def _same(recorded: Numbers, found: Numbers) -> bool:
     return len(recorded) == len(found) and all(map(same_number, recorded, found))
+
+
+def _alike(recorded: Any, found: Any) -> bool:
+    """The same of whatever JSON can hold."""
+    if isinstance(recorded, Mapping) and isinstance(found, Mapping):
+        return recorded.keys() == found.keys() and all(_alike(recorded[key], found[key]) for key in recorded)
+    if isinstance(recorded, list | tuple) and isinstance(found, list | tuple):
+        return len(recorded) == len(found) and all(map(_alike, recorded, found))
+    if isinstance(recorded, int | float) and isinstance(found, int | float):
+        return same_number(recorded, found)
+    return bool(recorded == found)
 
 
 def _first_other(recorded: Numbers, found: Numbers, labels: Sequence[int] | None = None) -> str:

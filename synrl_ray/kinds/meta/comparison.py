@@ -12,6 +12,7 @@ from synrl_ray.evaluation.comparison_figure import LearnerCurve, draw_comparison
 from synrl_ray.evaluation.statistics import crossed_bootstrap_interval
 from synrl_ray.experiment import QComparison
 from synrl_ray.files import write_atomically
+from synrl_ray.kinds.meta.scores import numbered, standard_error
 
 if TYPE_CHECKING:
     from synrl_ray.meta.comparing import Comparison, Contender
@@ -53,19 +54,23 @@ def finish_comparison(
     tasks, played = family.settings, cast("PlayedGridworlds", family.distribution())
     most_steps = meta_tasks * 2 * maml.config.inner_steps * maml.config.episodes * tasks.horizon
     found = compare(maml, most_steps, learner, family, settings, num_tasks)
+    copies = numbered(family.identities("test", num_tasks))
     marks = [steps * maml.config.episodes * tasks.horizon for steps in _LOOKS]
     looks = sorted({min(mark, settings.env_steps) for mark in [*marks, settings.env_steps]})
-    figures = {contender.name: _figures(contender, found.env_steps, looks) for contender in found.contenders}
+    figures = {each.name: _figures(each, found.env_steps, looks, copies) for each in found.contenders}
     kept = _kept(found.env_steps, figures, num_tasks)
     write_atomically(folder / "comparison.md", kept["text"])
-    _draw(found, played, tasks.discount, looks[len(looks) // 2], folder / "comparison.png", title)
-    return kept
+    _draw(found, played, tasks.discount, looks[len(looks) // 2], copies, folder / "comparison.png", title)
+    return kept if len({*copies}) == len(copies) else {**kept, "copies": copies}
 
 
 def combine_comparisons(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     """What :func:`finish_comparison` returned of each seed, as one: means over seeds, intervals over seeds and tasks.
 
     ``None`` where a seed has none, or none that says how it did on each task (as runs of older versions).
+
+    Raises:
+        KeyError, TypeError, ValueError: for what :func:`finish_comparison` did not write.
     """
     parts = [part for part in found if part is not None]
     if len(parts) < len(found) or len({(part["test_tasks"], *part["env_steps"]) for part in parts}) > 1:
@@ -80,11 +85,12 @@ def combine_comparisons(found: Sequence[Mapping[str, Any] | None]) -> dict[str, 
                 np.mean([seed["share_of_optimum"] for seed in seeds], 0),
                 {look: np.array([seed["share_by_task"][look] for seed in seeds]) for look in first["share_by_task"]},
                 env_steps,
+                parts[0].get("copies"),
             ),
             "env_steps_to_95_per_seed": [seed["env_steps_to_95"] for seed in seeds],
             "env_steps_before": first["env_steps_before"],
         }
-    return _kept(env_steps, figures, parts[0]["test_tasks"])
+    return _kept(env_steps, figures, parts[0]["test_tasks"]) if figures else None
 
 
 def _kept(env_steps: np.ndarray, figures: dict[str, Any], num_tasks: int) -> dict[str, Any]:
@@ -92,24 +98,28 @@ def _kept(env_steps: np.ndarray, figures: dict[str, Any], num_tasks: int) -> dic
     return {"env_steps": env_steps.tolist(), "learners": figures, "test_tasks": num_tasks, "text": text}
 
 
-def _figures(contender: Contender, env_steps: np.ndarray, looks: Sequence[int]) -> dict[str, Any]:
+def _figures(
+    contender: Contender, env_steps: np.ndarray, looks: Sequence[int], copies: Sequence[int] | None
+) -> dict[str, Any]:
     """Of one seed, with its share of each task's optimum at the looks, ``[M]``."""
     at = {str(look): int(np.searchsorted(env_steps, look, side="right")) - 1 for look in looks}
     by_task = {look: contender.share[:, index].round(4) for look, index in at.items()}
     return {
-        **_shares(contender.share.mean(0), {look: share[None] for look, share in by_task.items()}, env_steps),
+        **_shares(contender.share.mean(0), {look: share[None] for look, share in by_task.items()}, env_steps, copies),
         "share_by_task": {look: share.tolist() for look, share in by_task.items()},
         "env_steps_before": contender.steps_before,
         "chosen_on_validation_tasks": contender.chosen,
     }
 
 
-def _shares(mean: np.ndarray, by_task: Mapping[str, np.ndarray], env_steps: np.ndarray) -> dict[str, Any]:
+def _shares(
+    mean: np.ndarray, by_task: Mapping[str, np.ndarray], env_steps: np.ndarray, copies: Sequence[int] | None
+) -> dict[str, Any]:
     """From means ``[G]`` and, at each look, each seed's share of each task's optimum ``[S, M]``."""
     good = np.flatnonzero(mean >= GOOD)
     looks = {}
     for look, share in by_task.items():
-        low, high = crossed_bootstrap_interval(share)
+        low, high = crossed_bootstrap_interval(share, copies)
         looks[look] = {"share": float(share.mean()), "low": low, "high": high}
     return {
         "share_of_optimum": mean.tolist(),
@@ -118,9 +128,11 @@ def _shares(mean: np.ndarray, by_task: Mapping[str, np.ndarray], env_steps: np.n
     }
 
 
-def _mean_and_error(share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _mean_and_error(share: np.ndarray, copies: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Over tasks, with 1.96 standard errors."""
-    return share.mean(0), 1.96 * share.std(0, ddof=1) / len(share) ** 0.5
+    import torch
+
+    return share.mean(0), 1.96 * standard_error(torch.from_numpy(share), copies).numpy()
 
 
 def _table(figures: dict[str, Any]) -> list[str]:
@@ -175,7 +187,9 @@ def _reading(figures: dict[str, Any], env_steps: np.ndarray, num_tasks: int) -> 
     )
 
 
-def _draw(found: Comparison, played: Any, discount: float, drawn_at: int, path: Path, title: str) -> None:
+def _draw(
+    found: Comparison, played: Any, discount: float, drawn_at: int, copies: Sequence[int], path: Path, title: str
+) -> None:
     """Of a task that is as hard for the learners, at that look, as half of the tasks."""
     import torch
     from torch.nn.functional import one_hot
@@ -193,7 +207,7 @@ def _draw(found: Comparison, played: Any, discount: float, drawn_at: int, path: 
     for contender in found.contenders:
         actions = torch.from_numpy(contender.actions[at, task])
         values = policy_state_values(single, one_hot(actions, NUM_ACTIONS).double()[None], discount)[0].numpy()
-        mean, error = _mean_and_error(contender.share)
+        mean, error = _mean_and_error(contender.share, copies)
         shown = np.where(free, (values / best).reshape(free.shape), np.nan)
         learners.append(LearnerCurve(contender.name, mean, error, shown, _way(single, actions.numpy(), columns)))
     goal = divmod(int(single.goals[0]), columns)

@@ -14,7 +14,7 @@ from synrl_ray.kinds.meta.judging import judge_of
 from synrl_ray.kinds.meta.result import judge_by_official_runs
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.files import load_maml
-from synrl_ray.meta.maml import MamlModel
+from synrl_ray.meta.maml import MamlModel, batch_norms
 from synrl_ray.policies.description import Description, damage_of, described
 from synrl_ray.results import Result
 from synrl_ray.running.kind import EvaluationOptions, Inside, option
@@ -33,7 +33,11 @@ def evaluate(description: Description, options: EvaluationOptions) -> Result:
     if options.support_statistics:
         if not isinstance(maml, MamlModel):
             raise UserError("--support-statistics means nothing for a learner that plays", "leave it out")
-        maml.config = replace(maml.config, query_statistics="support")
+        if not batch_norms(maml.model):
+            raise UserError("--support-statistics means nothing for a learner without batch norm", "leave it out")
+        trained, config = maml, replace(maml.config, engine="vmap", query_statistics="support")
+        maml = family_of(tasks).meta_learner(learner, config)
+        maml.load_state_dict(trained.state_dict())
     if options.official_runs:
         named = str(description.get("data"))
         found = judge_by_official_runs(

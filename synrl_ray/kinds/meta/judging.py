@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
@@ -16,10 +15,10 @@ from synrl_ray.errors import NonFiniteError
 from synrl_ray.evaluation.adaptation_figure import AdaptedTask, draw_adaptation
 from synrl_ray.experiment import MetaExperiment
 from synrl_ray.kinds.meta.comparison import finish_comparison
-from synrl_ray.kinds.meta.scores import TaskScores, result_of
+from synrl_ray.kinds.meta.scores import TaskScores, numbered, result_of
 from synrl_ray.meta.families import Family, family_of
 from synrl_ray.meta.judging import judge, scores_of
-from synrl_ray.meta.maml import MamlModel
+from synrl_ray.meta.maml import MamlModel, batch_norms
 from synrl_ray.meta.maml_rl import MamlPolicy
 from synrl_ray.meta.maml_trajectories import TrajectoryPolicy
 from synrl_ray.meta.policy_judging import judge_policies, relative_regret
@@ -34,9 +33,9 @@ _RATE_FACTORS, _TASKS_FOR_RATES = (1.0, 3.0, 10.0, 30.0), 20
 
 
 def statistics_of(maml: MamlModel) -> dict[str, str]:
-    """For the protocol: whose statistics batch norm took, where it was not the queries' own."""
+    """For the protocol: whose statistics batch norm took, where there is any and they were not the queries' own."""
     by = maml.config.query_statistics
-    return {} if by == "queries" else {"query_statistics": by}
+    return {} if by == "queries" or not batch_norms(maml.model) else {"query_statistics": by}
 
 
 class Judge(ABC):
@@ -62,7 +61,7 @@ class Judge(ABC):
         with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
             control = self.untrained(inner_steps)
             untrained = self.scores(control, "test", num_tasks, inner_steps + self.more_steps)
-        copies = _numbered(self.family.identities("test", num_tasks))
+        copies = numbered(self.family.identities("test", num_tasks))
         protocol = {
             "data": self.family.data,
             "tasks": self.family.size,
@@ -225,12 +224,6 @@ def judge_of(maml: Any, learner: Learner, tasks: AnyTasks) -> Judge:
         UserError: for missing data.
     """
     return _JUDGES[type(maml)](maml, learner, family_of(tasks))
-
-
-def _numbered(identities: Sequence[Hashable]) -> list[int]:
-    """The number of the first task that is equal to each."""
-    first = {identity: i for i, identity in reversed(list(enumerate(identities)))}
-    return [first[identity] for identity in identities]
 
 
 def _only_start(initial: Tensor, columns: int) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ Legend: M tasks, S inner steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +24,12 @@ class TaskScores(NamedTuple):
     """``[M, S + 1]`` each."""
     env_steps: Tensor | None = None
     """That adaptation has taken so far, ``[M, S + 1]``."""
+
+
+def numbered(identities: Sequence[Hashable]) -> list[int]:
+    """The number of the first task that is equal to each."""
+    first = {identity: i for i, identity in reversed(list(enumerate(identities)))}
+    return [first[identity] for identity in identities]
 
 
 def result_of(
@@ -52,7 +58,7 @@ def result_of(
     at = protocol["inner_steps"]
     doubles = {name: values.double() for name, values in found.by_name.items()}
     means = {name: tuple(values.mean(0).tolist()) for name, values in doubles.items()}
-    errors = {name: tuple((1.96 * _standard_error(values, copies)).tolist()) for name, values in doubles.items()}
+    errors = {name: tuple((1.96 * standard_error(values, copies)).tolist()) for name, values in doubles.items()}
     distinct = "" if copies is None or len(set(copies)) == len(copies) else "distinct "
     control = {} if untrained is None else untrained.by_name
     return Result(
@@ -82,7 +88,7 @@ def result_of(
     )
 
 
-def _standard_error(values: Tensor, copies: Sequence[int] | None) -> Tensor:
+def standard_error(values: Tensor, copies: Sequence[int] | None) -> Tensor:
     r"""Of the mean over tasks ``[M, S + 1]``, with G groups of equal ones:
 
     .. math:: \frac{1}{M} \sqrt{\frac{G}{G - 1} \sum_g \Big(\sum_{i \in g} (x_i - \bar x)\Big)^2}

@@ -155,6 +155,24 @@ def test_of_several_seeds_without_their_own_results_the_first_is_judged(publishe
     assert found.differences[0].startswith("loss is recorded as 0.5, found ")
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"learners": [], "env_steps": [0], "test_tasks": 1},
+        {"learners": {"Q-learning": 1}, "env_steps": [0], "test_tasks": 1},
+        {"learners": {"Q-learning": {"share_by_task": {"0": [[1], [1, 2]]}}}, "env_steps": [0], "test_tasks": 1},
+        {"learners": {}, "env_steps": 0, "test_tasks": 1},
+        {"learners": {}},
+    ],
+)
+def test_a_comparison_that_nobody_wrote_is_one_line(published, damaged):
+    for seed in (0, 1):
+        place = published / f"seed{seed}"
+        write_result(place, replace(read_result(place), comparison=damaged))
+    with pytest.raises(UserError, match=f"{published} is damaged.*restore the results of its seeds"):
+        list(audit(published))
+
+
 def test_a_folder_without_results_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"there is no result\.json in"):
         list(audit(tmp_path))

@@ -61,6 +61,27 @@ def test_table_and_reading_say_the_same_figures(finished):
     assert "8 tasks" in reading
 
 
+def test_equal_tasks_are_one_for_the_intervals(finished):
+    _, kept = finished
+    copies = [0, 0, 0, 0, 1, 1, 1, 1]
+    halves = copy.deepcopy(kept)
+    for figures in halves["learners"].values():
+        figures["share_by_task"] = dict.fromkeys(figures["share_by_task"], copies)
+    (narrow, wide) = (
+        combine_comparisons([part] * 2)["learners"]["Q-learning"]["looks"]["600"]
+        for part in (halves, {**halves, "copies": copies})
+    )
+    assert (narrow["share"], wide["share"]) == (0.5, 0.5)
+    assert (wide["low"], wide["high"]) == (0.0, 1.0)
+    assert narrow["low"] > 0.1
+    assert narrow["high"] < 0.9
+
+
+def test_nothing_is_combined_of_no_learners(finished):
+    _, kept = finished
+    assert combine_comparisons([{**kept, "learners": {}}] * 2) is None
+
+
 def test_picture_is_drawn(finished):
     folder, _ = finished
     picture = cv2.imread(str(folder / "comparison.png"))

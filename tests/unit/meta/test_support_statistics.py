@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from synrl_ray.errors import UserError
+from synrl_ray.kinds.meta.judging import statistics_of
 from synrl_ray.meta.losses import CrossEntropy
 from synrl_ray.meta.maml import MamlModel
-from synrl_ray.meta.networks import conv4, spiking_conv4
+from synrl_ray.meta.networks import conv4, mlp, spiking_conv4
+from synrl_ray.meta.sizes import samples_at_once
 from synrl_ray.meta.tasks import TaskBatch
 from synrl_ray.settings.maml import Maml
 
@@ -82,14 +84,32 @@ def test_another_network_is_refused_by_name():
     class Own(nn.Module):
         def __init__(self):
             super().__init__()
+            self.norm = nn.BatchNorm2d(1, track_running_stats=False)
             self.linear = nn.Linear(256, 3)
 
         def forward(self, x):
-            return self.linear(x.flatten(1))
+            return self.linear(self.norm(x).flatten(1))
 
-    maml = MamlModel(Own(), Maml(query_statistics="support")).double()
-    with pytest.raises(UserError, match="query_statistics='support' is for networks of this project's layers"):
-        maml.outer_loss(batch())
+    with pytest.raises(UserError, match="query_statistics='support' cannot reach batch norm norm, which is not in a"):
+        MamlModel(Own(), Maml(query_statistics="support"))
+    without = Own()
+    without.norm = nn.Identity()
+    losses = []
+    for by in ("support", "queries"):
+        loss, _ = MamlModel(without, Maml(query_statistics=by)).double().outer_loss(batch())
+        losses.append(loss.item())
+    assert losses[0] == losses[1]  # nothing to normalise
+
+
+def test_the_protocol_says_so_where_something_is_normalised():
+    assert statistics_of(made("ann", query_statistics="support")) == {"query_statistics": "support"}
+    assert statistics_of(made("ann")) == {}
+    assert statistics_of(MamlModel(mlp(), Maml(query_statistics="support"))) == {}
+
+
+def test_memory_is_reckoned_for_both_sets_where_they_pass_together():
+    assert samples_at_once(True, 5, 75) == 80
+    assert samples_at_once(False, 5, 75) == 75
 
 
 def test_the_reference_engine_is_refused():

@@ -16,12 +16,14 @@ RECORDED = Result(
     greedy=Episodes(seeds=(5, 6), returns=(9.0, 11.0), lengths=(3, 4), digests=("a", "b")),
     adaptation=Adaptation(by_step={"loss": (2.0, 1.0)}),
     confusion=((1, 2), (3, 4)),
+    comparison={"learners": {"table": {"share": [0.5, 1.0], "reached": None}}, "text": "in words"},
 )
 
 
 def test_what_differs_by_rounding_agrees():
     greedy = replace(RECORDED.greedy, returns=(9.0 + 1e-9, 11.0), digests=("x", "y"))
-    found = replace(RECORDED, figures={"return_iqm": 10.0 + 1e-6, "regret": None}, greedy=greedy)
+    comparison = {"learners": {"table": {"share": [0.5 + 1e-9, 1.0], "reached": None}}, "text": "in other words"}
+    found = replace(RECORDED, figures={"return_iqm": 10.0 + 1e-6, "regret": None}, greedy=greedy, comparison=comparison)
     assert differences(RECORDED, found) == []
 
 
@@ -47,6 +49,17 @@ def test_what_differs_by_rounding_agrees():
         ({"adaptation": Adaptation(by_step={"loss": (2.0, 3.0)})}, "by step of loss differ: number 1 is recorded as 1"),
         ({"adaptation": Adaptation(by_step={"loss": (2.0,)})}, "by step of loss differ: 2 are recorded, 1 found"),
         ({"confusion": ((1, 2), (4, 3))}, "the confusion of classes differs"),
+        *(
+            ({"comparison": {"learners": learners}}, "the comparison of learners differs")
+            for learners in (
+                {"table": {"share": [0.5, 0.9], "reached": None}},
+                {"table": {"share": [0.5], "reached": None}},
+                {"table": {"share": [0.5, 1.0], "reached": 20}},
+                {"table": {"share": [0.5, 1.0]}},
+                [],
+                None,
+            )
+        ),
     ],
 )
 def test_each_difference_is_named(changes, line):
@@ -55,5 +68,5 @@ def test_each_difference_is_named(changes, line):
 
 
 def test_what_only_one_of_them_knows_is_no_difference():
-    less = replace(RECORDED, greedy=None, adaptation=None, confusion=None, intervals=())
+    less = replace(RECORDED, greedy=None, adaptation=None, confusion=None, intervals=(), comparison=None)
     assert differences(RECORDED, less) == differences(less, RECORDED) == []
