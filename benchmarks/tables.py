@@ -109,7 +109,7 @@ def summary() -> Iterator[Row]:
     others = rows_of("omniglot-others")
     shots = {kind: percent(others[f"5-shot {kind}"]["after"][0]) for kind in ("spiking", "ann")}
     few, many = (pair(f"omniglot-maml{name}", "accuracy", 1, 100, " %") for name in ("", "-20-way"))
-    judged = "accuracy: 5 ways 1 shot; 5 ways 5 shots; 20 ways 1 shot"
+    judged = "accuracy, transductive batch norm: 5 ways 1 shot; 5 ways 5 shots; 20 ways 1 shot"
     cells = (f"{few[i]}; {shots[kind]}; {many[i]}" for i, kind in enumerate(("spiking", "ann")))
     yield "`omniglot-maml`", judged, *cells, "97 %; 99 %; 90 %"
     judged = "greedy regret on new tasks after 3 inner steps, 5 seeds"
@@ -342,11 +342,15 @@ def omniglot() -> Iterator[Row]:
 
     yield committed("5 ways, 1 shot", "spiking", "omniglot-maml/spiking")
     yield committed("", "ann, 3 seeds", "omniglot-maml/ann")
+    alone = ", queries by the support set"
+    yield other("", f"spiking{alone}", "support 5-way spiking")
+    yield other("", f"ann, first seed{alone}", "support 5-way ann")
     yield other("5 ways, 5 shots", "spiking, trained on 1 shot", "5-shot spiking")
     yield other("", "ann, trained on 1 shot", "5-shot ann")
     yield committed("", "ann, trained on 5 shots", "omniglot-maml-5-shot/ann")
     yield committed("20 ways, 1 shot", "spiking", "omniglot-maml-20-way/spiking")
     yield committed("", "ann", "omniglot-maml-20-way/ann")
+    yield other("", f"ann{alone}", "support 20-way ann")
     yield other("the same, 32 filters in each block", "spiking, 2 steps a sample", "20-way-32-filters spiking")
     yield other("", "ann", "20-way-32-filters ann")
 

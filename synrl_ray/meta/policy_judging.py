@@ -1,4 +1,4 @@
-"""How well policies adapt to goals that were held out: their exact regret, as a share of the optimal return.
+"""How well policies adapt to gridworlds that were held out: their exact regret, as a share of the optimal return.
 
 Legend: M tasks, S inner steps, N states.
 """

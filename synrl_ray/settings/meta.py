@@ -82,7 +82,8 @@ class OmniglotTasks(AnyFamily):
 
 @settings_class
 class GridworldTasks(AnyFamily):
-    """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldDistribution`."""
+    """Finding goals by their reward; see :class:`synrl_ray.meta.gridworlds.GridworldDistribution` and, where layouts
+    vary, :class:`synrl_ray.meta.gridworld_layouts.LayoutDistribution`."""
 
     name: Literal["gridworlds"] = "gridworlds"
     vary: Literal["goal", "layout"] = "goal"
