@@ -113,7 +113,7 @@ def learning_curve(
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=13, fontweight="bold", wrap=True)
     handles = _legend_handles(groups, target, line, confidence)
-    num_columns = _num_legend_columns([len(handle.get_label()) for handle in handles])
+    num_columns = num_legend_columns([len(handle.get_label()) for handle in handles])
     figure.legend(handles=handles, loc="outside lower center", ncols=num_columns, frameon=False, fontsize=9)
     return figure
 
@@ -225,7 +225,7 @@ def _legend_handles(groups: dict[str, list[Curve]], target: float | None, line: 
     return handles
 
 
-def _num_legend_columns(label_lengths: Sequence[int]) -> int:
+def num_legend_columns(label_lengths: Sequence[int]) -> int:
     """Return the most columns, filled one after the other, that fit into the width of the picture."""
     for num_columns in (3, 2):
         columns = np.array_split(label_lengths, num_columns)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from synrl_ray.evaluation.curves import GREY, PALETTE
+from synrl_ray.evaluation.curves import GREY, PALETTE, num_legend_columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +62,8 @@ def inner_steps_figure(seeds: Sequence[AdaptedSeed], untrained: Sequence[float],
     axes.grid(color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    handles, labels = axes.get_legend_handles_labels()
+    num_columns = num_legend_columns([len(label) for label in labels])
+    figure.legend(handles, labels, loc="outside lower center", ncols=num_columns, frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=11, fontweight="bold", wrap=True)
     return figure
