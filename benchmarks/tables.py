@@ -350,6 +350,7 @@ def omniglot() -> Iterator[Row]:
     yield committed("", "ann, trained on 5 shots", "omniglot-maml-5-shot/ann")
     yield committed("20 ways, 1 shot", "spiking", "omniglot-maml-20-way/spiking")
     yield committed("", "ann", "omniglot-maml-20-way/ann")
+    yield other("", f"spiking{alone}", "support 20-way spiking")
     yield other("", f"ann{alone}", "support 20-way ann")
     yield other("the same, 32 filters in each block", "spiking, 2 steps a sample", "20-way-32-filters spiking")
     yield other("", "ann", "20-way-32-filters ann")
