@@ -295,13 +295,14 @@ def hebbian_driving() -> Iterator[Row]:
     )
     for name, evolved in (("car-racing-hebbian", "rules"), ("car-racing-hebbian-fixed", "weights")):
         found = result(f"{name}/ann")
-        assert found.greedy is not None
-        returns, frozen = found.greedy.returns, found.figures.get("zeroed_return_mean")
-        episodes = sum(training.episodes or 0 for training in found.training)
+        assert found.provenance is not None
+        assert found.provenance.configuration is not None
+        individuals = 2 * found.provenance.configuration["experiment"]["algorithm"]["num_pairs"]
+        episodes, frozen = found.training[0].episodes or 0, found.figures.get("zeroed_return_mean")
         yield (
             evolved,
-            f"{episodes // 64:,}, {episodes:,}",
-            f"{found.figure('return_mean'):.1f}, {min(returns):.1f}, {max(returns):.1f}",
+            f"{episodes // individuals:,}, {episodes:,}",
+            ", ".join(f"{found.figure(f'return_{name}'):.1f}" for name in ("mean", "min", "max")),
             with_interval(found, "return_iqm", 1),
             "-" if frozen is None else f"{frozen:.1f}",
             f"{found.figure('shuffled_return_mean'):.1f}",

@@ -47,7 +47,7 @@ class WrittenOutConvBlock:
     def forward(self, p: Parameters, x: Tensor) -> tuple[Tensor, _Kept]:
         """``[M, K, C, H, W]`` → ``[M, K, O, H // 2, W // 2]``."""
         num_tasks, batch, _, height, width = x.shape
-        x, maps = self._convolved(p["0.weight"], x)
+        x, maps = self._maps(p["0.weight"], x)
         num_out = maps.shape[2]
         output, pooled = norm_pool(maps, p["1.weight"], p["1.bias"], (height, width), self._eps, self._rectifies)
         shaped = output.view(num_tasks, batch, height // 2, width // 2, num_out).permute(0, 1, 4, 2, 3)
@@ -56,7 +56,7 @@ class WrittenOutConvBlock:
     def by_support(self, p: Parameters, x: Tensor, shots: int, num_samples: int) -> Tensor:
         """The same shapes, with the moments of the first ``shots`` of each simulation step's ``num_samples``."""
         num_tasks, batch, _, height, width = x.shape
-        _, maps = self._convolved(p["0.weight"], x)
+        _, maps = self._maps(p["0.weight"], x)
         num_out = maps.shape[2]
         steps = maps.view(num_tasks, -1, num_samples, height * width, num_out)
         mean = steps[:, :, :shots].mean((1, 2, 3), keepdim=True)
@@ -68,7 +68,7 @@ class WrittenOutConvBlock:
         images = output.view(-1, height, width, num_out).permute(0, 3, 1, 2)
         return nn.functional.max_pool2d(images, 2).unflatten(0, (num_tasks, batch))
 
-    def _convolved(self, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _maps(self, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the filters see, and the maps ``[M, K * H * W, O]``."""
         num_tasks, batch, _, height, width = x.shape
         if self._is_unfolded:
