@@ -3,6 +3,7 @@
 Run:
     python benchmarks/publish.py runs/cartpole-ppo/spiking-seed?
     python benchmarks/publish.py runs/five/spiking-seed0 --out experiments/results/sinusoid-maml-5-shot/spiking
+    python benchmarks/publish.py experiments/results/cartpole-ppo/spiking/seed? runs/cartpole-ppo/spiking-seed5
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from synrl_ray.running.run_folder import RunFolder
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs that differ in their seeds")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs or published seeds of one setting")
     parser.add_argument("--out", type=Path, help="default: experiments/results/EXPERIMENT/POLICY")
     args = parser.parse_args()
     runs = sorted(args.runs, key=lambda run: RunFolder.open(run).spec().seed)

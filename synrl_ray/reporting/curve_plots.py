@@ -8,10 +8,10 @@ from typing import Any
 
 from synrl_ray.evaluation.curves import Curve, finite_curve, interpolate_to_grid
 from synrl_ray.evaluation.statistics import bootstrap_band, iqm
-from synrl_ray.kinds.publishing import thinned
 from synrl_ray.reporting.entries import Entry, Run
 from synrl_ray.reporting.plots import FAINT, Plot, axes, color_of, dash_of, faded, literal, symbol_of
 from synrl_ray.reporting.words import in_words
+from synrl_ray.running.metrics_table import thinned
 
 _MOST_POINTS = 400
 """Of a seed's line; a screen shows no more."""

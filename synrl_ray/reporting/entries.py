@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,10 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from synrl_ray.errors import UserError, reason_of
-from synrl_ray.files import read_bounded
+from synrl_ray.errors import UserError
 from synrl_ray.kinds import kind_of, kind_of_policy
-from synrl_ray.kinds.publishing import METRICS_TABLE, rows_of_csv
 from synrl_ray.policies.description import DESCRIPTION_FILE, damage_of, read_description
 from synrl_ray.reporting.words import plain
 from synrl_ray.results import RESULT_FILE, Result, read_result
@@ -21,7 +18,6 @@ from synrl_ray.running.kind import Kind
 from synrl_ray.running.run_folder import CONFIG, RunFolder
 from synrl_ray.running.spec import RunSpec
 
-_MOST_TABLE_BYTES = 2**26
 _LEVELS = 3
 """Of folders, below the one that is named, in which runs are looked for."""
 
@@ -147,14 +143,8 @@ def _runs_in(folder: Path) -> list[Path]:
 
 def _read(folder: Path) -> Run:
     run = RunFolder(folder)
-    rows = run.metrics()
-    table = folder / METRICS_TABLE
-    if not rows and table.exists():
-        try:
-            rows = rows_of_csv(read_bounded(table, _MOST_TABLE_BYTES).decode())
-        except (OSError, ValueError, csv.Error) as error:
-            raise UserError(f"{table} is damaged ({reason_of(error)})", "restore it, or leave it out") from error
-    return Run(folder, run.spec() if (folder / CONFIG).exists() else None, _sound(run.result(), folder), rows)
+    spec = run.spec() if (folder / CONFIG).exists() else None
+    return Run(folder, spec, _sound(run.result(), folder), run.metrics())
 
 
 def _sound(result: Result | None, folder: Path) -> Result | None:

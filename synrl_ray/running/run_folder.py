@@ -20,6 +20,7 @@ from synrl_ray.running.folder_copy import FolderCopy
 from synrl_ray.running.imports import sign_modules
 from synrl_ray.running.lock import LOCK_FILE, locked_folder, require_no_links
 from synrl_ray.running.metrics_file import MetricsFile
+from synrl_ray.running.metrics_table import METRICS_TABLE, read_table
 from synrl_ray.running.spec import RunSpec
 
 __all__ = ["Position", "RunFolder"]
@@ -137,8 +138,12 @@ class RunFolder:
         self._metrics.append(row)
 
     def metrics(self, *columns: str) -> list[dict[str, Any]]:
-        """All rows that can be read, or those of them that have a number in each of the columns."""
-        return [row for row in self._metrics.rows() if all(row.get(column) is not None for column in columns)]
+        """All rows that can be read, or those of them that have a number in each of the columns.
+
+        Of a published seed they are those that were kept, in ``metrics.csv``.
+        """
+        rows = self._metrics.rows() or read_table(self.path / METRICS_TABLE)
+        return [row for row in rows if all(row.get(column) is not None for column in columns)]
 
     def rewind_metrics(self, iteration: int) -> list[str]:
         """Drop the rows after ``iteration`` and return what is to be told; see :meth:`MetricsFile.rewind`."""
@@ -171,7 +176,7 @@ class RunFolder:
             UserError: if the checkpoints are gone; beginning anew would overwrite what the run has given.
         """
         if found is None and (self.path / DESCRIPTION_FILE).exists():
-            rows = self.metrics()
+            rows = self._metrics.rows()
             reached = f", and it had come to iteration {rows[-1]['iteration']:,}" if rows else ""
             raise UserError(
                 f"the checkpoints of run {self.path} are gone{reached}", "restore them, or start a new run elsewhere"

@@ -13,9 +13,10 @@ from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnnLearner, MetaEvaluation, MetaStopping
 from synrl_ray.kinds.auditing import audit
 from synrl_ray.kinds.meta.kind import KIND
-from synrl_ray.kinds.publishing import MOST_ROWS, as_csv, publish, thinned
+from synrl_ray.kinds.publishing import MOST_ROWS, publish
 from synrl_ray.registry import get_experiment
 from synrl_ray.results import read_result, write_result
+from synrl_ray.running.metrics_table import as_csv, rows_of_csv, thinned
 from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.training import train_run
@@ -71,6 +72,28 @@ def test_a_large_policy_is_kept_of_the_first_seed_only(runs, tmp_path, monkeypat
     assert not list((tmp_path / "ann").glob("seed*/policy.*"))
     (found,) = audit(tmp_path / "ann")
     assert (found.policies, found.seeds, found.differences) == (1, 2, ())
+
+
+@pytest.mark.parametrize("most_bytes", [10, 10**6])
+def test_seeds_are_added_to_those_that_were_published(runs, tmp_path, monkeypatch, most_bytes):
+    monkeypatch.setattr("synrl_ray.kinds.publishing.MOST_POLICY_BYTES", most_bytes)
+    at_once, later = tmp_path / "at_once", tmp_path / "later"
+    publish(runs, at_once)
+    publish(runs[:1], later)
+    publish([later / "seed0", runs[1]], later)
+    names = {path.relative_to(at_once) for path in at_once.rglob("*") if path.is_file()}
+    assert {path.relative_to(later) for path in later.rglob("*") if path.is_file()} == names
+    for name in names:
+        if name.suffix != ".png":  # the curve is drawn from what the tables have kept
+            assert (later / name).read_bytes() == (at_once / name).read_bytes(), name
+
+
+def test_a_seed_whose_policy_was_not_kept_is_refused_in_one_line(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("synrl_ray.kinds.publishing.MOST_POLICY_BYTES", 10)
+    publish(runs, tmp_path / "ann")
+    with pytest.raises(UserError, match=r"seed1 holds no policy — name the run that it was published from"):
+        publish([tmp_path / "ann" / "seed1"], tmp_path / "one")
+    assert not (tmp_path / "one").exists()
 
 
 def test_what_lay_there_is_replaced_as_a_whole(runs, published):
@@ -200,6 +223,14 @@ def test_metrics_are_thinned_to_rows_with_an_evaluation_and_the_last():
 
 def test_a_table_of_metrics_has_six_digits_and_empty_cells():
     assert as_csv([{"a": 1, "b": 1 / 3}, {"a": 2, "c": None}]) == "a,b,c\n1,0.333333,\n2,,\n"
+
+
+def test_a_table_of_metrics_is_read_as_it_was_written():
+    rows = [{"env_steps": 1_234_567, "loss": 0.25}, {"env_steps": 1_234_568}]
+    assert rows_of_csv(as_csv(rows)) == rows
+    assert isinstance(rows_of_csv(as_csv(rows))[0]["env_steps"], int)
+    strange = "a,b,c,d,e\nnan,inf,," + "9" * 400 + "," + "9" * 5_000 + "\n"
+    assert rows_of_csv(strange) == [{}]
 
 
 def test_published_files_name_no_folder_of_this_machine(runs, published):

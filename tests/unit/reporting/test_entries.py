@@ -8,11 +8,11 @@ from shutil import copytree
 import pytest
 
 from synrl_ray.errors import UserError
-from synrl_ray.kinds.publishing import as_csv
 from synrl_ray.registry import get_experiment
 from synrl_ray.reporting.comparable import judged_by
 from synrl_ray.reporting.entries import found_entries
 from synrl_ray.reporting.tables import settings_of
+from synrl_ray.running.metrics_table import as_csv
 
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 
