@@ -24,9 +24,14 @@ class NumberRange:
     high: float = field(kw_only=False)
 
     def __post_init__(self) -> None:
-        """Refuse an empty range."""
+        """Refuse an empty range, and one so wide that no float holds its width."""
         if self.low >= self.high:
             raise SettingError((), f" is empty: {self.low:g}..{self.high:g}")
+        if not math.isfinite(self._width()):
+            raise SettingError((), f" is too wide: {self.low:g}..{self.high:g}")
+
+    def _width(self) -> float:
+        return self.high - self.low
 
 
 @settings_class
@@ -43,6 +48,9 @@ class LogUniform(NumberRange):
     low: Positive = field(kw_only=False)
     high: Positive = field(kw_only=False)
     kind: Literal["log_uniform"] = "log_uniform"
+
+    def _width(self) -> float:
+        return self.high / self.low
 
 
 @settings_class

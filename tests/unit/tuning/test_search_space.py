@@ -90,6 +90,8 @@ def test_combinations():
         ("lr=a..b", "--space lr=a..b is no range"),
         ("lr=log:3", "is no range"),
         ("lr=1e-2..1e-3", "--space lr=1e-2..1e-3 is no range (Uniform is empty: 0.01..0.001)"),
+        ("lr=-1e308..1e308", "--space lr=-1e308..1e308 is no range (Uniform is too wide: -1e+308..1e+308)"),
+        ("lr=log:1e-300..1e300", "--space lr=log:1e-300..1e300 is no range (LogUniform is too wide: 1e-300..1e+300)"),
         ("lr=0..nan", "Uniform.high must be finite, got nan"),
         ("lr=log:0..1", "LogUniform.low must be > 0, got 0.0"),
         ("lr=-1..1", "the range of algorithm.lr holds what does not work: PPO.lr must be > 0, got -1.0"),
