@@ -87,6 +87,7 @@ class MetaTrainable(Trainable):
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "meta_iterations": self.meta_iterations,
+            "worker_restarts": self.shards.restarts,
         }
         torch.save(state, os.path.join(checkpoint_dir, _CHECKPOINT))
 
@@ -97,6 +98,7 @@ class MetaTrainable(Trainable):
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.meta_iterations = state["meta_iterations"]
+        self.shards.restarts = state.get("worker_restarts", 0)  # older checkpoints do not know
 
     def cleanup(self) -> None:
         """End the workers; Tune calls this."""

@@ -93,7 +93,11 @@ class EvolutionTrainer:
         path.mkdir()
         tensors = {"genes": self.strategy.genes, "moments": self.strategy.moments}
         write_atomically(path / _GENES, save(tensors))
-        counts = {"generation": self.strategy.generation, "env_steps": self.env_steps}
+        counts = {
+            "generation": self.strategy.generation,
+            "env_steps": self.env_steps,
+            "worker_restarts": self.generations.restarts,
+        }
         write_atomically(path / _COUNTS, json.dumps(counts) + "\n")
 
     def restore(self, path: Path) -> None:
@@ -104,6 +108,7 @@ class EvolutionTrainer:
             raise ValueError("its genes are those of another network")
         self.strategy.genes, self.strategy.moments = found["genes"].copy(), found["moments"].copy()
         self.strategy.generation, self.env_steps = int(counts["generation"]), int(counts["env_steps"])
+        self.generations.restarts = int(counts.get("worker_restarts", 0))  # older checkpoints do not know
 
     def export(self, folder: Path) -> None:
         """The policy with the environment that it was evolved in, and what was held out."""
