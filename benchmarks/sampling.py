@@ -21,7 +21,8 @@ whatever ``--workers`` is. ``EnvPool`` is a PPO in the style of CleanRL on EnvPo
 
 All are measured in turn, round by round, after one round of warm-up. Rates are medians over the rounds, ratios medians
 of the ratios within a round. Below them stand the limits: the raw vector environment, and the network's passes alone.
-One thread in each process. Where other work shares the cores, ``--clock cpu`` counts the
+Without workers this process keeps to one core, or to as many as ``--cores`` says, on which games of Atari are played
+side by side; networks compute with one thread. Where other work shares the cores, ``--clock cpu`` counts the
 seconds that this process computed in place of those that passed; it needs ``--workers 0``.
 """
 
@@ -66,17 +67,21 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="also Stable-Baselines3 and EnvPool")
     parser.add_argument("--conv", choices=["nature", "small"], help="convolutions, if not those of the table above")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--cores", type=int, default=1, help="that this process keeps to where there are no workers")
     options = parser.parse_args()
     if options.clock == "cpu" and any(options.workers):
         parser.error("--clock cpu sees this process only: add --workers 0")
     torch.set_num_threads(1)
     for logger in ("ray", "ray.rllib"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with own_ray(num_cpus=1 + 4 * max(options.workers), object_store_memory=512 * 1024**2):
         for name in options.env:
             task = TASKS[name]().with_convolutions(options.conv)
             print(f"{name}: {task.title}; environment steps per second, sampling and learning")
             for workers in options.workers:
+                if hasattr(os, "sched_setaffinity"):
+                    os.sched_setaffinity(0, cores if workers else cores[: options.cores])
                 compare(task, workers, options.iterations, peers=options.peers, clock=CLOCKS[options.clock])
             sampling_limits.report(task, CLOCKS[options.clock])
 

@@ -58,8 +58,10 @@ def make_atari(env_id: str, kwargs: Mapping[str, Any], frames: AtariFrames, *, t
     )
 
 
-def make_atari_vector(env_id: str, frames: AtariFrames, num_envs: int) -> VectorEnv:
+def make_atari_vector(env_id: str, frames: AtariFrames, num_envs: int, num_threads: int = 1) -> VectorEnv:
     """N games for training, in C++; observations ``[N, 1, size, size]`` of ``uint8``.
+
+    They are the same with any number of threads.
 
     Raises:
         UserError: if the id is no Atari game.
@@ -67,7 +69,7 @@ def make_atari_vector(env_id: str, frames: AtariFrames, num_envs: int) -> Vector
     env = AtariVectorEnv(
         _rom_of(env_id),
         num_envs,
-        num_threads=1,  # a runner has one core
+        num_threads=min(num_threads, num_envs),
         stack_num=1,
         img_height=frames.screen_size,
         img_width=frames.screen_size,

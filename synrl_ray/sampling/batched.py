@@ -5,6 +5,7 @@ Legend: T environment steps of the fragment, N environments, S state.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection
 from functools import partial
@@ -49,6 +50,13 @@ class StepOutcome(NamedTuple):
     """Whether it was a transition: no reset, and no failure."""
     void: np.ndarray | None
     """Environments that failed and start anew; ``None`` where all went well."""
+
+
+def _cores() -> int:
+    """That this process may use: those that Ray has given to a worker, in a program of the user's own all of them."""
+    if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
+        return max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class BatchedEnvRunner(EnvRunner, Checkpointable):
@@ -296,7 +304,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     def make_env(self) -> None:
         """Make the vector environment."""
         kwargs = dict(self.config.env_config)
-        make_all = partial(make_vector, self.config.env, dict(kwargs), num_envs=self.num_envs)
+        make_all = partial(make_vector, self.config.env, dict(kwargs), self.num_envs, _cores())
         preprocessing = kwargs.pop(PREPROCESSING, None)
         self.env = keep_going(make_all, lambda: make_environment(self.config.env, kwargs, preprocessing, training=True))
         # Where episodes of training are parts of games (lives), the environments report the whole games themselves.

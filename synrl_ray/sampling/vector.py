@@ -18,7 +18,7 @@ from synrl_ray.settings.preprocessing import AtariFrames, Preprocessing
 PREPROCESSING = "preprocessing"
 
 
-def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int) -> VectorEnv:
+def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int, num_threads: int = 1) -> VectorEnv:
     """N environments for training that step together: the environment's own vectorised form where it has one.
 
     Args:
@@ -26,6 +26,7 @@ def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int) -> Ve
         env_config: keyword arguments of ``gymnasium.make``, as is RLlib's use; under :data:`PREPROCESSING` there may
             be an :class:`~synrl_ray.settings.preprocessing.AtariFrames` or its like for CarRacing.
         num_envs: N.
+        num_threads: that Atari games, which need no Python, may be played in.
 
     Raises:
         UserError: if it does not reset on the step after an episode's end, as the runner expects.
@@ -36,7 +37,7 @@ def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int) -> Ve
     if isinstance(preprocessing, AtariFrames) and not kwargs:
         from synrl_ray.envs.atari import make_atari_vector
 
-        return make_atari_vector(env_id, preprocessing, num_envs)
+        return make_atari_vector(env_id, preprocessing, num_envs, num_threads)
     if preprocessing is not None or not _has_vector_form(env_id):
         make = partial(make_environment, env_id, kwargs, preprocessing, training=True)
         return SyncVectorEnv([make] * num_envs)

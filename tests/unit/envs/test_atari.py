@@ -48,6 +48,15 @@ def test_vector_environment_gives_the_frames_and_rewards_of_gymnasiums_wrappers(
     assert num_lives > 10  # so that games ended too
 
 
+def test_games_are_the_same_with_more_threads():
+    frames = AtariFrames(sticky_actions=0.25)
+    alone, shared = (make_atari_vector(BREAKOUT, frames, 3, threads) for threads in (1, 8))
+    np.testing.assert_array_equal(alone.reset(seed=5)[0], shared.reset(seed=5)[0])
+    for actions in np.random.default_rng(0).integers(0, 4, (300, 3)):
+        for one, other in zip(alone.step(actions)[:4], shared.step(actions)[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_gymnasium_finds_nothing_wrong(training):
     check_env(make_atari(BREAKOUT, {}, AtariFrames(), training=training), skip_render_check=True)
