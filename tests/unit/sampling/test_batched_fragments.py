@@ -273,12 +273,13 @@ def test_an_environment_made_anew_is_prepared_for_training_as_the_first_were(mon
     runner, made = runner_of(), []
     monkeypatch.setattr(batched, "make_vector", lambda *given, **rest: made.append((given, rest)))
     monkeypatch.setattr(batched, "make_environment", lambda *given, **rest: made.append((given, rest)))
+    monkeypatch.setattr(batched, "_cores", lambda: 5)
     monkeypatch.setattr(batched, "keep_going", lambda make_all, make_one: (make_all(), make_one()))
     runner.config = runner.config.copy(copy_frozen=False)
     runner.config.env_config = {"preprocessing": "frames", "length": 3}
     runner.make_env()
     assert made == [
-        ((ENV_ID, {"preprocessing": "frames", "length": 3}), {"num_envs": 2}),
+        ((ENV_ID, {"preprocessing": "frames", "length": 3}, 2, 5), {}),
         ((ENV_ID, {"length": 3}, "frames"), {"training": True}),
     ]
     assert runner._env_reports_episodes is False
