@@ -1,4 +1,4 @@
-# make run and make test do everything on a fresh machine: Python 3.11+, make and a C compiler are enough.
+# make run and make test do everything on a fresh machine: Python 3.11 to 3.13, make and a C compiler are enough.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -36,7 +36,7 @@ setup: $(STAMP)  ## Install everything into .venv
 
 $(STAMP): pyproject.toml requirements.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PY) -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --constraint requirements.txt --editable '.[dev,docs,report,tune,box2d-py,learn2learn]'
 	@touch $(STAMP)

@@ -133,7 +133,7 @@ def train(
         seeds: train this many seeds, 0 to N-1, as many at a time as there are CPUs, and summarise them.
         num_workers: env runners in processes of their own; 0, the default, samples in the trainer's.
         num_learners: learners in processes of their own, which share each minibatch; 0, the default, learns in the
-            trainer's. For PPO, A2C and REINFORCE.
+            trainer's. For PPO, A2C, REINFORCE, PQN, and IMPALA with --num-workers.
         gpus_per_learner: GPUs of each learner, a share of one or 1; 0, the default, learns on the CPU. In
             meta-learning, of each worker. A run that is resumed may have another number.
         stop_steps: environment steps after which training ends. With --resume, schedules keep the end that they were

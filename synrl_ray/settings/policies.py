@@ -227,7 +227,7 @@ class SpikingPolicy(PolicyLayout, SpikingLayers):
     """Scale of the initial weights of the spiking layers behind it; spikes are rarer than an ann's activations."""
     firing_rate: Annotated[float, Interval(gt=0, lt=1)] | None = None
     """Spikes in each neuron and simulation step at the start of training: the initial weights of each spiking layer are
-    scaled until it fires so on the first observations; ``None`` leaves them. With PPO, A2C and REINFORCE."""
+    scaled until it fires so on the first observations; ``None`` leaves them. Not with DQN and SAC."""
     critic: Literal["spiking", "ann"] = "spiking"
     """Network of the state's value: as the actor's, or its non-spiking twin, as beside PopSAN (Tang et al. 2020). It
     only serves training, sees observations, or stacks of them, without a code, and carries nothing."""
