@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synrl_ray.errors import UserError
 from synrl_ray.kinds.publishing import publish
 from synrl_ray.running.run_folder import RunFolder
 
@@ -20,11 +21,13 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs or published seeds of one setting")
     parser.add_argument("--out", type=Path, help="default: experiments/results/EXPERIMENT/POLICY")
     args = parser.parse_args()
-    runs = sorted(args.runs, key=lambda run: RunFolder.open(run).spec().seed)
-    spec = RunFolder.open(runs[0]).spec()
-    out = args.out or Path("experiments/results") / spec.experiment.id / spec.policy
-    result = publish(runs, out)
-    print(f"{out}: {len(runs)} seeds, {result.score} {result.figure(result.score):.4f}")
+    try:
+        spec = RunFolder.open(args.runs[0]).spec()
+        out = args.out or Path("experiments/results") / spec.experiment.id / spec.policy
+        result = publish(args.runs, out)
+    except UserError as error:
+        parser.error(str(error))
+    print(f"{out}: {len(args.runs)} seeds, {result.score} {result.figure(result.score):.4f}")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ def worker_died() -> UserError:
 
 
 _DEATHS = frozenset(
-    f"{of}Error" for of in ("ActorDied", "ActorUnavailable", "WorkerCrashed", "NodeDied", "OwnerDied", "OutOfMemory")
+    f"{of}Error"
+    for of in ("RayActor", "ActorDied", "ActorUnavailable", "WorkerCrashed", "NodeDied", "OwnerDied", "OutOfMemory")
 )
 
 

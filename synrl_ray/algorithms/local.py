@@ -12,6 +12,7 @@ from synrl_ray.algorithms.plastic import PlasticConfig
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.tabular import TransitionTable
 from synrl_ray.errors import UserError
+from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.local.policy import load_local_policy
 from synrl_ray.policies.local.table import agent_class, make_agent
 from synrl_ray.sampling.tabular import TabularEnvRunner
@@ -45,7 +46,8 @@ def check_agent(experiment: LocalExperiment) -> None:
     environment, settings = experiment.environment, experiment.algorithm
     env = make_environment(environment.id, environment.kwargs)
     try:
-        make_agent(env.observation_space, env.action_space, settings=settings, **_given(experiment))
+        agent = make_agent(env.observation_space, env.action_space, settings=settings, **_given(experiment))
+        require_bounded(agent.numbers_per_observation)
     finally:
         env.close()
     if agent_class(settings).needs_table:

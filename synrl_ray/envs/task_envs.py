@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -48,6 +49,9 @@ class TaskEnvs(ABC):
             Observations ``[N, D]``, rewards ``[N]`` (0 where none is running), and what has ended ``[N]``.
         """
 
+    def close(self) -> None:  # noqa: B027  (those in numpy hold nothing)
+        """End the environments."""
+
 
 class _Together(TaskEnvs):
     def __init__(self, envs: BatchedEnv, time_limit: int | None) -> None:
@@ -82,6 +86,10 @@ class _OneByOne(TaskEnvs):
         if not (np.isfinite(self._seen).all() and np.isfinite(rewards).all()):
             raise UserError(f"environment {self._id!r} gave NaN or infinity", "narrow the ranges of the parameters")
         return self._seen.copy(), rewards, ended
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
 
     @staticmethod
     def _vector(env: gym.Env, observation: Any) -> np.ndarray:
@@ -151,10 +159,9 @@ def make_task_envs(
     Raises:
         UserError: for an environment that cannot be set to a task.
     """
-    first = make_environment(env_id, kwargs)
-    alone = first.unwrapped
-    limit = time_limit(first)
-    if is_as_written(first, "batched") and isinstance(alone, OneOfBatch) and set(places.values()) <= {"keyword"}:
+    with closing(make_environment(env_id, kwargs)) as first:
+        alone, limit, as_written = first.unwrapped, time_limit(first), is_as_written(first, "batched")
+    if as_written and isinstance(alone, OneOfBatch) and set(places.values()) <= {"keyword"}:
         shared = {name: kwargs[name] for name in kwargs if name in alone.batched.parameters}
         if {*places} <= {*alone.batched.parameters}:
             columns = {name: np.repeat([_as_number(task[name], name) for task in tasks], copies) for name in places}
@@ -181,8 +188,8 @@ def make_task_envs(
 def _as_number(value: Any, name: str) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name} = {value!r} is no number", "let the tasks give numbers") from error
+    except (OverflowError, TypeError, ValueError) as error:
+        raise UserError(f"{name} = {value!r:.40} is no number", "let the tasks give numbers") from error
 
 
 def _keywords(env: gym.Env) -> set[str]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 
-from synrl_ray.errors import worker_died
+from synrl_ray.errors import is_death, worker_died
 from synrl_ray.evolution.individuals import Evaluated, Individuals
 from synrl_ray.evolution.strategy import Strategy
 from synrl_ray.settings.evolution import EvolutionExperiment
@@ -77,7 +77,9 @@ class Generations:
             load[worker] -= 1
             try:
                 found[part] = ray.get(done)
-            except RayActorError as error:
+            except RayError as error:
+                if not is_death(error):
+                    raise
                 lost = {request: at for request, (at, _) in busy.items() if at == worker}
                 waiting.extend([part, *(busy.pop(request)[1] for request in lost)])
                 load[worker], restarts = 0, restarts + 1

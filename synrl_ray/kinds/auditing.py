@@ -109,7 +109,7 @@ def _audit_one(folder: Path, trust: bool, tell: Callable[[Path], None] | None) -
         found += differences(recorded, _together(places[0], list(seeds.values())))
     if not policies:  # there is the first seed's, in the folder itself
         policies = 1
-        one = next(iter(seeds.values())) if seeds else _of_first_seed(recorded)
+        one = next(iter(seeds.values())) if seeds else _of_first_seed(recorded, folder)
         found += differences(one, judged_again(folder, one))
     return Audit(folder=folder, policies=policies, seeds=len(seeds), differences=tuple(found))
 
@@ -122,7 +122,7 @@ def _seeds_of(folder: Path) -> list[Path]:
         return within
     result = _result_of(folder)
     several = result.seeds if len(result.seeds) > 1 else ()
-    return [folder.parent / f"{result.policy}-seed{seed}" for seed in several]
+    return [folder.resolve().parent / f"{result.policy}-seed{seed}" for seed in several]
 
 
 def _result_of(folder: Path) -> Result:
@@ -133,10 +133,13 @@ def _result_of(folder: Path) -> Result:
 
 
 def _judged_again(folder: Path, recorded: Result, trust: bool) -> Result:
-    """By the protocol that is recorded, whatever is usual today."""
+    """With as many episodes or tasks as are recorded, and from the same seed, whatever is usual today."""
     options = kind_of_policy(read_description(folder)).evaluation_options
     count = recorded.protocol.get("episodes", recorded.protocol.get("test_tasks"))
     known = {"episodes": count, "seed": recorded.protocol.get("first_seed")}
+    with damage_of(folder / RESULT_FILE):
+        if any(value is not None and type(value) is not int for value in known.values()):
+            raise ValueError("its protocol has numbers that are not whole")
     return evaluate_folder(folder, trust=trust, **{name: value for name, value in known.items() if name in options})
 
 
@@ -151,11 +154,12 @@ def _together(first: Path, seeds: list[Result]) -> Result:
         return kind_of(spec.experiment).combine(seeds, spec)
 
 
-def _of_first_seed(recorded: Result) -> Result:
+def _of_first_seed(recorded: Result, folder: Path) -> Result:
     """What a result of several seeds says of the first of them."""
     if not recorded.per_seed:
         return recorded
-    figures = {name: values[0] for name, values in recorded.per_seed.items()}
+    with damage_of(folder / RESULT_FILE):
+        figures = {name: values[0] for name, values in recorded.per_seed.items()}
     return Result(
         experiment=recorded.experiment,
         policy=recorded.policy,

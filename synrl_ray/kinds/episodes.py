@@ -148,6 +148,13 @@ def time_shares(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     return {name: round(part / total, 4) for name, part in zip(names, seconds, strict=True)} if total else None
 
 
+def steps_to_return(folder: RunFolder, target: Any) -> int | None:
+    """Environment steps at the first greedy evaluation that reached a target's ``mean_return``; ``None`` if none did,
+    or there is no target."""
+    rows = () if target is None else folder.metrics("env_steps", "evaluation_return_mean")
+    return next((int(row["env_steps"]) for row in rows if row["evaluation_return_mean"] >= target.mean_return), None)
+
+
 def return_curve(folders: Sequence[RunFolder], target: float | None = None) -> Figure:
     """The returns of one or several seeds of an experiment against environment steps."""
     return learning_curve([_curve(folder) for folder in folders], title=title_of(folders), target=target)

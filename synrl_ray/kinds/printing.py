@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from synrl_ray.commands import command
 from synrl_ray.envs.make import make_environment
+from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Environment
 from synrl_ray.kinds.episodes import GAIN, SAMPLED, ZEROED
@@ -134,7 +136,12 @@ def print_files(outcome: Outcome, pictures: str, trained: str, *looks: str) -> N
 
 
 def _can_be_filmed(environment: Environment) -> bool:
-    """Whether the environment says that it renders pictures."""
+    """Whether the environment says that it renders pictures; a module is not imported to be asked.
+
+    A run that has ended is shown without a look at who made it.
+    """
+    if foreign_module(environment.id, environment.kwargs) not in (None, *sys.modules):
+        return False
     with suppress(UserError), closing(make_environment(environment.id, environment.kwargs)) as env:
         return "rgb_array" in (env.metadata.get("render_modes") or ())
     return False

@@ -93,9 +93,7 @@ def compare(
 
     def untrained(chosen: dict[str, Any], split: Split, count: int) -> NDArray[np.int64]:
         config = replace(maml.config, learn_inner_lr=False, **chosen)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            made = cast(MamlPolicy, family.meta_learner(learner, config))
+        made = cast(MamlPolicy, family.untrained(learner, config))
         return _policy_actions(made, played, marks, split, count)
 
     pool = played.sample("train", range(_POOL_SEED, _POOL_SEED + settings.pool_tasks)).grids

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -69,6 +70,12 @@ class EnvironmentBatch:
             self._made[copies] = made
         return self._made[copies]
 
+    def close(self) -> None:
+        """Close the environments that were made."""
+        for envs in self._made.values():
+            envs.close()
+        self._made.clear()
+
     @cached_property
     def _made(self) -> dict[int, TaskEnvs]:
         return {}
@@ -99,18 +106,15 @@ class EnvironmentDistribution:
 
     def __init__(self, settings: EnvironmentTasks) -> None:
         self.settings = settings
-        env = make_environment(settings.id, settings.kwargs)
-        self.num_features = vector_size(env.observation_space, settings.id)
-        self.action_space: gym.Space = env.action_space
-        if len(settings.observation_scale) not in (0, 1, self.num_features):
-            problem = (
-                f"observation_scale has {len(settings.observation_scale)} numbers for {self.num_features} features"
-            )
-            raise UserError(problem, "give one for each, or one for all")
         self._sampler = None if settings.sampler is None else _sampler_at(settings.sampler)
-        first = self._drawn("train", 0)
-        self.places = places_of(env, settings.id, sorted(first))
-        env.close()
+        with closing(make_environment(settings.id, settings.kwargs)) as env:
+            self.num_features = vector_size(env.observation_space, settings.id)
+            self.action_space: gym.Space = env.action_space
+            if len(settings.observation_scale) not in (0, 1, self.num_features):
+                given = len(settings.observation_scale)
+                problem = f"observation_scale has {given} numbers for {self.num_features} features"
+                raise UserError(problem, "give one for each, or one for all")
+            self.places = places_of(env, settings.id, sorted(self._drawn("train", 0)))
 
     def sample(self, split: Split, seeds: Sequence[int]) -> EnvironmentBatch:
         """The tasks of these seeds; the same split and seed give the same one, whatever it is drawn together with.
@@ -156,8 +160,11 @@ class EnvironmentDistribution:
 
     def _differ(self, task: Task, others: Sequence[Task]) -> bool:
         """Whether any of the others answers the same actions in another way."""
-        envs = make_task_envs(self.settings.id, self.settings.kwargs, [task, *others], self.places, 1)
-        count, running = len(others) + 1, np.ones(len(others) + 1, np.bool_)
+        with closing(make_task_envs(self.settings.id, self.settings.kwargs, [task, *others], self.places, 1)) as envs:
+            return self._answer_differently(envs, len(others) + 1)
+
+    def _answer_differently(self, envs: TaskEnvs, count: int) -> bool:
+        running = np.ones(count, np.bool_)
         seen = envs.reset([0] * count)
         self.action_space.seed(0)
         for _ in range(_PROBE_STEPS):
@@ -212,7 +219,7 @@ def _canonical(task: Task) -> str:
     plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in task.items()}
     try:
         return json.dumps({name: _number(value) for name, value in plain.items()}, sort_keys=True)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         remedy = "let tasks be made of numbers, texts and lists of them"
         raise UserError(f"a task holds what is no plain value ({reason_of(error)})", remedy) from error
 

@@ -5,6 +5,7 @@ Legend: M tasks, S inner steps.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -46,18 +47,18 @@ def judge_returns(
     at_once = tasks_at_once(numbers_per_task(maml.model, decisions, env_steps=decisions))
     parts = []
     for first in range(0, num_tasks, at_once):
-        batch = tasks.sample(split, range(first, min(first + at_once, num_tasks)))
-        experience = maml.play(batch, num_steps=num_steps, judged=False)
-        taken = torch.stack([torch.zeros(len(batch)), *(played.env_steps for played in experience.support)], 1)
-        returns = [
-            torch.stack(
-                [
-                    torch.from_numpy(maml.episodes(batch, policy, _STREAM, greedy=greedy).returns.mean(axis=1))
-                    for policy in experience.policies
-                ],
-                1,
-            )
-            for greedy in (True, False)
-        ]
-        parts.append((*returns, taken.cumsum(1)))
+        with closing(tasks.sample(split, range(first, min(first + at_once, num_tasks)))) as batch:
+            experience = maml.play(batch, num_steps=num_steps, judged=False)
+            taken = torch.stack([torch.zeros(len(batch)), *(played.env_steps for played in experience.support)], 1)
+            returns = [
+                torch.stack(
+                    [
+                        torch.from_numpy(maml.episodes(batch, policy, _STREAM, greedy=greedy).returns.mean(axis=1))
+                        for policy in experience.policies
+                    ],
+                    1,
+                )
+                for greedy in (True, False)
+            ]
+            parts.append((*returns, taken.cumsum(1)))
     return ReturnJudgement(*map(torch.cat, zip(*parts, strict=True)))

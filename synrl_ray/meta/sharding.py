@@ -7,17 +7,18 @@ So the gradient is the same for any number of workers, but for the rounding of a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 from torch import Tensor
 
-from synrl_ray.errors import worker_died
-from synrl_ray.meta.environment_tasks import EnvironmentDistribution
+from synrl_ray.errors import is_death, worker_died
+from synrl_ray.meta.environment_tasks import EnvironmentBatch, EnvironmentDistribution
 from synrl_ray.meta.families import family_of
 from synrl_ray.meta.gridworld_batch import PlayedGridworlds
 from synrl_ray.meta.meta_learner import MetaLearner
@@ -90,7 +91,8 @@ class Shard:
             behaviour = {name: tensor.to(self.device) for name, tensor in behaviour.items()}
         batch = self.tasks.sample("train", seeds)
         batch = batch.to(self.device) if isinstance(batch, TaskBatch) else batch  # others are played on the CPU
-        loss, figures = self.maml.meta_loss(batch, iteration, behaviour)
+        with closing(batch) if isinstance(batch, EnvironmentBatch) else nullcontext():
+            loss, figures = self.maml.meta_loss(batch, iteration, behaviour)
         loss.backward()
         count = len(seeds)
         return ShardResult(
@@ -142,7 +144,9 @@ class Shards:
             for w in [w for w in busy if w not in results]:
                 try:
                     results[w] = ray.get(busy[w])
-                except RayActorError as error:
+                except RayError as error:
+                    if not is_death(error):
+                        raise
                     restarts += 1
                     if restarts > _MOST_RESTARTS:
                         raise worker_died() from error

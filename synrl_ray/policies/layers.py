@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 
 from torch import nn
 
+from synrl_ray.errors import UserError
 from synrl_ray.policies.own_network import OwnNetwork
 from synrl_ray.settings.policies import Neuron, SpikingLayers
 from synrl_ray.snn import CNN, MLP, AdaptiveLIF, SpikingCNN, SpikingMLP, Surrogate, Synaptic
@@ -103,7 +104,8 @@ def require_bounded(num_numbers: int) -> None:
     """Refuse a network that computes too much for one observation, which its weights need not show.
 
     Raises:
-        ValueError: for such a number of numbers.
+        UserError: for such a number of numbers.
     """
     if num_numbers > _MOST_NUMBERS:
-        raise ValueError(f"each observation takes {num_numbers:,} numbers, {_MOST_NUMBERS:,} are the most")
+        problem = f"each observation takes {num_numbers:,} numbers, {_MOST_NUMBERS:,} are the most"
+        raise UserError(problem, "take fewer neurons or maps, or fewer simulation steps")

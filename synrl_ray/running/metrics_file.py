@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -96,4 +97,9 @@ def _row(line: bytes) -> Row | None:
     except (RecursionError, ValueError):
         return None
     is_row = isinstance(row, dict) and type(row.get("iteration")) is int
-    return row if is_row and all(value is None or type(value) in (int, float) for value in row.values()) else None
+    return row if is_row and all(value is None or _is_number(value) for value in row.values()) else None
+
+
+def _is_number(value: Any) -> bool:
+    """JSON has whole numbers that no float holds."""
+    return type(value) is float or (type(value) is int and abs(value) < sys.float_info.max)

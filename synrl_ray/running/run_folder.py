@@ -25,7 +25,7 @@ from synrl_ray.running.spec import RunSpec
 
 __all__ = ["Position", "RunFolder"]
 
-CONFIG, _METRICS = "config.json", "metrics.jsonl"
+CONFIG, METRICS = "config.json", "metrics.jsonl"
 _MOST_BYTES = {CONFIG: 2**20}
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
 
@@ -40,7 +40,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.copy = FolderCopy(path)
-        self._metrics = MetricsFile(path / _METRICS)
+        self._metrics = MetricsFile(path / METRICS)
         self._checkpoints = Checkpoints(path)
 
     @staticmethod

@@ -137,10 +137,14 @@ class EnvironmentTasks(AnyFamily):
     can be coded by populations."""
 
     def __post_init__(self) -> None:
-        """Refuse tasks that nothing tells apart, or two sources of them."""
+        """Refuse tasks that nothing tells apart, two sources of them, or another environment in each."""
         if bool(self.parameters) == (self.sampler is not None):
             problem = "are both given" if self.parameters else "are both missing, so that all tasks are the same"
             raise ValueError(f"parameters and sampler {problem}: give one of them")
+        if "env_id" in self.parameters:  # of wrappers around old Gym, which would import what a task names
+            raise ValueError(
+                "parameters hold env_id, which is another environment: give it in kwargs, the same for all"
+            )
 
     @property
     def environment(self) -> Environment:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import ray
 from command import Command, with_set
+from ray.exceptions import OutOfMemoryError
 
 from synrl_ray.evolution.strategy import Strategy
 from synrl_ray.evolution.workers import Generations
@@ -52,6 +53,22 @@ def test_any_number_of_workers_gives_the_same_genes_and_a_killed_one_is_replaced
         assert all((a == b).all() for a, b in zip(alone, returns, strict=True))
         assert (genes == others).all()
         assert (restarts > 0) == kill
+
+
+def test_a_worker_that_the_memory_monitor_has_killed_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    get, killed = ray.get, []
+
+    def get_once_not(request: ray.ObjectRef) -> object:
+        if not killed:
+            killed.append(request)
+            raise OutOfMemoryError("memory on the node is low")
+        return get(request)
+
+    monkeypatch.setattr(ray, "get", get_once_not)
+    returns, _, restarts = evolved("ann", 1)
+    assert restarts == len(killed) == 1
+    monkeypatch.undo()
+    assert all((a == b).all() for a, b in zip(evolved("ann", 0)[0], returns, strict=True))
 
 
 def test_the_command_trains_stops_resumes_and_judges(synrl: Callable[..., Command], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ray.rllib.utils.metrics import (
 
 from synrl_ray.algorithms.impala.learner import Learned
 from synrl_ray.algorithms.on_policy.algorithm import OnPolicyAlgorithm
-from synrl_ray.errors import worker_died
+from synrl_ray.errors import is_death, worker_died
 from synrl_ray.sampling.asynchronous import TAG, Collected, Fragment, ask
 from synrl_ray.sampling.metrics import SECONDS
 from synrl_ray.sampling.rollout import Rollout, parts_of
@@ -205,7 +205,7 @@ class ImpalaAlgorithm(OnPolicyAlgorithm):
 
     def _raise_death(self, error: Exception) -> None:
         """Say so where a learner has died; what it raises itself is another matter."""
-        if isinstance(error, ray.exceptions.RayActorError):
+        if is_death(error):
             raise worker_died() from error
 
     def _learn_from(self, rollouts: Sequence[Rollout]) -> list[Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import torch
+
 from synrl_ray.envs.checked import require_working
 from synrl_ray.envs.make import make_environment
 from synrl_ray.experiment import Experiment
 from synrl_ray.kinds.acting import factory_of
 from synrl_ray.kinds.rllib_trainer import check_shares
+from synrl_ray.policies.actor_critic import ActorCritic
+from synrl_ray.policies.layers import require_bounded
 from synrl_ray.policies.spaces import check_spaces
 from synrl_ray.running.spec import RunSpec
 
@@ -24,4 +28,8 @@ def check(spec: RunSpec) -> None:
     check_spaces(*spaces, environment.id, experiment.policy(spec.policy))
     check_shares(environment, spec.num_workers)
     check_algorithm(experiment, spec.policy, spaces, spec.num_workers, spec.num_learners)
+    config = experiment.policy(spec.policy)
+    if getattr(config, "network", None) is None:  # one of the user's own need not be able to be made without numbers
+        with torch.device("meta"):
+            require_bounded(ActorCritic(*spaces, config).numbers_per_observation)
     require_working(factory_of(environment))

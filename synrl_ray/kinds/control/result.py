@@ -11,7 +11,7 @@ from synrl_ray.evaluation.episodes import evaluate_policy
 from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.experiment import Experiment
 from synrl_ray.kinds.acting import Judging, factory_of
-from synrl_ray.kinds.episodes import combined_episodes, judged, return_curve, time_shares
+from synrl_ray.kinds.episodes import combined_episodes, judged, return_curve, steps_to_return, time_shares
 from synrl_ray.kinds.result import bounds_of, provenance_of, target_reached, targets_reached, training_of
 from synrl_ray.policies.energy import decision_energy
 from synrl_ray.policies.layers import rows_at_once
@@ -58,7 +58,7 @@ def finish(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position)
     protocol, bounds = experiment.evaluation, bounds_of(experiment)
     judging = Judging(experiment.environment, protocol.episodes, protocol.first_seed)
     found = judge(policy, judging, experiment.id, draws=experiment.algorithm.draws_actions)
-    steps = steps_to_target(folder, experiment)
+    steps = steps_to_return(folder, experiment.target)
     result = replace(
         found,
         training=(
@@ -77,17 +77,6 @@ def finish(folder: RunFolder, spec: RunSpec, policy: Policy, position: Position)
     folder.write_result(result)  # before the drawing, which shows it
     save_figures(figures([folder]), folder.path)
     return result
-
-
-def steps_to_target(folder: RunFolder, experiment: Experiment) -> int | None:
-    """Environment steps at the first greedy evaluation that reached the target; ``None`` if none did."""
-    target = experiment.target
-    if target is None:
-        return None
-    for row in folder.metrics("env_steps", "evaluation_return_mean"):
-        if row["evaluation_return_mean"] >= target.mean_return:
-            return int(row["env_steps"])
-    return None
 
 
 def combine(results: Sequence[Result], spec: RunSpec) -> Result:

@@ -10,7 +10,7 @@ from synrl_ray.evaluation.curves import LEARNING_CURVE
 from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.experiment import EvolutionExperiment
 from synrl_ray.kinds.acting import Judging
-from synrl_ray.kinds.episodes import combined_episodes, return_curve
+from synrl_ray.kinds.episodes import combined_episodes, return_curve, steps_to_return
 from synrl_ray.kinds.evolution.judging import held_out_environment, judge
 from synrl_ray.kinds.result import (
     bounds_of,
@@ -37,7 +37,7 @@ def finish(folder: RunFolder, spec: RunSpec, policy: HebbianPolicy, position: Po
     protocol, target = experiment.evaluation, experiment.target
     judging = Judging(experiment.environment, protocol.episodes, protocol.first_seed)
     elsewhere = held_out_environment(experiment.environment, experiment.held_out)
-    found, steps = judge(policy, judging, experiment.id, elsewhere), _to_target(folder, experiment)
+    found, steps = judge(policy, judging, experiment.id, elsewhere), steps_to_return(folder, experiment.target)
     more = {"episodes": position.episodes, "steps_to_target": steps}
     at_end = target is not None and target.reached(found.figures)
     result = replace(
@@ -71,13 +71,3 @@ def figures(folders: Sequence[RunFolder]) -> dict[str, Figure]:
     """The mean return of a generation, and of the policy that it is drawn around, against environment steps."""
     target = folders[0].spec().experiment_as(EvolutionExperiment).target
     return {LEARNING_CURVE: return_curve(folders, target.mean_return if target else None)}
-
-
-def _to_target(folder: RunFolder, experiment: EvolutionExperiment) -> int | None:
-    """Environment steps at the first evaluation that reached the target; ``None`` if none did."""
-    if experiment.target is None:
-        return None
-    for row in folder.metrics("env_steps", "evaluation_return_mean"):
-        if experiment.target.reached({"return_mean": row["evaluation_return_mean"]}):
-            return int(row["env_steps"])
-    return None

@@ -8,7 +8,7 @@ from synrl_ray.running.spec import RunSpec
 
 
 def check(spec: RunSpec) -> None:
-    """Raise :class:`UserError` for missing data, or a learner that does not fit the tasks."""
+    """Raise :class:`UserError` for missing data, or a learner that does not fit the tasks, or is too large for them."""
     from synrl_ray.meta.trainable import require_seed  # imports Ray, which judging does without
 
     experiment = spec.experiment_as(MetaExperiment)
@@ -16,4 +16,4 @@ def check(spec: RunSpec) -> None:
     family = family_of(experiment.tasks)
     family.distribution()
     family.require_told_apart("test", experiment.evaluation.tasks)
-    family.meta_learner(experiment.learner(spec.policy), experiment.algorithm.maml)
+    family.require_room(family.meta_learner(experiment.learner(spec.policy), experiment.algorithm.maml))

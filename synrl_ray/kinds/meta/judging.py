@@ -56,11 +56,11 @@ class Judge(ABC):
 
     def on_test_tasks(self, experiment: str | None, num_tasks: int, inner_steps: int) -> Result:
         """The result of adaptation to test tasks, beside that of the learner as it was made."""
-        found = self.scores(self.maml, "test", num_tasks, inner_steps + self.more_steps)
+        found = self._test_scores(self.maml, num_tasks, inner_steps)
         untrained, control = TaskScores({}), None
         with suppress(NonFiniteError):  # what was not trained for it need not survive adaptation
             control = self.untrained(inner_steps)
-            untrained = self.scores(control, "test", num_tasks, inner_steps + self.more_steps)
+            untrained = self._test_scores(control, num_tasks, inner_steps)
         copies = numbered(self.family.identities("test", num_tasks))
         protocol = {
             "data": self.family.data,
@@ -73,6 +73,13 @@ class Judge(ABC):
         if control is not None and control.config.inner_lr != self.maml.config.inner_lr:
             protocol["untrained_inner_lr"] = control.config.inner_lr
         return result_of(found, self.learner.kind, experiment, protocol, untrained=untrained, copies=copies)
+
+    def _test_scores(self, maml: Any, num_tasks: int, inner_steps: int) -> TaskScores:
+        """With further steps than count, or without them where they lead to what is not finite."""
+        if self.more_steps:
+            with suppress(NonFiniteError):
+                return self.scores(maml, "test", num_tasks, inner_steps + self.more_steps)
+        return self.scores(maml, "test", num_tasks, inner_steps)
 
     def on_validation_tasks(self, num_tasks: int, inner_steps: int) -> dict[str, float | None]:
         """Means over tasks during training."""

@@ -96,8 +96,8 @@ def combine(results: Sequence[Result], spec: RunSpec) -> Result:
     target, first = experiment.target, results[0]
     found = [over_seeds(results, name, name, np.mean) for name in first.figures]
     parts = [result.adaptation for result in results if result.adaptation is not None]
-    by_step = {
-        name: tuple(sum(each) / len(each) for each in zip(*(part.by_step[name] for part in parts), strict=True))
+    by_step = {  # after the steps that every seed was judged after
+        name: tuple(sum(each) / len(each) for each in zip(*(part.by_step[name] for part in parts), strict=False))
         for name in first.figures
     }
     return combined(
@@ -148,6 +148,9 @@ def _inner_steps(folders: Sequence[RunFolder]) -> dict[str, Figure]:
     if len(parts) < len(folders):
         return {}
     name, policy = results[0].score, folders[0].spec().policy
+    known = (len(part.by_step.get(name, ())) == len(part.errors.get(name, ())) > 0 for part in parts)
+    if not all(known):  # results of before do not tell how tasks differ
+        return {}
     seeds = [
         AdaptedSeed(f"{policy}, seed {folder.spec().seed}", part.by_step[name], part.errors[name])
         for folder, part in zip(folders, parts, strict=True)

@@ -161,3 +161,5 @@ def test_what_gymnasium_has_given_a_meaning_is_no_parameter():
 def test_a_text_where_a_number_is_needed_is_named():
     with pytest.raises(UserError, match="goal_x = 'a' is no number"):
         make_task_envs("synrl_ray/Navigation-v0", {}, [{"goal_x": "a"}], {"goal_x": "keyword"}, 1)
+    with pytest.raises(UserError, match=r"goal_x = 1000.* is no number"):
+        make_task_envs("synrl_ray/Navigation-v0", {}, [{"goal_x": 10**400}], {"goal_x": "keyword"}, 1)

@@ -96,6 +96,50 @@ def test_a_seed_whose_policy_was_not_kept_is_refused_in_one_line(runs, tmp_path,
     assert not (tmp_path / "one").exists()
 
 
+def test_two_runs_of_one_seed_are_refused_and_the_order_of_others_does_not_matter(runs, tmp_path):
+    again = shutil.copytree(runs[1], tmp_path / "again")
+    with pytest.raises(UserError, match="are both of seed 1 — leave one of them out"):
+        publish([*runs, again], tmp_path / "out")
+    publish(runs[::-1], tmp_path / "out")
+    assert read_result(tmp_path / "out").seeds == (0, 1)
+    assert (tmp_path / "out" / "policy.safetensors").read_bytes() == (runs[0] / "policy.safetensors").read_bytes()
+
+
+def test_nothing_but_what_was_published_is_replaced(runs, published, tmp_path):
+    root = shutil.copytree(runs[0].parent, tmp_path / "runs")
+    (tmp_path / "empty").mkdir()
+    for place, why in (
+        (root, "no result was published there"),  # the runs themselves lie in it
+        (root / "ann-seed0", "no result was published there"),
+        (published.parent, "no result was published there"),  # results of another policy may lie in it
+        (tmp_path / "empty", "no result was published there"),
+    ):
+        before = sorted(path for path in place.rglob("*"))
+        with pytest.raises(UserError, match=f"{place.name} is not to be replaced: {why}"):
+            publish(runs, place)
+        assert sorted(path for path in place.rglob("*")) == before
+    shutil.copytree(root / "ann-seed0", published / "ann")
+    with pytest.raises(UserError, match="is not to be replaced: ann is in it"):
+        publish(runs, published)
+
+
+def test_what_is_replaced_is_there_until_the_new_one_is(runs, published, monkeypatch):
+    before = {path.relative_to(published): path.read_bytes() for path in published.rglob("*") if path.is_file()}
+    rename, moved = Path.rename, []
+
+    def failing(self, target):
+        moved.append(self)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(KeyboardInterrupt):
+        publish([published / "seed0"], published)
+    assert {path.relative_to(published): path.read_bytes() for path in published.rglob("*") if path.is_file()} == before
+    assert [path.name for path in published.parent.iterdir()] == [published.name]
+
+
 def test_what_lay_there_is_replaced_as_a_whole(runs, published):
     (published / "left.txt").write_text("of before")
     publish(runs[:1], published)
@@ -136,6 +180,45 @@ def test_seeds_as_they_were_trained_are_checked_once_and_put_together_again(runs
     write_result(together, replace(combined, figures={"loss": 0.001}))
     (found,) = audit(root)
     assert found.differences[0].startswith("loss is recorded as 0.001, found ")
+
+
+def test_the_folder_of_all_seeds_may_be_the_one_that_the_command_is_given_in(runs, tmp_path, monkeypatch):
+    root = shutil.copytree(runs[0].parent, tmp_path / "sinusoid-maml")
+    (root / "ann-2seeds").mkdir()
+    combined = KIND.combine([RunFolder(run).result() for run in runs], RunFolder(runs[0]).spec())
+    write_result(root / "ann-2seeds", combined)
+    monkeypatch.chdir(root / "ann-2seeds")
+    (found,) = audit(Path())
+    assert (found.policies, found.seeds, found.differences) == (2, 2, ())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"protocol": {"test_tasks": "many"}},
+        {"protocol": {"test_tasks": True}},
+        {"protocol": {"test_tasks": 20, "first_seed": 1.5}},
+        {"training": [], "per_seed": {"loss": []}},
+    ],
+)
+def test_a_strange_result_is_damage_in_one_line(runs, tmp_path, change, capsys):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, **change}))
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(run), "--check"])
+    assert ended.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("judging")]
+    assert "result.json is damaged" in line
+
+
+def test_inner_steps_of_results_that_do_not_tell_how_tasks_differ_are_not_drawn(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    assert {"learning_curve.png", "inner_steps.png"} == set(KIND.figures([RunFolder(run)]))
+    result = json.loads((run / "result.json").read_text())
+    del result["adaptation"]["errors"]
+    (run / "result.json").write_text(json.dumps(result))
+    assert {"learning_curve.png"} == set(KIND.figures([RunFolder(run)]))
 
 
 def test_more_than_ten_seeds_are_put_together_in_the_order_of_their_numbers(runs, published):

@@ -147,6 +147,14 @@ def test_a_checkpoint_of_another_network_is_damage(tmp_path):
         (replace(EXPERIMENT, ann=AnnHebbian(conv_layers=((4, 3, 1),))), "no image for convolutions — set ann.conv_l"),
         (replace(EXPERIMENT, held_out={"bodies": [["flat", "flat"]]}), "bodies names"),
         (replace(EXPERIMENT, held_out={"colour": 1}), "cannot be made .*colour"),
+        (
+            replace(with_environment(id="LunarLander-v3", kwargs={}), held_out={"continuous": True}),
+            "held_out makes an environment of other actions — let both have the same spaces",
+        ),
+        (
+            replace(EXPERIMENT, ann=AnnHebbian(hidden_sizes=(4096, 4096), coefficients="layer")),
+            "numbers, 33,554,432 are the most — take fewer neurons",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_starts(experiment, message):

@@ -7,8 +7,8 @@ import torch
 
 from synrl_ray.evaluation.saving import save_figure
 from synrl_ray.experiment import AnnPolicy, Evaluation, Target
-from synrl_ray.kinds.control.result import combine, finish, steps_to_target
-from synrl_ray.kinds.episodes import return_curve, statistics_of, time_shares
+from synrl_ray.kinds.control.result import combine, finish
+from synrl_ray.kinds.episodes import return_curve, statistics_of, steps_to_return, time_shares
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.policies.policy import Policy
 from synrl_ray.registry import get_experiment
@@ -194,13 +194,12 @@ def test_steps_to_target_is_the_first_evaluation_that_reached_it(folder, target,
     for i, value in enumerate(evaluations, 1):
         row = {"iteration": i, "env_steps": 100 * i, "return_mean": 0.0}
         folder.append_metrics(row if value is None else {**row, "evaluation_return_mean": value})
-    experiment = replace(EXPERIMENT, target=Target(mean_return=target, source="a test"))
-    assert steps_to_target(folder, experiment) == expected
+    assert steps_to_return(folder, Target(mean_return=target, source="a test")) == expected
 
 
 def test_without_a_target_there_are_no_steps_to_it(folder):
     folder.append_metrics({"iteration": 1, "env_steps": 5, "evaluation_return_mean": 500.0})
-    assert steps_to_target(folder, replace(EXPERIMENT, target=None)) is None
+    assert steps_to_return(folder, None) is None
 
 
 def test_finished_run_has_result_and_learning_curve(folder, policy):

@@ -1,9 +1,13 @@
 """Families of tasks of any environment: splits, samplers, and what is refused."""
 
 import sys
+from contextlib import closing
 from types import SimpleNamespace
 
+import gymnasium as gym
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.envs.registration import EnvSpec
 
 from synrl_ray.errors import UserError
 from synrl_ray.meta.environment_tasks import EnvironmentDistribution
@@ -43,6 +47,37 @@ def test_a_task_is_a_function_of_its_split_and_seed():
     assert 6 < lengths[-1] <= 10.0
     assert lengths[200] == pytest.approx(1.0, rel=0.3)  # the middle of a logarithmic range
     assert all(1 <= task["gravity"] <= 2 for task in many)
+
+
+def test_another_environment_is_no_parameter():
+    with pytest.raises(ValueError, match="parameters hold env_id, which is another environment: give it in kwargs"):
+        EnvironmentTasks(id="GymV21Environment-v0", parameters={"env_id": Choice(("my_module:Mine-v0", "CartPole-v1"))})
+
+
+def test_a_number_that_no_float_holds_is_refused_in_one_line():
+    with pytest.raises(UserError, match="a task holds what is no plain value"):
+        family({"length": Choice((10**400, 1))}).identities("test", range(9))
+
+
+def test_whatever_is_made_is_closed(monkeypatch):
+    made, closed = [], []
+
+    class Counted(CartPoleEnv):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            made.append(self)
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setitem(gym.registry, "tests/Counted-v0", EnvSpec("tests/Counted-v0", entry_point=Counted))
+    tasks = family(LENGTHS, env_id="tests/Counted-v0", horizon=3)
+    tasks.require_told_apart("test", 5)
+    with closing(tasks.sample("train", range(3))) as batch:
+        batch.envs(2).reset(range(6))
+        batch.envs(1)
+    assert len(made) > 9
+    assert {*map(id, made)} == {*map(id, closed)}
 
 
 def test_a_sampler_of_ones_own(monkeypatch):

@@ -346,3 +346,19 @@ class Checked(Exception):
 
 def stop(spec):
     raise Checked
+
+
+@pytest.mark.parametrize("kind", ["control", "evolution", "local"])
+def test_a_run_that_has_ended_is_shown_without_an_import(kind, tmp_path, monkeypatch, capsys):
+    result = {"control": "cartpole-ppo/spiking", "evolution": "cartpole-hebbian/ann", "local": "maze-rstdp/spiking"}
+    (tmp_path / f"{MODULE}.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'imported')!r}).touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = shutil.copytree(RESULTS / result[kind] / "seed0", tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["experiment"]["environment"]["id"] = f"{MODULE}:Strange-v0"
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--resume", str(run)])
+    assert not ended.value.code
+    assert not was_imported(run)
+    assert "Judge again" in capsys.readouterr().out

@@ -136,6 +136,12 @@ def test_rows_are_in_order_where_only_a_later_line_of_one_can_be_read(folder):
     assert folder.metrics() == [{"iteration": 1, "score": 5.0}, {"iteration": 2}]
 
 
+def test_a_number_that_no_float_holds_is_a_damaged_line(folder):
+    rows = f'{{"iteration": 1, "score": {10**400}}}\n{{"iteration": 2, "score": {10**300}}}\n'
+    (folder.path / "metrics.jsonl").write_text(rows)
+    assert folder.metrics() == [{"iteration": 2, "score": 10**300}]
+
+
 def test_run_without_metrics_has_no_rows(folder):
     assert folder.metrics() == []
 
