@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,16 @@ def interim_evaluation(policy: BatchPolicy, environment: Environment, protocol: 
         "evaluation_return_low": summary.ci95[0],
         "evaluation_return_high": summary.ci95[1],
         **({EPISODES_CUT: num_cut} if num_cut else {}),
+    }
+
+
+def described_environment(environment: Environment) -> dict[str, Any]:
+    """What ``policy.json`` says of the environment that a policy was trained on."""
+    prepared = environment.preprocessing
+    return {
+        "id": environment.id,
+        "kwargs": dict(environment.kwargs),
+        "preprocessing": asdict(prepared) if prepared else None,
     }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synrl_ray.experiment import Experiment
-from synrl_ray.kinds.acting import interim_evaluation
+from synrl_ray.kinds.acting import described_environment, interim_evaluation
 from synrl_ray.kinds.control.result import finish
 from synrl_ray.kinds.rllib_trainer import RLlibTrainer, build, finite
 from synrl_ray.results import Result
@@ -65,17 +65,8 @@ class ControlTrainer(RLlibTrainer):
 
     def export(self, folder: Path) -> None:
         """The policy with the environment that it was trained on."""
-        environment = self.experiment.environment
-        prepared = environment.preprocessing
-        self.policy().save(
-            folder,
-            experiment=self.experiment.id,
-            environment={
-                "id": environment.id,
-                "kwargs": dict(environment.kwargs),
-                "preprocessing": asdict(prepared) if prepared else None,
-            },
-        )
+        environment = described_environment(self.experiment.environment)
+        self.policy().save(folder, experiment=self.experiment.id, environment=environment)
 
     def finish(self, folder: RunFolder, position: Position) -> Result:
         """Evaluate by the experiment's protocol."""

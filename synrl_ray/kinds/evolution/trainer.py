@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from safetensors.numpy import load, save
 
 from synrl_ray.experiment import EvolutionExperiment
 from synrl_ray.files import read_bounded, write_atomically
-from synrl_ray.kinds.acting import interim_evaluation
+from synrl_ray.kinds.acting import described_environment, interim_evaluation
 from synrl_ray.kinds.evolution.result import finish
 from synrl_ray.policies.hebbian.policy import HebbianPolicy
 from synrl_ray.results import Result
@@ -112,15 +111,10 @@ class EvolutionTrainer:
 
     def export(self, folder: Path) -> None:
         """The policy with the environment that it was evolved in, and what was held out."""
-        environment, prepared = self.experiment.environment, self.experiment.environment.preprocessing
         self.policy().save(
             folder,
             experiment=self.experiment.id,
-            environment={
-                "id": environment.id,
-                "kwargs": dict(environment.kwargs),
-                "preprocessing": asdict(prepared) if prepared else None,
-            },
+            environment=described_environment(self.experiment.environment),
             held_out=dict(self.experiment.held_out),
         )
 
