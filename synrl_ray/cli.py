@@ -313,7 +313,9 @@ def report(*runs: str, out: Path | None = None, markdown: bool = False, trust: b
 
 
 @app.command
-def export(run_dir: Path, /, *, out: Path, bits: int | None = None, trust: bool = False, as_json: Json = False) -> None:
+def export(
+    run_dir: Path, /, *, out: Path, bits: Integer | None = None, trust: bool = False, as_json: Json = False
+) -> None:
     """Write a spiking policy's actor as a NIR graph, checked from raw observations over whole episodes.
 
     Args:

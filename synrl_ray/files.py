@@ -62,6 +62,11 @@ def at_hand(path: Path) -> Path:
     return path if path.exists() else located(path)
 
 
+def named(folder: Path) -> Path:
+    """The same folder by a path that ends in its name: that of ``.`` and ``..`` too."""
+    return folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))
+
+
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
     """Write ``content`` beside ``path`` and rename it into place: neither a reader nor a power cut meets half of it.
 
@@ -77,7 +82,8 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o666) -> 
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):  # it may be in its place already when Ctrl-C is heard
+            os.unlink(temporary)
         raise
     sync_folder(path.parent)
 

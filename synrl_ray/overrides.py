@@ -43,10 +43,11 @@ def apply_overrides(
     """
     values: dict[str, Any] = {}
     given: dict[str, str] = {}
-    for key, value in (settings or {}).items():
+    for name, value in (settings or {}).items():
+        key, text = str(name), _json_text(name, value)
         path = resolve_setting(experiment, key)
-        values[path] = _coerce(setting_type(experiment, path), _exactly(value), key, json.dumps(value))
-        given[key] = json.dumps(value)
+        values[path] = _coerce(setting_type(experiment, path), _exactly(value), key, text)
+        given[key] = text
     for assignment in assignments:
         key, separator, text = (part.strip() for part in assignment.partition("="))
         if not separator:
@@ -195,6 +196,15 @@ def _short(experiment: AnyExperiment, path: str) -> str:
     return path
 
 
+def _json_text(key: Any, value: Any) -> str:
+    """A value that Python has given, as JSON has it."""
+    try:
+        return json.dumps(value)
+    except (RecursionError, TypeError, ValueError) as error:
+        remedy = "give numbers, texts, and lists and dictionaries of these"
+        raise UserError(f"setting {key!r} cannot be {value!r:.60} ({reason_of(error)})", remedy) from error
+
+
 def _as_text(value: Any) -> str:
     """A JSON value as the command line reads it: plain where :func:`_readings` cannot take it for another."""
     if isinstance(value, list) and len(value) > 1 and all(type(item) in (int, float) for item in value):
@@ -219,7 +229,7 @@ def _readings(text: str) -> Iterator[Any]:
 
 
 def _read(text: str) -> Any:
-    with suppress(ValueError):
+    with suppress(RecursionError, ValueError):
         return json.loads(text)
     return _PYTHON.get(text, text)
 

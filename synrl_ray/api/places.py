@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from synrl_ray.commands import command
-from synrl_ray.errors import UserError, told_of
-from synrl_ray.files import located, rename_durably, sync_tree
+from synrl_ray.errors import UserError, reason_of, told_of
+from synrl_ray.files import located, named, rename_durably, sync_tree
 from synrl_ray.policies.packing import is_packed, unpacked
 from synrl_ray.running.folder_copy import FolderCopy
 from synrl_ray.running.lock import LOCK_FILE
@@ -25,15 +26,17 @@ def fetched(url: str, run_dir: Path | None) -> Path:
     Raises:
         UserError: if something is there already.
     """
-    path = located(run_dir or Path("runs", *url.rstrip("/").split("/")[-2:]))
+    path = named(located(run_dir or Path("runs", *url.rstrip("/").split("/")[-2:])))
     RunFolder.require_free(path)
-    draft = path.with_name(f".{path.name}.fetching")  # of the same file system; what a killed process has left goes
-    shutil.rmtree(draft, ignore_errors=True)
+    Storage(url).require_apart(path)
+    draft = path.with_name(f".{path.name}.fetching-{secrets.token_hex(8)}")  # of the same file system
     try:
         Storage(url).pull(draft)
         sync_tree(draft)
         (path / LOCK_FILE).unlink(missing_ok=True)  # of a process that was killed
         rename_durably(draft, path)
+    except OSError as error:  # such as another process that has fetched something there meanwhile
+        raise UserError(f"{path} cannot be written ({reason_of(error)})", "choose another --run-dir") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     try:

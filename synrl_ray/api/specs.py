@@ -19,6 +19,7 @@ from synrl_ray.running.imports import announce_imports
 from synrl_ray.running.kind import ENV_STEPS
 from synrl_ray.running.spec import RunSpec
 
+_MOST_SEEDS = 10_000
 _LARGEST_SEED = 2**31 - 1  # numpy's generators take 32 bits, and env runners count on from it
 Settings = Mapping[str, Any] | Sequence[str]
 """Setting → value, or ``key=value`` texts as the command takes them. A setting is named by its path
@@ -102,6 +103,8 @@ def make_specs(
     for option, value, least in (("--seeds", seeds, 1), ("--seed", seed, 0), *scale):
         if value is not None and value < least:
             raise UserError(f"{option} {value} is too small", f"it is at least {least}")
+    if seeds is not None and seeds > _MOST_SEEDS:
+        raise UserError(f"--seeds {seeds:,} are too many", f"they are {_MOST_SEEDS:,} at most")
     if seed is not None and seed > _LARGEST_SEED:
         raise UserError(f"--seed {seed} is too large", f"it is at most {_LARGEST_SEED}")
     made = make_experiment(experiment, settings, config=config, env=env)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from synrl_ray.api.places import policy_folder
 from synrl_ray.errors import UserError
@@ -13,6 +13,7 @@ from synrl_ray.evaluation.playing import has_display
 from synrl_ray.kinds import kind_of_policy
 from synrl_ray.kinds.acting import factory_of
 from synrl_ray.policies.description import read_description
+from synrl_ray.reporting.words import plain
 from synrl_ray.running.kind import EvaluationOptions
 from synrl_ray.watching.controls import Controls
 from synrl_ray.watching.in_terminal import Terminal
@@ -46,6 +47,8 @@ def watch(
         UserError: for a damaged folder, what does not act, an environment that cannot be made, gives no pictures or is
             not trusted, or a screen that is not there.
     """
+    if on is not None and on not in get_args(ScreenKind):
+        raise UserError(f"--on {on} is no screen", f"choose from {', '.join(get_args(ScreenKind))}")
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port} is no port", "it lies between 1 and 65535, or is 0 for any that is free")
     options = EvaluationOptions(seed=seed, trust=trust)
@@ -53,7 +56,7 @@ def watch(
         description = read_description(folder)
         policy, environment, first = kind_of_policy(description).player(description, options)
     make = factory_of(environment, render_mode="rgb_array")
-    title = str(description.get("experiment") or environment.id)
+    title = plain(description.get("experiment") or environment.id)
     with _screen(on or ("window" if has_display() else "page"), title, port) as (screen, controls, tell):
         play(policy, make, screen, controls, seed=first, ended=tell)
 

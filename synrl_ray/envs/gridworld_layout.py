@@ -7,6 +7,7 @@ Moves are numbered as in :data:`~synrl_ray.envs.maze_layout.MOVES`: north, east,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import numpy as np
 
@@ -38,6 +39,8 @@ def random_layout(
             or more than fit.
     """
     check_size(rows, columns)
+    if not isinstance(num_obstacles, Integral):
+        raise UserError(f"num_obstacles={num_obstacles!r} is no number of cells", "choose a whole number")
     if num_obstacles < 0:
         raise UserError(f"num_obstacles={num_obstacles} is negative", "choose 0 or more")
     grid = np.ones((rows, columns), np.bool_)

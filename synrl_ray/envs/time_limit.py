@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import gymnasium as gym
@@ -21,6 +22,8 @@ def require_time_limit(limit: int | None, name: str = "time_limit") -> None:
     Raises:
         UserError: for those; ``None`` is the environment's own.
     """
+    if limit is not None and not isinstance(limit, Integral):
+        raise UserError(f"{name}={limit!r} is no number of steps", "choose a whole number")
     if limit is not None and limit < 1:
         raise UserError(f"{name}={limit} leaves no move", "choose 1 or more")
     if limit is not None and limit > LONGEST_LIMIT:

@@ -15,8 +15,8 @@ class TimeToFirstSpikeEnv(SpikeTrialsEnv):
     neurons fire early, one that is 1 fires them ``delay`` later; ``after`` ms after that the go signal comes, all at
     once, where a choice is due. Where in the trial that happens is drawn, a distractor's spike comes at any time. The
     four pairs of bits are equally likely: counts tell nothing of them, the latency of one bit tells nothing of the
-    answer, nor does any weighted sum of latencies. Early and late spikes never overlap: chance and optimum are exact
-    (:mod:`synrl_ray.envs.spike_trials`).
+    answer, and a threshold on a weighted sum of latencies is right about three of the four at most. Early and late
+    spikes never overlap: chance and optimum are exact (:mod:`synrl_ray.envs.spike_trials`).
 
     Args:
         bit_inputs: neurons of each bit.

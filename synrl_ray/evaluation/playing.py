@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import gymnasium
@@ -20,6 +20,7 @@ from synrl_ray.evaluation.spike_raster import MIN_BAND_PIXELS, SpikeRaster
 Frame = NDArray[np.uint8]
 MIN_FRAME_HEIGHT = 240  # smaller frames are magnified by a whole number, so that pixels stay square and sharp
 MIN_RASTER_WIDTH = 240
+SLOWEST, FASTEST = 0.01, 1000.0  # pictures a second; the frames of gifs last for less than eleven minutes
 
 
 def has_display() -> bool:
@@ -41,7 +42,7 @@ def drawing(make_env: MakeEnv) -> CheckedEnv:
     with warnings.catch_warnings():  # Gymnasium's, which the error below makes plain
         warnings.filterwarnings("ignore", message=".*not in the possible render_modes")
         env = checked(make_env())
-    offered = env.metadata.get("render_modes", ())
+    offered = render_modes(env)
     if env.render_mode == "rgb_array" and "rgb_array" in offered:
         return env
     env.close()
@@ -52,9 +53,31 @@ def drawing(make_env: MakeEnv) -> CheckedEnv:
     raise UserError(problem, "make it with gymnasium.make(..., render_mode='rgb_array')")
 
 
+def render_modes(env: gymnasium.Env[Any, Any]) -> Collection[Any]:
+    """Those that an environment names; none where it names them in no list."""
+    named = env.metadata.get("render_modes")
+    return named if isinstance(named, (list, tuple, set, frozenset)) else ()
+
+
 def frames_per_second(env: CheckedEnv) -> float:
-    """Environment steps per second at which it is to be looked at."""
-    return float(env.metadata.get("render_fps") or 30)
+    """Environment steps per second at which it is to be looked at.
+
+    Raises:
+        UserError: for what is no such number.
+    """
+    named = env.metadata.get("render_fps")
+    return 30.0 if named is None else require_rate(named, "the environment's render_fps")
+
+
+def require_rate(rate: Any, name: str) -> float:
+    """A number of pictures a second that films can have.
+
+    Raises:
+        UserError: for another one.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not SLOWEST <= rate <= FASTEST:
+        raise UserError(f"{name} is {rate!r:.40}", f"choose a number from {SLOWEST:g} to {FASTEST:g}")
+    return float(rate)
 
 
 class PlayedEpisode:
@@ -114,7 +137,8 @@ def _render(env: gymnasium.Env[Any, Any]) -> Frame:
         frame: Any = env.render()
     except RAISED as error:
         raise UserError(f"the environment cannot render: {reason_of(error)}", "install what it needs") from error
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+    is_picture = isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3 and frame.size > 0
+    if not is_picture or frame.dtype != np.uint8:
         what = f"{frame.dtype}{list(frame.shape)}" if isinstance(frame, np.ndarray) else type(frame).__name__
         raise UserError(
             f"the environment's render() gave {what} instead of an RGB picture",

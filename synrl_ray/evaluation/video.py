@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from synrl_ray.errors import UserError, reason_of
 from synrl_ray.evaluation.episodes import BatchPolicy, MakeEnv
-from synrl_ray.evaluation.playing import Frame, PlayedEpisode, drawing, frames_per_second
+from synrl_ray.evaluation.playing import Frame, PlayedEpisode, drawing, frames_per_second, require_rate
 from synrl_ray.files import write_atomically
 
 SUFFIXES = (".mp4", ".gif")
@@ -68,8 +69,8 @@ def record_episode(
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"cannot write a video as {path.name!r}", f"name a file that ends in {' or '.join(SUFFIXES)}")
-    if fps is not None and not fps > 0:
-        raise UserError(f"fps must be positive, got {fps}", "leave it out for the environment's own")
+    if fps is not None:
+        fps = require_rate(fps, "fps")
     env = drawing(make_env)
     try:
         speed = fps or frames_per_second(env)
@@ -120,11 +121,17 @@ def _encode_mp4(frames: Iterator[Frame], fps: float) -> bytes:
             problem = f"ffmpeg does not start: {reason_of(error)}"
             raise UserError(problem, "install imageio[ffmpeg], or record a .gif") from error
         try:
-            for frame in chain([first], frames):
-                writer.send(np.ascontiguousarray(frame))
-        finally:
-            writer.close()
-        return film.read_bytes()
+            with closing(writer):
+                for frame in chain([first], frames):
+                    writer.send(np.ascontiguousarray(frame))
+            content = film.read_bytes()
+            if not content:  # the encoder gave up when all pictures were in its pipe
+                raise OSError("it has written nothing")
+            return content
+        except OSError as error:
+            height, width = first.shape[:2]
+            problem = f"ffmpeg makes no film of pictures of {width} x {height} ({reason_of(error)})"
+            raise UserError(problem, "look at the space for temporary files, or record a .gif") from error
 
 
 def _encode_gif(frames: Iterator[Frame], fps: float) -> tuple[bytes, float]:

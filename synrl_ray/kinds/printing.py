@@ -13,6 +13,7 @@ from synrl_ray.commands import command
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.registration import foreign_module
 from synrl_ray.errors import UserError
+from synrl_ray.evaluation.playing import render_modes
 from synrl_ray.experiment import Environment
 from synrl_ray.kinds.episodes import GAIN, SAMPLED, ZEROED
 from synrl_ray.results import Result
@@ -143,7 +144,7 @@ def _can_be_filmed(environment: Environment) -> bool:
     if foreign_module(environment.id, environment.kwargs) not in (None, *sys.modules):
         return False
     with suppress(UserError), closing(make_environment(environment.id, environment.kwargs)) as env:
-        return "rgb_array" in (env.metadata.get("render_modes") or ())
+        return "rgb_array" in render_modes(env)
     return False
 
 

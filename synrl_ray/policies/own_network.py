@@ -129,11 +129,15 @@ class OwnNetwork(nn.Module):
     def forward_with_spikes(
         self, inputs: Tensor, state: Tensor | None = None, reset_mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """As :meth:`forward`, and the spikes ``[E*K, B, N]`` that layers receive; those of no layer are not seen."""
+        """As :meth:`forward`, and the spikes ``[E*K, B, N]`` that layers receive; those of no layer are not seen.
+
+        They are of the same layers at every call: those that received spikes alone when the network was made and tried.
+        What is not zero is a spike there.
+        """
         outputs, after = self(inputs, state, reset_mask)
-        received = [signal for _, signal in self._received(inputs, state, reset_mask)[1:]]
-        spikes = [signal for signal in received if self.receives_spikes(signal)]
-        return outputs, after, [signal.reshape(*signal.shape[:2], -1) for signal in spikes]
+        received = self._received(inputs, state, reset_mask)[1:]
+        spikes = [signal != 0 for place, (_, signal) in enumerate(received) if place in self._spiking]
+        return outputs, after, [signal.reshape(*signal.shape[:2], -1).to(inputs.dtype) for signal in spikes]
 
     @staticmethod
     def receives_spikes(signal: Tensor, *, counts: bool = False) -> bool:
@@ -159,6 +163,8 @@ class OwnNetwork(nn.Module):
         inputs = torch.linspace(-1, 1, numbers).view(2, 2, *self.shape)
         with torch.no_grad(), self._blamed("cannot take an observation"):
             (first, after), (again, after_again) = self(inputs), self(inputs)
+            received = self._received(inputs, None, None)[1:]
+        self._spiking = {place for place, (_, signal) in enumerate(received) if self.receives_spikes(signal)}
         if not (torch.equal(first, again) and torch.equal(after, after_again)):
             raise UserError(
                 f"network {self.path!r} returns something else when it is called again with the same inputs and state",

@@ -53,12 +53,14 @@ def pack(folder: Path, out: Path, texts: dict[str, str]) -> int:
     if out.exists():
         raise UserError(f"{out} exists", "choose another --out")
     read_description(folder)
+    present = [name for name in (*_NEEDED, *_BESIDE) if (folder / name).exists()]
+    if sum((folder / name).stat().st_size for name in present) + sum(map(len, texts.values())) > _MOST_BYTES:
+        raise UserError(f"{folder} is larger than a GiB", "export a smaller policy")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in (*_NEEDED, *_BESIDE):
-            if (folder / name).exists():
-                with damage_of(folder / name):
-                    archive.writestr(zipfile.ZipInfo(name), read_bounded(folder / name, _MOST_BYTES))
+        for name in present:
+            with damage_of(folder / name):
+                archive.writestr(zipfile.ZipInfo(name), read_bounded(folder / name, _MOST_BYTES))
         for name, text in texts.items():
             archive.writestr(zipfile.ZipInfo(name), text)
     try:

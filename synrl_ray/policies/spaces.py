@@ -197,10 +197,10 @@ def to_environment(action_space: gym.Space, actions: np.ndarray) -> np.ndarray:
         span = high - low
         stretched = np.isfinite(span)
         if stretched.all():
-            actions = low + (actions + 1.0) * span / 2.0
+            actions = low + (actions + 1.0) * (span / 2.0)
         else:
             start, span = np.where(stretched, low, 0), np.where(stretched, span, 0)
-            actions = np.where(stretched, start + (actions + 1.0) * span / 2.0, actions)
+            actions = np.where(stretched, start + (actions + 1.0) * (span / 2.0), actions)
             most = np.finfo(low.dtype).max  # what is unbounded stays a number of the space's type
             low, high = np.maximum(low, -most), np.minimum(high, most)
     return np.clip(actions, low, high).astype(low.dtype)

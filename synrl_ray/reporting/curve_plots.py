@@ -92,7 +92,7 @@ def _traces(entry: Entry, index: int, column: str) -> Iterator[dict[str, Any]]:
         x, y = curves[0].env_steps, curves[0].returns
         hover = "%{y:.4g}"
         markers = {"mode": "lines+markers", "marker": {"symbol": symbol_of(index), "size": 6}} if len(x) < 40 else {}
-        bars = _intervals(entry, column) if column.startswith(_OF_EVALUATIONS) else {}
+        bars = _intervals(entry, column, x) if column.startswith(_OF_EVALUATIONS) else {}
         scatter = {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "line": line}
         yield {**scatter, "hovertemplate": hover, **markers, **bars}
     elif curves:
@@ -129,12 +129,21 @@ def _rows(entry: Entry, run: Run, column: str) -> Sequence[Any]:
     return thinned(known, _MOST_POINTS)
 
 
-def _intervals(entry: Entry, column: str) -> dict[str, Any]:
-    """The intervals of one seed's evaluations, where the rows have them."""
-    stem = column.removesuffix("_mean")
-    rows = _rows(entry, entry.runs[0], column)
-    if len(entry.runs) > 1 or not all({f"{stem}_low", f"{stem}_high"} <= row.keys() for row in rows):
+def _intervals(entry: Entry, column: str, steps: Sequence[float]) -> dict[str, Any]:
+    """The intervals of one seed's evaluations after so many steps, where the rows have them."""
+    if len(entry.runs) > 1:
         return {}
-    above = [row[f"{stem}_high"] - row[column] for row in rows]
-    below = [row[column] - row[f"{stem}_low"] for row in rows]
+    stem = column.removesuffix("_mean")
+    names = (f"{stem}_low", column, f"{stem}_high")
+    known = [row for row in _rows(entry, entry.runs[0], column) if all(_is_finite(row.get(name)) for name in names)]
+    found = {row[entry.kind.unit.column]: [row[name] for name in names] for row in known}
+    if not found:
+        return {}
+    ends = [found.get(step) for step in steps]  # a point has its own, or none
+    above = [None if each is None else each[2] - each[1] for each in ends]
+    below = [None if each is None else each[1] - each[0] for each in ends]
     return {"error_y": {"type": "data", "array": above, "arrayminus": below, "symmetric": False, "thickness": 1}}
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

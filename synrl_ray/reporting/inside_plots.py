@@ -57,7 +57,10 @@ def weights(entry: Entry, inside: Inside) -> Iterator[Plot]:
         finite = values[np.isfinite(values)].astype(np.float64)
         if not finite.size:
             continue
-        counts, edges = np.histogram(finite, bins=_BINS)
+        lowest, highest = finite.min(), finite.max()
+        if highest - lowest <= _BINS * np.spacing(max(abs(lowest), abs(highest))):  # no room for so many bins
+            lowest, highest = lowest - 0.5 - abs(lowest) / 2, highest + 0.5 + abs(highest) / 2
+        counts, edges = np.histogram(finite, bins=_BINS, range=(lowest, highest))
         middles = (edges[:-1] + edges[1:]) / 2
         line = {"color": color_of(index), "dash": dash_of(index), "shape": "hvh", "width": 1.8}
         label = literal(f"{plain(name, 40)} ({number(int(finite.size))})")
@@ -79,7 +82,7 @@ def confusion(entry: Entry) -> Iterator[Plot]:
         return
     total = np.sum(found, axis=0)
     shares = total / np.maximum(total.sum(axis=1, keepdims=True), 1)
-    classes = [plain(each) for each in _classes(entry, len(total))]
+    classes = [literal(plain(each)) for each in _classes(entry, len(total))]
     trace = {
         "type": "heatmap",
         "z": shares.tolist(),

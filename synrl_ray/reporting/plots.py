@@ -72,7 +72,7 @@ def literal(text: str) -> str:
 
 def axes(x: str, y: str, **more: Any) -> dict[str, Any]:
     """A layout with two named axes."""
-    parts: Mapping[str, Any] = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
+    parts: Mapping[str, Any] = {name: {"title": {"text": literal(text)}} for name, text in (("xaxis", x), ("yaxis", y))}
     return {name: {**parts.get(name, {}), **more.get(name, {})} for name in ("xaxis", "yaxis")} | {
         name: value for name, value in more.items() if name not in parts
     }

@@ -16,7 +16,8 @@ from synrl_ray.results import Interval, Result
 from synrl_ray.running.kind import Inside
 
 Row = tuple[str, ...]
-_PICOJOULES, _MOST_PICOJOULES = 1000.0, 1e18  # in a nanojoule; in a decision, a stranger's number or not
+_PICOJOULES = 1000.0  # in a nanojoule
+_LEAST_PICOJOULES, _MOST_PICOJOULES = 1e-9, 1e18  # in a decision, a stranger's number or not
 _MOST_ROWS = 20
 """Of what a stranger's result may have any number of."""
 
@@ -98,7 +99,8 @@ def energy_of(result: Result | None, count: str, whose: str = "policy") -> float
     """Nanojoules a decision, by the usual count (``""``) or the strict one; ``None`` where a result does not say."""
     counted = (result.energy or {}).get(f"{whose}{count}") if result is not None else None
     value: Any = counted.get("energy_pj") if isinstance(counted, Mapping) else None
-    return value / _PICOJOULES if type(value) in (int, float) and 0 < value < _MOST_PICOJOULES else None
+    is_known = type(value) in (int, float) and _LEAST_PICOJOULES <= value <= _MOST_PICOJOULES
+    return value / _PICOJOULES if is_known else None
 
 
 def _flat(node: Any, path: str = "") -> Iterator[tuple[str, str]]:

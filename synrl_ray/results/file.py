@@ -37,5 +37,14 @@ def read_result(folder: Path) -> Result | None:
         return from_json(Result, from_version_1(data) if version == 1 else data)
     except FileNotFoundError:
         return None
-    except (AttributeError, KeyError, OSError, RecursionError, TypeError, UserError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RecursionError,
+        TypeError,
+        UserError,
+        ValueError,
+    ) as error:
         raise UserError(f"{path} is damaged ({reason_of(error)})", "restore it or start a new run") from error

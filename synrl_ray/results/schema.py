@@ -5,8 +5,10 @@ Legend: a *figure* is one number under a name (``return_iqm``, ``regret``, ``acc
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import field
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
@@ -138,7 +140,8 @@ class Result:
     """What one run has come to, or several seeds together, or a policy that was judged again.
 
     Raises:
-        ValueError: for a figure, an interval or a column for each seed that fits nothing.
+        ValueError: for a figure, an interval or a column for each seed that fits nothing, or a confusion that is no
+            square.
     """
 
     schema: Literal[2] = SCHEMA
@@ -182,6 +185,11 @@ class Result:
         for name, values in self.per_seed.items():
             if len(values) != len(self.training):
                 raise ValueError(f"{name} has {len(values)} values for {len(self.training)} seeds")
+        every = chain(self.figures.items(), ((name, value) for name in self.per_seed for value in self.per_seed[name]))
+        if large := [name for name, value in every if type(value) is int and abs(value) > sys.float_info.max]:
+            raise ValueError(f"{large[0]} is a number that no float holds")
+        if self.confusion is not None and any(len(row) != len(self.confusion) for row in self.confusion):
+            raise ValueError(f"confusion has {len(self.confusion)} rows, of which some are not as long")
 
     def __str__(self) -> str:
         """The score, in a line."""

@@ -12,14 +12,18 @@ from synrl_ray.commands import command
 from synrl_ray.defaults import DEFAULT_ALGORITHM, default_experiment
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import AnyExperiment, Experiment
+from synrl_ray.files import named
 from synrl_ray.overrides import changed_settings
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.spec import RunSpec
 
 
-def resume_command(verb: str, folder: Path, address: str | None = None, track: str | None = None) -> str:
+def resume_command(
+    verb: str, folder: Path, address: str | None = None, track: str | None = None, *, trust: bool = False
+) -> str:
     """The command that goes on with a run (``train``) or a study (``tune``)."""
-    return command(verb, "--resume", folder, *_given({"--address": address, "--track": track}))
+    words = _given({"--address": address, "--track": track})
+    return command(verb, "--resume", folder, *words, *(["--trust"] if trust else []))
 
 
 def train_command(
@@ -106,6 +110,7 @@ def twin_command(spec: RunSpec, folder: Path) -> str | None:
     others = [kind for kind in spec.experiment.policies if kind != spec.policy]
     if not others:
         return None
+    folder = named(folder)
     usual, twin = f"{spec.policy}-seed{spec.seed}", f"{others[0]}-seed{spec.seed}"
     beside = folder.with_name(twin if folder.name == usual else f"{folder.name}-{others[0]}")
     if beside.exists():

@@ -60,9 +60,10 @@ class FolderCopy:
             adopt: the folder was fetched from there: take that copy over, whichever run's it is.
 
         Raises:
-            UserError: if another run has the place, or it cannot be written.
+            UserError: if another run has the place, it cannot be written, or it and the folder lie in one another.
         """
         self._storage = Storage(url)
+        self._storage.require_apart(self._folder)
         run = self._noted_id() or new_id()
         self._storage.claim(run, adopt=adopt)
         self._target = CopyTarget(self._storage.url, run)

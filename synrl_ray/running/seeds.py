@@ -14,7 +14,7 @@ from synrl_ray.policies.description import damage_of
 from synrl_ray.results import Result, write_result
 from synrl_ray.running.again import resume_command, train_command
 from synrl_ray.running.folder_copy import CopyTarget
-from synrl_ray.running.gpus import Gpus, gpus_of
+from synrl_ray.running.gpus import NO_GPUS, Gpus, gpus_of
 from synrl_ray.running.imports import admit_modules
 from synrl_ray.running.kind import Kind, Outcome
 from synrl_ray.running.progress import Progress, Watcher
@@ -23,7 +23,7 @@ from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal_key import seal_key
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.running.tracking import Tracker, prepare
-from synrl_ray.running.training import Interrupted, train_run
+from synrl_ray.running.training import Interrupted, complete_run, train_run
 from synrl_ray.running.trust import require_resumable
 
 
@@ -124,32 +124,29 @@ def resume_run(
     if result is None:
         admit_modules(kind.modules([spec.experiment]), path / "config.json", trust=trust)
         require_resumable(folder, kind, trust=trust)
-    if storage is not None:
+    wanted = spec if stop_steps is None else _with_end(spec, kind, stop_steps)
+    if result is not None and wanted != spec:
+        remedy = f"start a new one with --stop-steps {stop_steps} and another --run-dir"
+        raise UserError(f"the run in {path} has ended", remedy)
+    gpus = NO_GPUS
+    if result is None:
+        wanted = wanted if gpus_per_learner is None else replace(wanted, gpus_per_learner=gpus_per_learner)
+        gpus = gpus_of(wanted, kind)
+        kind.check(wanted)
+    if storage is not None:  # whatever is refused was refused before
         with folder.locked():
             folder.copy.begin(storage)
     folder.copy.require_own()
-    if stop_steps is not None:
-        moved = _with_end(spec, kind, stop_steps)
-        if result is not None and moved != spec:
-            remedy = f"start a new one with --stop-steps {stop_steps} and another --run-dir"
-            raise UserError(f"the run in {path} has ended", remedy)
-        if moved != spec:
-            with folder.locked():  # not while another process trains here
-                folder.write_spec(moved, kind.modules([moved.experiment]))
-        spec = moved
     if result is None:
-        scaled = spec if gpus_per_learner is None else replace(spec, gpus_per_learner=gpus_per_learner)
-        gpus = gpus_of(scaled, kind)
-        kind.check(scaled)
-        with ray_session(address, num_workers=scaled.num_processes, gpus=gpus):
-            if scaled != spec:
-                with folder.locked():
-                    folder.write_spec(scaled, kind.modules([scaled.experiment]))
-            spec = scaled
-            result = _train_here(folder, spec, kind, watch, trust=trust, address=address, track=track)
+        with ray_session(address, num_workers=wanted.num_processes, gpus=gpus):
+            if wanted != spec:
+                with folder.locked():  # not while another process trains here
+                    folder.write_spec(wanted, kind.modules([wanted.experiment]))
+            result = _train_here(folder, wanted, kind, watch, trust=trust, address=address, track=track)
     else:
+        complete_run(folder, spec, kind, result)
         folder.copy.complete()
-    return Outcome(result=result, folder=path, runs=(path,), spec=spec)
+    return Outcome(result=result, folder=path, runs=(path,), spec=wanted)
 
 
 def _with_end(spec: RunSpec, kind: Kind[Any], stop_steps: int) -> RunSpec:
@@ -185,7 +182,7 @@ def _train_here(
     try:
         return train_run(folder, spec, kind, watch, trust=trust, track=track)
     except (Interrupted, KeyboardInterrupt):
-        again = resume_command("train", folder.path, address, track)
+        again = resume_command("train", folder.path, address, track, trust=trust)
         raise KeyboardInterrupt(f"continue with `{again}`") from None
 
 

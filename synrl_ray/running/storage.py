@@ -89,10 +89,14 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         import fsspec
+        from fsspec.implementations.local import LocalFileSystem
 
         self.url = url.rstrip("/")
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(self.url)
+            if is_url(self.url):
+                self._fs, self._root = fsspec.core.url_to_fs(self.url)
+            else:  # a path; fsspec would take two colons in it for a chain of places
+                self._fs, self._root = LocalFileSystem(), os.path.abspath(self.url)
         except (ImportError, ValueError) as error:
             remedy = "install the package of its protocol, such as s3fs for s3://"
             raise UserError(f"storage {self.url} cannot be used ({reason_of(error)})", remedy) from error
@@ -108,16 +112,20 @@ class Storage:
         Raises:
             UserError: if another run's copy is there, it cannot be written, or one lies in the other.
         """
-        if (root := self._local_root()) is not None:
-            folder = Path(os.path.realpath(folder))
-            if root.is_relative_to(folder) or folder.is_relative_to(root):
-                raise UserError(f"storage {root} and run folder {folder} lie in one another", "keep them apart")
+        self.require_apart(folder)
         probe = f"{self._root}/.probe-{uuid.uuid4().hex}"
         with self._said("cannot be written", "check the address and your rights"):
             self._require_no_other(run)
             self._fs.makedirs(self._root, exist_ok=True)
             self._fs.pipe_file(probe, b"")
             self._fs.rm_file(probe)
+
+    def require_apart(self, folder: Path) -> None:
+        """Raise :class:`UserError` if a run's folder and the place lie in one another: a copy would copy itself."""
+        if (root := self._local_root()) is not None:
+            folder = Path(os.path.realpath(folder))
+            if root.is_relative_to(folder) or folder.is_relative_to(root):
+                raise UserError(f"storage {root} and run folder {folder} lie in one another", "keep them apart")
 
     def claim(self, run: str, *, adopt: bool = False) -> None:
         """Make the place this run's, before anything is put there.

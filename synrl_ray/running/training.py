@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from synrl_ray.errors import NonFiniteError, UserError, reason_of, user_error_in
+from synrl_ray.evaluation.saving import save_figures
 from synrl_ray.files import sync_tree, write_atomically
 from synrl_ray.interrupt import StopRequest, breakable
+from synrl_ray.policies.description import damage_of
 from synrl_ray.results import Result
 from synrl_ray.running.card import CARD_FILE, card
 from synrl_ray.running.checkpoints import Checkpoint
@@ -17,7 +20,7 @@ from synrl_ray.running.kind import Kind
 from synrl_ray.running.parallel_copy import ParallelCopy
 from synrl_ray.running.parallel_evaluation import Columns, Judging, ParallelEvaluation
 from synrl_ray.running.progress import Progress, Watcher, ignore
-from synrl_ray.running.run_folder import Position, RunFolder
+from synrl_ray.running.run_folder import METRICS, Position, RunFolder
 from synrl_ray.running.seal import sign_policy
 from synrl_ray.running.seal_key import why_no_key
 from synrl_ray.running.spec import RunSpec
@@ -77,6 +80,20 @@ def train_run(
     figures = {shown.column: result.figures.get(shown.result) for shown in kind.shown if shown.result is not None}
     run.report("done", figures)
     return result
+
+
+def complete_run(folder: RunFolder, spec: RunSpec, kind: Kind[Any], result: Result) -> None:
+    """Draw what a run that has ended lacks, since it was interrupted after its result was written.
+
+    The card is the last thing that :func:`train_run` writes. What is published, or may not be written, is left alone.
+    """
+    path = folder.path
+    if (path / CARD_FILE).exists() or not (path / METRICS).exists() or not os.access(path, os.W_OK):
+        return
+    with folder.writable():
+        with damage_of(path, "train it again, or leave it out"):
+            save_figures(kind.figures([folder]), path)
+        write_atomically(path / CARD_FILE, card(result, spec))
 
 
 class TrainingRun:

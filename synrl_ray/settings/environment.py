@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Interval, MaxLen
 
 from synrl_ray.settings.checked import settings_class
 from synrl_ray.settings.preprocessing import Preprocessing
-from synrl_ray.settings.types import Count, Fraction, Natural, NumEpisodes, Positive
+from synrl_ray.settings.types import Count, Fraction, JsonMapping, Natural, NumEpisodes, Positive
 
 
 @settings_class
@@ -19,7 +18,7 @@ class Environment:
 
     id: Annotated[str, MaxLen(200)]
     """Registered id, as ``gymnasium.make`` takes it (``module:Id`` imports the module first)."""
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: JsonMapping = field(default_factory=dict)
     """Keyword arguments of ``gymnasium.make``."""
     preprocessing: Preprocessing | None = None
     """How frames and actions are prepared; ``None`` takes the environment as it is."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Interval
 
@@ -14,7 +13,7 @@ from synrl_ray.settings.environment import Environment, Evaluation
 from synrl_ray.settings.hebbian import AnnHebbian, SpikingHebbian
 from synrl_ray.settings.local import ReturnTarget
 from synrl_ray.settings.policy_kinds import PolicyKind
-from synrl_ray.settings.types import Count, NonNegative, Positive, Rate
+from synrl_ray.settings.types import Count, JsonMapping, NonNegative, Positive, Rate
 
 
 @settings_class
@@ -76,7 +75,7 @@ class EvolutionExperiment(BaseExperiment):
     algorithm: OpenAiEs = field(default_factory=OpenAiEs)
     stopping: EvolutionStopping
     evaluation: Evaluation = field(default_factory=Evaluation)
-    held_out: Mapping[str, Any] = field(default_factory=dict)
+    held_out: JsonMapping = field(default_factory=dict)
     """Keyword arguments that replace the environment's own in a second judgement at the end, such as changes of the
     body that evolution never met; empty for none."""
     target: ReturnTarget | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval, MaxLen, MinLen
 from pydantic import Discriminator
@@ -24,6 +24,7 @@ from synrl_ray.settings.types import (
     Count,
     Fraction,
     InnerSteps,
+    JsonMapping,
     Natural,
     NonNegative,
     NumTasks,
@@ -121,7 +122,7 @@ class EnvironmentTasks(AnyFamily):
     name: Literal["environment"] = "environment"
     id: Annotated[str, MaxLen(200)]
     """Registered id, as ``gymnasium.make`` takes it (``module:Id`` imports the module first)."""
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: JsonMapping = field(default_factory=dict)
     """Keyword arguments of ``gymnasium.make`` that all tasks share."""
     parameters: Mapping[str, Range] = field(default_factory=dict)
     """What differs between tasks, and the range that each task draws it from: a keyword argument of the environment, an

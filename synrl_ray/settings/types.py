@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval, MaxLen, MinLen
-from pydantic import Strict, StringConstraints
+from pydantic import AfterValidator, Strict, StringConstraints
 
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
@@ -17,6 +19,18 @@ Rate = Annotated[float, Interval(gt=0, le=1)]
 """A share that is taken over at each step."""
 Signed = Annotated[float, Interval(ge=-1, le=1)]
 
+
+def _as_json(given: Mapping[str, Any]) -> dict[str, Any]:
+    """As a file of settings has it: a run that is resumed, or trained by another process, gets the very same."""
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(given), allow_nan=False))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"holds what no file of settings can ({error})") from error
+    return found
+
+
+JsonMapping = Annotated[Mapping[str, Any], AfterValidator(_as_json)]
+"""Names and JSON values: finite numbers, texts, truth values, and lists and mappings of these."""
 AsTuple = Strict(False)
 """Marks tuples that may be given as lists."""
 Size = Annotated[int, Interval(ge=1, le=2**20)]

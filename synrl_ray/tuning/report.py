@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from synrl_ray.commands import command
+from synrl_ray.files import named
 from synrl_ray.running.again import chosen_algorithm, experiment_words
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.tuning.score import WORST
@@ -68,6 +69,7 @@ def _train_it(folder: Path, run: RunSpec) -> str:
     words += ["--policy", run.policy] if run.policy != run.experiment.policies[0] else []
     words += ["--num-workers", str(run.num_workers)] if run.num_workers else []
     words += ["--gpus-per-learner", f"{run.gpus_per_learner:g}"] if run.gpus_per_learner else []
+    folder = named(folder)
     beside = folder.with_name(f"{folder.name}-best")
     words += ["--set", *chosen] if (chosen := chosen_algorithm(run.experiment)) else []
     return command(*words, "--config", folder / "best.json", "--seeds", "5", "--run-dir", beside)

@@ -16,7 +16,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, Populati
 from synrl_ray.experiment import Choice
 from synrl_ray.tuning.space import as_json, draw_one, within
 from synrl_ray.tuning.study import Study
-from synrl_ray.tuning.trials import Trial
+from synrl_ray.tuning.trainable import INDEX
+from synrl_ray.tuning.trials import Trial, unfinished
 
 _TIME, _SCORE = "progress", "score"
 _REDUCTION = 3
@@ -34,7 +35,8 @@ def make_scheduler(study: Study, trials: Sequence[Trial]) -> TrialScheduler:
     """
     interval = evaluation_interval(study)
     if study.scheduler == "asha":
-        scheduler = AsyncHyperBandScheduler(
+        return _Asha(
+            trials,
             time_attr=_TIME,
             metric=_SCORE,
             mode="max",
@@ -42,8 +44,6 @@ def make_scheduler(study: Study, trials: Sequence[Trial]) -> TrialScheduler:
             grace_period=max(1, math.floor(interval)),
             reduction_factor=_REDUCTION,
         )
-        _remember(scheduler, trials)
-        return scheduler
     if study.scheduler == "pbt":
         return _population(study, interval)
     return FIFOScheduler()
@@ -52,6 +52,31 @@ def make_scheduler(study: Study, trials: Sequence[Trial]) -> TrialScheduler:
 def evaluation_interval(study: Study) -> float:
     """What lies between two evaluations, in percent of a run."""
     return 100 * min(1.0, study.kind.evaluation_share(study.run.experiment))
+
+
+class _Asha(AsyncHyperBandScheduler):
+    """Knows what trials of earlier sessions had at its rungs: new ones are compared to them, and one that goes on is
+    not judged again at rungs that it has passed."""
+
+    def __init__(self, trials: Sequence[Trial], **settings: Any) -> None:
+        super().__init__(**settings)
+        going_on = unfinished(trials)
+        self._going_on = {trial.index: trial for trial in going_on}
+        for trial in trials:
+            if trial.index not in self._going_on:
+                stand_in = SimpleNamespace(trial_id=f"earlier {trial.name}")
+                super().on_trial_add(None, stand_in)
+                self._replay(stand_in, trial)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Add a trial, with what it had in earlier sessions."""
+        super().on_trial_add(tune_controller, trial)
+        if (earlier := self._going_on.get(trial.config[INDEX])) is not None:
+            self._replay(trial, earlier)
+
+    def _replay(self, trial: Any, earlier: Trial) -> None:
+        for progress, (_, score) in zip(earlier.progress, earlier.curve, strict=True):
+            self.on_trial_result(None, trial, {_TIME: progress, _SCORE: score})
 
 
 class _Population(PopulationBasedTraining):
@@ -85,13 +110,3 @@ def _population(study: Study, interval: float) -> PopulationBasedTraining:
         custom_explore_fn=keep_inside,  # factors of 0.8 and 1.2 know no bounds
         log_config=False,
     )
-
-
-def _remember(scheduler: TrialScheduler, trials: Sequence[Trial]) -> None:
-    """Tell a new scheduler what trials of earlier sessions had at its rungs, so that new ones are compared to them."""
-    for trial in trials:
-        stand_in: Any = SimpleNamespace(trial_id=f"earlier {trial.name}")
-        controller: Any = None
-        scheduler.on_trial_add(controller, stand_in)
-        for progress, score in zip(trial.progress, (score for _, score in trial.curve), strict=True):
-            scheduler.on_trial_result(controller, stand_in, {_TIME: progress, _SCORE: score})

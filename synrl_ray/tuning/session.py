@@ -112,7 +112,9 @@ def search(
         try:
             _run_tune(folder, study, trials, staging, Recorder(folder, study, trials, stop, say), trust=trust)
         except Stopped:
-            raise KeyboardInterrupt(f"continue with `{resume_command('tune', folder.path, address)}`") from None
+            raise KeyboardInterrupt(
+                f"continue with `{resume_command('tune', folder.path, address, trust=trust)}`"
+            ) from None
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return _conclude(folder, study, trials)
@@ -179,6 +181,7 @@ def _check(study: Study) -> None:
         if study.search != "random":
             raise UserError("--scheduler pbt changes settings by itself", f"leave --search {study.search} out")
     study.kind.check(study.run)
+    study.experiments()  # with each option of a choice
 
 
 def _conclude(folder: StudyFolder, study: Study, trials: list[Trial]) -> SearchOutcome:

@@ -81,6 +81,20 @@ class Study:
         ]
         return [self.run.experiment, *(self.trial(choice).experiment for choice in choices)]
 
+    def require_searched(self, settings: dict[str, Any]) -> None:
+        """Refuse settings that no trial of this study can have had.
+
+        Raises:
+            UserError: for values that settings do not take.
+            ValueError: for other settings than are searched, or what is no option of a choice.
+        """
+        if settings.keys() != self.space.keys():
+            raise ValueError(f"a trial has the settings {', '.join(settings) or 'none'}, not those that are searched")
+        for path, bounds in self.space.items():
+            if isinstance(bounds, Choice) and settings[path] not in [as_json(option) for option in bounds.options]:
+                raise ValueError(f"a trial has {path}={settings[path]!r:.40}, which is no option")
+        self.trial(settings)
+
     def trial(self, settings: dict[str, Any]) -> RunSpec:
         """The run of a trial.
 

@@ -109,8 +109,20 @@ class StudyFolder:
                 raise ValueError("its trials are not numbered from 0 on")
             if any(trial.total < 1 for trial in trials if trial.curve):
                 raise ValueError("it does not say how long a run is")
+            study = self.study()
+            for trial in trials:
+                study.require_searched(trial.settings)
             return trials
-        except (AttributeError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            KeyError,
+            OSError,
+            OverflowError,
+            RecursionError,
+            TypeError,
+            UserError,
+            ValueError,
+        ) as error:
             raise self._damaged(TRIALS_FILE, error) from error
 
     def write_trials(self, trials: Sequence[Trial]) -> None:

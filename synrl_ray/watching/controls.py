@@ -65,7 +65,7 @@ class Controls:
             listen()
             if self.is_closed or self._skips:
                 return False
-            left = began + seconds / self.speed - time.monotonic()
-            if left <= 0 and not self.is_paused:
+            left, is_paused = began + seconds / self.speed - time.monotonic(), self.is_paused
+            if left <= 0 and not is_paused:
                 return True
-            time.sleep(_SLICE_SECONDS if self.is_paused else min(_SLICE_SECONDS, left))
+            time.sleep(_SLICE_SECONDS if is_paused else min(_SLICE_SECONDS, left))  # others may press keys meanwhile

@@ -60,6 +60,7 @@ def error_line(capsys, argv):
         (f"train {ID} --seed 4294967296", "--seed 4294967296 is too large"),
         ("train sinusoid-maml --seed 3000000", "seed 3000000 is too large for meta-learning"),
         (f"train {ID} --seeds 0", "--seeds 0 is too small"),
+        (f"train {ID} --seeds 1000000000", "--seeds 1,000,000,000 are too many — they are 10,000 at most"),
         (f"train {ID} --seed 1 --seeds 2", "--seed and --seeds exclude each other"),
         (f"train {ID} --num-workers -1", "--num-workers -1 is too small"),
         (f"train {ID} --gpus-per-learner 1.5", "--gpus-per-learner 1.5 is not between 0.01 and 1"),

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from functools import reduce
 
+import numpy as np
 import pytest
 
 from synrl_ray.errors import UserError
@@ -192,6 +193,8 @@ def test_what_is_no_setting_cannot_be_set(key):
         ("ann.hidden_sizes=8,0", "[1] must be >= 1"),
         ("ann.hidden_sizes=8,x", "[1] must be a whole number"),
         ("environment.kwargs=3", "must be a dictionary"),
+        ('environment.kwargs={"size": NaN}', "holds what no file of settings can"),
+        ('environment.kwargs={"size": 1e999}', "holds what no file of settings can"),
     ],
 )
 def test_value_of_a_wrong_type_or_range_is_refused_with_the_reason(assignment, reason):
@@ -304,3 +307,25 @@ def test_settings_of_several_values_are_taken_away_by_null_and_put_back():
     assert raw.environment.preprocessing is None
     with pytest.raises(UserError, match="unknown setting 'spiking' — did you mean"):
         apply_overrides(plastic, ["spiking=null"])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"num_envs": np.int64(4)}, {"lr": object()}, {"environment.kwargs": {"f": print}}]
+)
+def test_what_no_file_can_hold_is_one_line(settings):
+    with pytest.raises(UserError, match=r"setting '.*' cannot be .*give numbers, texts, and lists"):
+        apply_overrides(EXPERIMENT, (), settings)
+    with pytest.raises(UserError, match="unknown setting '1'"):
+        apply_overrides(EXPERIMENT, (), {1: 4})
+
+
+def test_brackets_without_end_are_one_line():
+    with pytest.raises(UserError, match="setting 'lr' cannot be"):
+        apply_overrides(EXPERIMENT, ["lr=" + "[" * 100_000])
+
+
+def test_keyword_arguments_are_what_a_file_gives_back():
+    environment = Environment(id="Some-v0", kwargs={"size": (3, 4), "names": {1: "a"}})
+    assert environment.kwargs == {"size": [3, 4], "names": {"1": "a"}}
+    with pytest.raises(ValueError, match="kwargs: holds what no file of settings can"):
+        Environment(id="Some-v0", kwargs={"f": print})

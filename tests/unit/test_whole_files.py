@@ -9,7 +9,17 @@ import pytest
 
 from synrl_ray import files
 from synrl_ray.errors import UserError
-from synrl_ray.files import home_folder, make_folder, open_regular, remove, sync_folder, sync_tree, write_new
+from synrl_ray.files import (
+    home_folder,
+    make_folder,
+    named,
+    open_regular,
+    remove,
+    sync_folder,
+    sync_tree,
+    write_atomically,
+    write_new,
+)
 
 
 @pytest.fixture
@@ -150,3 +160,23 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
     monkeypatch.setattr(Path, "home", staticmethod(nowhere))
     with pytest.raises(UserError, match="no home folder on this machine — let HOME name a folder"):
         home_folder()
+
+
+def test_an_interrupt_when_the_file_is_in_its_place_stays_one(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def interrupted(source, target):
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "x", "whole")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "whole")]
+
+
+@pytest.mark.parametrize(("given", "name"), [(".", "here"), ("..", "above"), ("x", "x"), ("../x", "x")])
+def test_a_folder_has_a_name_however_it_is_given(tmp_path, monkeypatch, given, name):
+    (tmp_path / "above" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "above" / "here")
+    assert named(Path(given)).name == name

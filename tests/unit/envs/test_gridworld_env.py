@@ -141,6 +141,7 @@ def test_the_grid_as_text():
         ({"start": (4, 4)}, r"start and goal are the same cell \(4, 4\)"),
         ({"num_obstacles": 24}, "num_obstacles=24 do not fit into 5 x 5 cells"),
         ({"map_seed": -1}, "map_seed=-1 is negative"),
+        ({"time_limit": 2.5}, "time_limit=2.5 is no number of steps"),
         ({"time_limit": 0}, "time_limit=0 leaves no move"),
         ({"observation": "smell"}, "unknown observation 'smell'"),
         ({"show_obstacles": True}, "the observation 'cell' has no room for obstacles"),

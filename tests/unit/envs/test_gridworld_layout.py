@@ -76,6 +76,7 @@ def test_layouts_are_read_as_they_are_written():
         (lambda rng: random_layout(3, 3, 8, rng), "num_obstacles=8 do not fit into 3 x 3 cells — 7 did"),
         (lambda rng: random_layout(2, 2, 2, rng, {"a": (0, 0), "b": (1, 1)}), "num_obstacles=2 do not fit"),
         (lambda rng: random_layout(3, 3, -1, rng), "num_obstacles=-1 is negative"),
+        (lambda rng: random_layout(3, 3, 2.5, rng), "num_obstacles=2.5 is no number of cells — choose a whole number"),
         (lambda rng: random_layout(3, 3, 1, rng, {"goal": (3, 0)}), r"the goal \(3, 0\) is outside"),
         (lambda rng: random_layout(3, 3, 1, rng, {"start": 7}), "the start 7 is no cell"),
         (lambda rng: read_layout(["..", "..."]), r"a grid of 2 lines of \[2, 3\] characters cannot be read"),

@@ -197,6 +197,32 @@ def test_environments_that_do_not_render_are_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fps_must_be_positive(tmp_path):
-    with pytest.raises(UserError, match="fps must be positive, got 0"):
-        record_episode(Zero(), BrightnessEnv, tmp_path / "e.gif", seed=0, fps=0)
+@pytest.mark.parametrize("fps", [0, -5, 1e-9, 1e9, float("nan"), float("inf"), "fast", [30], True])
+@pytest.mark.parametrize("name", ["e.gif", "e.mp4"])
+def test_pictures_a_second_are_a_number_that_films_can_have(tmp_path, monkeypatch, fps, name):
+    with pytest.raises(UserError, match=r"^fps is .* — choose a number from 0.01 to 1000"):
+        record_episode(Zero(), BrightnessEnv, tmp_path / name, seed=0, fps=fps)
+    monkeypatch.setitem(BrightnessEnv.metadata, "render_fps", fps)
+    with pytest.raises(UserError, match=r"^the environment's render_fps is .* — choose a number"):
+        record_episode(Zero(), BrightnessEnv, tmp_path / name, seed=0)
+
+
+@pytest.mark.parametrize("modes", [None, 5, "rgb_array"])
+def test_render_modes_in_no_list_are_none(tmp_path, monkeypatch, modes):
+    monkeypatch.setitem(BrightnessEnv.metadata, "render_modes", modes)
+    with pytest.raises(UserError, match=r"draws no pictures \(its render modes: none\)"):
+        record_episode(Zero(), BrightnessEnv, tmp_path / "e.gif", seed=0)
+
+
+@pytest.mark.parametrize("size", [(0, 64), (64, 0)])
+def test_an_empty_picture_is_named(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(BrightnessEnv, "size", size)
+    with pytest.raises(UserError, match=r"render\(\) gave uint8\[.*\] instead of an RGB picture"):
+        record_episode(Zero(), BrightnessEnv, tmp_path / "e.mp4", seed=0)
+
+
+def test_pictures_that_no_film_can_have_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(BrightnessEnv, "size", (20_000, 2))
+    with pytest.raises(UserError, match=r"ffmpeg makes no film of pictures of 2 x 20000 \("):
+        record_episode(Zero(), BrightnessEnv, tmp_path / "e.mp4", seed=0)
+    assert list(tmp_path.iterdir()) == []

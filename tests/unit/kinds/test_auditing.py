@@ -199,6 +199,7 @@ def test_the_folder_of_all_seeds_may_be_the_one_that_the_command_is_given_in(run
         {"protocol": {"test_tasks": True}},
         {"protocol": {"test_tasks": 20, "first_seed": 1.5}},
         {"training": [], "per_seed": {"loss": []}},
+        {"confusion": [[1, 2], [3]]},
     ],
 )
 def test_a_strange_result_is_damage_in_one_line(runs, tmp_path, change, capsys):
@@ -219,6 +220,20 @@ def test_inner_steps_of_results_that_do_not_tell_how_tasks_differ_are_not_drawn(
     del result["adaptation"]["errors"]
     (run / "result.json").write_text(json.dumps(result))
     assert {"learning_curve.png"} == set(KIND.figures([RunFolder(run)]))
+
+
+def test_what_an_interruption_has_left_undrawn_is_drawn_when_the_run_is_resumed(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    names = {path.name for path in run.iterdir()}
+    for name in ("card.md", "learning_curve.png"):
+        (run / name).unlink()
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(["train", "--resume", str(run)])
+        assert not ended.value.code
+        assert {path.name for path in run.iterdir()} == names
+        (run / "learning_curve.png").unlink(missing_ok=True)
+        names.discard("learning_curve.png")  # with its card a run is whole: what is missing was taken away
 
 
 def test_more_than_ten_seeds_are_put_together_in_the_order_of_their_numbers(runs, published):

@@ -57,6 +57,18 @@ class Flat(Base):
         return self.outputs(inputs).sum(1), state
 
 
+class Graded(Base):
+    # Spikes of half a height, but none where all inputs are silent.
+
+    def __init__(self, shape, num_outputs, settings):
+        super().__init__(shape, num_outputs, settings)
+        self.first, self.second = nn.Linear(shape[0], 5), nn.Linear(5, num_outputs)
+
+    def forward(self, inputs, state):
+        hidden = self.first((inputs > 0.3).float())
+        return self.outputs(inputs) + self.second(0.5 * (inputs.abs().sum(1, keepdim=True) > 0) * torch.ones(5)), state
+
+
 class Sizeless(Base):
     state_size = None
 
@@ -269,6 +281,13 @@ def test_it_gives_action_values():
     network = made()
     obs = observations(5)
     torch.testing.assert_close(q_values(network, obs, dueling=False), network(obs.unsqueeze(0))[0][0])
+
+
+def test_the_layers_whose_spikes_are_seen_are_the_same_at_every_call():
+    network = ActorCritic(OBS, ACTIONS, SpikingPolicy(network="other_nets:Graded")).bodies[0]
+    silent, loud = (network.forward_with_spikes(torch.full((1, 2, 3), value))[2] for value in (0.0, 1.0))
+    assert [layer.shape for layer in silent] == [layer.shape for layer in loud]
+    assert all(set(layer.unique().tolist()) <= {0.0, 1.0} for layer in (*silent, *loud))
 
 
 def test_operations_are_counted_where_layers_receive_spikes_and_where_they_do_not():

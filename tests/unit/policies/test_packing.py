@@ -186,6 +186,13 @@ def test_what_cannot_be_fetched_is_told_in_a_line(url: str) -> None:
         synrl_ray.load_policy(url)
 
 
+def test_what_is_too_large_together_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_MOST_BYTES", (COMMITTED / "policy.safetensors").stat().st_size)
+    with pytest.raises(UserError, match="is larger than a GiB"):
+        synrl_ray.pack(COMMITTED, tmp_path / "x.synrl")
+    assert not (tmp_path / "x.synrl").exists()
+
+
 def test_nothing_is_packed_over_what_is_there_nor_under_another_name(packed: Path, tmp_path: Path) -> None:
     before = packed.read_bytes()
     with pytest.raises(UserError, match="exists"):

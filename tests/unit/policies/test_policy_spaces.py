@@ -69,6 +69,11 @@ def test_box_actions_are_stretched_to_the_bounds():
     np.testing.assert_array_equal(actions, np.array([[1.0, 2.5], [-2.0, 10.0]], np.float32))
 
 
+def test_wide_bounds_are_stretched_to_as_well():
+    space = spaces.Box(-1.5e38, 1.5e38, (1,), np.float32)
+    np.testing.assert_allclose(to_environment(space, np.array([[0.2]], np.float32)), 3e37, rtol=1e-6)
+
+
 def test_box_actions_outside_one_are_clipped_to_the_bounds():
     actions = to_environment(box([-2, 0], [2, 10]), np.array([[1.5, -7.0]], np.float32))
     np.testing.assert_array_equal(actions, np.array([[2.0, 0.0]], np.float32))

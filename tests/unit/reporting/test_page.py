@@ -9,14 +9,18 @@ from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import synrl_ray
 from synrl_ray import UserError
 from synrl_ray.cli import main
 from synrl_ray.registry import get_experiment
+from synrl_ray.reporting.inside_plots import weights
 from synrl_ray.results import Adaptation, Provenance
+from synrl_ray.running.kind import Inside
 
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 HOSTILE = '</script><script>alert(1)</script><img src="http://evil.example/x">\u202e\x1b[2J'
@@ -151,8 +155,9 @@ def test_what_strangers_write_is_text(make_run, tmp_path):
     assert "alert(1)" in page.text
     assert not {"\u202e", "\x1b"} & set(page.text)
     names = [trace["name"] for figure in page.figures() for trace in figure["data"]]
+    axes = [figure["layout"][axis]["title"]["text"] for figure in page.figures() for axis in ("xaxis", "yaxis")]
     assert names
-    assert not any("<" in name for name in names), "Plotly reads tags in names"
+    assert not any("<" in name for name in names + axes), "Plotly reads tags in names"
 
 
 def calm_scripts(page):
@@ -168,6 +173,30 @@ def test_huge_values_are_shown(make_run, tmp_path):
         )
     )
     assert "1.00e+308" in written(run, out=tmp_path / "r.html").text
+
+
+def test_intervals_stand_at_the_points_that_they_are_of(make_run, tmp_path):
+    run = make_run("a", rows=0)
+    ends = [(30, 3.0, 2.5, 9.0), (20, float("nan"), 0.0, 1.0), (10, 1.0, 0.8, 1.1), (40, 4.0, None, 5.0)]
+    names = ("env_steps", "evaluation_return_mean", "evaluation_return_low", "evaluation_return_high")
+    rows = [{"iteration": i, **dict(zip(names, row, strict=True))} for i, row in enumerate(ends, 1)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ((trace,),) = [figure["data"] for figure in written(run, out=tmp_path / "r.html").figures()[:1]]
+    assert (trace["x"], trace["y"]) == ([10, 30, 40], [1.0, 3.0, 4.0])
+    assert trace["error_y"]["array"] == [pytest.approx(0.1), 6.0, None]
+    assert trace["error_y"]["arrayminus"] == [pytest.approx(0.2), 0.5, None]
+
+
+@pytest.mark.parametrize("energy", [1e-323, 1e-12])
+def test_an_energy_of_next_to_nothing_is_not_shown(make_run, tmp_path, energy):
+    run = make_run("a", energy={"policy": {"energy_pj": energy}, "matched_ann": {"energy_pj": energy}})
+    assert "Score against energy" not in written(run, out=tmp_path / "r.html").text
+
+
+def test_values_that_hardly_differ_have_a_histogram():
+    inside = Inside(parameters=None, weights={"table": np.array([1.0, 1.0000000000000002]), "same": np.full(3, -7.0)})
+    (plot,) = weights(SimpleNamespace(label="a"), inside)
+    assert [sum(trace["y"]) for trace in plot.data] == [pytest.approx(1.0)] * 2
 
 
 def test_an_interrupted_run_is_drawn_and_marked(make_run, tmp_path):

@@ -68,6 +68,8 @@ def test_a_folder_without_result_has_none(tmp_path):
         ('{"policy": "ann", "protocol": {}}', "none of the figures"),
         ('{"policy": "ann", "protocol": {}, "return_iqm": NaN}', "finite"),
         ("[" * 100_000, "damaged"),
+        ('{"policy": "ann", "protocol": {}, "return_iqm": 1.0, "return_iqm_ci95": []}', "damaged"),
+        ('{"policy": "ann", "protocol": {}, "return_iqm": 1' + "0" * 400 + "}", "damaged"),
     ],
 )
 def test_damage_is_one_line_that_names_the_file(tmp_path, content, reason):

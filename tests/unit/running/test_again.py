@@ -9,7 +9,7 @@ from synrl_ray.api import training
 from synrl_ray.cli import main
 from synrl_ray.overrides import apply_overrides
 from synrl_ray.registry import get_experiment
-from synrl_ray.running.again import resume_command, train_command
+from synrl_ray.running.again import resume_command, train_command, twin_command
 from synrl_ray.running.spec import RunSpec
 
 
@@ -54,6 +54,21 @@ def test_the_printed_command_describes_the_same_run(
     assert specs[0] == spec
     assert folders == ([place / f"{spec.policy}-seed{seed}" for seed in range(3)] if num_seeds else [place])
     assert found == {"address": None, "trust": False, "storage": None, "track": None} | options
+
+
+@pytest.mark.parametrize("folder", [".", "", "../ann-seed0"])
+def test_a_twin_lies_beside_a_run_however_that_is_named(monkeypatch, tmp_path, folder):
+    (tmp_path / "spiking-seed0").mkdir()
+    (tmp_path / "ann-seed0").mkdir()
+    monkeypatch.chdir(tmp_path / "ann-seed0")
+    spec = RunSpec(experiment=get_experiment("cartpole-ppo"), policy="ann", seed=0, num_workers=0)
+    assert twin_command(spec, Path(folder)) is None  # it is there, and no policy in it
+    (tmp_path / "spiking-seed0" / "policy.json").touch()
+    assert shlex.split(twin_command(spec, Path(folder)))[-1].endswith("spiking-seed0")
+
+
+def test_what_is_trusted_is_trusted_when_it_goes_on():
+    assert shlex.split(resume_command("train", Path("a"), trust=True))[1:] == ["train", "--resume", "a", "--trust"]
 
 
 def test_a_run_on_a_cluster_goes_on_there():

@@ -266,6 +266,28 @@ def test_an_end_before_the_first_step_is_refused_and_leaves_the_run_as_it_is(fol
     assert (folder.path / "config.json").read_text() == before
 
 
+@pytest.mark.parametrize("options", [{"stop_steps": 0}, {"stop_steps": 777, "gpus_per_learner": 5.0}])
+def test_a_resumption_that_is_refused_moves_neither_end_nor_copy(folder, tmp_path, options):
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    with pytest.raises(UserError):
+        resume_run(
+            folder.path,
+            KIND,
+            address=None,
+            watch=ignore,
+            storage=str(tmp_path / "new"),
+            **{"stop_steps": None} | options,
+        )
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_resumption_does_not_copy_a_run_into_itself(folder):
+    with pytest.raises(UserError, match="lie in one another"):
+        folder.copy.begin(str(folder.path / "copy"))
+    assert not (folder.path / "copy").exists()
+
+
 def test_folder_on_another_machine_asks_for_a_shared_one(tmp_path):
     with (
         pytest.raises(UserError, match=r"is not on this machine — .*shared folder"),

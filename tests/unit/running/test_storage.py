@@ -312,6 +312,13 @@ def test_a_copy_within_the_run_or_around_it_is_refused(run, place):
         Storage(str(run / place)).require_free(run)
 
 
+def test_colons_in_a_path_are_no_chain_of_places(run, tmp_path):
+    storage = Storage(str(tmp_path / "my::runs"))
+    storage.claim("a" * 32)
+    assert (tmp_path / "my::runs" / CLAIM).exists()
+    assert not (tmp_path / "my").exists()
+
+
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, monkeypatch):
     storage = Storage(str(tmp_path))
     monkeypatch.setattr(storage, "_names", lambda: ["../../evil"])

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from synrl_ray.registry import get_experiment
 from synrl_ray.running.spec import RunSpec
-from synrl_ray.tuning.space import search_space
+from synrl_ray.tuning.space import draw, search_space
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.trials import Trial
 
@@ -15,6 +17,11 @@ def make_study(*ranges, samples=4, **options):
     experiment = replace(experiment, search_space=space)
     run = RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0)
     return Study(run=run, samples=samples, **options)
+
+
+def drawn(study):
+    """Settings that a trial of the study may have."""
+    return draw(study.run.experiment, study.space, np.random.default_rng(0))
 
 
 def make_trial(index, *scores, state="finished", **settings):

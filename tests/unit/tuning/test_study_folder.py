@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
-from studies import make_study, make_trial
+from studies import drawn, make_study, make_trial
 
 from synrl_ray.errors import UserError
 from synrl_ray.experiment import Choice
@@ -16,18 +16,25 @@ from synrl_ray.tuning import session
 from synrl_ray.tuning.study_folder import StudyFolder
 from synrl_ray.tuning.trials import best_trial, unfinished
 
+STUDY = make_study("num_epochs=2..4", "spiking.reset=zero/subtract")
+SETTINGS = drawn(STUDY)
+
 
 @pytest.fixture
 def folder(tmp_path):
-    return StudyFolder.create(tmp_path / "study", make_study("num_epochs=2..4"))
+    return StudyFolder.create(tmp_path / "study", STUDY)
 
 
 def test_files_are_read_back_as_written(folder):
-    trials = [make_trial(0, 1.0, 2.0), make_trial(1, state="failed"), make_trial(2, -1.5, state="running")]
+    trials = [
+        make_trial(0, 1.0, 2.0, **SETTINGS),
+        make_trial(1, state="failed", **SETTINGS),
+        make_trial(2, -1.5, state="running", **SETTINGS),
+    ]
     trials[1].error = "bad"
     folder.write_trials(trials)
     again = StudyFolder.open(folder.path)
-    assert again.study() == make_study("num_epochs=2..4")
+    assert again.study() == STUDY
     assert again.trials() == trials
     assert unfinished(trials) == [trials[2]]
     assert trials[0].progress == [25.0, 50.0]
@@ -85,7 +92,7 @@ DAMAGE = ["{", "[]", '{"trial": 0}', "1", "null"]
     [("study.json", ""), *((name, content) for name in ("study.json", "trials.jsonl") for content in DAMAGE)],
 )
 def test_a_damaged_study_is_one_line(folder, name, content):
-    folder.write_trials([make_trial(0, 1.0)])
+    folder.write_trials([make_trial(0, 1.0, **SETTINGS)])
     (folder.path / name).write_text(content)
     with pytest.raises(UserError, match="is damaged") as caught:
         folder.study(), folder.trials()
@@ -93,8 +100,19 @@ def test_a_damaged_study_is_one_line(folder, name, content):
 
 
 def test_damaged_rows_are_found(folder):
-    for change in ({"trial": 1}, {"state": "lost"}, {"curve": [1]}, {"total": 0}):
-        row = make_trial(0, 1.0).to_json() | change
+    row = make_trial(0, 1.0, **SETTINGS).to_json()
+    (folder.path / "trials.jsonl").write_text(json.dumps(row) + "\n")
+    assert len(folder.trials()) == 1
+    settings = (
+        {},
+        {**SETTINGS, "gamma": 0.9},
+        {**SETTINGS, "spiking.reset": "maybe"},
+        {**SETTINGS, "spiking.reset": "none"},  # which a setting may be, but none of these options
+        {**SETTINGS, "algorithm.num_epochs": "many"},
+    )
+    changes = ({"trial": 1}, {"state": "lost"}, {"curve": [1]}, {"total": 0})
+    for change in (*changes, *({"settings": each} for each in settings)):
+        row = make_trial(0, 1.0, **SETTINGS).to_json() | change
         (folder.path / "trials.jsonl").write_text(json.dumps(row) + "\n")
         with pytest.raises(UserError, match="is damaged"):
             folder.trials()

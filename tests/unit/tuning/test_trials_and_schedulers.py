@@ -59,11 +59,24 @@ def test_a_resumed_asha_compares_with_earlier_trials():
     trials = [make_trial(i, 10.0 * (i + 1)) for i in range(5)]
     scheduler = make_scheduler(study, trials)
     decisions = []
-    for score in (20.0, 60.0):
-        new = SimpleNamespace(trial_id=f"new {score}")
+    for index, score in enumerate((20.0, 60.0), 5):
+        new = SimpleNamespace(trial_id=f"new {score}", config={"trial": index})
         scheduler.on_trial_add(None, new)
         decisions.append(scheduler.on_trial_result(None, new, {"progress": 26.0, "score": score}))
     assert decisions == [TrialScheduler.STOP, TrialScheduler.CONTINUE]
+
+
+def test_a_trial_that_goes_on_is_not_judged_again_at_rungs_that_it_has_passed():
+    """It had the worst score at the first rung, as the first of three, and was let go on: so it is when resumed."""
+    study = make_study()
+    study = replace(study, run=replace(study.run, experiment=with_interval(study.run.experiment, 25_000)))
+    trials = [make_trial(0, 10.0, state="running"), make_trial(1, 50.0), make_trial(2, 60.0)]
+    scheduler = make_scheduler(study, trials)
+    again = SimpleNamespace(trial_id="anew", config={"trial": 0})
+    scheduler.on_trial_add(None, again)
+    assert scheduler.on_trial_result(None, again, {"progress": 50.0, "score": 11.0}) == TrialScheduler.CONTINUE
+    (bracket,) = scheduler._brackets
+    assert [len(rung) for _, rung in bracket._rungs if rung] == [3]
 
 
 def with_interval(experiment, steps):

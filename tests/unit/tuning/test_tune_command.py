@@ -4,7 +4,7 @@ import importlib.util
 import json
 
 import pytest
-from studies import make_study, make_trial
+from studies import drawn, make_study, make_trial
 
 from synrl_ray.cli import main
 from synrl_ray.running import seeds
@@ -106,7 +106,7 @@ def test_an_ended_study_is_summarised_again_without_ray(capsys, tmp_path):
 
 def test_a_study_whose_trials_all_failed_says_why(capsys, tmp_path):
     folder = StudyFolder.create(tmp_path / "study", make_study(samples=1))
-    trial = make_trial(0, state="failed")
+    trial = make_trial(0, state="failed", **drawn(folder.study()))
     trial.error = "the loss is not finite"
     folder.write_trials([trial])
     line = error_line(capsys, ["tune", "--resume", "study"])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,12 +15,15 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 import synrl_ray
+from synrl_ray.api import watching
 from synrl_ray.errors import UserError
 from synrl_ray.watching.controls import FASTEST, Controls
 from synrl_ray.watching.in_terminal import Terminal, half_blocks
 from synrl_ray.watching.keys import press
 from synrl_ray.watching.live import Moment, play
 from synrl_ray.watching.window import Window
+
+RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 
 
 class Counting(gymnasium.Env[Any, Any]):
@@ -116,6 +123,27 @@ def test_all_stands_still_while_paused():
 
     watched(3, asks)
     assert time.monotonic() - began > 0.3
+
+
+def test_a_key_pressed_between_two_looks_at_the_pause_does_no_harm(monkeypatch: pytest.MonkeyPatch):
+    controls, looks = Controls(), iter([True, False, False])
+    monkeypatch.setattr(Controls, "is_paused", property(lambda self: next(looks)), raising=False)
+    assert controls.wait(0.0, time.monotonic() - 1, lambda: None)
+
+
+@pytest.mark.parametrize("name", ["\x1b]0;pwned\x07\x1b[2J", "a\ud800", "a\0b"])
+def test_a_strangers_title_is_plain(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    policy = shutil.copytree(RESULTS / "cartpole-ppo" / "spiking" / "seed0", tmp_path / "policy")
+    described = json.loads((policy / "policy.json").read_text())
+    (policy / "policy.json").write_text(json.dumps({**described, "experiment": name}))
+    titles: list[str] = []
+    monkeypatch.setattr(watching, "_screen", lambda on, title, port: titles.append(title) or nullcontext((0, 0, 0)))
+    monkeypatch.setattr(watching, "play", lambda *given, **named: None)
+    watching.watch(policy, on="page")
+    assert len(titles) == 1
+    assert titles[0].isprintable()
+    with pytest.raises(UserError, match="--on paper is no screen — choose from window, page, terminal"):
+        watching.watch(policy, on="paper")  # type: ignore[arg-type]
 
 
 def test_an_environment_without_pictures_is_refused():
