@@ -8,14 +8,14 @@ import secrets
 from pathlib import Path
 
 from synrl_ray.errors import UserError
-from synrl_ray.files import expanded, home_folder
+from synrl_ray.files import expanded, home_folder, write_new
 
 _RAY_DEFAULT = Path(".ray", "auth_token")
 """In the user's home."""
 
 
 def ensure_token(path: Path) -> str:
-    """Return the token in ``path``; write a new one, mode 0600 from its first byte, if there is none.
+    """Return the token in ``path``; write a new one, whole and of mode 0600 from the beginning, if there is none.
 
     A token that others could read is replaced. Its folder becomes the owner's alone.
     """
@@ -23,17 +23,15 @@ def ensure_token(path: Path) -> str:
         _make_private(path.parent)
         if _open_to_others(path):
             path.unlink()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        token = secrets.token_hex(32)
+        write_new(path, token, mode=0o600)
+        return token
     except FileExistsError:
         return read_token(path)
     except OSError as error:
         raise UserError(
             f"cannot write the token file {path}: {error.strerror}", "choose another state directory"
         ) from error
-    with os.fdopen(handle, "w") as file:
-        token = secrets.token_hex(32)
-        file.write(token)
-    return token
 
 
 def _make_private(folder: Path) -> None:
