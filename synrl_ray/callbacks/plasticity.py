@@ -52,10 +52,14 @@ class PlasticityCallback(RLlibCallback):
 
     def on_episode_step(self, *, episode: Any, env_runner: Any, rl_module: Any, env_index: int, **kwargs: Any) -> None:
         """Learn from a step of RLlib's own env runner."""
-        learner_of(rl_module).learn_from(
+        learner, observation = learner_of(rl_module), episode.get_observations(-2)
+        space = getattr(
+            getattr(learner, "network", None), "unflattened", None
+        )  # of several parts, as RLlib leaves them
+        learner.learn_from(
             Transition(
                 rows=np.array([env_index]),
-                observations=np.asarray(episode.get_observations(-2))[None],
+                observations=np.asarray(observation if space is None else space.flatten(observation))[None],
                 starts=np.array([episode.t == 1]),
                 actions=np.asarray(episode.get_actions(-1))[None],
                 rewards=np.array([episode.get_rewards(-1)], np.float64),

@@ -88,7 +88,8 @@ def make_atari_vector(env_id: str, frames: AtariFrames, num_envs: int, num_threa
 class OneLifeAfterAnother(gym.Wrapper, RecordConstructorArgs):
     """Presses FIRE where a life begins, may end an episode where one is lost, and adds the channel axis.
 
-    An episode that ends with a life goes on in the same game after ``reset``.
+    An episode that ends with a life goes on in the same game after ``reset``. Where a game ends, ``info["episode"]``
+    holds its score ``r`` and its length ``l`` over all lives.
     """
 
     def __init__(self, env: gym.Env, *, fire: bool, ends: bool) -> None:
@@ -101,13 +102,16 @@ class OneLifeAfterAnother(gym.Wrapper, RecordConstructorArgs):
         self.observation_space = spaces.Box(0, 255, (1, *size), np.uint8)
         self._lives = 0
         self._game_goes_on = False
+        self._score, self._length = 0.0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Start a game, or the next life of the one that goes on."""
         if self._game_goes_on and seed is None:
-            observation, _, terminated, truncated, info = self.env.step(_FIRE if self.fire else 0)
+            observation, reward, terminated, truncated, info = self.env.step(_FIRE if self.fire else 0)
             if not (terminated or truncated):
+                self._score, self._length = self._score + float(reward), self._length + 1
                 return self._begin(observation, info)
+        self._score, self._length = 0.0, 0
         observation, info = self.env.reset(seed=seed, options=options)
         if self.fire:
             observation, _, terminated, truncated, info = self.env.step(_FIRE)
@@ -125,6 +129,9 @@ class OneLifeAfterAnother(gym.Wrapper, RecordConstructorArgs):
             self._game_goes_on = terminated = True
         elif terminated or truncated:
             self._game_goes_on = False
+        self._score, self._length = self._score + float(reward), self._length + 1
+        if (terminated or truncated) and not self._game_goes_on:
+            info = {**info, "episode": {"r": self._score, "l": self._length}}
         return observation[None], reward, bool(terminated), bool(truncated), info
 
     def _pending(self, action: Any) -> Any:

@@ -183,11 +183,15 @@ class ResettingVectorEnv(VectorWrapper):
         """
         try:
             observations, infos = values_of(self.env.reset(seed=seed, options=options), "reset")
-            return self._read(observations), infos
+            observations = self._read(observations)
+            causes: Mapping[int, str] = not_finite(observations, np.zeros(self.num_envs))
+            if not causes:
+                return observations, infos
         except UserError:
             raise
         except RAISED as error:
-            return self._anew(cause_of(error, "reset")), {}
+            causes = {0: cause_of(error, "reset")}
+        return self._anew(next(iter(causes.values()))), self._told(causes)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One step everywhere."""
@@ -206,9 +210,12 @@ class ResettingVectorEnv(VectorWrapper):
             causes = {0: cause_of(error, "step")}
             observations = self._anew(causes[0])
         nothing = np.zeros(self.num_envs, np.bool_)
+        return observations, np.zeros(self.num_envs), nothing, nothing.copy(), self._told(causes)
+
+    def _told(self, causes: Mapping[int, str]) -> dict[str, Any]:
+        """That all environments have failed, some of them for a cause of their own."""
         failure = np.array([causes.get(n) for n in range(self.num_envs)], dtype=object)
-        infos = {FAILURE: failure, f"_{FAILURE}": ~nothing}
-        return observations, np.zeros(self.num_envs), nothing, nothing.copy(), infos
+        return {FAILURE: failure, f"_{FAILURE}": np.ones(self.num_envs, np.bool_)}
 
     def _checked(self, returned: Any) -> tuple[Any, ...]:
         observations, rewards, terminated, truncated, infos = values_of(returned, "step")
@@ -229,11 +236,14 @@ class ResettingVectorEnv(VectorWrapper):
         try:
             self.env = self.make()
             observations, _ = values_of(self.env.reset(), "reset")
-            return np.asarray(self._read(observations))
+            found = np.asarray(self._read(observations))
         except UserError:
             raise
         except RAISED as error:
             raise _given_up("the environments", cause, cause_of(error, "reset")) from error
+        if broken := not_finite(found, np.zeros(self.num_envs)):
+            raise _given_up("the environments", cause, next(iter(broken.values())))
+        return found
 
 
 @dataclass

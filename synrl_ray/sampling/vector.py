@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from synrl_ray.envs.make import make_environment
 from synrl_ray.envs.registration import ensure_registered
-from synrl_ray.errors import UserError
+from synrl_ray.errors import UserError, reason_of
 from synrl_ray.settings.preprocessing import AtariFrames, Preprocessing
 
 PREPROCESSING = "preprocessing"
@@ -38,15 +38,27 @@ def make_vector(env_id: str, env_config: Mapping[str, Any], num_envs: int, num_t
         from synrl_ray.envs.atari import make_atari_vector
 
         return make_atari_vector(env_id, preprocessing, num_envs, num_threads)
-    if preprocessing is not None or not _has_vector_form(env_id):
+    if preprocessing is not None or not _suits_vector_form(kwargs) or not _has_vector_form(env_id):
         make = partial(make_environment, env_id, kwargs, preprocessing, training=True)
-        return SyncVectorEnv([make] * num_envs)
-    envs = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
+        envs: Any = SyncVectorEnv([make] * num_envs)
+        envs.reports_episodes = isinstance(preprocessing, AtariFrames)  # whole games, of which lives are episodes
+        return cast(VectorEnv, envs)
+    try:
+        envs = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
+    except TypeError as error:
+        problem = f"the vector form of {env_id} cannot be made ({reason_of(error)})"
+        raise UserError(problem, "leave out the arguments that it does not take") from error
     mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
     if mode != AutoresetMode.NEXT_STEP:
         envs.close()
         raise UserError(f"{env_id} resets in the mode {mode}", "its vector form has to reset on the next step")
     return envs
+
+
+def _suits_vector_form(kwargs: Mapping[str, Any]) -> bool:
+    """Whether Gymnasium's vector forms take them as ``gymnasium.make`` does: not its own, nor a time limit of none."""
+    limit = kwargs.get("max_episode_steps", 1)
+    return "disable_env_checker" not in kwargs and isinstance(limit, int) and limit > 0
 
 
 def _has_vector_form(env_id: str) -> bool:

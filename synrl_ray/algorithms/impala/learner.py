@@ -149,7 +149,8 @@ class ImpalaLearner(OnPolicyLearner):
             scale *= self.return_scale.update([f.rollout for f in used], sources=[f.runner for f in used])
         self._fragments = [replace(f.rollout, rewards=f.rollout.rewards * np.float32(scale)) for f in used]
         batch = batch_of([collected(rollout) for rollout in self._fragments], self._fragments, every_row=True)
-        parts = num_minibatches(batch, settings.minibatch_size)
+        size = settings.minibatch_size
+        parts = num_minibatches(batch, None if size is None else max(1, size // max(1, self.config.num_learners)))
         self._is_single = parts == settings.num_epochs == 1
         if not self._is_single:
             batch = on_device(batch, self)

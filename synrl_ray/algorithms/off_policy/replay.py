@@ -111,7 +111,7 @@ class Replay:
         self._following[rows[:-1]] = rows[1:]
         self._following[rows[-1]] = -1
         row, written = self._last.pop(episode.id_, (-1, 0))
-        if row >= 0 and self._written + count - written < self.capacity:  # else it has just been overwritten
+        if row >= 0 and self._written + count - written <= self.capacity:  # else it has just been overwritten
             self._following[row] = rows[0]
         self._priorities[rows] = self._highest**self.alpha
         self._written += count

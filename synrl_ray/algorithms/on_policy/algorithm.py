@@ -28,7 +28,7 @@ from synrl_ray.algorithms.batched import BatchedAlgorithm, BatchedConfig
 from synrl_ray.algorithms.config import GradientConfig
 from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
 from synrl_ray.algorithms.on_policy.measuring import measure, met, most_rows, network_of
-from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_valid, shares, train_batch
+from synrl_ray.algorithms.on_policy.train_batch import Batch, num_minibatches, num_rows, num_valid, shares, train_batch
 from synrl_ray.errors import UserError, worker_died
 from synrl_ray.policies.actor_critic import ActorCritic
 from synrl_ray.rl_modules.pushing import push_weights
@@ -181,9 +181,13 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
         """Pass over the batch, in this process or in those of the learners.
 
         Raises:
-            UserError: if a learner died.
+            UserError: if a learner died, or there are more than a minibatch has sequences (or steps) for.
         """
         config, number = self.config, self.config.num_learners
+        minibatches = num_minibatches(batch, config.minibatch_size)
+        if minibatches * number > num_rows(batch):
+            problem = f"{num_rows(batch)} sequences in {minibatches} minibatches cannot be shared by {number} learners"
+            raise UserError(problem, "choose fewer --num-learners, a larger minibatch_size or a smaller max_seq_len")
         parts = [MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(s)}, num_valid(s)) for s in shares(batch, number or 1)]
         try:
             learned = self.learner_group.update(
@@ -191,7 +195,7 @@ class OnPolicyAlgorithm(BatchedAlgorithm):
                 timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps()},
                 num_epochs=config.num_epochs,
                 # As many for each learner, or one would wait for the others.
-                num_total_minibatches=num_minibatches(batch, config.minibatch_size),
+                num_total_minibatches=minibatches,
             )
         except (RayError, RuntimeError) as error:
             if number and self.learner_group._worker_manager.num_healthy_actors() < number:

@@ -177,6 +177,8 @@ def _split(batch: Batch, order: Tensor | None, parts: int) -> list[Batch]:
 def standardise_together(parts: Sequence[np.ndarray], valid: Sequence[np.ndarray], *, centre: bool = True) -> None:
     """Bring arrays in place to standard deviation 1, and with ``centre`` to mean 0, over what is valid in all."""
     every = np.concatenate([part[mask] for part, mask in zip(parts, valid, strict=True)])
+    if not every.size:
+        return
     mean, std = every.mean() if centre else 0.0, max(float(every.std()), 1e-4)
     for part in parts:
         part -= mean

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
+
 from synrl_ray.algorithms.on_policy.algorithm import Estimate, OnPolicyConfig
+from synrl_ray.errors import UserError
 from synrl_ray.settings.algorithms import Reinforce
+from synrl_ray.settings.environment import Environment
 from synrl_ray.settings.policies import PolicyConfig
+from synrl_ray.settings.preprocessing import AtariFrames
 
 
 class ReinforceConfig(OnPolicyConfig):
@@ -16,6 +21,14 @@ class ReinforceConfig(OnPolicyConfig):
         super().__init__()
         self.batch_mode = "complete_episodes"
         self.use(Reinforce())
+
+    def check(self, environment: Environment, network: PolicyConfig, spaces: tuple[gym.Space, gym.Space]) -> None:
+        """Whole games: of one whose lives are episodes nothing but the first life would be met."""
+        super().check(environment, network, spaces)
+        frames = environment.preprocessing
+        if isinstance(frames, AtariFrames) and frames.life_loss_ends_episode:
+            problem = "REINFORCE begins a new game for every episode, so that it would learn from first lives alone"
+            raise UserError(problem, "set life_loss_ends_episode=false")
 
     @property
     def estimate(self) -> Estimate:

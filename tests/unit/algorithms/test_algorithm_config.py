@@ -1,12 +1,15 @@
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import get_args
 
 import gymnasium as gym
+import numpy as np
 import pytest
+import torch
 from ray.rllib.utils.schedules.scheduler import Scheduler
 
 from synrl_ray.algorithms.build import algorithm_config, check_algorithm
-from synrl_ray.algorithms.on_policy.algorithm import Estimate
+from synrl_ray.algorithms.on_policy.algorithm import Estimate, OnPolicyAlgorithm
 from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
 from synrl_ray.algorithms.table import CONFIGS
 from synrl_ray.errors import UserError
@@ -17,6 +20,7 @@ from synrl_ray.rl_modules import ActorCriticModule
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.sampling.batched import BatchedEnvRunner
 from synrl_ray.settings.algorithms import ControlAlgorithm
+from synrl_ray.settings.preprocessing import AtariFrames
 
 SHARED = {"lr": 0.0123, "gamma": 0.91, "grad_clip": 0.7}
 LOSS = {"entropy_coeff": 0.03, "vf_loss_coeff": 0.4}
@@ -39,6 +43,32 @@ def experiment_of(algorithm, *, num_envs=8, carry_state=False, max_seq_len=32):
 
 def config_of(algorithm, *, policy="spiking", num_workers=0, seed=5, **settings):
     return algorithm_config(experiment_of(algorithm, **settings), policy, seed=seed, num_workers=num_workers)
+
+
+def test_reinforce_plays_whole_games_of_atari():
+    environment = Environment(id="ALE/Breakout-v5", preprocessing=AtariFrames())
+    spaces = (gym.spaces.Box(0, 255, (1, 84, 84), np.uint8), gym.spaces.Discrete(4))
+    config = config_of(Reinforce())
+    with pytest.raises(UserError, match="learn from first lives alone — set life_loss_ends_episode=false"):
+        config.check(environment, AnnPolicy(), spaces)
+    config.check(replace(environment, preprocessing=AtariFrames(life_loss_ends_episode=False)), AnnPolicy(), spaces)
+
+
+@pytest.mark.parametrize(("learners", "refused"), [(0, False), (1, False), (2, False), (4, True)])
+def test_no_learner_gets_a_minibatch_without_a_sequence(learners, refused):
+    """Eight sequences in four minibatches: two for each, which four learners cannot share."""
+    mask = torch.ones(8, 16, dtype=torch.bool)
+    batch = {"action_logp": torch.zeros(8, 16), "loss_mask": mask, "obs": torch.zeros(8, 16, 4)}
+    updates = []
+    group = SimpleNamespace(update=lambda **given: updates.append(given) or [])
+    config = SimpleNamespace(num_learners=learners, minibatch_size=32, num_epochs=1)
+    algorithm = SimpleNamespace(config=config, learner_group=group, _steps=lambda: 0)
+    if refused:
+        with pytest.raises(UserError, match="8 sequences in 4 minibatches cannot be shared by 4 learners"):
+            OnPolicyAlgorithm._learn(algorithm, batch)
+    else:
+        OnPolicyAlgorithm._learn(algorithm, batch)
+        assert updates[0]["num_total_minibatches"] == 4
 
 
 def test_table_has_every_algorithm_that_an_experiment_can_have():

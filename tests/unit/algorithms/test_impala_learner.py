@@ -16,6 +16,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from synrl_ray.algorithms.build import algorithm_config
 from synrl_ray.algorithms.impala.algorithm import ImpalaAlgorithm
+from synrl_ray.algorithms.on_policy.learner import OnPolicyLearner
 from synrl_ray.algorithms.on_policy.train_batch import (
     arranged,
     batch_of,
@@ -259,3 +260,17 @@ def test_a_loss_that_is_not_finite_stops_it():
     rollout.rewards[3] = np.nan
     with pytest.raises(NonFiniteError):
         update(learner, Fragment(rollout, 0, 1))
+
+
+@pytest.mark.parametrize(("learners", "parts"), [(0, 5), (1, 5), (2, 10)])
+def test_a_minibatch_has_as_many_steps_however_many_learners_share_it(
+    monkeypatch: pytest.MonkeyPatch, learners: int, parts: int
+) -> None:
+    """Of 32 steps two learners take 16 each."""
+    runner, learner = made(IMPALA(**PASSES, optimizer="adam", num_epochs=2, minibatch_size=32), POLICIES["rows"])
+    learner.config = learner.config.copy(copy_frozen=False)
+    learner.config.num_learners = learners
+    taken: list[int] = []
+    monkeypatch.setattr(OnPolicyLearner, "update", lambda self, **given: taken.append(given["num_total_minibatches"]))
+    update(learner, Fragment(runner.sample(), 0, 0))
+    assert taken == [parts]

@@ -92,6 +92,19 @@ def test_oldest_transitions_make_room_and_chains_never_cross_into_others():
     }
 
 
+def test_a_chain_is_kept_as_long_as_its_row_is_there():
+    replay, game = Replay(4), Game(0)
+    replay.add([game.play(1)])
+    replay.add([Game(1).play(2, truncated=True)])
+    replay.add([game.play(1)])  # the memory is full, and nothing overwritten yet
+    assert drawn(replay, n_step=2, gamma=1.0) == {
+        0: (1, 3.0, 2.0, False, 2),
+        1: (2, 2.0, 2.0, False, 1),
+        10: (1, 3.0, 12.0, False, 2),
+        11: (2, 2.0, 12.0, False, 1),
+    }
+
+
 def test_chain_is_cut_where_its_row_has_been_overwritten():
     replay, game = Replay(3), Game(0)
     replay.add([game.play(1)])

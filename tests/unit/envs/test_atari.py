@@ -123,6 +123,22 @@ def test_unclipped_scores_are_those_of_the_emulator():
     assert reported == total
 
 
+def test_games_that_are_stepped_one_by_one_are_reported_whole_and_unclipped():
+    envs = make_vector(BREAKOUT, {PREPROCESSING: AtariFrames(noop_max=0), "difficulty": 0}, 1)
+    assert envs.reports_episodes
+    envs.reset(seed=[0])
+    generator, lives, reported, scores = np.random.default_rng(5), 0, [], []
+    while len(reported) < 3:
+        _, rewards, terminated, truncated, info = envs.step(generator.integers(0, 4, 1))
+        scores.append(rewards[0])
+        lives += int(terminated[0] or truncated[0])
+        if info.get("_episode", [False])[0]:
+            reported.append((lives, info["episode"]["r"][0], info["episode"]["l"][0]))
+    assert [lost for lost, *_ in reported] == [5, 10, 15]
+    assert sum(score for _, score, _ in reported) >= sum(scores) > 0  # bricks of the upper rows count 4 and 7
+    assert sum(length for *_, length in reported) >= len(scores) - 3  # but for the resets between games
+
+
 def test_great_seeds_are_folded_into_the_emulators_range():
     envs = make_atari_vector(BREAKOUT, AtariFrames(), 2)
     first, again = envs.reset(seed=2**31 + 7)[0], envs.reset(seed=2**31 + 7)[0]

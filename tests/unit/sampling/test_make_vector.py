@@ -83,3 +83,21 @@ def test_environments_of_this_project_need_no_import():
     assert isinstance(envs, VectorEnv)
     assert envs.single_observation_space.shape == (2,)
     envs.close()
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"max_episode_steps": -1}, {"max_episode_steps": None}, {"disable_env_checker": True}]
+)
+def test_what_only_gymnasiums_make_takes_means_the_same_for_many(kwargs):
+    envs = make_vector("CartPole-v1", kwargs, 2)
+    envs.reset(seed=[0, 1])
+    for _ in range(5):
+        _, rewards, terminated, truncated, _ = envs.step(np.array([0, 1]))
+        assert (rewards.tolist(), terminated.any(), truncated.any()) == ([1.0, 1.0], False, False)
+    envs.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Gymnasium's, of what is half-made
+def test_an_argument_that_the_vector_form_does_not_take_is_one_line():
+    with pytest.raises(UserError, match=r"the vector form of CartPole-v1 cannot be made \(.*colour"):
+        make_vector("CartPole-v1", {"colour": 3}, 2)

@@ -9,7 +9,7 @@ from gymnasium.vector import SyncVectorEnv
 from test_return_scale import fragment
 
 from synrl_ray.errors import UserError
-from synrl_ray.sampling.failures import FailureCount, ResettingVectorEnv, RestartingVectorEnv
+from synrl_ray.sampling.failures import FAILURE, FailureCount, ResettingVectorEnv, RestartingVectorEnv
 from synrl_ray.sampling.faults import Faults
 from synrl_ray.sampling.return_scale import ReturnScale
 
@@ -87,7 +87,7 @@ def test_of_a_vector_form_what_is_meant_for_the_user_is_raised_wherever_it_comes
 def test_a_vector_form_whose_reset_fails_is_made_anew_and_one_that_fails_again_is_given_up():
     observations, info = ResettingVectorEnv(Form(reset=OSError("broken")), Form).reset(seed=0)
     assert observations[0, 0] == 0
-    assert info == {}
+    assert info["_failure"].all()
     envs = ResettingVectorEnv(Form(reset=OSError("broken")), lambda: Form(reset=OSError("still broken")))
     with pytest.raises(
         UserError, match=r"the environments failed \(.*broken.*\) and cannot be made anew \(.*still broken"
@@ -196,3 +196,38 @@ def test_a_scale_that_is_restored_begins_new_episodes():
     scale.set_state({"count": 2, "mean": 8.0, "squares": 18.0})
     scale.update([fragment([[2.0]])])
     assert scale.get_state()["mean"] == pytest.approx((5 + 11 + 2) / 3)
+
+
+class Alternating(Form):
+    """Its first observations are NaN, or it raises, at every other reset of all that are made."""
+
+    resets = 0
+    nan = True
+
+    def reset(self, **given):
+        Alternating.resets += 1
+        observations, infos = super().reset(**given)
+        if Alternating.resets % 2 and not self.nan:
+            raise OSError("no connection")
+        return observations * (np.nan if Alternating.resets % 2 else 1), infos
+
+
+@pytest.mark.parametrize(("nan", "cause"), [(True, "the observation is not finite"), (False, "no connection")])
+def test_a_vector_form_that_fails_when_it_is_reset_is_counted_and_gives_numbers(monkeypatch, nan, cause):
+    monkeypatch.setattr(Alternating, "resets", 0)
+    monkeypatch.setattr(Alternating, "nan", nan)
+    envs = ResettingVectorEnv(Alternating(), Alternating)
+    observations, infos = envs.reset(seed=0)
+    assert np.isfinite(observations).all()
+    assert infos[f"_{FAILURE}"].all()
+    assert cause in infos[FAILURE][0]
+    count = FailureCount("it", 0.5)
+    count.note(infos, 10)
+    assert count.failures == 1
+
+
+def test_a_vector_form_that_is_never_finite_is_refused(monkeypatch):
+    monkeypatch.setattr(Alternating, "resets", 0)
+    monkeypatch.setattr(Alternating, "reset", lambda self, **given: (np.full((1, 2), np.nan, np.float32), {}))
+    with pytest.raises(UserError, match="the observation is not finite"):
+        ResettingVectorEnv(Alternating(), Alternating).reset()
