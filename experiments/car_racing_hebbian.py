@@ -44,7 +44,7 @@ experiment = EvolutionExperiment(
         weight_decay=0.0,
         initial_std=1.0,
     ),
-    stopping=EvolutionStopping(env_steps=800_000),
+    stopping=EvolutionStopping(env_steps=1_600_000),
     evaluation=Evaluation(interval_steps=250_000, interim_episodes=5),
     target=ReturnTarget(mean_return=700.0, source="first mark; 872 ± 11 in Najarro & Risi (2020), over 100 episodes"),
     search_space={"algorithm.lr": LogUniform(0.1, 2.0), "algorithm.sigma": LogUniform(0.03, 0.3)},
