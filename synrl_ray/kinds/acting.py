@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from synrl_ray.envs.make import environment_factory
 from synrl_ray.errors import UserError
 from synrl_ray.evaluation.episodes import BatchPolicy, EvaluationResult, evaluate_policy
+from synrl_ray.evaluation.statistics import stratified_bootstrap_interval
 from synrl_ray.experiment import Environment, Evaluation, EvolutionExperiment, Experiment, LocalExperiment
 from synrl_ray.policies.description import Description
 from synrl_ray.results import Film
@@ -55,11 +57,12 @@ def interim_evaluation(policy: BatchPolicy, environment: Environment, protocol: 
     """
     seed = protocol.first_seed + protocol.episodes
     outcome = evaluate_in(policy, environment, episodes=protocol.interim_episodes, seed=seed)
-    summary, num_cut = outcome.summary(), outcome.protocol.get("episodes_cut", 0)
+    low, high = stratified_bootstrap_interval(outcome.returns, np.mean)  # of what stands beside it
+    num_cut = outcome.protocol.get("episodes_cut", 0)
     return {
-        "evaluation_return_mean": summary.mean,
-        "evaluation_return_low": summary.ci95[0],
-        "evaluation_return_high": summary.ci95[1],
+        "evaluation_return_mean": float(outcome.returns.mean()),
+        "evaluation_return_low": low,
+        "evaluation_return_high": high,
         **({EPISODES_CUT: num_cut} if num_cut else {}),
     }
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from synrl_ray.evaluation.curves import Curve, EvaluationCurve, learning_curve
 from synrl_ray.evaluation.episodes import EvaluationResult
-from synrl_ray.evaluation.statistics import bootstrap_difference, iqm, summarise
+from synrl_ray.evaluation.statistics import bootstrap_difference, iqm, stratified_bootstrap_interval, summarise
 from synrl_ray.experiment import Environment
 from synrl_ray.kinds.result import BOOTSTRAP, column, combined, title_of
 from synrl_ray.results import Episodes, Interval, Result
@@ -165,10 +167,10 @@ def _curve(folder: RunFolder) -> Curve:
     columns = ("env_steps", *(f"evaluation_return_{name}" for name in ("mean", "low", "high")))
     points = [tuple(row[column] for column in columns) for row in folder.metrics(*columns)]
     final = folder.result()
-    if final is not None and (interval := final.interval("return_iqm")) is not None:
-        steps = final.training[0].steps
+    if final is not None and final.greedy is not None:
+        steps, returns = final.training[0].steps, final.greedy.returns
         points = [point for point in points if point[0] != steps]
-        points.append((steps, final.figure("return_mean"), interval.low, interval.high))
+        points.append((steps, np.mean(returns), *stratified_bootstrap_interval(returns, np.mean)))
     return Curve(
         label=folder.spec().policy,
         env_steps=[row["env_steps"] for row in trained],

@@ -249,6 +249,20 @@ def test_run_in_which_no_episode_has_ended_still_gets_its_result(folder, policy)
     assert folder.result().training[0].episodes == 0
 
 
+def test_an_interval_in_the_curve_is_that_of_the_mean_which_it_stands_beside(tmp_path, monkeypatch):
+    """Of skewed returns that of the interquartile mean does not hold the mean."""
+    returns = (0.0, *[100.0] * 19)
+    run = RunFolder.create(tmp_path / "run", SPEC)
+    run.append_metrics({"iteration": 1, "env_steps": 100, "return_mean": 9.0})
+    run.write_result(seed_result(SPEC.seed, returns))
+    drawn = []
+    monkeypatch.setattr("synrl_ray.kinds.episodes.learning_curve", lambda curves, **_: drawn.extend(curves))
+    return_curve([run])
+    (mean,), (low,), (high,) = drawn[0].evaluations[1:]
+    assert mean == 95.0
+    assert low < mean < high == 100.0
+
+
 def test_curves_of_several_seeds_are_drawn(tmp_path):
     folders = []
     for seed in (0, 1):
