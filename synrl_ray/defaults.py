@@ -27,7 +27,7 @@ from synrl_ray.experiment import (
     Stopping,
     Uniform,
 )
-from synrl_ray.settings.algorithms import ControlAlgorithm, OffPolicy
+from synrl_ray.settings.algorithms import ControlAlgorithm, OffPolicy, Reinforce
 from synrl_ray.settings.facts import SpaceFacts
 from synrl_ray.settings.preprocessing import Preprocessing
 
@@ -90,7 +90,7 @@ def default_experiment(env_id: str, facts: SpaceFacts, algorithm: str | None = N
         environment=Environment(
             id=env_id,
             kwargs=default_kwargs(facts),
-            preprocessing=preparation(facts),
+            preprocessing=preparation(facts, whole_games=isinstance(settings, Reinforce)),
             normalise_rewards=rollouts,  # they are scaled where batches of rollouts are made
             num_envs=_MANY_ENVS if isinstance(settings, PQN) else made["num_envs"],
         ),
@@ -113,9 +113,12 @@ def default_kwargs(facts: SpaceFacts) -> dict[str, Any]:
     return {} if facts.time_limit or facts.game else {"max_episode_steps": LIMIT}
 
 
-def preparation(facts: SpaceFacts) -> Preprocessing | None:
-    """How the frames of a known game are prepared."""
-    made: Mapping[str | None, Preprocessing] = {"atari": AtariFrames(), "car_racing": CarRacingFrames(action_repeat=8)}
+def preparation(facts: SpaceFacts, *, whole_games: bool = False) -> Preprocessing | None:
+    """How the frames of a known game are prepared; a lost life ends an episode, unless these are to be whole games."""
+    made: Mapping[str | None, Preprocessing] = {
+        "atari": AtariFrames(life_loss_ends_episode=not whole_games),
+        "car_racing": CarRacingFrames(action_repeat=8),
+    }
     return made.get(facts.game)
 
 

@@ -46,13 +46,13 @@ def experiment_for(
         time_limit=1,
         game=game,
     )
-    draft = default_experiment(env_id, unknown)
     parts = [(item.partition("=")[0].strip(), item) for item in texts]
     algorithm = settings.get(ALGORITHM)
     for key, item in parts:
         algorithm = item.partition("=")[2].strip() if key == ALGORITHM else algorithm
     if algorithm is not None and not isinstance(algorithm, str):
         raise UserError(f"setting 'algorithm' cannot be {json.dumps(algorithm)}", "write its name, such as ppo")
+    draft = default_experiment(env_id, unknown, algorithm)
     first = {key for key in (*settings, *(key for key, _ in parts)) if _is_of_environment(draft, key)}
     made = cast(
         Experiment,

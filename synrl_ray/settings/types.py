@@ -23,10 +23,19 @@ Signed = Annotated[float, Interval(ge=-1, le=1)]
 def _as_json(given: Mapping[str, Any]) -> dict[str, Any]:
     """As a file of settings has it: a run that is resumed, or trained by another process, gets the very same."""
     try:
+        _require_names(given)
         found: dict[str, Any] = json.loads(json.dumps(dict(given), allow_nan=False))
     except (RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"holds what no file of settings can ({error})") from error
     return found
+
+
+def _require_names(node: Any) -> None:
+    """Refuse mappings from anything but texts, which would come back as others."""
+    if isinstance(node, Mapping) and not all(isinstance(name, str) for name in node):
+        raise TypeError(f"its names are texts, and {next(n for n in node if not isinstance(n, str))!r} is none")
+    for each in node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ():
+        _require_names(each)
 
 
 JsonMapping = Annotated[Mapping[str, Any], AfterValidator(_as_json)]

@@ -31,7 +31,7 @@ from synrl_ray.running.run_folder import RunFolder
 from synrl_ray.running.seal_key import seal_key
 from synrl_ray.running.trust import require_resumable
 from synrl_ray.tuning.study import Study
-from synrl_ray.tuning.study_folder import STUDY_FILE, TRIALS_FILE, StudyFolder
+from synrl_ray.tuning.study_folder import STUDY_FILE, StudyFolder
 from synrl_ray.tuning.trials import Trial, best_trial, unfinished
 
 _TUNE = ".tune"  # Tune's own files, gone when a session ends
@@ -82,7 +82,7 @@ def resume_study(path: Path, *, address: str | None, say: Callable[[str], None],
     study, trials = folder.study(), folder.trials()
     if len(trials) >= study.num_trials and not unfinished(trials):
         return _conclude(folder, study, trials)
-    _admit_modules(folder, study, trials, trust=trust)
+    admit_modules(study.kind.modules(study.experiments()), folder.path / STUDY_FILE, trust=trust)
     require_no_links(path, "study folder")
     ended = {trial.name for trial in trials if trial.state != "running"}
     for run in sorted(folder.runs.iterdir()) if folder.runs.is_dir() else []:
@@ -163,14 +163,6 @@ def _quiet() -> None:
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its header ignores verbose=0
     for name in ("ray.tune", "ray.train"):  # what fails is said once, by the recorder
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _admit_modules(folder: StudyFolder, study: Study, trials: list[Trial], *, trust: bool) -> None:
-    """Refuse what a stranger's study would import, and what its trials would that the study does not name."""
-    named = study.kind.modules(study.experiments())
-    admit_modules(named, folder.path / STUDY_FILE, trust=trust)
-    of_trials = study.kind.modules(study.trial(trial.settings).experiment for trial in unfinished(trials))
-    admit_modules(set(of_trials) - set(named), folder.path / TRIALS_FILE, trust=trust)
 
 
 def _check(study: Study) -> None:

@@ -30,6 +30,7 @@ from synrl_ray.running.run_folder import Position, RunFolder
 from synrl_ray.running.seeds import resume_run
 from synrl_ray.running.spec import RunSpec
 from synrl_ray.supervised.files import load_classifier
+from synrl_ray.tuning import space
 from synrl_ray.tuning.study import Study
 from synrl_ray.tuning.study_folder import StudyFolder
 from synrl_ray.tuning.trials import Trial
@@ -77,7 +78,8 @@ def study_of(folder: Path) -> StudyFolder:
     experiment = get_experiment("cartpole-ppo")
     run = RunSpec(experiment=experiment, policy="spiking", seed=0, num_workers=0)
     study = StudyFolder.create(folder, Study(run=run, samples=2, settings={"algorithm.gamma": 0.9}))
-    study.write_trials([Trial(index=i, settings={"algorithm.lr": 0.1}, curve=[(10, 1.0)], total=20) for i in (0, 1)])
+    drawn = [space.draw(experiment, experiment.search_space, np.random.default_rng(i)) for i in (0, 1)]
+    study.write_trials([Trial(index=i, settings=drawn[i], curve=[(10, 1.0)], total=20) for i in (0, 1)])
     study.write_best({"algorithm.lr": 0.01})
     return study
 

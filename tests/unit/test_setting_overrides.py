@@ -325,7 +325,9 @@ def test_brackets_without_end_are_one_line():
 
 
 def test_keyword_arguments_are_what_a_file_gives_back():
-    environment = Environment(id="Some-v0", kwargs={"size": (3, 4), "names": {1: "a"}})
-    assert environment.kwargs == {"size": [3, 4], "names": {"1": "a"}}
+    environment = Environment(id="Some-v0", kwargs={"size": (3, 4), "names": {"a": (1,)}})
+    assert environment.kwargs == {"size": [3, 4], "names": {"a": [1]}}
+    with pytest.raises(ValueError, match="its names are texts, and 1 is none"):
+        Environment(id="Some-v0", kwargs={"sizes": [{1: "a"}]})
     with pytest.raises(ValueError, match="kwargs: holds what no file of settings can"):
         Environment(id="Some-v0", kwargs={"f": print})

@@ -123,7 +123,7 @@ def test_no_moment_of_wider_rights(tmp_path: Path) -> None:
     before, real = os.umask(0), os.open
     try:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(os, "open", lambda *given, **named: made.append(given[2]) or real(*given, **named))
+            patched.setattr(os, "open", lambda *given: made.extend(given[2:]) or real(*given))
             ensure_token(tmp_path / "state" / "token")
     finally:
         os.umask(before)

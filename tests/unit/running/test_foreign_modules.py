@@ -246,7 +246,7 @@ def test_no_trial_imports_what_its_study_does_not_name(folder, tmp_path, monkeyp
         resume_search(own.path)
     changed = StudyFolder.create(tmp_path / "changed", Study(run=plain, samples=2))
     changed.write_trials([Trial(index=0, settings={"environment.id": f"{MODULE}:Strange-v0"})])
-    with pytest.raises(UserError, match=r"trials\.jsonl asks to import the module 'strange_environments'"):
+    with pytest.raises(UserError, match=r"trials\.jsonl is damaged \(a trial has the settings environment\.id"):
         resume_search(changed.path)
 
 

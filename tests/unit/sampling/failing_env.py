@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -21,10 +22,15 @@ class Failing(gym.Env):
     closed = 0
 
     def __init__(
-        self, faults: dict[int, str] | None = None, length: int = 10, always: str | None = None, sick: int = 10**9
+        self,
+        faults: Mapping[int | str, str] | None = None,
+        length: int = 10,
+        always: str | None = None,
+        sick: int = 10**9,
     ) -> None:
         self.metadata = {"render_modes": []}
-        self.faults, self.length, self.always = dict(faults or {}), length, always
+        self.faults = {int(step): fault for step, fault in (faults or {}).items()}
+        self.length, self.always = length, always
         self.calls = 0
         type(self).made += 1
         self.copy = type(self).made

@@ -18,6 +18,7 @@ FRAGMENT = 8
 def runner_of(algorithm=None, num_envs=2, share=1.0, **kwargs):
     Failing.made = 0  # the runner's environments are sick, those that take their places are not
     kwargs = {"sick": num_envs, **kwargs}
+    kwargs["faults"] = {str(step): fault for step, fault in kwargs.get("faults", {}).items()}
     experiment = Experiment(
         id="failing",
         summary="failing",
