@@ -53,9 +53,8 @@ class PlasticityCallback(RLlibCallback):
     def on_episode_step(self, *, episode: Any, env_runner: Any, rl_module: Any, env_index: int, **kwargs: Any) -> None:
         """Learn from a step of RLlib's own env runner."""
         learner, observation = learner_of(rl_module), episode.get_observations(-2)
-        space = getattr(
-            getattr(learner, "network", None), "unflattened", None
-        )  # of several parts, as RLlib leaves them
+        network = getattr(learner, "network", None)
+        space = getattr(network, "unflattened", None)  # of several parts, which RLlib leaves as they are
         learner.learn_from(
             Transition(
                 rows=np.array([env_index]),
